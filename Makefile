@@ -1,0 +1,48 @@
+# The two commands of the README are `make demo` and `make test`.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.ready
+
+.PHONY: help setup demo test lint bench mutation lock docs clean
+
+help: ## what there is to make
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP) ## make .venv with everything, from the hashed lock
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Arbiter needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "setting up $(VENV) (once, about a minute) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+demo: $(STAMP) ## the main job, from nothing, on the models that ship
+	@$(BIN)/arbiter demo
+
+test: $(STAMP) ## everything
+	@$(BIN)/python tests/run.py
+
+lint: $(STAMP) ## format, lint, types, import contracts
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(STAMP) ## every figure that the docs quote
+	@$(BIN)/python bench/run.py
+
+mutation: $(STAMP) ## mutation score of the pure modules (minutes)
+	@$(BIN)/python bench/mutation.py
+
+docs: $(STAMP) ## write the generated parts of the docs again
+	@$(BIN)/python tests/docs/generate.py
+
+lock: ## resolve the dependencies again and write the hashes
+	@$(BIN)/python requirements/lock.py
+
+clean: ## remove what was built
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis mutants

@@ -1,0 +1,1 @@
+"""Arbiter: one door in front of every model that you run yourself."""

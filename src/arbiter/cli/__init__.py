@@ -1,0 +1,1 @@
+"""The command line: thin over the control API, one file a group of commands."""

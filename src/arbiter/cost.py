@@ -1,0 +1,67 @@
+"""Values of a receipt: figures that carry how they were come by.
+
+Unknown is `None`, never 0. A figure says its method; whoever prints it prints that too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Method(StrEnum):
+    """How a figure was come by."""
+
+    MEASURED = "measured"
+    """A counter read for this request alone."""
+    SHARED = "shared"
+    """A counter of the process, split equally among the requests in flight at each moment."""
+    ENGINE = "engine"
+    """The engine's own report."""
+    ESTIMATED = "estimated"
+    """A model of it, not a reading."""
+    UNKNOWN = "unknown"
+    """It could not be read here; the figure is None."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A number with its method, and why it is missing when it is.
+
+    >>> Figure(value=None, method=Method.UNKNOWN, note="no process of its own")
+    Figure(value=None, method=<Method.UNKNOWN: 'unknown'>, note='no process of its own')
+    """
+
+    value: float | None
+    method: Method
+    note: str | None = None
+
+    def __post_init__(self) -> None:
+        """A missing value must say that it is unknown, and a value must not."""
+        if (self.value is None) != (self.method is Method.UNKNOWN):
+            raise ValueError(f"a figure of {self.value!r} cannot be {self.method.value}")
+
+
+def unknown(note: str) -> Figure:
+    """A figure that could not be had, and why."""
+    return Figure(value=None, method=Method.UNKNOWN, note=note)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Footprint:
+    """Memory that a loaded instance holds.
+
+    anonymous_bytes: private memory (caches, activations), with swap.
+    weights_bytes: resident bytes of files mapped by the process, counted once a process.
+    """
+
+    anonymous_bytes: int | None
+    weights_bytes: int | None
+    method: Method
+
+    @property
+    def total_bytes(self) -> int | None:
+        """Both parts together, or None when either is unknown."""
+        if self.anonymous_bytes is None or self.weights_bytes is None:
+            return None
+        return self.anonymous_bytes + self.weights_bytes

@@ -1,0 +1,1 @@
+"""The main job shown on the models that ship, from nothing, through the real door."""

@@ -1,0 +1,1 @@
+"""HOW: the protocols of an engine, and the engines that ship."""

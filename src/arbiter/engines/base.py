@@ -1,0 +1,138 @@
+"""The seam between the house and whatever runs a model.
+
+An `Engine` is a kind of runtime; a `Runner` is one version loaded in it. Engines from other
+packages are found through the entry-point group ``arbiter.engines.v1``: each entry point is a
+callable that takes an `EngineContext` and returns an `Engine`. `docs/how-to/add-an-engine.md`
+builds one. The contract suite in ``tests/contract/test_engines.py`` is what each must pass.
+
+This module knows no engine by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Protocol
+
+from arbiter.clock import Clock
+from arbiter.errors import ConfigError
+from arbiter.inference import Chunk, Generation
+from arbiter.refs import VersionId
+
+GROUP = "arbiter.engines.v1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadSpec:
+    """What to load and how: a version's file and the options of the instance.
+
+    context: tokens for one request. slots: requests that may run at once.
+    threads: None leaves it to the engine.
+    """
+
+    version: VersionId
+    path: Path
+    context: int
+    slots: int = 4
+    threads: int | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Availability:
+    """Whether an engine can run here, and if not, why and what to do."""
+
+    available: bool
+    reason: str
+
+
+class Runner(Protocol):
+    """A loaded version that can generate.
+
+    One runner serves several requests at once. It never restarts itself: when it is gone, the
+    pool loads another.
+    """
+
+    @property
+    def pid(self) -> int | None:
+        """The process that does the work, or None when it has none of its own."""
+        ...
+
+    def generate(self, request: Generation) -> AsyncIterator[Chunk]:
+        """Answer, piece by piece; the last chunk is a `Finish`.
+
+        Closing the iterator (``aclose``) stops the engine's work for it and frees its slot.
+        Raises `InstanceLost` when the engine is gone before the first chunk, `StreamCut` when
+        after, `EngineRefused` when it rejects the request, `EngineTimeout` when it is silent.
+        """
+        ...
+
+    async def is_healthy(self) -> bool:
+        """Whether it answers now."""
+        ...
+
+    async def wait_lost(self) -> str:
+        """Return, with the engine's last words, when it is gone without having been asked to."""
+        ...
+
+    async def unload(self) -> None:
+        """Stop it and free what it holds. Idempotent. The pool drains it first."""
+        ...
+
+
+class Engine(Protocol):
+    """A kind of runtime."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the registry: ``llama_cpp``, ``scripted``, ..."""
+        ...
+
+    @property
+    def formats(self) -> frozenset[str]:
+        """The artifact formats it can load: ``gguf``, ``script``, ..."""
+        ...
+
+    def availability(self) -> Availability:
+        """Whether it can run here. Cheap; never loads the runtime itself."""
+        ...
+
+    async def load(self, spec: LoadSpec) -> Runner:
+        """Load a version. Raises `LoadFailed` with the engine's last lines, `EngineUnavailable`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineContext:
+    """What the house gives every engine: time, a private folder for sockets and logs."""
+
+    clock: Clock
+    run_dir: Path
+
+
+EngineFactory = Callable[[EngineContext], Engine]
+
+
+def installed_engines(context: EngineContext) -> tuple[Engine, ...]:
+    """Every engine that is installed, found by entry point, sorted by name.
+
+    Raises `ConfigError` when two packages bring an engine of the same name.
+    """
+    return build_engines(tuple(entry_points(group=GROUP)), context)
+
+
+def build_engines(points: tuple[EntryPoint, ...], context: EngineContext) -> tuple[Engine, ...]:
+    """Build the engines of these entry points. Raises `ConfigError` on a name clash."""
+    found: dict[str, Engine] = {}
+    for point in sorted(points, key=lambda p: (p.name, p.value)):
+        factory: EngineFactory = point.load()
+        engine = factory(context)
+        if engine.name in found:
+            raise ConfigError(
+                f"Two installed packages bring an engine called {engine.name!r}.",
+                hint=f"Uninstall one of them; the second is {point.value}.",
+            )
+        found[engine.name] = engine
+    return tuple(found.values())

@@ -1,0 +1,312 @@
+"""Every error that Arbiter raises on purpose, in one tree.
+
+    ArbiterError
+    ├── BadRequest                 the caller sent something that cannot be served
+    │   ├── InvalidJson
+    │   ├── InvalidField
+    │   ├── TooLarge
+    │   ├── UnsupportedMedia
+    │   └── ConfigError
+    ├── Forbidden                  the caller may not
+    │   ├── Unauthorized
+    │   ├── HostNotAllowed
+    │   └── OriginNotAllowed
+    ├── NotFound
+    │   ├── UnknownModel
+    │   ├── UnknownTask
+    │   ├── UnknownDecision
+    │   ├── UnknownRollout
+    │   ├── UnknownAlias
+    │   └── UnknownRoute
+    ├── Conflict                   the state does not allow it now
+    │   ├── NameTaken
+    │   ├── RolloutActive
+    │   ├── StillInUse
+    │   └── HouseLocked
+    ├── ModelFileError             a model file that cannot be trusted or read
+    ├── NothingCapable             selection dropped every version, each with its reason
+    ├── Busy                       a bound was reached; try again
+    │   └── ShuttingDown
+    ├── EngineError                the engine failed, not Arbiter
+    │   ├── EngineUnavailable      it cannot run here, and says why
+    │   ├── LoadFailed
+    │   ├── InstanceLost           it died before the first byte: safe to try again
+    │   ├── StreamCut              it died after the first byte: never retried
+    │   ├── EngineRefused          it answered with an error of its own
+    │   └── EngineTimeout
+    └── StorageError               the disk failed; the request path goes on without it
+        ├── StorageFull
+        └── SchemaTooNew
+
+The docstring of a class is its default message. ``code`` is stable: clients may match on it.
+This module knows nothing of HTTP frameworks: ``status`` is only a number.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ArbiterError(Exception):
+    """Arbiter could not do what was asked."""
+
+    code: ClassVar[str] = "arbiter_error"
+    status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+    ours: ClassVar[bool] = True
+    """True when Arbiter or the caller is at fault, False when an engine is."""
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        hint: str | None = None,
+        param: str | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
+        self.message = message or (type(self).__doc__ or "").strip().splitlines()[0]
+        self.hint = hint
+        self.param = param
+        self.retry_after_s = retry_after_s
+        super().__init__(self.sentence)
+
+    @property
+    def sentence(self) -> str:
+        """The message with what to do about it."""
+        return f"{self.message} {self.hint}" if self.hint else self.message
+
+
+class BadRequest(ArbiterError):
+    """The request cannot be served as it stands."""
+
+    code = "bad_request"
+    status = 400
+
+
+class InvalidJson(BadRequest):
+    """The body is not valid JSON."""
+
+    code = "invalid_json"
+
+
+class InvalidField(BadRequest):
+    """A field has a value that is not allowed."""
+
+    code = "invalid_field"
+
+
+class TooLarge(BadRequest):
+    """The request is larger than the limit."""
+
+    code = "too_large"
+    status = 413
+
+
+class UnsupportedMedia(BadRequest):
+    """Only application/json is accepted here."""
+
+    code = "unsupported_media_type"
+    status = 415
+
+
+class ConfigError(BadRequest):
+    """The configuration is not valid."""
+
+    code = "config_error"
+
+
+class Forbidden(ArbiterError):
+    """This is not allowed."""
+
+    code = "forbidden"
+    status = 403
+
+
+class Unauthorized(Forbidden):
+    """A valid key is needed."""
+
+    code = "unauthorized"
+    status = 401
+
+
+class HostNotAllowed(Forbidden):
+    """The Host header names no address that this house answers to."""
+
+    code = "host_not_allowed"
+
+
+class OriginNotAllowed(Forbidden):
+    """Requests from this web origin are not allowed."""
+
+    code = "origin_not_allowed"
+
+
+class NotFound(ArbiterError):
+    """There is no such thing here."""
+
+    code = "not_found"
+    status = 404
+
+
+class UnknownModel(NotFound):
+    """No model or alias has this name."""
+
+    code = "model_not_found"
+
+
+class UnknownTask(NotFound):
+    """No task has this name."""
+
+    code = "task_not_found"
+
+
+class UnknownDecision(NotFound):
+    """No decision has this id."""
+
+    code = "decision_not_found"
+
+
+class UnknownRollout(NotFound):
+    """No rollout has this id."""
+
+    code = "rollout_not_found"
+
+
+class UnknownAlias(NotFound):
+    """No alias has this name."""
+
+    code = "alias_not_found"
+
+
+class UnknownRoute(NotFound):
+    """There is nothing at this address."""
+
+    code = "route_not_found"
+
+
+class Conflict(ArbiterError):
+    """The present state does not allow this."""
+
+    code = "conflict"
+    status = 409
+
+
+class NameTaken(Conflict):
+    """This name already stands for something else."""
+
+    code = "name_taken"
+
+
+class RolloutActive(Conflict):
+    """A rollout of this alias is already going on."""
+
+    code = "rollout_active"
+
+
+class StillInUse(Conflict):
+    """Something still depends on this."""
+
+    code = "still_in_use"
+
+
+class HouseLocked(Conflict):
+    """Another Arbiter uses this data directory."""
+
+    code = "house_locked"
+
+
+class ModelFileError(ArbiterError):
+    """The model file cannot be read."""
+
+    code = "model_file_error"
+    status = 422
+
+
+class NothingCapable(ArbiterError):
+    """No registered version can serve this request."""
+
+    code = "nothing_capable"
+    status = 422
+
+
+class Busy(ArbiterError):
+    """Too much is waiting; try again shortly."""
+
+    code = "busy"
+    status = 429
+    retryable = True
+
+
+class ShuttingDown(Busy):
+    """The house is closing and takes no new requests."""
+
+    code = "shutting_down"
+    status = 503
+
+
+class EngineError(ArbiterError):
+    """The engine failed."""
+
+    code = "engine_error"
+    status = 502
+    ours = False
+
+
+class EngineUnavailable(EngineError):
+    """This engine cannot run here."""
+
+    code = "engine_unavailable"
+    status = 503
+
+
+class LoadFailed(EngineError):
+    """The model could not be loaded."""
+
+    code = "load_failed"
+    status = 503
+
+
+class InstanceLost(EngineError):
+    """The engine died before its first byte."""
+
+    code = "instance_lost"
+    retryable = True
+
+
+class StreamCut(EngineError):
+    """The engine died in the middle of its answer."""
+
+    code = "stream_cut"
+
+
+class EngineRefused(EngineError):
+    """The engine refused the request."""
+
+    code = "engine_refused"
+
+
+class EngineTimeout(EngineError):
+    """The engine did not answer in time."""
+
+    code = "engine_timeout"
+    status = 504
+
+
+class StorageError(ArbiterError):
+    """The data directory could not be written."""
+
+    code = "storage_error"
+    status = 503
+
+
+class StorageFull(StorageError):
+    """The disk is full."""
+
+    code = "storage_full"
+    status = 507
+
+
+class SchemaTooNew(StorageError):
+    """The data directory was written by a newer Arbiter."""
+
+    code = "schema_too_new"

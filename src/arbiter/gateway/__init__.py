@@ -1,0 +1,1 @@
+"""THE DOOR: what clients send is parsed here and nowhere else."""

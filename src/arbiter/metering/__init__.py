@@ -1,0 +1,1 @@
+"""WHAT IT COST: readings of processes, shared out among requests."""

@@ -1,0 +1,1 @@
+"""WHO serves a request: filter, score, pick, explain. All pure."""

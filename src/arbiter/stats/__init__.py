@@ -1,0 +1,1 @@
+"""Small pure statistics: estimators and sequential tests."""

@@ -1,0 +1,1 @@
+"""What is kept: one database, one writer, named queries, numbered migrations."""

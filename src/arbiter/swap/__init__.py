@@ -1,0 +1,1 @@
+"""The journey of a swap: validation, compatibility, rollout, analysis, controller."""

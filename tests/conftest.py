@@ -1,0 +1,44 @@
+"""What every test has at hand: a manual clock, seeded dice, and a network that ends at loopback."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from ipaddress import ip_address
+from random import Random
+from typing import Any
+
+import pytest
+
+from arbiter.clock import ManualClock
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def dice() -> Random:
+    return Random(20260101)
+
+
+class DialledOut(AssertionError):
+    """A test tried to reach something beyond this machine."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _network_ends_at_loopback() -> Iterator[None]:
+    """Fail whatever dials out. The one place that replaces a function, and for safety only."""
+    real = socket.socket.connect
+
+    def connect(self: socket.socket, address: Any) -> None:  # any address family's form
+        if self.family in {socket.AF_INET, socket.AF_INET6}:
+            host = str(address[0])
+            if host != "localhost" and not ip_address(host).is_loopback:
+                raise DialledOut(f"a test dialled {address!r}")
+        real(self, address)
+
+    socket.socket.connect = connect  # type: ignore[method-assign]  # restored below
+    yield
+    socket.socket.connect = real  # type: ignore[method-assign]  # as it was
