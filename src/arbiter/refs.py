@@ -94,7 +94,7 @@ def new_id(prefix: str, *, now: datetime, dice: Random) -> str:
 
     >>> from datetime import UTC
     >>> new_id("dec", now=datetime(2026, 1, 1, tzinfo=UTC), dice=Random(1))[:14]
-    'dec_01kdvmdc00'
+    'dec_01kdvdna00'
     """
     number = (int(now.timestamp() * 1000) << 80) | dice.getrandbits(80)
     letters = []

@@ -1,0 +1,158 @@
+"""Settings: a TOML file, the environment, the command line; the later wins.
+
+Parsed with pydantic here, at the edge; every mistake names the field and what is allowed.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from arbiter.errors import ConfigError
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8017
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DoorSettings(_Section):
+    """Where the door listens and whom it lets in."""
+
+    host: str = Field(DEFAULT_HOST, description="Address to listen on.")
+    port: int = Field(DEFAULT_PORT, ge=0, le=65535, description="Port to listen on; 0 picks one.")
+    keys: tuple[str, ...] = Field(
+        (), description="Keys that clients must send. Needed for any host but loopback."
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        (), description="Further names that may stand in the Host header."
+    )
+    max_body_mb: float = Field(16.0, gt=0, le=1024, description="Largest request body, in MB.")
+    drain_s: float = Field(
+        20.0, ge=0, description="How long running requests may go on when the house closes."
+    )
+
+
+class SelectionSettings(_Section):
+    """How `auto` picks."""
+
+    strategy: Literal["static"] = Field("static", description="The scoring rule.")
+    quality: float = Field(0.4, ge=0, description="Weight of graded quality.")
+    latency: float = Field(0.3, ge=0, description="Weight of latency.")
+    memory: float = Field(0.2, ge=0, description="Weight of memory.")
+    reliability: float = Field(0.1, ge=0, description="Weight of reliability.")
+
+
+class PoolSettings(_Section):
+    """Loaded instances."""
+
+    memory_mb: float | None = Field(
+        None, gt=0, description="Memory for models; by default 70 % of what the machine has free."
+    )
+    context: int = Field(4096, ge=128, description="Largest context to load a model with, tokens.")
+    slots: int = Field(4, ge=1, le=256, description="Requests that an instance serves at once.")
+    threads: int | None = Field(None, ge=1, description="Threads of an instance; engine's default.")
+    queue: int = Field(256, ge=1, description="Requests that may wait for one version.")
+    wait_s: float = Field(300.0, gt=0, description="Longest wait for a free slot.")
+    load_s: float = Field(600.0, gt=0, description="Longest load.")
+
+
+class RolloutSettings(_Section):
+    """How one version replaces another. Error rates are per rollout."""
+
+    soak_s: float = Field(3600.0, ge=0, description="Least time on each step, seconds.")
+    steps: tuple[float, ...] = Field(
+        (0.1, 0.2, 0.3, 0.4, 0.5), description="Shares of traffic for the candidate."
+    )
+    min_units: int = Field(20, ge=1, description="Fewest new candidate units a step.")
+    alpha_rollback: float = Field(
+        0.05, gt=0, lt=0.5, description="Chance of ever rolling back a version that is not worse."
+    )
+    alpha_promote: float = Field(
+        0.05, gt=0, lt=0.5, description="Chance of ever promoting one that is worse by the margin."
+    )
+    margin: float = Field(0.05, gt=0, lt=0.5, description="How much worse is worse.")
+    expiry_s: float = Field(604800.0, gt=0, description="Ask after this long without a verdict.")
+    keep_s: float = Field(604800.0, ge=0, description="Keep the old version this long.")
+    calibration_cases: int = Field(
+        32, ge=10, description="Stored cases to run for each task when a version is registered."
+    )
+
+
+class Settings(_Section):
+    """Everything that can be set."""
+
+    data_dir: Path = Field(
+        default_factory=lambda: Path.home() / ".arbiter", description="Where everything is kept."
+    )
+    door: DoorSettings = DoorSettings()
+    selection: SelectionSettings = SelectionSettings()
+    pool: PoolSettings = PoolSettings()
+    rollout: RolloutSettings = RolloutSettings()
+
+
+def load_settings(
+    *,
+    config: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    overrides: Mapping[str, object] | None = None,
+) -> Settings:
+    """The settings from a file, then the environment, then overrides such as ``door.port``.
+
+    Raises `ConfigError` that names the file, the field and what is allowed.
+    """
+    environment = os.environ if environment is None else environment
+    named = config or (
+        Path(environment["ARBITER_CONFIG"]) if "ARBITER_CONFIG" in environment else None
+    )
+    tree = _file(named) if named is not None else {}
+    for variable, field in (
+        ("ARBITER_HOST", "door.host"),
+        ("ARBITER_PORT", "door.port"),
+        ("ARBITER_DATA_DIR", "data_dir"),
+    ):
+        if environment.get(variable):
+            _put(tree, field, environment[variable])
+    for field, value in (overrides or {}).items():
+        if value is not None:
+            _put(tree, field, value)
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        where = f" in {named}" if named is not None else ""
+        raise ConfigError(
+            f"The setting {field}{where} is not valid: {first['msg']}.",
+            hint="docs/reference/configuration.md lists every setting.",
+            param=field,
+        ) from error
+
+
+def _file(path: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"The configuration file {path} cannot be read: {error.strerror}.",
+            hint="Check the path given by --config or ARBITER_CONFIG.",
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}.") from error
+
+
+def _put(tree: dict[str, object], dotted: str, value: object) -> None:
+    *sections, last = dotted.split(".")
+    for section in sections:
+        inner = tree.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{section} is a section of settings, not a value.", param=section)
+        tree = inner
+    tree[last] = value

@@ -1,0 +1,336 @@
+"""Decisions, what came of them, and what people said of them later, joined by decision id.
+
+Recording never waits for the disk: a decision and its outcome go to the database together when
+the request has ended, and the latest few thousand are kept in memory, so that `why` and feedback
+work at once. Feedback is the exception: whoever gives it is told only when it is durable.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import msgspec
+
+from arbiter.clock import Clock
+from arbiter.cost import Figure, Method, unknown
+from arbiter.errors import InvalidField, UnknownDecision
+from arbiter.inference import Arm, Decided, Dropped, Timings, Usage
+from arbiter.knowledge.profiles import Profile, Profiles
+from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId, is_id
+from arbiter.storage.database import Database, Row, Statement
+
+RECENT = 4_096
+"""Decisions kept in memory."""
+
+
+class Status(StrEnum):
+    """How a request ended."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    CANCELLED = "cancelled"
+    """The client hung up: no fault of the version's, and no sample of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of a decision. version: the one that served it, or failed last."""
+
+    decision: DecisionId
+    task: TaskName
+    version: VersionId
+    status: Status
+    error: str | None = None
+    latency_ms: float | None = None
+    ttft_ms: float | None = None
+    usage: Usage = Usage()
+    timings: Timings = Timings()
+    cpu: Figure
+    grade: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feedback:
+    """A later judgement of an outcome. One a (decision, source, kind); the latest counts."""
+
+    decision: DecisionId
+    score: float
+    source: str = "person"
+    kind: str = "quality"
+    comment: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be a judgement."""
+        if not (math.isfinite(self.score) and 0 <= self.score <= 1):
+            raise InvalidField("score is a number from 0 (bad) to 1 (good).", param="score")
+        for name, text, most in (
+            ("source", self.source, 64),
+            ("kind", self.kind, 64),
+            ("comment", self.comment or "-", 10_000),
+        ):
+            if (
+                not 0 < len(text) <= most
+                or "\0" in text
+                or (not text.isprintable()
+                and name != "comment")
+            ):
+                raise InvalidField(f"{name} is text of 1 to {most} characters.", param=name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """A decision with everything that is known of it."""
+
+    decided: Decided
+    caller: str
+    at: str
+    outcome: Outcome | None
+    feedback: tuple[Feedback, ...] = ()
+
+
+class Outcomes:
+    """The record of every request. The only writer of decisions, outcomes and feedback."""
+
+    def __init__(self, database: Database, clock: Clock, profiles: Profiles) -> None:
+        self._database = database
+        self._clock = clock
+        self._profiles = profiles
+        self._recent: dict[DecisionId, Record] = {}
+
+    def begin(self, decided: Decided, *, caller: str) -> None:
+        """Remember a decision from the moment it was made."""
+        record = Record(
+            decided=decided, caller=caller, at=self._clock.now().isoformat(), outcome=None
+        )
+        self._recent[decided.decision] = record
+        if len(self._recent) > RECENT:
+            del self._recent[next(iter(self._recent))]
+
+    def end(
+        self,
+        decided: Decided,
+        outcome: Outcome,
+        *,
+        caller: str,
+        also: tuple[Statement, ...] = (),
+        then: Callable[[bool], None] | None = None,
+    ) -> None:
+        """Store a decision with its outcome soon, together with what else belongs to it."""
+        record = self._recent.get(decided.decision)
+        at = record.at if record is not None else self._clock.now().isoformat()
+        self._recent[decided.decision] = Record(
+            decided=decided, caller=caller, at=at, outcome=outcome
+        )
+        self._database.enqueue(
+            _decision_statement(decided, caller=caller, at=at),
+            _outcome_statement(outcome, at=self._clock.now().isoformat()),
+            *also,
+            then=then,
+        )
+        self._profiles.add(outcome.version, outcome.task, _sample(outcome))
+
+    async def give(self, feedback: Feedback) -> bool:
+        """Store a judgement; durable when it returns. False: the same was there already.
+
+        Raises `UnknownDecision`, the same for an id that never was and one that is malformed.
+        """
+        if not is_id(feedback.decision):
+            raise UnknownDecision(param="decision")
+        key = (feedback.decision, feedback.source, feedback.kind)
+        open_ = self._recent.get(feedback.decision)
+        first = (
+            ()
+            if open_ is None
+            else (_decision_statement(open_.decided, caller=open_.caller, at=open_.at),)
+        )
+        before = await self._database.read("find_feedback", key)
+        if before and before[0][0] == feedback.score:
+            return False
+        now = self._clock.now().isoformat()
+        written = await self._database.write(
+            *first,
+            Statement(query="find_feedback", parameters=key),
+            Statement(
+                query="give_feedback",
+                parameters=(
+                    feedback.source,
+                    feedback.kind,
+                    feedback.score,
+                    feedback.comment,
+                    now,
+                    feedback.decision,
+                ),
+                must_change=True,
+            ),
+            Statement(
+                query="log_feedback", parameters=(*key, feedback.score, feedback.comment, now)
+            ),
+        )
+        if not written.applied:
+            raise UnknownDecision(param="decision")
+        earlier, ((task, version, *_), *_) = written.rows[len(first)], written.rows[len(first) + 1]
+        change = (
+            Profile(graded=1, quality=feedback.score)
+            if not earlier
+            else Profile(quality=feedback.score - float(earlier[0][0] or 0.0))
+        )
+        self._profiles.add(VersionId(str(version)), TaskName(str(task)), change)
+        return True
+
+    async def find(self, decision: str) -> Record:
+        """Everything that is known of a decision. Raises `UnknownDecision`."""
+        if not is_id(decision):
+            raise UnknownDecision(param="decision")
+        record = self._recent.get(DecisionId(decision))
+        if record is None:
+            found = await self._database.read("get_decision", (decision,))
+            if not found:
+                raise UnknownDecision(param="decision")
+            outcomes = await self._database.read("get_outcome", (decision,))
+            record = _record(found[0], outcomes[0] if outcomes else None)
+        feedback = tuple(
+            Feedback(
+                decision=DecisionId(decision),
+                source=str(source),
+                kind=str(kind),
+                score=float(score or 0.0),
+                comment=None if comment is None else str(comment),
+            )
+            for source, kind, score, comment, _ in await self._database.read(
+                "get_feedback", (decision,)
+            )
+        )
+        return replace(record, feedback=feedback)
+
+
+def _sample(outcome: Outcome) -> Profile:
+    if outcome.status is Status.CANCELLED:
+        return Profile()
+    success = outcome.status is Status.SUCCESS
+    timed = success and outcome.latency_ms is not None
+    return Profile(
+        samples=1,
+        graded=0 if outcome.grade is None else 1,
+        quality=outcome.grade or 0.0,
+        successes=1 if success else 0,
+        timed=1 if timed else 0,
+        latency_ms=(outcome.latency_ms or 0.0) if timed else 0.0,
+    )
+
+
+def _decision_statement(decided: Decided, *, caller: str, at: str) -> Statement:
+    detail = msgspec.json.encode(
+        {
+            "fallback": decided.fallback,
+            "scores": decided.scores,
+            "dropped": [(drop.name, drop.version, drop.reason) for drop in decided.dropped],
+        }
+    ).decode()
+    return Statement(
+        query="add_decision",
+        parameters=(
+            decided.decision,
+            decided.task,
+            decided.alias,
+            decided.version,
+            decided.arm.value,
+            decided.rollout,
+            decided.probability,
+            decided.reason,
+            detail,
+            caller,
+            at,
+        ),
+    )
+
+
+def _outcome_statement(outcome: Outcome, *, at: str) -> Statement:
+    usage, timings = outcome.usage, outcome.timings
+    return Statement(
+        query="add_outcome",
+        parameters=(
+            outcome.decision,
+            outcome.task,
+            outcome.version,
+            outcome.status.value,
+            outcome.error,
+            outcome.latency_ms,
+            outcome.ttft_ms,
+            usage.prompt_tokens,
+            usage.completion_tokens,
+            usage.cached_tokens,
+            timings.prefill_ms,
+            timings.decode_ms,
+            outcome.cpu.value,
+            outcome.cpu.method.value,
+            outcome.grade,
+            at,
+        ),
+    )
+
+
+def _record(decision: Row, outcome: Row | None) -> Record:
+    id_, task, alias, version, arm, rollout, probability, reason, detail, caller, at = decision
+    more: Mapping[str, list[list[object]]] = json.loads(str(detail))
+    fallback = more.get("fallback")
+    decided = Decided(
+        decision=DecisionId(str(id_)),
+        task=TaskName(str(task)),
+        alias=ModelName(str(alias)),
+        version=VersionId(str(version)),
+        arm=Arm(str(arm)),
+        reason=str(reason),
+        probability=float(probability or 0.0),
+        rollout=None if rollout is None else RolloutId(str(rollout)),
+        fallback=None if fallback is None else ModelName(str(fallback)),
+        scores=tuple(
+            (ModelName(str(name)), float(str(score)), str(why))
+            for name, score, why in more["scores"]
+        ),
+        dropped=tuple(
+            Dropped(name=ModelName(str(name)), version=VersionId(str(which)), reason=str(why))
+            for name, which, why in more["dropped"]
+        ),
+    )
+    return Record(
+        decided=decided,
+        caller=str(caller),
+        at=str(at),
+        outcome=None if outcome is None else _outcome(outcome),
+    )
+
+
+def _outcome(row: Row) -> Outcome:
+    (decision, task, version, status, error, latency, ttft, prompt, completion) = row[:9]
+    (cached, prefill, decode, cpu, cpu_method, grade, _) = row[9:]
+    return Outcome(
+        decision=DecisionId(str(decision)),
+        task=TaskName(str(task)),
+        version=VersionId(str(version)),
+        status=Status(str(status)),
+        error=None if error is None else str(error),
+        latency_ms=_real(latency),
+        ttft_ms=_real(ttft),
+        usage=Usage(
+            prompt_tokens=_whole(prompt),
+            completion_tokens=_whole(completion),
+            cached_tokens=_whole(cached),
+        ),
+        timings=Timings(prefill_ms=_real(prefill), decode_ms=_real(decode)),
+        cpu=unknown("not recorded")
+        if cpu is None
+        else Figure(value=float(cpu), method=Method(str(cpu_method))),
+        grade=_real(grade),
+    )
+
+
+def _real(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _whole(value: object) -> int | None:
+    return int(value) if isinstance(value, int | float) else None

@@ -1,0 +1,292 @@
+"""Tasks: kinds of work, what they demand, and the graded cases that tell a good answer.
+
+A task knows no model. Its digest covers everything that people decided about it, so that a swap
+can show that it changed nothing here. Grading itself lives in `arbiter.judge`; here a grader is
+only named.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from arbiter.clock import Clock
+from arbiter.errors import InvalidField, UnknownTask
+from arbiter.inference import Limits, Message, Role
+from arbiter.refs import GENERAL, TaskName, digest, parse_task
+from arbiter.storage.database import Database, Statement
+
+LEAST_CASES = 10
+"""Fewer graded cases than this say next to nothing about a version."""
+
+CASES_BYTES = 16 * 1024 * 1024
+_ROLES: Mapping[str, Role] = {"system": "system", "user": "user", "assistant": "assistant"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grading:
+    """Which grader scores answers, with its options (plain JSON)."""
+
+    kind: str
+    options: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A stored prompt with its known right answer (None when the grader needs none)."""
+
+    messages: tuple[Message, ...]
+    expected: str | None
+
+    def to_plain(self) -> dict[str, object]:
+        """As JSON."""
+        return {
+            "messages": [{"role": m.role, "content": m.content} for m in self.messages],
+            "expected": self.expected,
+        }
+
+    @property
+    def digest(self) -> str:
+        """Identity of the case: the same prompt with the same answer is the same case."""
+        return digest("arbiter.case.v1", self.to_plain())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """How much each part of a score counts; only their proportions matter."""
+
+    quality: float = 0.4
+    latency: float = 0.3
+    memory: float = 0.2
+    reliability: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse weights that cannot be a proportion."""
+        parts = (self.quality, self.latency, self.memory, self.reliability)
+        if min(parts) < 0 or not 0 < sum(parts) < float("inf"):
+            raise InvalidField("Weights must be numbers from 0 up, not all 0.", param="weights")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A kind of work. `weights` None means the house's own."""
+
+    name: TaskName
+    limits: Limits = Limits()
+    grading: Grading | None = None
+    cases: tuple[Case, ...] = ()
+    weights: Weights | None = None
+
+    def spec(self) -> dict[str, object]:
+        """Everything but the name and the cases, as JSON."""
+        return {
+            "needs": sorted(self.limits.needs),
+            "threshold": self.limits.threshold,
+            "max_latency_ms": self.limits.max_latency_ms,
+            "max_memory_mb": self.limits.max_memory_mb,
+            "grader": self.grading
+            and {"kind": self.grading.kind, "options": dict(self.grading.options)},
+            "weights": self.weights
+            and {
+                "quality": self.weights.quality,
+                "latency": self.weights.latency,
+                "memory": self.weights.memory,
+                "reliability": self.weights.reliability,
+            },
+        }
+
+    @property
+    def digest(self) -> str:
+        """Identity of what people decided about this task."""
+        return digest(
+            "arbiter.task.v1",
+            {"name": self.name, "spec": self.spec(), "cases": [c.to_plain() for c in self.cases]},
+        )
+
+
+def _message(value: object, *, line: int) -> Message:
+    match value:
+        case {"role": str(role), "content": str(content)} if role in _ROLES:
+            return Message(role=_ROLES[role], content=content)
+    raise InvalidField(
+        f"Line {line}: a message needs a role (system, user, assistant) and a text content.",
+        param="cases",
+    )
+
+
+def _case(value: object, *, line: int) -> Case:
+    if not isinstance(value, dict):
+        raise InvalidField(f"Line {line} is not a JSON object.", param="cases")
+    match value:
+        case {"prompt": str(prompt)} if prompt:
+            messages: tuple[Message, ...] = (Message(role="user", content=prompt),)
+        case {"messages": [_, *_] as found}:
+            messages = tuple(_message(message, line=line) for message in found)
+        case _:
+            raise InvalidField(
+                f'Line {line} has neither a "prompt" nor "messages".',
+                hint='A case is {"prompt": "...", "expected": "..."}.',
+                param="cases",
+            )
+    expected = value.get("expected")
+    if expected is not None and not isinstance(expected, str):
+        expected = json.dumps(expected, ensure_ascii=False, separators=(",", ":"))
+    return Case(messages=messages, expected=expected)
+
+
+def parse_cases(text: str) -> tuple[Case, ...]:
+    """Cases from JSON lines; blank lines are skipped and repeated cases kept once.
+
+    >>> parse_cases('{"prompt": "2+2", "expected": 4}')[0].expected
+    '4'
+
+    Raises `InvalidField` that names the line.
+    """
+    if len(text) > CASES_BYTES:
+        raise InvalidField("The cases are larger than 16 MB.", param="cases")
+    found: dict[str, Case] = {}
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise InvalidField(
+                f"Line {number} is not JSON: {error}.",
+                hint="One JSON object a line.",
+                param="cases",
+            ) from error
+        case = _case(value, line=number)
+        found.setdefault(case.digest, case)
+    return tuple(found.values())
+
+
+def check_cases(task: Task) -> None:
+    """Raise `InvalidField` when a task's cases cannot grade anything."""
+    if task.cases and len(task.cases) < LEAST_CASES:
+        raise InvalidField(
+            f"Task {task.name} has {len(task.cases)} different cases; "
+            f"fewer than {LEAST_CASES} say next to nothing.",
+            hint="Add more lines; 30 or more are better.",
+            param="cases",
+        )
+    if task.cases and task.grading is None:
+        raise InvalidField(
+            f"Task {task.name} has cases but no grader.", hint="Add --grader.", param="grader"
+        )
+
+
+class Tasks:
+    """Every task, in memory and in the database. The only writer of both."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._tasks: dict[TaskName, Task] = {}
+
+    async def load(self) -> None:
+        """Read what is kept."""
+        cases: dict[str, list[Case]] = {}
+        for name, spec in await self._database.read("list_cases"):
+            cases.setdefault(str(name), []).append(_case(json.loads(str(spec)), line=0))
+        for name, spec in await self._database.read("list_tasks"):
+            task = task_from_spec(
+                TaskName(str(name)), json.loads(str(spec)), tuple(cases.get(str(name), ()))
+            )
+            self._tasks[task.name] = task
+
+    def get(self, name: TaskName) -> Task:
+        """The task of this name; `general` always exists. Raises `UnknownTask`."""
+        task = self._tasks.get(name)
+        if task is not None:
+            return task
+        if name == GENERAL:
+            return Task(name=GENERAL)
+        known = ", ".join(sorted(self._tasks)) or "none yet"
+        raise UnknownTask(
+            f"No task is called {name!r}.", hint=f"Known tasks: {known}.", param="task"
+        )
+
+    def all(self) -> tuple[Task, ...]:
+        """Every task that somebody added, by name."""
+        return tuple(self._tasks[name] for name in sorted(self._tasks))
+
+    async def add(self, task: Task) -> Task:
+        """Keep a task, or replace the one of the same name. Durable when it returns."""
+        check_cases(task)
+        parse_task(task.name)
+        now = self._clock.now().isoformat()
+        await self._database.write(
+            Statement(query="add_task", parameters=(task.name, json.dumps(task.spec()), now)),
+            Statement(query="clear_cases", parameters=(task.name,)),
+            *(
+                Statement(
+                    query="add_case", parameters=(task.name, position, json.dumps(case.to_plain()))
+                )
+                for position, case in enumerate(task.cases)
+            ),
+        )
+        self._tasks[task.name] = task
+        return task
+
+    async def remove(self, name: TaskName) -> None:
+        """Forget a task and its cases. What was measured stays. Raises `UnknownTask`."""
+        written = await self._database.write(
+            Statement(query="remove_task", parameters=(name,), must_change=True)
+        )
+        if not written.applied:
+            raise UnknownTask(f"No task is called {name!r}.")
+        del self._tasks[name]
+
+
+def task_from_spec(name: TaskName, spec: Mapping[str, object], cases: Sequence[Case]) -> Task:
+    """A task from what `Task.spec` wrote, or from a request's body.
+
+    Raises `InvalidField` that names the field.
+    """
+    needs = spec.get("needs") or []
+    if not isinstance(needs, list) or not all(isinstance(need, str) for need in needs):
+        raise InvalidField("needs is a list of words.", param="needs")
+    weights = spec.get("weights")
+    return Task(
+        name=name,
+        limits=Limits(
+            needs=frozenset(needs),
+            threshold=_number(spec, "threshold", most=1.0),
+            max_latency_ms=_number(spec, "max_latency_ms"),
+            max_memory_mb=_number(spec, "max_memory_mb"),
+        ),
+        grading=_grading(spec.get("grader")),
+        cases=tuple(cases),
+        weights=_weights(weights) if weights is not None else None,
+    )
+
+
+def _number(spec: Mapping[str, object], field_name: str, *, most: float = 1e12) -> float | None:
+    value = spec.get(field_name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+        raise InvalidField(f"{field_name} is a number from 0 to {most:g}.", param=field_name)
+    return float(value)
+
+
+def _grading(value: object) -> Grading | None:
+    match value:
+        case None:
+            return None
+        case {"kind": str(kind), **rest}:
+            options = rest.get("options", {})
+            if isinstance(options, dict):
+                return Grading(kind=kind, options=options)
+    raise InvalidField("A grader is a kind with options.", param="grader")
+
+
+def _weights(value: object) -> Weights:
+    names = ("quality", "latency", "memory", "reliability")
+    if isinstance(value, dict) and set(value) <= set(names):
+        parts = {name: _number(value, name) for name in value}
+        if all(part is not None for part in parts.values()):
+            return Weights(**{name: part for name, part in parts.items() if part is not None})
+    raise InvalidField(f"weights has numbers for {', '.join(names)}.", param="weights")

@@ -1,0 +1,194 @@
+-- The house as it first stood. A migration is never edited after a release; add the next number.
+-- Only SQL that PostgreSQL understands too, so that one set of files serves both.
+-- Times are RFC 3339 text in UTC; digests are 'sha256:' and 64 hexadecimal digits.
+
+CREATE TABLE versions (
+    version         TEXT PRIMARY KEY CHECK (length(version) = 71 AND version LIKE 'sha256:%'),
+    format          TEXT NOT NULL,
+    path            TEXT NOT NULL,
+    artifact        TEXT NOT NULL,               -- JSON: what was read from the file
+    predecessor     TEXT REFERENCES versions (version),
+    standing        TEXT NOT NULL DEFAULT 'active'
+                    CHECK (standing IN ('active', 'candidate', 'rolled_back', 'retired')),
+    registered_at   TEXT NOT NULL
+);
+
+CREATE TABLE names (
+    name            TEXT PRIMARY KEY,
+    version         TEXT NOT NULL REFERENCES versions (version),
+    kind            TEXT NOT NULL CHECK (kind IN ('model', 'alias')),
+    moved_at        TEXT NOT NULL
+);
+
+CREATE TABLE moves (
+    seq             INTEGER PRIMARY KEY,
+    name            TEXT NOT NULL,
+    from_version    TEXT,
+    to_version      TEXT,
+    who             TEXT NOT NULL,
+    why             TEXT NOT NULL,
+    rollout         TEXT,
+    keep_until      TEXT,                        -- the old version stays warm until then
+    at              TEXT NOT NULL
+);
+
+CREATE TABLE tasks (
+    task            TEXT PRIMARY KEY,
+    spec            TEXT NOT NULL,               -- JSON: needs, limits, grader, weights
+    added_at        TEXT NOT NULL
+);
+
+CREATE TABLE cases (
+    task            TEXT NOT NULL REFERENCES tasks (task) ON DELETE CASCADE,
+    position        INTEGER NOT NULL,
+    spec            TEXT NOT NULL,               -- JSON: messages, expected
+    PRIMARY KEY (task, position)
+);
+
+CREATE TABLE rules (
+    task            TEXT PRIMARY KEY,
+    prefer          TEXT NOT NULL,
+    why             TEXT NOT NULL,
+    added_at        TEXT NOT NULL
+);
+
+-- Graded cases that were run on a version: its first samples. One row a (version, task, case).
+CREATE TABLE validations (
+    version         TEXT NOT NULL REFERENCES versions (version),
+    task            TEXT NOT NULL,
+    case_digest     TEXT NOT NULL,
+    score           DOUBLE PRECISION NOT NULL CHECK (score BETWEEN 0 AND 1),
+    success         INTEGER NOT NULL CHECK (success IN (0, 1)),
+    latency_ms      DOUBLE PRECISION CHECK (latency_ms >= 0),
+    at              TEXT NOT NULL,
+    PRIMARY KEY (version, task, case_digest)
+);
+
+-- Measured after a load: what an instance of this version held.
+CREATE TABLE footprints (
+    version         TEXT NOT NULL REFERENCES versions (version),
+    context         INTEGER NOT NULL,
+    slots           INTEGER NOT NULL,
+    total_bytes     BIGINT NOT NULL CHECK (total_bytes > 0),
+    method          TEXT NOT NULL,
+    at              TEXT NOT NULL,
+    PRIMARY KEY (version, context, slots)
+);
+
+CREATE TABLE decisions (
+    decision        TEXT PRIMARY KEY,
+    task            TEXT NOT NULL,
+    alias           TEXT NOT NULL,
+    version         TEXT NOT NULL,
+    arm             TEXT NOT NULL CHECK (arm IN ('none', 'stable', 'candidate')),
+    rollout         TEXT,
+    probability     DOUBLE PRECISION NOT NULL CHECK (probability > 0 AND probability <= 1),
+    reason          TEXT NOT NULL,
+    detail          TEXT NOT NULL,               -- JSON: scores, drops, fallback
+    caller          TEXT NOT NULL,
+    at              TEXT NOT NULL
+);
+
+CREATE INDEX decisions_by_time ON decisions (at);
+
+CREATE TABLE outcomes (
+    decision        TEXT PRIMARY KEY REFERENCES decisions (decision),
+    task            TEXT NOT NULL,
+    version         TEXT NOT NULL,               -- the version that served it, or failed last
+    status          TEXT NOT NULL CHECK (status IN ('success', 'failure', 'cancelled')),
+    error           TEXT,
+    latency_ms      DOUBLE PRECISION CHECK (latency_ms >= 0),
+    ttft_ms         DOUBLE PRECISION CHECK (ttft_ms >= 0),
+    prompt_tokens   INTEGER CHECK (prompt_tokens >= 0),
+    completion_tokens INTEGER CHECK (completion_tokens >= 0),
+    cached_tokens   INTEGER CHECK (cached_tokens >= 0),
+    prefill_ms      DOUBLE PRECISION CHECK (prefill_ms >= 0),
+    decode_ms       DOUBLE PRECISION CHECK (decode_ms >= 0),
+    cpu_ms          DOUBLE PRECISION CHECK (cpu_ms >= 0),
+    cpu_method      TEXT NOT NULL,
+    grade           DOUBLE PRECISION CHECK (grade BETWEEN 0 AND 1),
+    at              TEXT NOT NULL
+);
+
+CREATE INDEX outcomes_by_version ON outcomes (version, task);
+
+CREATE TABLE feedback (
+    decision        TEXT NOT NULL REFERENCES decisions (decision),
+    source          TEXT NOT NULL,
+    kind            TEXT NOT NULL,
+    task            TEXT NOT NULL,
+    version         TEXT NOT NULL,
+    score           DOUBLE PRECISION NOT NULL CHECK (score BETWEEN 0 AND 1),
+    comment         TEXT,
+    at              TEXT NOT NULL,
+    PRIMARY KEY (decision, source, kind)
+);
+
+-- Every feedback that ever changed something, in order: the table above holds the latest.
+CREATE TABLE feedback_log (
+    seq             INTEGER PRIMARY KEY,
+    decision        TEXT NOT NULL,
+    source          TEXT NOT NULL,
+    kind            TEXT NOT NULL,
+    score           DOUBLE PRECISION NOT NULL,
+    comment         TEXT,
+    at              TEXT NOT NULL
+);
+
+CREATE TABLE rollouts (
+    rollout         TEXT PRIMARY KEY,
+    alias           TEXT NOT NULL,
+    stable          TEXT NOT NULL REFERENCES versions (version),
+    candidate       TEXT NOT NULL REFERENCES versions (version),
+    plan            TEXT NOT NULL,
+    plan_digest     TEXT NOT NULL,
+    salt            TEXT NOT NULL,
+    phase           TEXT NOT NULL CHECK (phase IN ('validating', 'progressing', 'paused',
+                        'promoted', 'rolled_back', 'blocked', 'aborted', 'undone')),
+    step            INTEGER NOT NULL CHECK (step >= 0),
+    soaked_s        DOUBLE PRECISION NOT NULL CHECK (soaked_s >= 0),
+    total_s         DOUBLE PRECISION NOT NULL CHECK (total_s >= 0),
+    units_at_step   INTEGER NOT NULL CHECK (units_at_step >= 0),
+    reason          TEXT NOT NULL,
+    findings        TEXT NOT NULL,               -- JSON: validation and compatibility
+    knowledge_before TEXT NOT NULL,
+    knowledge_after TEXT,
+    started_at      TEXT NOT NULL,
+    ended_at        TEXT
+);
+
+-- One active rollout an alias, and a version is the candidate of one rollout at a time.
+CREATE UNIQUE INDEX one_active_rollout ON rollouts (alias)
+    WHERE phase IN ('validating', 'progressing', 'paused');
+CREATE UNIQUE INDEX one_active_candidate ON rollouts (candidate)
+    WHERE phase IN ('validating', 'progressing', 'paused');
+
+-- What was done to a rollout, by whom and why.
+CREATE TABLE rollout_log (
+    seq             INTEGER PRIMARY KEY,
+    rollout         TEXT NOT NULL REFERENCES rollouts (rollout),
+    phase           TEXT NOT NULL,
+    step            INTEGER NOT NULL,
+    weight          DOUBLE PRECISION NOT NULL,
+    units           INTEGER NOT NULL,
+    who             TEXT NOT NULL,
+    reason          TEXT NOT NULL,
+    at              TEXT NOT NULL
+);
+
+-- Assignment units: one a conversation. The position is the order of assignment; the arm and its
+-- probability were fixed then. A row is written when the unit's first request has ended, so a
+-- missing position was in flight when the house died. score NULL: no rule graded it.
+CREATE TABLE units (
+    rollout         TEXT NOT NULL REFERENCES rollouts (rollout),
+    position        INTEGER NOT NULL CHECK (position >= 0),
+    unit            TEXT NOT NULL,
+    task            TEXT NOT NULL,
+    arm             TEXT NOT NULL CHECK (arm IN ('stable', 'candidate')),
+    probability     DOUBLE PRECISION NOT NULL CHECK (probability > 0 AND probability < 1),
+    decision        TEXT NOT NULL,
+    score           DOUBLE PRECISION CHECK (score BETWEEN 0 AND 1),
+    PRIMARY KEY (rollout, position)
+);
+
+CREATE UNIQUE INDEX one_row_a_unit ON units (rollout, unit);

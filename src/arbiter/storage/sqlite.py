@@ -1,0 +1,252 @@
+"""The embedded database: one SQLite file, one writer thread, group commit.
+
+Writes wait in a bounded queue; the writer takes what is there, runs each write in a savepoint of
+one ``BEGIN IMMEDIATE`` transaction and commits them together. A write that somebody waits for is
+committed at once; writes that nobody waits for linger up to `LINGER_S` to share a commit, which
+is how little a kill can lose of what nobody was told is stored.
+
+The writer's connection is the only one that checkpoints: two connections that did so at the same
+moment could corrupt the file in SQLite before 3.51.3, so such a library is refused outright.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import apsw
+
+from arbiter.errors import ConfigError, Conflict, SchemaTooNew, StorageError, StorageFull
+from arbiter.storage.database import Parameters, Row, Statement, Written
+from arbiter.storage.queries import load_migrations, load_queries
+
+LINGER_S = 0.02
+QUEUE_BOUND = 50_000
+GROUP_BOUND = 1_000
+_SAFE = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
+
+
+def is_safe_sqlite(version: str) -> bool:
+    """Whether this SQLite is free of the WAL-reset bug (fixed in 3.51.3, 3.50.7 and 3.44.6).
+
+    >>> is_safe_sqlite("3.54.1"), is_safe_sqlite("3.50.7"), is_safe_sqlite("3.51.2")
+    (True, True, False)
+    >>> is_safe_sqlite("3.40.1")
+    False
+    """
+    parts = tuple(int(part) for part in version.split(".")[:3])
+    return parts >= _SAFE[0] or any(
+        parts[:2] == fixed[:2] and parts >= fixed for fixed in _SAFE[1:]
+    )
+
+
+@dataclass(slots=True)
+class _Job:
+    statements: tuple[Statement, ...]
+    waiter: asyncio.Future[Written] | None
+    then: Callable[[bool], None] | None
+
+
+def _translated(error: apsw.Error) -> StorageError | Conflict:
+    if isinstance(error, apsw.ConstraintError):
+        return Conflict(f"The database refuses this: {error}.")
+    if isinstance(error, apsw.FullError):
+        return StorageFull(hint="Free some space; requests are served meanwhile.")
+    return StorageError(f"The database failed: {error}.", hint="Requests are served meanwhile.")
+
+
+class SqliteDatabase:
+    """A `Database` in one file. Made by `open_sqlite`."""
+
+    def __init__(self, path: Path, queries: Mapping[str, str]) -> None:
+        self.path = path
+        self.dropped = 0
+        """Writes that nobody waited for and that were lost: a full queue or a failing disk."""
+        self._queries = queries
+        self._loop = asyncio.get_running_loop()
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._closing: asyncio.Future[None] | None = None
+        self._reading = threading.Lock()
+        self._writer = _connect(path, checkpoints=True)
+        self._reader = _connect(path, checkpoints=False)
+        self._thread = threading.Thread(target=self._run, name="arbiter-writer", daemon=True)
+        self._thread.start()
+
+    async def write(self, *statements: Statement) -> Written:
+        """Commit these together and return when they are durable."""
+        if self._closing is not None:
+            raise StorageError("The database is closed.")
+        waiter: asyncio.Future[Written] = self._loop.create_future()
+        self._jobs.put(_Job(statements, waiter, None))
+        return await waiter
+
+    def enqueue(self, *statements: Statement, then: Callable[[bool], None] | None = None) -> bool:
+        """Write these soon; never waits."""
+        if self._closing is not None or self._jobs.qsize() >= QUEUE_BOUND:
+            self.dropped += 1
+            if then is not None:
+                self._loop.call_soon(then, False)
+            return False
+        self._jobs.put(_Job(statements, None, then))
+        return True
+
+    async def read(self, query: str, parameters: Parameters = ()) -> Sequence[Row]:
+        """The rows of a named SELECT, read in a thread of their own."""
+        return await asyncio.to_thread(self._read, self._queries[query], parameters)
+
+    def _read(self, sql: str, parameters: Parameters) -> Sequence[Row]:
+        with self._reading:
+            try:
+                return list(self._reader.execute(sql, parameters))
+            except apsw.Error as error:
+                raise _translated(error) from error
+
+    async def settle(self) -> None:
+        """Return when everything queued so far is durable."""
+        await self.write()
+
+    async def close(self) -> None:
+        """Commit what is queued and let go."""
+        if self._closing is None:
+            self._closing = self._loop.create_future()
+            self._jobs.put(None)
+            await asyncio.to_thread(self._thread.join)
+            self._reader.close()
+            self._writer.close()
+            self._closing.set_result(None)
+        await asyncio.shield(self._closing)
+
+    def _run(self) -> None:
+        open_ = True
+        while open_:
+            group, open_ = self._gather()
+            if group:
+                self._commit(group)
+
+    def _gather(self) -> tuple[list[_Job], bool]:
+        """The next group: what is queued now, and what comes within the linger."""
+        job = self._jobs.get()
+        group: list[_Job] = []
+        while job is not None:
+            group.append(job)
+            if len(group) >= GROUP_BOUND:
+                return group, True
+            try:
+                hurry = job.waiter is not None
+                job = self._jobs.get(block=not hurry, timeout=LINGER_S)
+            except queue.Empty:
+                return group, True
+        return group, False
+
+    def _commit(self, group: list[_Job]) -> None:
+        results: list[Written | Exception] = []
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            results.extend(self._attempt(job) for job in group)
+            self._writer.execute("COMMIT")
+        except apsw.Error as error:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            results = [_translated(error)] * len(group)
+        self._loop.call_soon_threadsafe(self._tell, group, results)
+
+    def _attempt(self, job: _Job) -> Written | Exception:
+        """Run one write in a savepoint, so that its failure is its own."""
+        if not job.statements:
+            return Written(applied=True, rows=())
+        execute = self._writer.execute
+        execute("SAVEPOINT job")
+        rows: list[tuple[Row, ...]] = []
+        refused = False
+        try:
+            for statement in job.statements:
+                found = tuple(execute(self._queries[statement.query], statement.parameters))
+                rows.append(found)
+                refused = statement.must_change and not found
+                if refused:
+                    execute("ROLLBACK TO job")
+                    break
+        except (apsw.ConstraintError, apsw.BindingsError, TypeError, OverflowError) as error:
+            execute("ROLLBACK TO job")
+            execute("RELEASE job")
+            return _translated(error) if isinstance(error, apsw.Error) else error
+        execute("RELEASE job")
+        return Written(applied=not refused, rows=tuple(rows))
+
+    def _tell(self, group: list[_Job], results: Sequence[Written | Exception]) -> None:
+        for job, result in zip(group, results, strict=True):
+            failed = isinstance(result, Exception)
+            if job.waiter is not None and not job.waiter.done():
+                if isinstance(result, Exception):
+                    job.waiter.set_exception(result)
+                else:
+                    job.waiter.set_result(result)
+            if job.waiter is None and failed:
+                self.dropped += 1
+            if job.then is not None:
+                job.then(not failed)
+
+
+def _connect(path: Path, *, checkpoints: bool) -> apsw.Connection:
+    connection = apsw.Connection(str(path))
+    connection.set_busy_timeout(5_000)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {1000 if checkpoints else 0}")
+    return connection
+
+
+def migrate(connection: apsw.Connection) -> int:
+    """Bring the schema to this release and return its number.
+
+    Raises `SchemaTooNew` when a newer Arbiter wrote the file.
+    """
+    (current,) = connection.execute("PRAGMA user_version").fetchone() or (0,)
+    known = load_migrations()
+    if int(current) > known[-1][0]:
+        raise SchemaTooNew(
+            f"The data directory is at schema {current}, this Arbiter knows {known[-1][0]}.",
+            hint="Upgrade Arbiter, or start with another --data-dir.",
+        )
+    for number, _, sql in known:
+        if number > int(current):
+            with connection:
+                connection.execute(sql)
+                connection.execute(f"PRAGMA user_version = {number:d}")
+    return known[-1][0]
+
+
+def _prepare(path: Path) -> None:
+    if not is_safe_sqlite(apsw.sqlite_lib_version()):
+        raise ConfigError(
+            f"SQLite {apsw.sqlite_lib_version()} can lose commits (the WAL-reset bug).",
+            hint="Install apsw 3.51.3 or newer.",
+        )
+    if not path.exists():
+        path.touch(mode=0o600)
+    try:
+        connection = _connect(path, checkpoints=True)
+        try:
+            migrate(connection)
+        finally:
+            connection.close()
+    except apsw.Error as error:
+        raise StorageError(
+            f"{path} cannot be used as a database: {error}.",
+            hint="Name another --data-dir, or move the file away.",
+        ) from error
+
+
+async def open_sqlite(path: Path) -> SqliteDatabase:
+    """Open or make the database at this path, at this release's schema.
+
+    Raises `StorageError` when the file cannot be used, `SchemaTooNew` when it is a newer
+    Arbiter's, `ConfigError` when the SQLite library is one that loses data.
+    """
+    await asyncio.to_thread(_prepare, path)
+    return SqliteDatabase(path, load_queries())
