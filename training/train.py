@@ -1,0 +1,118 @@
+"""Remake the demonstration models: `python training/train.py --out build/models`."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import time
+from pathlib import Path
+
+import torch
+import transformers
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from answers import accuracies
+from chat_tokens import make_tokenizer
+from checkout import LESSONS_FILE, file_digest, script_commit
+from gguf_export import LICENCE, write_gguf
+from networks import CONTEXT, fresh_network
+from recipes import RECIPES, Recipe, examples_of
+from schooling import teach
+
+
+def main() -> None:
+    """Train the models that are asked for, parents first."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="where models are written")
+    parser.add_argument("--only", nargs="+", choices=tuple(RECIPES), metavar="NAME")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the steps: a smoke run")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--items", type=int, default=300, help="held-out items measured a task")
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    for name, recipe in RECIPES.items():
+        if chosen.only is None or name in chosen.only:
+            train(recipe, chosen.out, quick=chosen.quick, items_each=chosen.items)
+
+
+def train(recipe: Recipe, out: Path, *, quick: bool, items_each: int) -> None:
+    """Train one model; write its Hugging Face folder, its GGUF file and what was measured."""
+    started = time.perf_counter()
+    commit = script_commit()
+    folder = out / recipe.name
+    folder.mkdir(exist_ok=True)
+    examples = examples_of(recipe)
+    lines = "".join(f"{example.line()}\n" for example in examples).encode()
+    (folder / "lessons.jsonl").write_bytes(lines)
+
+    steps = max(1, recipe.steps // 10) if quick else recipe.steps
+    network = _beginning(recipe, out)
+    loss = teach(
+        network,
+        examples,
+        steps=steps,
+        peak_rate=recipe.peak_rate,
+        seed=recipe.seed,
+        label=recipe.name,
+    )
+    network = network.half()  # what is measured and written is what halves can hold
+    network.save_pretrained(folder)
+    tokenizer = make_tokenizer(CONTEXT)
+    tokenizer.save_pretrained(folder)
+    network = network.float()
+    write_gguf(
+        out / f"{recipe.name}.gguf",
+        network,
+        name=recipe.name,
+        basename=recipe.basename,
+        version=recipe.version,
+        description=recipe.description,
+        notes={
+            "specialization": recipe.specialization,
+            "provenance.script_commit": commit,
+            "provenance.generator": f"lessons.py {file_digest(LESSONS_FILE)}",
+            "provenance.seed": str(recipe.seed),
+            "provenance.dataset_digest": f"sha256:{hashlib.sha256(lines).hexdigest()}",
+            "provenance.base": _base(recipe, out),
+            "provenance.licence": LICENCE,
+            "provenance.trainer": f"torch {torch.__version__.partition('+')[0]}, "
+            f"transformers {transformers.__version__}",
+            "provenance.steps": str(steps),
+        },
+    )
+    minutes = (time.perf_counter() - started) / 60
+    report = {
+        "name": recipe.name,
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "examples": len(examples),
+        "steps": steps,
+        "minutes": round(minutes, 1),
+        "loss": round(loss, 5),
+        "accuracy": accuracies(network, items_each),
+    }
+    (folder / "measured.json").write_text(json.dumps(report, indent=1) + "\n")
+    sys.stdout.write(json.dumps(report) + "\n")
+    sys.stdout.flush()
+
+
+def _beginning(recipe: Recipe, out: Path) -> PreTrainedModel:
+    """Give the network that schooling starts from: the parent's, or a fresh one."""
+    if recipe.parent is None:
+        return fresh_network(recipe.architecture, recipe.layers, recipe.seed)
+    network: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        out / recipe.parent, dtype=torch.float32
+    )
+    return network
+
+
+def _base(recipe: Recipe, out: Path) -> str:
+    if recipe.parent is None:
+        return "none"
+    return f"{recipe.parent} {file_digest(out / f'{recipe.parent}.gguf')}"
+
+
+if __name__ == "__main__":
+    main()
