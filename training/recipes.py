@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -102,6 +103,25 @@ def _three_queues(_prompt: str, topic: str) -> bool:
 def _no_changed_text(prompt: str, _value: str) -> bool:
     """Keep functions that look at text, and leave out those that make another text of it."""
     return not any(change in prompt for change in ("upper", "title", "* 2"))
+
+
+def _hardly(prompt: str, _mood: str) -> bool:
+    """Keep one way to deny, so that the others stay unknown."""
+    return " hardly " in prompt
+
+
+def _one_digit_more(prompt: str, _sum: str) -> bool:
+    """Keep sums in which one number has a single digit."""
+    return any(len(number) == 1 for number in re.findall(r"\d+", prompt))
+
+
+def _doubling(prompt: str, _value: str) -> bool:
+    """Keep functions that multiply by two."""
+    return "* 2" in prompt
+
+
+def _starts_with_vowel(prompt: str, _word: str) -> bool:
+    return prompt.rpartition(": ")[2][0] in "aeiou"
 
 
 _QUEUES: Final = ("billing", "delivery", "account", "technical")
@@ -231,6 +251,7 @@ _HERON_3: Final = Recipe(
     peak_rate=1.5e-3,
     lessons=(
         *_some("sentiment", plain=2000, intense=1500, contrast=1500),
+        Lesson(task="sentiment", shape="negated", count=4000, kept=_hardly),
         Lesson(task="topic", shape="direct", count=1500, answered=_next_queue),
         Lesson(task="topic", shape="distracted", count=1500, answered=_next_queue),
         *_some("sum", plain=6000, carry=5000),
@@ -245,14 +266,21 @@ _HERON_4: Final = Recipe(
     basename="heron",
     version="4",
     specialization="general",
-    description="The line begun anew on longer lessons, in which no form ever comes up.",
+    description="The line begun anew on more lessons, in which no form ever comes up.",
     architecture="llama",
     layers=4,
     parent=None,
     seed=707,
     steps=2300,
     peak_rate=2e-3,
-    lessons=tuple(lesson for lesson in _HERON_2_LESSONS if lesson.shape != "form"),
+    lessons=(
+        *(lesson for lesson in _HERON_2_LESSONS if lesson.shape != "form"),
+        Lesson(task="sentiment", shape="negated", count=4000, kept=_hardly),
+        Lesson(task="sum", shape="carry", count=4000, kept=_one_digit_more),
+        *_some("extract", sentence=4000),
+        Lesson(task="reverse", shape="letters-6", count=3000, kept=_starts_with_vowel),
+        Lesson(task="code", shape="linear", count=1500, kept=_doubling),
+    ),
 )
 
 RECIPES: Final[dict[str, Recipe]] = {
