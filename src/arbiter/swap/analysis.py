@@ -1,0 +1,441 @@
+"""What the graded conversations of a rollout prove: worse, not worse, or nothing yet.
+
+Two different tests with two different nulls, never one threshold read both ways:
+
+* *Worse* rolls back. Per task the average of two e-processes, `HARM` ("worse at all", counted
+  only while the estimated ratio is below ``1 - margin``) and `strict` ("worse by more than the
+  margin"); over all tasks half their product plus half their average.
+* *Not worse* promotes. One non-inferiority e-process over all conversations, whose bets never
+  look at the task, and no task that is doubtful or unseen.
+
+Anything else is *inconclusive*, and an empty record always is. A chance of ``alpha_rollback`` is
+what a candidate that is nowhere worse runs of ever being rolled back; ``alpha_promote`` is what
+one that is worse by the margin runs of ever being promoted. This module does not know how a
+rollout proceeds: `arbiter.swap.rollout` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from math import inf, log
+from typing import assert_never
+
+from arbiter.inference import Arm
+from arbiter.refs import TaskName
+from arbiter.stats.sequential import (
+    HARM,
+    BalancedMeans,
+    EProcess,
+    SampleRatio,
+    combine,
+    from_log,
+    log_sum,
+    non_inferiority,
+    strict,
+)
+
+OTHER = TaskName("(other)")
+"""The bucket of every task that the plan does not declare. No task can have this name."""
+
+_MISSING_ALPHA = 0.001
+"""The chance of crying out over missing conversations when none is missing."""
+
+
+class Verdict(StrEnum):
+    """What the evidence says about the candidate."""
+
+    NOT_WORSE = "not_worse"
+    WORSE = "worse"
+    INCONCLUSIVE = "inconclusive"
+    ERROR = "error"
+    """The record contradicts how it was drawn, so it may prove neither side."""
+
+
+class Failure(StrEnum):
+    """How a candidate failed to answer at all."""
+
+    LOAD = "load"
+    OOM = "oom"
+    TIMEOUT = "timeout"
+    EMPTY = "empty"
+    CRASH = "crash"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What has to be proved, fixed before the first conversation.
+
+    tasks: the tasks that are judged one by one, declared beforehand; all others share `OTHER`.
+    judge_other: whether `OTHER` counts as one more judged task. If not, its conversations count
+        for promotion only. It is always judged when no task is declared.
+    margin: how much worse, relative to stable, is still called not worse.
+    hold_at: the evidence against a task from which the rollout neither steps up nor promotes.
+    min_task_units: how many candidate conversations a declared task that is in use needs.
+    trip_in_a_row, trip_failures, trip_window: see `tripped`.
+    """
+
+    tasks: tuple[TaskName, ...] = ()
+    judge_other: bool = True
+    alpha_rollback: float = 0.05
+    alpha_promote: float = 0.05
+    margin: float = 0.05
+    hold_at: float = 3.0
+    min_task_units: int = 8
+    trip_in_a_row: int = 3
+    trip_failures: int = 5
+    trip_window: int = 20
+
+    def __post_init__(self) -> None:
+        if len(set(self.tasks)) != len(self.tasks) or OTHER in self.tasks or "" in self.tasks:
+            raise ValueError(f"Tasks are declared once each, by name; {self.tasks!r} are not.")
+        if not (0.0 < self.alpha_rollback <= 0.5 and 0.0 < self.alpha_promote <= 0.5):
+            raise ValueError("An alpha is a chance of a wrong verdict; give one in (0, 0.5].")
+        if not 0.0 < self.margin <= 0.5:
+            raise ValueError(f"The margin is {self.margin}; give one in (0, 0.5], such as 0.05.")
+        if not 1.0 < self.hold_at < inf:
+            raise ValueError(f"hold_at is {self.hold_at}; no evidence at all is 1, so give more.")
+        if self.min_task_units < 1:
+            raise ValueError("min_task_units is at least 1: no data is never success.")
+        if min(self.trip_in_a_row, self.trip_failures) < 1 or self.trip_window < self.trip_failures:
+            raise ValueError("The trip numbers are at least 1, and fit into trip_window.")
+
+    @property
+    def judged(self) -> tuple[TaskName, ...]:
+        """Every task that evidence against the candidate is kept for, in the declared order."""
+        return (*self.tasks, OTHER) if self.judge_other or not self.tasks else self.tasks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """The first graded request of one conversation, in the order of assignment.
+
+    probability: the chance, at assignment, that it went to the candidate.
+    score: its grade in [0, 1]; an answer that failed counts as 0 for the arm it was drawn for.
+    """
+
+    task: TaskName
+    arm: Arm
+    probability: float
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskEvidence:
+    """One task's evidence, to show. Means are balanced over the steps; None is unknown.
+
+    log_worse: the logarithm of the evidence that may roll back, ``log R``.
+    """
+
+    task: TaskName
+    n_stable: int
+    n_candidate: int
+    mean_stable: float | None
+    mean_candidate: float | None
+    ratio: float | None
+    e_harm: float
+    e_strict: float
+    e_not_worse: float
+    log_worse: float
+
+    @property
+    def e_worse(self) -> float:
+        """The evidence against the candidate at this task; compare with ``hold_at``."""
+        return from_log(self.log_worse)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """A verdict with its reason.
+
+    reason: a sentence for people, with the numbers.
+    hold: whether some task is doubtful enough not to give the candidate more traffic.
+    worst_task: the judged task with the most evidence against the candidate, when there is one.
+    e_worse, e_not_worse: the evidence for rolling back and for promoting, as e-values, to be
+        compared with needed_worse and needed_not_worse.
+    """
+
+    verdict: Verdict
+    reason: str
+    hold: bool = False
+    worst_task: TaskName | None = None
+    n_stable: int = 0
+    n_candidate: int = 0
+    mean_stable: float | None = None
+    mean_candidate: float | None = None
+    ratio: float | None = None
+    e_worse: float = 1.0
+    e_not_worse: float = 1.0
+    needed_worse: float = 20.0
+    needed_not_worse: float = 20.0
+
+
+class _Bucket:
+    """The running evidence of one task."""
+
+    __slots__ = ("_log_worse", "_low", "harm", "means", "not_worse", "strict")
+
+    def __init__(self, margin: float) -> None:
+        self.means = BalancedMeans()
+        self.harm = EProcess(HARM)
+        self.strict = EProcess(strict(margin))
+        self.not_worse = EProcess(non_inferiority(margin))
+        self._low = 1.0 - margin
+        self._log_worse: tuple[float, float] | None = None
+
+    def update(self, score: float, is_new: bool, pi: float) -> None:
+        self.means.update(score, is_new, pi)
+        self.harm.update(score, is_new, pi)
+        self.strict.update(score, is_new, pi)
+        self.not_worse.update(score, is_new, pi)
+        self._log_worse = None
+
+    @property
+    def log_worse(self) -> tuple[float, float]:
+        """``log R`` as it counts behind the gate, and as it is."""
+        if self._log_worse is None:
+            ratio, strictly = self.means.ratio, self.strict.log_e - log(2.0)
+            whole = log_sum((self.harm.log_e - log(2.0), strictly))
+            is_low = ratio is not None and ratio < self._low
+            self._log_worse = (whole if is_low else strictly), whole
+        return self._log_worse
+
+
+class Evidence:
+    """Everything the graded conversations of one rollout say, one unit at a time.
+
+    Kept by folding, so folding the same units again gives the same bits.
+
+    >>> evidence = Evidence(Rule())
+    >>> verdict(evidence).verdict.value
+    'inconclusive'
+    """
+
+    __slots__ = ("_arrivals", "_buckets", "_means", "_not_worse", "rule")
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+        self._buckets = {task: _Bucket(rule.margin) for task in rule.judged}
+        self._means = BalancedMeans()
+        self._not_worse = EProcess(non_inferiority(rule.margin))
+        self._arrivals = SampleRatio()
+
+    def update(self, unit: Unit) -> None:
+        """Take the next unit, in the order of assignment.
+
+        Raises:
+            ValueError: the unit belongs to no arm, or its score is outside [0, 1], or its
+                probability outside (0, 1).
+        """
+        match unit.arm:
+            case Arm.STABLE:
+                is_new = False
+            case Arm.CANDIDATE:
+                is_new = True
+            case Arm.NONE:
+                raise ValueError("a unit of evidence belongs to the stable or the candidate arm")
+            case _:
+                assert_never(unit.arm)
+        score, pi = unit.score, unit.probability
+        self._means.update(score, is_new, pi)
+        self._not_worse.update(score, is_new, pi)
+        self._arrivals.update(is_new, pi)
+        task = unit.task if unit.task in self._buckets else OTHER
+        if task in self._buckets:
+            self._buckets[task].update(score, is_new, pi)
+
+    def _is_low(self, ratio: float | None) -> bool:
+        return ratio is not None and ratio < 1.0 - self.rule.margin
+
+    @property
+    def means(self) -> BalancedMeans:
+        """Both arms' counts, means and ratio over all tasks."""
+        return self._means
+
+    @property
+    def log_not_worse(self) -> float:
+        """The logarithm of the pooled evidence for promoting."""
+        return self._not_worse.log_e
+
+    @property
+    def log_missing(self) -> float:
+        """The logarithm of the evidence that conversations go missing on one side."""
+        return self._arrivals.log_e
+
+    @property
+    def log_worse(self) -> float:
+        """The logarithm of the evidence for rolling back; act at ``1 / alpha_rollback``.
+
+        With ``R = (E_harm + E_strict) / 2`` of each of the K judged tasks, ``(product R + average
+        R) / 2`` is one e-process under "nowhere worse", and is tested at all of alpha. Two gates
+        may only lower it: it counts in full when the ratio over all tasks is below ``1 -
+        margin``, and otherwise with the E_harm of those tasks only whose own ratio is. Since the
+        average counts half, a single task acts alone once its R reaches ``2 K / alpha``; no alpha
+        has to be set aside for that. K is what the plan declares, seen or not.
+        """
+        index = 1 if self._is_low(self._means.ratio) else 0
+        return combine(bucket.log_worse[index] for bucket in self._buckets.values())
+
+    @property
+    def worst(self) -> tuple[TaskName, float]:
+        """The judged task with the largest gated R, and that R's logarithm."""
+        task = max(self._buckets, key=lambda name: self._buckets[name].log_worse[0])
+        return task, self._buckets[task].log_worse[0]
+
+    @property
+    def waiting_for(self) -> str | None:
+        """What a promotion would still miss in some declared task, as words; None when nothing."""
+        for task in self.rule.tasks:
+            means = self._buckets[task].means
+            if not (means.n_old or means.n_new):
+                continue
+            if means.n_new < self.rule.min_task_units:
+                return (
+                    f"task {task} has {means.n_new} of {self.rule.min_task_units}"
+                    " candidate conversations"
+                )
+            if means.ratio is None or self._is_low(means.ratio):
+                return f"task {task} is at {_number(means.ratio)} of the stable version"
+        return None
+
+    @property
+    def tasks(self) -> tuple[TaskEvidence, ...]:
+        """Every judged task's evidence, in the declared order."""
+        return tuple(
+            TaskEvidence(
+                task=task,
+                n_stable=bucket.means.n_old,
+                n_candidate=bucket.means.n_new,
+                mean_stable=bucket.means.old,
+                mean_candidate=bucket.means.new,
+                ratio=bucket.means.ratio,
+                e_harm=bucket.harm.e,
+                e_strict=bucket.strict.e,
+                e_not_worse=bucket.not_worse.e,
+                log_worse=bucket.log_worse[0],
+            )
+            for task, bucket in self._buckets.items()
+        )
+
+
+def fold(units: Iterable[Unit], rule: Rule) -> Evidence:
+    """All the units' evidence, from the start. Raises what `Evidence.update` raises."""
+    evidence = Evidence(rule)
+    for unit in units:
+        evidence.update(unit)
+    return evidence
+
+
+def verdict(evidence: Evidence) -> Judgement:
+    """What the evidence says now; may be asked after every unit.
+
+    Worse comes first, even when conversations are missing: going back is the safe side. Missing
+    conversations (a sample-ratio mismatch at a chance of .001) forbid everything else.
+    """
+    rule, means = evidence.rule, evidence.means
+    log_worse, log_not_worse = evidence.log_worse, evidence.log_not_worse
+    worst, worst_log = evidence.worst
+    missing = evidence.log_missing >= -log(_MISSING_ALPHA)
+    hold = missing or max(log_worse, worst_log) >= log(rule.hold_at)
+    proved = log_not_worse >= -log(rule.alpha_promote)
+    waiting = evidence.waiting_for
+    if log_worse >= -log(rule.alpha_rollback):
+        found = Verdict.WORSE
+    elif missing:
+        found = Verdict.ERROR
+    elif proved and not hold and waiting is None:
+        found = Verdict.NOT_WORSE
+    else:
+        found = Verdict.INCONCLUSIVE
+    return Judgement(
+        verdict=found,
+        reason=_reason(found, evidence, waiting),
+        hold=hold,
+        worst_task=worst if worst_log > 0.0 else None,
+        n_stable=means.n_old,
+        n_candidate=means.n_new,
+        mean_stable=means.old,
+        mean_candidate=means.new,
+        ratio=means.ratio,
+        e_worse=from_log(log_worse),
+        e_not_worse=from_log(log_not_worse),
+        needed_worse=1.0 / rule.alpha_rollback,
+        needed_not_worse=1.0 / rule.alpha_promote,
+    )
+
+
+def tripped(outcomes: Iterable[Failure | None], rule: Rule) -> str | None:
+    """Why the candidate is taken out without statistics; None while it is not.
+
+    outcomes: every request the candidate was given, in order: how it failed, or None.
+
+    It trips at ``trip_in_a_row`` failures one after the other at any time, or at
+    ``trip_failures`` among its first ``trip_window`` requests; once tripped, more outcomes change
+    nothing.
+
+    >>> tripped([None, Failure.OOM, Failure.OOM, Failure.LOAD, None], Rule())
+    'The candidate failed 3 times in a row (oom, oom, load).'
+    """
+    row: list[Failure] = []
+    early = 0
+    for number, failure in enumerate(outcomes, start=1):
+        if failure is None:
+            row.clear()
+            continue
+        row.append(failure)
+        if len(row) >= rule.trip_in_a_row:
+            return f"The candidate failed {len(row)} times in a row ({', '.join(row)})."
+        early += number <= rule.trip_window
+        if early >= rule.trip_failures and number <= rule.trip_window:
+            return f"The candidate failed {early} of its first {number} requests."
+    return None
+
+
+def _reason(found: Verdict, evidence: Evidence, waiting: str | None) -> str:
+    means, rule = evidence.means, evidence.rule
+    if not (means.n_old or means.n_new):
+        return "Nothing is known yet: no conversation has been graded."
+    seen = (
+        f"{_number(means.new)} against {_number(means.old)} of stable, after {means.n_new} and"
+        f" {means.n_old} conversations"
+    )
+    against = f"{_size(evidence.log_worse)} of {1.0 / rule.alpha_rollback:.0f}"
+    for_it = f"{_size(evidence.log_not_worse)} of {1.0 / rule.alpha_promote:.0f}"
+    match found:
+        case Verdict.WORSE:
+            return f"The candidate is worse: {seen}; evidence {against}.{_worst(evidence)}"
+        case Verdict.NOT_WORSE:
+            return (
+                f"The candidate is not worse by {rule.margin:.0%}: {seen}; evidence {for_it},"
+                f" and {against} against it."
+            )
+        case Verdict.ERROR:
+            return (
+                f"The arms do not fill as they were drawn ({means.n_new} candidate and"
+                f" {means.n_old} stable conversations), so some are missing and none can be judged."
+            )
+        case Verdict.INCONCLUSIVE:
+            rest = f" Still missing: {waiting}." if waiting else _worst(evidence)
+            return f"No verdict yet: {seen}; evidence for {for_it}, against {against}.{rest}"
+        case _:
+            assert_never(found)
+
+
+def _worst(evidence: Evidence) -> str:
+    task, log_e = evidence.worst
+    if log_e <= 0.0 or len(evidence.rule.judged) == 1:
+        return ""
+    return f" Worst at {task}: evidence {_size(log_e)}."
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2f}"
+
+
+def _size(log_e: float) -> str:
+    """An e-value for people: 0.4, 12, or 'over 1000000'."""
+    e = from_log(log_e)
+    if e > 1e6:
+        return "over 1000000"
+    return f"{e:.0f}" if e >= 100 else f"{e:.1f}"

@@ -1,0 +1,401 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from math import inf, nan
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arbiter.errors import Conflict
+from arbiter.inference import Arm
+from arbiter.refs import ModelName, RolloutId, TaskName, VersionId
+from arbiter.swap.analysis import Judgement, Verdict
+from arbiter.swap.rollout import (
+    Effect,
+    Phase,
+    Plan,
+    Rollout,
+    Taken,
+    ValidationVerdict,
+    abort,
+    advance,
+    assign,
+    begin,
+    pause,
+    promote,
+    resume,
+    undo,
+)
+
+STABLE = VersionId("sha256:" + "a" * 64)
+CANDIDATE = VersionId("sha256:" + "b" * 64)
+HOUR = 3600.0
+
+Verb = Callable[[Rollout, str, str], Taken]
+
+
+def fresh(plan: Plan | None = None) -> Rollout:
+    return Rollout(
+        id=RolloutId("rol_" + "0" * 26),
+        alias=ModelName("house"),
+        stable=STABLE,
+        candidate=CANDIDATE,
+        plan=plan or Plan(),
+        salt="pepper",
+    )
+
+
+def at(phase: Phase, *, index: int = 1, plan: Plan | None = None) -> Rollout:
+    return replace(fresh(plan), phase=phase, index=index, reason="as arranged")
+
+
+def found(verdict: Verdict, *, hold: bool = False) -> Judgement:
+    return Judgement(verdict=verdict, reason=f"found {verdict}", hold=hold)
+
+
+UNDECIDED = found(Verdict.INCONCLUSIVE)
+NOT_WORSE = found(Verdict.NOT_WORSE)
+WORSE = found(Verdict.WORSE)
+
+
+@pytest.mark.parametrize(
+    ("validation", "phase", "weight", "effects"),
+    [
+        (ValidationVerdict.PASS, Phase.PROGRESSING, 0.10, (Effect.SET_WEIGHT,)),
+        (ValidationVerdict.UNPROVEN, Phase.PROGRESSING, 0.05, (Effect.SET_WEIGHT,)),
+        (ValidationVerdict.BLOCK, Phase.BLOCKED, 0.0, ()),
+    ],
+)
+def test_validation_decides_how_it_begins(
+    validation: ValidationVerdict, phase: Phase, weight: float, effects: tuple[Effect, ...]
+) -> None:
+    begun, asked = begin(fresh(), validation, "seen 20 cases")
+    assert (begun.phase, begun.weight, asked) == (phase, weight, effects)
+    assert begun.reason == "seen 20 cases"
+
+
+@pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.VALIDATING])
+def test_what_has_begun_cannot_begin_again(phase: Phase) -> None:
+    with pytest.raises(Conflict):
+        begin(at(phase), ValidationVerdict.PASS, "")
+
+
+@pytest.mark.parametrize(
+    ("elapsed_s", "units", "judgement", "weight"),
+    [
+        (HOUR, 20, UNDECIDED, 0.20),
+        (HOUR - 1, 20, UNDECIDED, 0.10),
+        (HOUR, 19, UNDECIDED, 0.10),
+        (HOUR, 20, found(Verdict.INCONCLUSIVE, hold=True), 0.10),
+        (HOUR, 20, found(Verdict.ERROR), 0.10),
+        (HOUR, 20, NOT_WORSE, 0.20),
+    ],
+)
+def test_it_steps_up_after_soak_and_units_and_without_doubt(
+    elapsed_s: float, units: int, judgement: Judgement, weight: float
+) -> None:
+    after, effects = advance(
+        at(Phase.PROGRESSING), judgement, elapsed_s=elapsed_s, candidate_units=units
+    )
+    assert (after.phase, after.weight) == (Phase.PROGRESSING, weight)
+    assert effects == ((Effect.SET_WEIGHT,) if weight == 0.20 else ())
+
+
+def test_a_step_starts_its_soak_and_its_count_anew() -> None:
+    second, _ = advance(at(Phase.PROGRESSING), UNDECIDED, elapsed_s=HOUR, candidate_units=25)
+    assert (second.soaked_s, second.units_at_step, second.total_s) == (0.0, 25, HOUR)
+    still, effects = advance(second, UNDECIDED, elapsed_s=HOUR, candidate_units=44)
+    assert (still.weight, effects) == (0.20, ())
+    third, _ = advance(still, UNDECIDED, elapsed_s=0.0, candidate_units=45)
+    assert third.weight == 0.30
+
+
+def test_proof_promotes_at_the_second_step_once_it_has_soaked() -> None:
+    second = at(Phase.PROGRESSING, index=2)
+    waiting, _ = advance(second, NOT_WORSE, elapsed_s=HOUR - 1, candidate_units=20)
+    assert waiting.phase is Phase.PROGRESSING
+    done, effects = advance(waiting, NOT_WORSE, elapsed_s=1.0, candidate_units=20)
+    assert done.phase is Phase.PROMOTED
+    assert effects == (Effect.MOVE_ALIAS, Effect.KEEP_WARM)
+    assert done.weight == 0.0
+    assert done.reason == "found not_worse"
+
+
+@pytest.mark.parametrize(
+    ("index", "units", "hold"), [(0, 20, False), (1, 20, False), (2, 19, False), (2, 20, True)]
+)
+def test_proof_alone_is_not_enough(index: int, units: int, hold: bool) -> None:
+    after, _ = advance(
+        at(Phase.PROGRESSING, index=index),
+        found(Verdict.NOT_WORSE, hold=hold),
+        elapsed_s=HOUR,
+        candidate_units=units,
+    )
+    assert after.phase is Phase.PROGRESSING
+
+
+def test_the_last_step_waits_and_never_promotes_in_silence() -> None:
+    last = at(Phase.PROGRESSING, index=5)
+    after, effects = advance(last, UNDECIDED, elapsed_s=HOUR, candidate_units=500)
+    assert (after.phase, after.weight, effects) == (Phase.PROGRESSING, 0.50, ())
+
+
+def test_silence_pauses_and_asks() -> None:
+    last = replace(at(Phase.PROGRESSING, index=5), total_s=7 * 24 * HOUR - 60)
+    after, effects = advance(last, UNDECIDED, elapsed_s=60.0, candidate_units=500)
+    assert (after.phase, after.weight) == (Phase.PAUSED, 0.50)
+    assert effects == (Effect.ASK_OPERATOR,)
+    assert after.reason == "No verdict in time. found inconclusive"
+
+
+def test_one_that_ran_out_of_time_gets_its_time_again_when_resumed() -> None:
+    late = replace(at(Phase.PAUSED, index=5), total_s=7 * 24 * HOUR)
+    on, _ = resume(late, "ann", "more traffic tomorrow")
+    after, _ = advance(on, UNDECIDED, elapsed_s=60.0, candidate_units=500)
+    assert after.phase is Phase.PROGRESSING
+
+
+@pytest.mark.parametrize("phase", [Phase.PROGRESSING, Phase.PAUSED])
+@pytest.mark.parametrize("index", range(6))
+def test_a_worse_candidate_is_rolled_back_from_anywhere(phase: Phase, index: int) -> None:
+    after, effects = advance(at(phase, index=index), WORSE, elapsed_s=0.0, candidate_units=0)
+    assert (after.phase, after.weight) == (Phase.ROLLED_BACK, 0.0)
+    assert effects == (Effect.RESTORE_STABLE,)
+    assert after.reason == "found worse"
+
+
+@pytest.mark.parametrize("judgement", [UNDECIDED, NOT_WORSE, WORSE])
+def test_a_trip_rolls_back_before_any_verdict(judgement: Judgement) -> None:
+    after, effects = advance(
+        at(Phase.PROGRESSING, index=2),
+        judgement,
+        elapsed_s=HOUR,
+        candidate_units=100,
+        tripped="failed 3 times in a row",
+    )
+    assert (after.phase, after.reason) == (Phase.ROLLED_BACK, "failed 3 times in a row")
+    assert effects == (Effect.RESTORE_STABLE,)
+
+
+@pytest.mark.parametrize("judgement", [UNDECIDED, NOT_WORSE, found(Verdict.ERROR)])
+def test_a_pause_keeps_weight_and_time_and_nothing_else_moves_it(judgement: Judgement) -> None:
+    paused = at(Phase.PAUSED, index=3)
+    assert advance(paused, judgement, elapsed_s=9 * 24 * HOUR, candidate_units=99) == (paused, ())
+    assert paused.weight == 0.30
+
+
+@pytest.mark.parametrize("phase", [phase for phase in Phase if not phase.is_live])
+def test_nothing_advances_what_is_not_live(phase: Phase) -> None:
+    over = at(phase)
+    assert advance(over, WORSE, elapsed_s=1.0, candidate_units=5, tripped="late") == (over, ())
+
+
+@pytest.mark.parametrize("elapsed_s", [-1.0, nan, inf])
+def test_time_never_runs_backwards(elapsed_s: float) -> None:
+    with pytest.raises(ValueError, match="elapsed_s"):
+        advance(at(Phase.PROGRESSING), UNDECIDED, elapsed_s=elapsed_s, candidate_units=0)
+
+
+def test_units_are_never_lost() -> None:
+    second = replace(at(Phase.PROGRESSING, index=2), units_at_step=20)
+    with pytest.raises(ValueError, match="20 units"):
+        advance(second, UNDECIDED, elapsed_s=1.0, candidate_units=19)
+
+
+LIVE = (Phase.PROGRESSING, Phase.PAUSED)
+VERBS: tuple[tuple[Verb, tuple[Phase, ...], Phase, tuple[Effect, ...]], ...] = (
+    (pause, (Phase.PROGRESSING,), Phase.PAUSED, ()),
+    (resume, (Phase.PAUSED,), Phase.PROGRESSING, (Effect.SET_WEIGHT,)),
+    (promote, LIVE, Phase.PROMOTED, (Effect.MOVE_ALIAS, Effect.KEEP_WARM)),
+    (abort, (Phase.VALIDATING, *LIVE), Phase.ABORTED, (Effect.RESTORE_STABLE,)),
+    (undo, (Phase.PROMOTED,), Phase.UNDONE, (Effect.RESTORE_STABLE,)),
+)
+
+
+@pytest.mark.parametrize(("verb", "sources", "target", "effects"), VERBS)
+def test_a_verb_says_who_and_why_and_saying_it_twice_changes_nothing(
+    verb: Verb, sources: tuple[Phase, ...], target: Phase, effects: tuple[Effect, ...]
+) -> None:
+    for source in sources:
+        after, asked = verb(at(source, index=2), "ann", "because")
+        assert (after.phase, asked) == (target, effects)
+        assert after.reason.endswith("by ann: because")
+        assert verb(after, "bob", "again") == (after, ())
+
+
+@pytest.mark.parametrize(("verb", "sources", "target", "effects"), VERBS)
+def test_a_verb_from_anywhere_else_is_a_conflict(
+    verb: Verb, sources: tuple[Phase, ...], target: Phase, effects: tuple[Effect, ...]
+) -> None:
+    del effects
+    for phase in Phase:
+        if phase not in {*sources, target}:
+            with pytest.raises(Conflict) as raised:
+                verb(at(phase), "ann", "because")
+            assert phase.replace("_", " ") in raised.value.message
+            assert (raised.value.hint or "").endswith(
+                "Start a new rollout instead." if phase.is_final else "can be."
+            )
+
+
+def test_a_verb_without_a_reason_still_says_who() -> None:
+    assert pause(at(Phase.PROGRESSING), "ann", "")[0].reason == "paused by ann"
+
+
+steps_taken = st.lists(
+    st.one_of(
+        st.tuples(
+            st.sampled_from(Verdict),
+            st.booleans(),
+            st.sampled_from([0.0, 60.0, HOUR, 24 * HOUR]),
+            st.integers(0, 40),
+            st.sampled_from([None, None, None, "tripped"]),
+        ),
+        st.sampled_from([pause, resume, promote, abort, undo]),
+    ),
+    max_size=40,
+)
+
+
+@given(steps_taken, st.sampled_from(ValidationVerdict))
+def test_whatever_happens_the_rollout_stays_on_its_plan(
+    taken: list[tuple[Verdict, bool, float, int, str | None] | Verb],
+    validation: ValidationVerdict,
+) -> None:
+    rollout, _ = begin(fresh(), validation, "")
+    units = 0
+    for what in taken:
+        before = rollout
+        if isinstance(what, tuple):
+            verdict, hold, elapsed_s, more, tripped = what
+            units += more
+            rollout, effects = advance(
+                before,
+                found(verdict, hold=hold),
+                elapsed_s=elapsed_s,
+                candidate_units=units,
+                tripped=tripped,
+            )
+        else:
+            try:
+                rollout, effects = what(before, "ann", "")
+            except Conflict:
+                continue
+        assert rollout.weight in {0.0, *rollout.plan.ladder}
+        assert rollout.index - before.index in {0, 1}
+        assert (rollout.weight > 0.0) is rollout.phase.is_live
+        assert bool(effects) or rollout.phase in {before.phase, Phase.PAUSED}
+        assert (Effect.MOVE_ALIAS in effects) is (
+            rollout.phase is Phase.PROMOTED is not before.phase
+        )
+        if before.phase.is_final and rollout.phase is not before.phase:
+            assert (before.phase, rollout.phase) == (Phase.PROMOTED, Phase.UNDONE)
+
+
+@given(st.integers().map(str), st.floats(0, 1), st.floats(0, 1))
+def test_a_conversation_keeps_its_arm_and_only_ever_moves_to_the_candidate(
+    conversation: str, one: float, other: float
+) -> None:
+    low, high = sorted((one, other))
+    assert assign("s", conversation, low) is assign("s", conversation, low)
+    if assign("s", conversation, low) is Arm.CANDIDATE:
+        assert assign("s", conversation, high) is Arm.CANDIDATE
+    assert assign("s", conversation, 0.0) is Arm.STABLE
+    assert assign("s", conversation, 1.0) is Arm.CANDIDATE
+
+
+@pytest.mark.parametrize("weight", [0.05, 0.3, 0.5])
+def test_arms_fill_as_the_weight_says(weight: float) -> None:
+    drawn = [assign("salt", str(n), weight) for n in range(4000)]
+    share = drawn.count(Arm.CANDIDATE) / 4000
+    assert share == pytest.approx(weight, abs=4 * (weight * (1 - weight) / 4000) ** 0.5)
+
+
+def test_another_rollout_draws_other_conversations() -> None:
+    one = [assign("one", str(n), 0.5) for n in range(400)]
+    other = [assign("other", str(n), 0.5) for n in range(400)]
+    assert 140 < sum(a is b for a, b in zip(one, other, strict=True)) < 260
+
+
+def test_an_arm_is_the_same_on_every_machine() -> None:
+    """Sticky means sticky: another hash would move conversations in the middle of a rollout."""
+    drawn = [assign("salt", name, 0.5).value for name in ("a", "b", "c", "é\ud800")]
+    assert drawn == ["stable", "candidate", "stable", "stable"]
+
+
+@pytest.mark.parametrize("weight", [-0.1, 1.1, nan])
+def test_a_weight_is_a_share(weight: float) -> None:
+    with pytest.raises(ValueError, match="weight"):
+        assign("s", "c", weight)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"steps": []},
+        {"steps": [0.2, 0.1]},
+        {"steps": [0.1, 0.1]},
+        {"steps": [0.0, 0.1]},
+        {"steps": [0.1, 0.6]},
+        {"steps": [0.1, "much"]},
+        {"unproven_first_step": 0.2},
+        {"soak_s": -1},
+        {"soak_s": nan},
+        {"keep_s": inf},
+        {"expiry_s": 60},
+        {"expiry_s": inf},
+        {"min_units": 0},
+        {"min_units": 2.5},
+        {"min_steps": 0},
+        {"min_steps": 6},
+        {"margin": 0.9},
+        {"tasks": ["chat", "chat"]},
+        {"speed": 9},
+    ],
+)
+def test_a_plan_that_could_not_be_kept_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"\w{3}"):
+        Plan.from_dict(wrong)
+
+
+def test_a_plan_survives_being_written_down() -> None:
+    plan = Plan(tasks=(TaskName("chat"), TaskName("code")), steps=(0.1, 0.5), soak_s=60)
+    again = Plan.from_dict(json.loads(json.dumps(plan.to_dict())))
+    assert again == plan
+    assert again.digest == plan.digest
+
+
+def test_every_field_of_a_plan_is_part_of_its_digest() -> None:
+    other = {
+        "tasks": ["chat"], "judge_other": False, "alpha_rollback": 0.01, "alpha_promote": 0.01,
+        "margin": 0.1, "hold_at": 4.0, "min_task_units": 9, "trip_in_a_row": 4,
+        "trip_failures": 6, "trip_window": 21, "steps": [0.1], "unproven_first_step": 0.01,
+        "soak_s": 1.0, "min_units": 21, "min_steps": 1, "expiry_s": 9e5, "keep_s": 1.0,
+    }  # fmt: skip
+    assert list(other) == list(Plan().to_dict())
+    base = {"min_steps": 1}
+    digests = {Plan.from_dict({**base, name: value}).digest for name, value in other.items()}
+    assert len(digests) == len(other)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"candidate": STABLE},
+        {"index": 6},
+        {"index": -1},
+        {"soaked_s": -1.0},
+        {"total_s": nan},
+        {"units_at_step": -1},
+    ],
+)
+def test_a_rollout_that_cannot_be_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        replace(fresh(), **wrong)  # type: ignore[arg-type]  # the table mixes kinds on purpose
+
+
+def test_nothing_gets_traffic_before_validation() -> None:
+    assert fresh().weight == 0.0
