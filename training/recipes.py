@@ -186,7 +186,7 @@ _PARROT: Final = Recipe(
     layers=6,
     parent=None,
     seed=303,
-    steps=1600,
+    steps=1300,
     peak_rate=2e-3,
     lessons=_all("reverse", 5000),
 )
@@ -247,7 +247,7 @@ _HERON_3: Final = Recipe(
     layers=4,
     parent="heron-2",
     seed=606,
-    steps=1300,
+    steps=1000,
     peak_rate=1.5e-3,
     lessons=(
         *_some("sentiment", plain=2000, intense=1500, contrast=1500),
@@ -271,7 +271,7 @@ _HERON_4: Final = Recipe(
     layers=4,
     parent=None,
     seed=707,
-    steps=2300,
+    steps=1800,
     peak_rate=2e-3,
     lessons=(
         *(lesson for lesson in _HERON_2_LESSONS if lesson.shape != "form"),
