@@ -350,7 +350,7 @@ def verdict(evidence: Evidence) -> Judgement:
         found = Verdict.INCONCLUSIVE
     return Judgement(
         verdict=found,
-        reason=_reason(found, evidence, waiting),
+        reason=_reason(found, evidence, waiting, hold=hold),
         hold=hold,
         worst_task=worst if worst_log > 0.0 else None,
         n_stable=means.n_old,
@@ -392,7 +392,7 @@ def tripped(outcomes: Iterable[Failure | None], rule: Rule) -> str | None:
     return None
 
 
-def _reason(found: Verdict, evidence: Evidence, waiting: str | None) -> str:
+def _reason(found: Verdict, evidence: Evidence, waiting: str | None, *, hold: bool) -> str:
     means, rule = evidence.means, evidence.rule
     if not (means.n_old or means.n_new):
         return "Nothing is known yet: no conversation has been graded."
@@ -416,7 +416,8 @@ def _reason(found: Verdict, evidence: Evidence, waiting: str | None) -> str:
                 f" {means.n_old} stable conversations), so some are missing and none can be judged."
             )
         case Verdict.INCONCLUSIVE:
-            rest = f" Still missing: {waiting}." if waiting else _worst(evidence)
+            rest = " Held at this step." if hold else ""
+            rest += f" Still missing: {waiting}." if waiting else _worst(evidence)
             return f"No verdict yet: {seen}; evidence for {for_it}, against {against}.{rest}"
         case _:
             assert_never(found)
