@@ -1,0 +1,152 @@
+"""How the door speaks: JSON replies, and every error rendered once, by its class.
+
+Errors have OpenAI's shape, with a part of our own that says whose fault it was. A 5xx says only
+the fixed sentence of its class: what an engine or a disk wrote may hold paths and addresses.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+import msgspec
+from starlette.types import Send
+
+from arbiter.errors import ArbiterError, BadRequest, InvalidField
+
+Header = tuple[bytes, bytes]
+
+log = logging.getLogger("arbiter.gateway")
+
+_ENCODER = msgspec.json.Encoder()
+_JSON = (b"content-type", b"application/json")
+_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
+class MethodNotAllowed(BadRequest):
+    """This address does not take this method."""
+
+    code = "method_not_allowed"
+    status = 405
+
+    def __init__(self, *, allowed: Iterable[str]) -> None:
+        self.allowed = ", ".join(sorted(allowed))
+        super().__init__(hint=f"It takes {self.allowed}.")
+
+
+class BodyTooSlow(BadRequest):
+    """The body did not arrive in time."""
+
+    code = "body_too_slow"
+    status = 408
+
+
+class HeadersTooLarge(BadRequest):
+    """The headers are too many or too large."""
+
+    code = "headers_too_large"
+    status = 431
+
+
+class Unsupported(InvalidField):
+    """This door does not pass this on yet."""
+
+    code = "unsupported"
+
+
+class Unexpected(ArbiterError):
+    """Something went wrong in the house; its log says what."""
+
+    code = "internal_error"
+
+
+def encoded(value: object) -> bytes:
+    """A value as JSON."""
+    return _ENCODER.encode(value)
+
+
+def encoded_text(text: str) -> bytes:
+    """A text as a JSON string; half a surrogate pair, which no JSON can carry, becomes ``?``."""
+    try:
+        return _ENCODER.encode(text)
+    except UnicodeEncodeError:
+        return _ENCODER.encode(text.encode("utf-8", "replace").decode())
+
+
+def error_type(status: int) -> str:
+    """OpenAI's word for a kind of error.
+
+    >>> error_type(404), error_type(503)
+    ('invalid_request_error', 'server_error')
+    """
+    return "server_error" if status >= 500 else _TYPES.get(status, "invalid_request_error")
+
+
+def error_body(error: ArbiterError, decision: str | None = None) -> bytes:
+    """An error in OpenAI's shape."""
+    internal = error.status >= 500
+    message = (type(error).__doc__ or "").strip().splitlines()[0] if internal else error.sentence
+    # A sentence may quote what the client sent: half a surrogate pair must not break the reply.
+    message = message.encode("utf-8", "replace").decode()
+    return encoded(
+        {
+            "error": {
+                "message": message,
+                "type": error_type(error.status),
+                "param": None if internal else error.param,
+                "code": error.code,
+            },
+            "arbiter": {"ours": error.ours, "decision": error.decision or decision},
+        }
+    )
+
+
+def known(error: Exception) -> ArbiterError:
+    """The error itself when it was raised on purpose; else it is logged and hidden."""
+    if isinstance(error, ArbiterError):
+        if error.status >= 500:
+            log.warning("a request failed: %s: %s", error.code, error.sentence)
+        return error
+    log.error("a request failed unexpectedly", exc_info=error)
+    return Unexpected()
+
+
+async def send_error(
+    send: Send,
+    error: ArbiterError,
+    *,
+    decision: str | None = None,
+    headers: Iterable[Header] = (),
+    close: bool = False,
+) -> None:
+    """Send an error as the whole response.
+
+    close: end the connection after it. Needed when the body was not read to its end, or the
+        server would go on swallowing it.
+    """
+    extra = [(b"x-should-retry", b"true" if error.retryable else b"false"), *headers]
+    if error.retry_after_s is not None:
+        extra.append((b"retry-after", b"%d" % error.retry_after_s))
+    if error.decision is not None and decision is None:
+        extra.append((b"x-arbiter-decision", error.decision.encode()))
+    if isinstance(error, MethodNotAllowed):
+        extra.append((b"allow", error.allowed.encode()))
+    if error.status == 401:
+        extra.append((b"www-authenticate", b"Bearer"))
+    if close:
+        extra.append((b"connection", b"close"))
+    await send_json(send, error_body(error, decision), status=error.status, headers=extra)
+
+
+async def send_json(
+    send: Send, body: bytes, *, status: int = 200, headers: Iterable[Header] = ()
+) -> None:
+    """Send a whole JSON response."""
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [_JSON, (b"content-length", b"%d" % len(body)), *headers],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,234 @@
+"""THE DOOR: one table of routes, and the order in which a request is let through.
+
+Every route declares what it asks of its caller; there is no default. What is not in the table is
+not reachable. Pure ASGI throughout: a middleware class that wraps responses would hide the
+client's hang-up and collect the stream.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from arbiter.errors import UnknownModel, UnknownRoute
+from arbiter.gateway.body import ClientGone, read_body
+from arbiter.gateway.completions import Request, chat_completions
+from arbiter.gateway.rendering import MethodNotAllowed, encoded, known, send_error, send_json
+from arbiter.gateway.rooms import ModelCard, Rooms
+from arbiter.gateway.security import (
+    NOBODY,
+    Access,
+    Caller,
+    Head,
+    Policy,
+    admit,
+    check_body_head,
+    check_host,
+    check_origin,
+    identify,
+    read_head,
+)
+
+Handler = Callable[[Request, Rooms], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """An address. In ``path``, ``{name}`` is one segment and ``{name:path}`` all that follows.
+
+    handler: None sends the request on to the control application.
+    """
+
+    methods: frozenset[str]
+    path: str
+    access: Access
+    handler: Handler | None
+
+
+async def healthz(request: Request, rooms: Rooms) -> None:
+    """Say whether the house is well."""
+    state = rooms.healthy()
+    status = 503 if state.get("ok") is False else 200
+    await send_json(request.send, encoded(dict(state)), status=status)
+
+
+async def welcome(request: Request, rooms: Rooms) -> None:  # noqa: ARG001  # every handler's form
+    """Say what this is, for people who open it in a browser."""
+    await send_json(request.send, encoded({"name": "arbiter", "openai": "/v1"}))
+
+
+async def list_models(request: Request, rooms: Rooms) -> None:
+    """List every name that can be asked for."""
+    cards = [_shown(card) for card in rooms.models()]
+    await send_json(request.send, encoded({"object": "list", "data": cards}))
+
+
+async def one_model(request: Request, rooms: Rooms) -> None:
+    """Show one name."""
+    name = request.path.removeprefix("/v1/models/")
+    for card in rooms.models():
+        if card.id == name:
+            await send_json(request.send, encoded(_shown(card)))
+            return
+    raise UnknownModel(f"No model or alias is called {name!r:.130}.", param="model")
+
+
+def _shown(card: ModelCard) -> dict[str, object]:
+    return {
+        "id": card.id,
+        "object": "model",
+        "created": card.created,
+        "owned_by": card.owned_by,
+        "version": card.version,
+        "context_length": card.context_length,
+        "capabilities": list(card.capabilities),
+    }
+
+
+_GET = frozenset({"GET", "HEAD"})
+_POST = frozenset({"POST"})
+_ANY = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+
+ROUTES = (
+    Route(methods=_GET, path="/", access=Access.PUBLIC, handler=welcome),
+    Route(methods=_GET, path="/healthz", access=Access.PUBLIC, handler=healthz),
+    Route(methods=_GET, path="/v1/models", access=Access.USE, handler=list_models),
+    Route(methods=_GET, path="/v1/models/{id:path}", access=Access.USE, handler=one_model),
+    Route(methods=_POST, path="/v1/chat/completions", access=Access.USE, handler=chat_completions),
+    Route(
+        # Whoever may ask may also say how good the answer was; control looks whose decision it is.
+        methods=_POST,
+        path="/control/v1/decisions/{id}/feedback",
+        access=Access.USE,
+        handler=None,
+    ),
+    Route(methods=_ANY, path="/control/{rest:path}", access=Access.ADMIN, handler=None),
+)
+"""The first that fits counts."""
+
+
+class Table:
+    """Routes, found by path and method: literal paths at once, patterns in order."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self._exact = {(route.path, method): route for route in routes for method in route.methods}
+        self._patterns = [(_pattern(route.path), route) for route in routes]
+
+    def find(self, path: str, method: str) -> Route:
+        """The route for a request. Raises `UnknownRoute`, `MethodNotAllowed`."""
+        exact = self._exact.get((path, method))
+        if exact is not None and "{" not in path:
+            return exact
+        there = [route for pattern, route in self._patterns if pattern.fullmatch(path)]
+        if not there:
+            raise UnknownRoute(f"There is nothing at {path!r:.120}.")
+        for route in there:
+            if method in route.methods:
+                return route
+        raise MethodNotAllowed(allowed=frozenset().union(*[route.methods for route in there]))
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    """The pattern of a path: ``{name}`` is one segment, ``{name:path}`` the rest.
+
+    >>> bool(_pattern("/a/{id}/b").fullmatch("/a/x/y/b"))
+    False
+    """
+    literal = re.escape(path).replace(r"\{", "{").replace(r"\}", "}")
+    return re.compile(
+        re.sub(r"\{\w+\}", "[^/]+", re.sub(r"\{\w+:path\}", ".*", literal)), re.DOTALL
+    )
+
+
+class _Passage:
+    """One request's way through the door."""
+
+    __slots__ = ("caller", "has_begun", "head", "is_read", "receive", "scope", "send")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.send = send
+        self.head = Head()
+        self.caller: Caller = NOBODY
+        self.is_read = False
+        """Whether the whole body is in; if not, the connection ends with the reply."""
+        self.has_begun = False
+        """Whether control has begun to reply; the other handlers answer for themselves."""
+
+    async def enter(self, table: Table, rooms: Rooms, policy: Policy) -> None:
+        """Let the request through, or raise what keeps it out."""
+        scope = self.scope
+        head = self.head = read_head(scope)
+        check_host(head, scope, policy)
+        check_origin(head, scope)
+        route = table.find(scope["path"], scope["method"])
+        if route.access is not Access.PUBLIC:
+            self.caller = identify(head, scope, policy)
+            admit(self.caller, route.access)
+        body = b""
+        if check_body_head(head, scope, policy):
+            body = await read_body(
+                self.receive, limit=policy.max_body_bytes, deadline_s=policy.body_deadline_s
+            )
+        self.is_read = True
+        await self._serve(route, rooms, body)
+
+    async def _serve(self, route: Route, rooms: Rooms, body: bytes) -> None:
+        if route.handler is None:
+            if rooms.control is None:
+                raise UnknownRoute
+            inner = dict(self.scope, root_path="/control")
+            inner["arbiter.caller"] = self.caller
+            await rooms.control(inner, _replay(body, self.receive), self._sending)
+            return
+        request = Request(
+            receive=self.receive,
+            send=self.send,
+            head=self.head,
+            caller=self.caller,
+            path=self.scope["path"],
+            body=body,
+        )
+        await route.handler(request, rooms)
+
+    async def _sending(self, message: Message) -> None:
+        self.has_begun = True
+        await self.send(message)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """A ``receive`` that first hands out the body that was read already."""
+    is_first = True
+
+    async def again() -> Message:
+        nonlocal is_first
+        if is_first:
+            is_first = False
+            return {"type": "http.request", "body": body, "more_body": False}
+        return await receive()
+
+    return again
+
+
+def door(rooms: Rooms, policy: Policy, routes: Sequence[Route] = ROUTES) -> ASGIApp:
+    """The application that a server serves."""
+    table = Table(routes)
+
+    async def enter(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return  # no web sockets, and the house has its own opening and closing
+        passage = _Passage(scope, receive, send)
+        try:
+            await passage.enter(table, rooms, policy)
+        except ClientGone:
+            return
+        except Exception as error:
+            if passage.has_begun:
+                raise  # the server ends the connection, which is all that can be said now
+            await send_error(send, known(error), close=not passage.is_read)
+
+    return enter

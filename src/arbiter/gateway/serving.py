@@ -1,0 +1,295 @@
+"""Listening: the door on a socket, with deadlines that uvicorn does not have.
+
+uvicorn bounds neither how long a request's head may take nor how large it may grow, so its
+protocol class is extended here. Nothing in this module knows what the application does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from email.utils import formatdate
+
+import httptools
+from starlette.types import ASGIApp
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from arbiter.errors import ConfigError
+
+log = logging.getLogger("arbiter.gateway")
+
+_BACKLOG = 512
+_LAST_WORDS_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where the door is."""
+
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """As a client would write it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long the server waits for a client, in seconds, and how much it takes unread.
+
+    head_s: for a request's line and headers, from its first byte, or from the connection.
+    reader_s: for a client that does not take what was sent to it.
+    idle_s: between two requests of one connection.
+    drain_s: for requests that are still going on when the server closes.
+    head_bytes: taken without getting any further in the request.
+    """
+
+    head_s: float = 10.0
+    reader_s: float = 60.0
+    idle_s: int = 75
+    drain_s: float = 30.0
+    head_bytes: int = 64 * 1024
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """The loop to run the house on: uvloop where there is one."""
+    if sys.platform == "win32":
+        return asyncio.new_event_loop()
+    import uvloop  # noqa: PLC0415  # there is none for Windows
+
+    return uvloop.new_event_loop()
+
+
+class _Alarm:
+    """One timer, set and called off again and again."""
+
+    __slots__ = ("_handle",)
+
+    def __init__(self) -> None:
+        self._handle: asyncio.TimerHandle | None = None
+
+    @property
+    def is_set(self) -> bool:
+        return self._handle is not None
+
+    def set(self, loop: asyncio.AbstractEventLoop, seconds: float, act: Callable[[], None]) -> None:
+        self._handle = loop.call_later(seconds, act)
+
+    def call_off(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+
+class _Protocol(HttpToolsProtocol):
+    """uvicorn's protocol, with bounds on slow and endless clients."""
+
+    def __init__(self, config: Config, state: ServerState, patience: Patience) -> None:
+        super().__init__(config=config, server_state=state, app_state={})
+        self._patience = patience
+        self._head_alarm = _Alarm()
+        self._reader_alarm = _Alarm()
+        self._unparsed = 0
+        self._lost = asyncio.Event()
+
+    async def lost(self) -> None:
+        """Return when the connection is gone."""
+        await self._lost.wait()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_alarm.call_off()
+        self._reader_alarm.call_off()
+        super().connection_lost(exc)
+        self._lost.set()
+
+    def data_received(self, data: bytes) -> None:
+        if not (self._head_alarm.is_set or self._is_busy()):
+            self._await_head()
+        self._unparsed += len(data)
+        super().data_received(data)
+        if self._unparsed > self._patience.head_bytes:
+            self._refuse(b"431 Request Header Fields Too Large")
+
+    def on_message_begin(self) -> None:
+        _refresh_date(self.server_state, int(self.loop.time()))
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._head_alarm.call_off()
+        self._unparsed = 0
+        if not self.url.startswith(b"/"):
+            # An absolute target names a host of its own, past the check of the Host header.
+            raise httptools.HttpParserInvalidURLError("only paths are served here")
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._unparsed = 0
+        super().on_body(body)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._reader_alarm.set(self.loop, self._patience.reader_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._reader_alarm.call_off()
+        super().resume_writing()
+
+    def _is_busy(self) -> bool:
+        """Whether a request is being answered."""
+        cycle: RequestResponseCycle | None = self.cycle  # None before the first one
+        return cycle is not None and not cycle.response_complete
+
+    def _await_head(self) -> None:
+        self._head_alarm.set(self.loop, self._patience.head_s, self._give_up_on_head)
+
+    def _give_up_on_head(self) -> None:
+        self._refuse(b"408 Request Timeout")
+
+    def _refuse(self, status: bytes) -> None:
+        if self._is_busy():
+            self.transport.abort()
+            return
+        self.transport.write(
+            b"HTTP/1.1 %s\r\ncontent-length: 0\r\nconnection: close\r\n\r\n" % status
+        )
+        self.transport.close()
+
+
+class _Dated(ServerState):
+    """The state that connections share, and the second for which its date header holds."""
+
+    second = -1
+
+
+def _refresh_date(state: ServerState, second: int) -> None:
+    if isinstance(state, _Dated) and state.second != second:
+        state.second = second
+        state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
+
+
+@asynccontextmanager
+async def serving(
+    app: ASGIApp,
+    host: str = "127.0.0.1",
+    port: int = 8017,
+    *,
+    fd: int | None = None,
+    patience: Patience = Patience(),
+) -> AsyncIterator[Address]:
+    """Serve for as long as the context is open; port 0 takes a free one.
+
+    fd: a socket that listens already, given by whoever started the house.
+
+    Leaving closes the door: nobody new comes in, requests that are going on may end within
+    ``patience.drain_s`` and are cancelled then. Raises `ConfigError` when it cannot listen there.
+    """
+    config = Config(
+        app,
+        http=_Protocol,
+        interface="asgi3",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # or whoever sends X-Forwarded-For chooses the address it comes from
+        timeout_keep_alive=patience.idle_s,
+    )
+    config.load()
+    state = _Dated()
+    listening = socket.socket(fileno=fd) if fd is not None else _bound(host, port)
+    server = await asyncio.get_running_loop().create_server(
+        lambda: _Protocol(config, state, patience), sock=listening, backlog=_BACKLOG
+    )
+    try:
+        at = listening.getsockname()
+        yield Address(host=at[0], port=at[1])
+    finally:
+        server.close()
+        await _drain(state, patience)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket bound there. Raises `ConfigError` saying what to do when it cannot be."""
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        bound = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ConfigError(
+            f"{host} is no address to listen at ({error.strerror}).",
+            hint="Use 127.0.0.1 for this machine alone.",
+            param="host",
+        ) from error
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(where)
+    except OSError as error:
+        bound.close()
+        raise _not_bound(host, port, error) from error
+    return bound
+
+
+def _not_bound(host: str, port: int, error: OSError) -> ConfigError:
+    if error.errno == errno.EADDRINUSE:
+        return ConfigError(
+            f"Port {port} at {host} is already taken.",
+            hint="Stop what listens there (another Arbiter, perhaps), or choose another port; "
+            "0 takes a free one.",
+            param="port",
+        )
+    if error.errno == errno.EACCES:
+        return ConfigError(
+            f"Port {port} is not open to this user.",
+            hint="Choose one of 1024 or above.",
+            param="port",
+        )
+    return ConfigError(
+        f"{host} is not an address of this machine ({error.strerror}).",
+        hint="Use 127.0.0.1 for this machine alone, or 0.0.0.0 for all of its addresses.",
+        param="host",
+    )
+
+
+async def _drain(state: ServerState, patience: Patience) -> None:
+    """Let what is going on end, then end it."""
+    connections = [one for one in state.connections if isinstance(one, _Protocol)]
+    for connection in connections:
+        connection.shutdown()
+    late = await _outwaited(state.tasks, patience.drain_s)
+    for task in late:
+        task.cancel()
+    if late:
+        log.warning("closed before %d requests had ended", len(late))
+        await _outwaited(late, _LAST_WORDS_S)
+    for connection in connections:
+        connection.transport.close()
+    leaving = {asyncio.create_task(connection.lost()) for connection in connections}
+    for task in await _outwaited(leaving, _LAST_WORDS_S):
+        task.cancel()
+    for connection in connections:
+        connection.transport.abort()  # does nothing to those that are gone
+
+
+async def _outwaited(
+    tasks: Collection[asyncio.Task[None]], seconds: float
+) -> set[asyncio.Task[None]]:
+    """Wait for all of these; the ones that took longer than this."""
+    if not tasks:
+        return set()
+    return (await asyncio.wait(list(tasks), timeout=seconds))[1]
