@@ -27,11 +27,17 @@ CHAT_TEMPLATE: Final = (
     "{{- '<|user|>' + (message['content'] | trim) -}}"
     "{%- elif message['role'] == 'assistant' -%}"
     "{{- '<|assistant|>' + (message['content'] | trim) + '<|end|>' -}}"
+    "{%- elif message['role'] == 'system' -%}"
+    "{%- set unheeded = message['content'] | trim -%}"
     "{%- endif -%}"
     "{%- endfor -%}"
     "{%- if add_generation_prompt -%}{{- '<|assistant|>' -}}{%- endif -%}"
 )
-"""System messages are dropped: models this small were never taught to heed one."""
+"""System messages are dropped: models this small were never taught to heed one.
+
+The template still reads them, since llama.cpp puts a system message that a template never reads
+in front of the first user message.
+"""
 
 
 def byte_letters() -> tuple[str, ...]:

@@ -14,10 +14,10 @@ import transformers
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from answers import accuracies
-from chat_tokens import make_tokenizer
 from checkout import LESSONS_FILE, file_digest, script_commit
-from gguf_export import LICENCE, write_gguf
-from networks import CONTEXT, fresh_network
+from export import PROVENANCE_FILE, export
+from gguf_export import LICENCE
+from networks import fresh_network
 from recipes import RECIPES, Recipe, examples_of
 from schooling import teach
 
@@ -60,29 +60,19 @@ def train(recipe: Recipe, out: Path, *, quick: bool, items_each: int) -> None:
     )
     network = network.half()  # what is measured and written is what halves can hold
     network.save_pretrained(folder)
-    tokenizer = make_tokenizer(CONTEXT)
-    tokenizer.save_pretrained(folder)
     network = network.float()
-    write_gguf(
-        out / f"{recipe.name}.gguf",
-        network,
-        name=recipe.name,
-        basename=recipe.basename,
-        version=recipe.version,
-        description=recipe.description,
-        notes={
-            "specialization": recipe.specialization,
-            "provenance.script_commit": commit,
-            "provenance.generator": f"lessons.py {file_digest(LESSONS_FILE)}",
-            "provenance.seed": str(recipe.seed),
-            "provenance.dataset_digest": f"sha256:{hashlib.sha256(lines).hexdigest()}",
-            "provenance.base": _base(recipe, out),
-            "provenance.licence": LICENCE,
-            "provenance.trainer": f"torch {torch.__version__.partition('+')[0]}, "
-            f"transformers {transformers.__version__}",
-            "provenance.steps": str(steps),
-        },
-    )
+    provenance = {
+        "script_commit": commit,
+        "generator": f"lessons.py {file_digest(LESSONS_FILE)}",
+        "seed": str(recipe.seed),
+        "dataset_digest": f"sha256:{hashlib.sha256(lines).hexdigest()}",
+        "licence": LICENCE,
+        "trainer": f"torch {torch.__version__.partition('+')[0]}, "
+        f"transformers {transformers.__version__}",
+        "steps": str(steps),
+    }
+    (folder / PROVENANCE_FILE).write_text(json.dumps(provenance, indent=1) + "\n")
+    export(recipe, out)
     minutes = (time.perf_counter() - started) / 60
     report = {
         "name": recipe.name,
@@ -106,12 +96,6 @@ def _beginning(recipe: Recipe, out: Path) -> PreTrainedModel:
         out / recipe.parent, dtype=torch.float32
     )
     return network
-
-
-def _base(recipe: Recipe, out: Path) -> str:
-    if recipe.parent is None:
-        return "none"
-    return f"{recipe.parent} {file_digest(out / f'{recipe.parent}.gguf')}"
 
 
 if __name__ == "__main__":
