@@ -8,7 +8,7 @@ import logging
 import socket
 
 import pytest
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from tests.contract.door_support import (
     ADMIN_KEY,
     CHAT,
@@ -22,10 +22,11 @@ from tests.contract.door_support import (
     parsed,
     post,
     request,
+    rooms,
 )
 
-from arbiter.errors import ConfigError
-from arbiter.gateway.routes import ROUTES, Route
+from arbiter.errors import ConfigError, HostNotAllowed
+from arbiter.gateway.routes import ROUTES, Route, door
 from arbiter.gateway.security import (
     LOOPBACK_NAMES,
     Access,
@@ -33,6 +34,7 @@ from arbiter.gateway.security import (
     Policy,
     binding,
     caller_of,
+    check_host,
     identify,
     read_head,
 )
@@ -360,6 +362,28 @@ async def test_an_unknown_address_and_a_wrong_method_are_said_as_openai_says_the
     }
     assert (nowhere.status, wrong.status, no_control.status) == (404, 405, 404)
     assert wrong.headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize("kind", ["lifespan", "websocket"])
+async def test_only_http_is_spoken(kind: str) -> None:
+    async def receive() -> Message:
+        raise AssertionError("nothing is received")
+
+    async def send(message: Message) -> None:
+        raise AssertionError(f"nothing is sent, not {message}")
+
+    with pytest.raises(NotImplementedError, match=kind):
+        await door(rooms(ScriptedHouse()), Policy())({"type": kind}, receive, send)
+
+
+def test_an_address_reached_through_a_socket_for_both_kinds_is_its_own_host() -> None:
+    headers = [(b"host", b"192.168.1.5:8017")]
+    scope = {"type": "http", "path": "/", "headers": headers}
+    for server in ("::ffff:192.168.1.5", "192.168.1.5"):
+        check_host(read_head(scope), {**scope, "server": (server, 8017)}, Policy())
+    for other in (("::ffff:192.168.1.6", 8017), ("192.168.1.5", None), None):
+        with pytest.raises(HostNotAllowed):
+            check_host(read_head(scope), {**scope, "server": other}, Policy())
 
 
 async def test_a_sick_house_says_so() -> None:

@@ -204,6 +204,18 @@ async def test_half_a_surrogate_pair_from_an_engine_does_not_break_the_answer() 
     assert '"content":"a?b"' in answered.text
 
 
+async def test_an_empty_piece_is_not_sent_and_tokens_without_details_are_shown() -> None:
+    finish = replace(FINISH, usage=Usage(prompt_tokens=1, completion_tokens=0))
+    body = chat(stream=True, stream_options={"include_usage": True})
+    async with at_the_door(ScriptedHouse(script=[Delta(text=""), finish])) as address:
+        answered = await post(address, body)
+    events = answered.text.split("\n\n")
+    assert len(events) == 5
+    assert events[2].endswith(
+        '"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":0,"total_tokens":1}}'
+    )
+
+
 async def test_tokens_that_the_engine_did_not_count_are_not_made_up() -> None:
     finish = replace(FINISH, usage=Usage(completion_tokens=2))
     async with at_the_door(ScriptedHouse(script=[finish])) as address:
@@ -476,6 +488,7 @@ TRAPS = [
     CHAT[:-1] + b',"unknown":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
     b"[" * 100_000,
+    CHAT[:-1] + b',"unknown":[' + b"{}," * 50_000 + b"0]}",
 ]
 
 

@@ -17,6 +17,7 @@ from arbiter.errors import InvalidJson, TooLarge
 from arbiter.gateway.rendering import BodyTooSlow
 
 MAX_DEPTH = 64
+MAX_OBJECTS = 50_000
 
 _DECODER = msgspec.json.Decoder()
 # Possessive: a megabyte inside one string must not become a megabyte of backtracking state.
@@ -67,8 +68,8 @@ def parse_json(body: bytes) -> dict[str, object]:
     Raises `InvalidJson` for anything else: broken UTF-8, a byte order mark, NaN, numbers past
     the range of a double, half a surrogate pair, NUL, a key given twice, nesting past 64.
     """
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_deep(body):
-        raise InvalidJson("The JSON is nested too deeply.", hint=f"At most {MAX_DEPTH} levels.")
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+        _check_shape(body)
     try:
         value = _DECODER.decode(body)
         # msgspec decides what the text says; json is asked one thing only, which msgspec cannot
@@ -94,11 +95,18 @@ def _refuse_doubled(pairs: list[tuple[str, object]]) -> None:
 _DOUBLED_KEYS = json.JSONDecoder(object_pairs_hook=_refuse_doubled)
 
 
-def _is_deep(body: bytes) -> bool:
-    """Whether brackets outside strings nest past the bound; stops at the first that does."""
+def _check_shape(body: bytes) -> None:
+    """Refuse many and deep brackets outside strings, before anything is made of them.
+
+    Eight megabytes of ``{},`` would otherwise become a fifth of a gigabyte of empty objects.
+    """
+    brackets = _STRING.sub(b"", body).translate(None, _NOT_BRACKETS)
+    if len(brackets) > 2 * MAX_OBJECTS:
+        raise InvalidJson(
+            "The JSON holds too many objects and lists.", hint=f"At most {MAX_OBJECTS}."
+        )
     depth = 0
-    for bracket in _STRING.sub(b"", body).translate(None, _NOT_BRACKETS):
+    for bracket in brackets:
         depth += 1 if bracket in b"[{" else -1
         if depth > MAX_DEPTH:
-            return True
-    return False
+            raise InvalidJson("The JSON is nested too deeply.", hint=f"At most {MAX_DEPTH} levels.")

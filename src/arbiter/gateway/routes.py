@@ -220,7 +220,9 @@ def door(rooms: Rooms, policy: Policy, routes: Sequence[Route] = ROUTES) -> ASGI
 
     async def enter(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            return  # no web sockets, and the house has its own opening and closing
+            # No web sockets, and the house has its own opening and closing. Raising is how an
+            # application tells its server so.
+            raise NotImplementedError(f"there is no {scope['type']} here")
         passage = _Passage(scope, receive, send)
         try:
             await passage.enter(table, rooms, policy)

@@ -180,7 +180,8 @@ def _arrived_at(scope: Scope) -> str | None:
     server: tuple[str, int | None] | None = scope.get("server")
     if server is None or server[1] is None:
         return None  # a unix socket has a path here, and no Host header is a path
-    return f"[{server[0]}]" if ":" in server[0] else server[0]
+    address = server[0].removeprefix("::ffff:")  # how a socket for both kinds writes an IPv4 one
+    return f"[{address}]" if ":" in address else address
 
 
 def check_origin(head: Head, scope: Scope) -> None:

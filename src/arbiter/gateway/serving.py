@@ -161,6 +161,8 @@ class _Protocol(HttpToolsProtocol):
         self._refuse(b"408 Request Timeout")
 
     def _refuse(self, status: bytes) -> None:
+        if self.transport.is_closing():
+            return
         if self._is_busy():
             self.transport.abort()
             return
