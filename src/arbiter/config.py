@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from arbiter.errors import ConfigError
 
@@ -96,6 +96,11 @@ class Settings(_Section):
     selection: SelectionSettings = SelectionSettings()
     pool: PoolSettings = PoolSettings()
     rollout: RolloutSettings = RolloutSettings()
+
+    @field_validator("data_dir")
+    @classmethod
+    def _at_home(cls, value: Path) -> Path:
+        return value.expanduser()
 
 
 def load_settings(

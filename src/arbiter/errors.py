@@ -56,6 +56,9 @@ class ArbiterError(Exception):
     ours: ClassVar[bool] = True
     """True when Arbiter or the caller is at fault, False when an engine is."""
 
+    decision: str | None = None
+    """The decision that this error ended, when there was one: `arbiter why` tells more."""
+
     def __init__(
         self,
         message: str | None = None,

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
 
-from arbiter.cost import Figure
 from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId
 
 Role = Literal["system", "user", "assistant"]
@@ -163,6 +162,8 @@ class Ask:
     expected: the known right answer, when the caller sent it along *before* seeing the answer.
         The task's own grader then scores the answer, so it counts for a rollout's verdict.
     conversation: what a rollout's assignment sticks to.
+    rehearsal: a validation run: served like any request, but no rollout sees it and it is kept
+        out of the record, because whoever runs it keeps its own.
     """
 
     target: Target
@@ -174,6 +175,7 @@ class Ask:
     conversation: str
     expected: str | None = None
     caller: str = "local"
+    rehearsal: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,28 +205,12 @@ class Decided:
     dropped: tuple[Dropped, ...] = ()
 
 
-@dataclass(slots=True, kw_only=True)
-class Receipt:
-    """What an answer turned out to cost; filled when its stream has ended."""
-
-    latency_ms: float | None = None
-    ttft_ms: float | None = None
-    cpu_ms: Figure | None = None
-    usage: Usage = field(default_factory=Usage)
-    timings: Timings = field(default_factory=Timings)
-
-
 class Reply(Protocol):
     """An answer that has begun: the first byte is there, so nothing is retried any more."""
 
     @property
     def decided(self) -> Decided:
         """Who answers, and why."""
-        ...
-
-    @property
-    def receipt(self) -> Receipt:
-        """What it cost; complete when `chunks` is exhausted."""
         ...
 
     def chunks(self) -> AsyncIterator[Chunk]:

@@ -45,7 +45,7 @@ def parse_name(text: str, *, what: str = "name") -> ModelName:
     Raises `InvalidField` for anything that is not letters, digits and ``. _ : / -``, for
     ``..``, and for the reserved words ``auto`` and ``task:...``.
     """
-    if not isinstance(text, str) or not _NAME.match(text) or ".." in text or "//" in text:
+    if not _NAME.match(text) or ".." in text or "//" in text:
         raise InvalidField(
             f"{text!r:.80} is not a {what}.",
             hint="Use up to 128 letters, digits and . _ : / - and start with a letter or digit.",
@@ -63,7 +63,7 @@ def parse_task(text: str) -> TaskName:
 
 def parse_version(text: str) -> VersionId:
     """A full version id. Raises `InvalidField` when it is not one."""
-    if not isinstance(text, str) or not _VERSION.match(text):
+    if not _VERSION.match(text):
         raise InvalidField(
             f"{text!r:.90} is not a version.", hint="It looks like sha256:<64 hex digits>."
         )

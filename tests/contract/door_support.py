@@ -20,7 +20,6 @@ from arbiter.inference import (
     Delta,
     Finish,
     FinishReason,
-    Receipt,
     Usage,
 )
 from arbiter.refs import DecisionId, ModelName, TaskName, VersionId
@@ -62,7 +61,6 @@ class ScriptedReply:
 
     house: ScriptedHouse
     decided: Decided
-    receipt: Receipt = field(default_factory=Receipt)
 
     async def chunks(self) -> AsyncIterator[Chunk]:
         """The script, piece by piece."""

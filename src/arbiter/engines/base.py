@@ -10,7 +10,7 @@ This module knows no engine by name.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -60,7 +60,7 @@ class Runner(Protocol):
         """The process that does the work, or None when it has none of its own."""
         ...
 
-    def generate(self, request: Generation) -> AsyncIterator[Chunk]:
+    def generate(self, request: Generation) -> AsyncGenerator[Chunk, None]:
         """Answer, piece by piece; the last chunk is a `Finish`.
 
         Closing the iterator (``aclose``) stops the engine's work for it and frees its slot.

@@ -125,7 +125,7 @@ def binding(host: str, *, names: Iterable[str] = (), keys: Iterable[Key] = ()) -
     if not local and not keys:
         raise ConfigError(
             f"{host} can be reached from other machines, and there is no key.",
-            hint="Make one with `arbiter keys new`, or listen at 127.0.0.1.",
+            hint="Make one with `arbiter keys`, or listen at 127.0.0.1.",
             param="host",
         )
     bound = f"[{host.strip('[]')}]" if ":" in host else host

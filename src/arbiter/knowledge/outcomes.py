@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -25,6 +25,14 @@ from arbiter.storage.database import Database, Row, Statement
 
 RECENT = 4_096
 """Decisions kept in memory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """A version that failed a request before its first byte, so that another served it."""
+
+    version: VersionId
+    error: str
 
 
 class Status(StrEnum):
@@ -51,6 +59,7 @@ class Outcome:
     timings: Timings = Timings()
     cpu: Figure
     grade: float | None = None
+    attempts: tuple[Attempt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +84,7 @@ class Feedback:
             if (
                 not 0 < len(text) <= most
                 or "\0" in text
-                or (not text.isprintable()
-                and name != "comment")
+                or (not text.isprintable() and name != "comment")
             ):
                 raise InvalidField(f"{name} is text of 1 to {most} characters.", param=name)
 
@@ -128,9 +136,12 @@ class Outcomes:
         self._database.enqueue(
             _decision_statement(decided, caller=caller, at=at),
             _outcome_statement(outcome, at=self._clock.now().isoformat()),
+            *_attempt_statements(outcome),
             *also,
             then=then,
         )
+        for attempt in outcome.attempts:
+            self._profiles.add(attempt.version, outcome.task, Profile(samples=1))
         self._profiles.add(outcome.version, outcome.task, _sample(outcome))
 
     async def give(self, feedback: Feedback) -> bool:
@@ -191,7 +202,8 @@ class Outcomes:
             if not found:
                 raise UnknownDecision(param="decision")
             outcomes = await self._database.read("get_outcome", (decision,))
-            record = _record(found[0], outcomes[0] if outcomes else None)
+            attempts = await self._database.read("list_attempts", (decision,))
+            record = _record(found[0], outcomes[0] if outcomes else None, attempts)
         feedback = tuple(
             Feedback(
                 decision=DecisionId(decision),
@@ -248,6 +260,22 @@ def _decision_statement(decided: Decided, *, caller: str, at: str) -> Statement:
     )
 
 
+def _attempt_statements(outcome: Outcome) -> tuple[Statement, ...]:
+    return tuple(
+        Statement(
+            query="add_attempt",
+            parameters=(
+                outcome.decision,
+                position,
+                outcome.task,
+                attempt.version,
+                attempt.error,
+            ),
+        )
+        for position, attempt in enumerate(outcome.attempts)
+    )
+
+
 def _outcome_statement(outcome: Outcome, *, at: str) -> Statement:
     usage, timings = outcome.usage, outcome.timings
     return Statement(
@@ -273,7 +301,7 @@ def _outcome_statement(outcome: Outcome, *, at: str) -> Statement:
     )
 
 
-def _record(decision: Row, outcome: Row | None) -> Record:
+def _record(decision: Row, outcome: Row | None, attempts: Sequence[Row]) -> Record:
     id_, task, alias, version, arm, rollout, probability, reason, detail, caller, at = decision
     more: Mapping[str, list[list[object]]] = json.loads(str(detail))
     fallback = more.get("fallback")
@@ -300,11 +328,11 @@ def _record(decision: Row, outcome: Row | None) -> Record:
         decided=decided,
         caller=str(caller),
         at=str(at),
-        outcome=None if outcome is None else _outcome(outcome),
+        outcome=None if outcome is None else _outcome(outcome, attempts),
     )
 
 
-def _outcome(row: Row) -> Outcome:
+def _outcome(row: Row, attempts: Sequence[Row]) -> Outcome:
     (decision, task, version, status, error, latency, ttft, prompt, completion) = row[:9]
     (cached, prefill, decode, cpu, cpu_method, grade, _) = row[9:]
     return Outcome(
@@ -325,6 +353,9 @@ def _outcome(row: Row) -> Outcome:
         if cpu is None
         else Figure(value=float(cpu), method=Method(str(cpu_method))),
         grade=_real(grade),
+        attempts=tuple(
+            Attempt(version=VersionId(str(tried)), error=str(why)) for tried, why in attempts
+        ),
     )
 
 

@@ -1,8 +1,8 @@
 """Profiles: what graded cases, outcomes and feedback add up to, for a version and a task.
 
 A version is only a key here: measurements belong to the version that earned them and are never
-copied to another. Everything is a sum, so a profile read back from the database equals the one
-that was kept in memory.
+copied to another. Everything is a sum, so what the database adds up on start is what was added up
+in memory (but for the rounding of sums of fractions).
 """
 
 from __future__ import annotations
@@ -108,6 +108,8 @@ class Profiles:
                     latency_ms=_real(latency),
                 ),
             )
+        for version, task, count in await self._database.read("sum_attempts"):
+            self._add(version, task, Profile(samples=_whole(count)))
         for version, task, count, score in await self._database.read("sum_feedback"):
             self._add(version, task, Profile(graded=_whole(count), quality=_real(score)))
 

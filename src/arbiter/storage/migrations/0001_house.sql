@@ -192,3 +192,13 @@ CREATE TABLE units (
 );
 
 CREATE UNIQUE INDEX one_row_a_unit ON units (rollout, unit);
+
+-- Versions that were tried for a decision and failed before their first byte; another served it.
+CREATE TABLE attempts (
+    decision        TEXT NOT NULL REFERENCES decisions (decision),
+    position        INTEGER NOT NULL,
+    task            TEXT NOT NULL,
+    version         TEXT NOT NULL,
+    error           TEXT NOT NULL,
+    PRIMARY KEY (decision, position)
+);

@@ -96,3 +96,13 @@ SELECT version, task, COUNT(*), SUM(score) FROM feedback GROUP BY version, task;
 -- name: count_outcomes
 SELECT COUNT(*), SUM(CASE WHEN status = 'failure' THEN 1 ELSE 0 END), SUM(cpu_ms),
        SUM(prompt_tokens), SUM(completion_tokens) FROM outcomes;
+
+-- name: add_attempt
+INSERT INTO attempts (decision, position, task, version, error) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (decision, position) DO NOTHING;
+
+-- name: list_attempts
+SELECT version, error FROM attempts WHERE decision = ? ORDER BY position;
+
+-- name: sum_attempts
+SELECT version, task, COUNT(*) FROM attempts GROUP BY version, task;

@@ -1,0 +1,472 @@
+"""The composition root: the only place that builds. It opens the house and closes it in reverse.
+
+Nothing outside this file makes a database, an engine, a clock or dice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from random import Random, SystemRandom
+from urllib.parse import quote
+
+import psutil
+
+from arbiter.clock import Clock, SystemClock
+from arbiter.config import Settings, load_settings
+from arbiter.dispatch import Behind, Dispatch
+from arbiter.engines.base import Engine, EngineContext, installed_engines
+from arbiter.errors import HouseLocked, StorageError
+from arbiter.events import Announcer
+from arbiter.gateway.control import ControlRooms, control_app
+from arbiter.gateway.rooms import ModelCard, Rooms
+from arbiter.gateway.routes import door
+from arbiter.gateway.security import Access, Key, binding, hashed
+from arbiter.gateway.serving import Address, Patience, serving
+from arbiter.inference import Ask, Auto, Delta, Limits, Message, Named, Reply, Sampling, Target
+from arbiter.judge.grading import TaskGrader
+from arbiter.knowledge.outcomes import Feedback, Outcomes, Record
+from arbiter.knowledge.profiles import Profiles
+from arbiter.knowledge.rules import Rules, knowledge_digest
+from arbiter.knowledge.tasks import Tasks, Weights
+from arbiter.metering.process import ProcessReader
+from arbiter.pool.pool import Pool
+from arbiter.refs import GENERAL, DecisionId, parse_name, parse_task
+from arbiter.registry.registry import Registry, Version
+from arbiter.selection.contender import Choice, Situation
+from arbiter.selection.selector import Selector
+from arbiter.storage.database import Database
+from arbiter.storage.sqlite import open_sqlite
+from arbiter.swap.admission import Admission
+from arbiter.swap.controller import Controller, RolloutView
+from arbiter.swap.records import Stored
+from arbiter.swap.validation import Progress, Validator, no_progress
+
+SHARE_OF_FREE_MEMORY = 0.7
+"""Memory for models when nobody set it: this much of what was free when the house opened."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """A whole answer, with the decision that led to it."""
+
+    text: str
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """An open house. `arbiter.open` gives one; everything in it lives as long as its context.
+
+    The doors and the command line do what they do through the same rooms.
+    """
+
+    settings: Settings
+    clock: Clock
+    database: Database
+    registry: Registry
+    tasks: Tasks
+    rules: Rules
+    profiles: Profiles
+    outcomes: Outcomes
+    pool: Pool
+    controller: Controller
+    admission: Admission
+    dispatch: Dispatch
+    announcer: Announcer
+
+    def select(self, task: str = GENERAL, *, limits: Limits = Limits()) -> Choice:
+        """Whom `auto` would pick for a task now, and why. Nothing is run.
+
+        Raises `UnknownTask`, `NothingCapable` that lists every version with its reason.
+        """
+        return self.dispatch.choose(parse_task(task), limits)
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        prompt: str | Sequence[Message],
+        *,
+        model: str = "auto",
+        task: str | None = None,
+        sampling: Sampling = Sampling(),
+        limits: Limits = Limits(),
+        conversation: str | None = None,
+        expected: str | None = None,
+        whole: bool = False,
+    ) -> AsyncIterator[Reply]:
+        """Ask, and have the answer piece by piece: ``async for chunk in reply.chunks()``.
+
+        model: ``auto``, or a registered name or alias. conversation: what a rollout sticks to; by
+        default the prompt. expected: the known right answer, given before the answer is seen, so
+        that it counts as evidence. Raises any `ArbiterError` before the first piece, `StreamCut`
+        after it.
+        """
+        messages = (
+            (Message(role="user", content=prompt),) if isinstance(prompt, str) else tuple(prompt)
+        )
+        target: Target = Auto() if model == "auto" else Named(name=parse_name(model, what="model"))
+        ask = Ask(
+            target=target,
+            messages=messages,
+            sampling=sampling,
+            stream=not whole,
+            task=None if task is None else parse_task(task),
+            limits=limits,
+            conversation=conversation or "\0".join(message.content for message in messages),
+            expected=expected,
+            caller="python",
+        )
+        async with self.dispatch.answer(ask) as reply:
+            yield reply
+
+    async def ask(
+        self,
+        prompt: str | Sequence[Message],
+        *,
+        model: str = "auto",
+        task: str | None = None,
+        sampling: Sampling = Sampling(),
+        limits: Limits = Limits(),
+        conversation: str | None = None,
+        expected: str | None = None,
+    ) -> Answered:
+        """Ask, and have the whole answer. The arguments and errors are those of `stream`."""
+        async with self.stream(
+            prompt,
+            model=model,
+            task=task,
+            sampling=sampling,
+            limits=limits,
+            conversation=conversation,
+            expected=expected,
+            whole=True,
+        ) as reply:
+            text = "".join([c.text async for c in reply.chunks() if isinstance(c, Delta)])
+        return Answered(text=text, reply=reply)
+
+    async def add(
+        self,
+        path: str | Path,
+        name: str,
+        *,
+        predecessor: str | None = None,
+        progress: Progress = no_progress,
+    ) -> Version:
+        """Register a model file under a name and run its graded cases.
+
+        Raises `ModelFileError`, `NameTaken`, and `LoadFailed` when it cannot be run.
+        """
+        model = parse_name(name)
+        version = await self.admission.register(
+            Path(path),
+            model,
+            predecessor=None if predecessor is None else parse_name(predecessor),
+        )
+        await self.admission.calibrate(version, model, progress=progress)
+        return version
+
+    async def swap(self, alias: str, model: str, **changes: object) -> Stored:
+        """Begin to replace what an alias points at by a model; returns at once.
+
+        changes: fields of the plan, such as ``soak_s``. `rollout` shows how it goes.
+        Raises `RolloutActive`, `UnknownModel`, `InvalidField`.
+        """
+        plan = self.control().plan(**changes)
+        return await self.controller.start(
+            parse_name(alias, what="alias"), parse_name(model, what="model"), plan, who="python"
+        )
+
+    async def rollout(self, stored: Stored) -> RolloutView:
+        """How a rollout stands, with its evidence."""
+        return await self.controller.view(stored.rollout.id)
+
+    async def undo(self, alias: str, *, why: str = "") -> Stored:
+        """Take back the last promotion of an alias. Raises `UnknownRollout`, `Conflict`."""
+        return await self.controller.undo(parse_name(alias, what="alias"), who="python", why=why)
+
+    async def feedback(
+        self, decision: str, score: float, *, source: str = "person", comment: str | None = None
+    ) -> bool:
+        """Judge an answer: 0 is bad, 1 is good. Durable when it returns; False if it was known.
+
+        Raises `UnknownDecision`, `InvalidField`.
+        """
+        return await self.outcomes.give(
+            Feedback(decision=DecisionId(decision), score=score, source=source, comment=comment)
+        )
+
+    async def record(self, decision: str) -> Record:
+        """Everything that is known of a decision. Raises `UnknownDecision`."""
+        return await self.outcomes.find(decision)
+
+    def knowledge(self) -> str:
+        """The digest of every task and rule: no swap changes it."""
+        return knowledge_digest(self.tasks.all(), self.rules.all())
+
+    def control(self) -> ControlRooms:
+        """The rooms that the control API needs."""
+        return ControlRooms(
+            registry=self.registry,
+            tasks=self.tasks,
+            rules=self.rules,
+            profiles=self.profiles,
+            outcomes=self.outcomes,
+            pool=self.pool,
+            controller=self.controller,
+            admission=self.admission,
+            choose=self.dispatch.choose,
+            announcer=self.announcer,
+            database=self.database,
+            rollout=self.settings.rollout,
+            status=self._status,
+        )
+
+    def _status(self) -> dict[str, object]:
+        return {
+            "ok": True,
+            "pid": os.getpid(),
+            "data_dir": str(self.settings.data_dir),
+            "versions": len(self.registry.versions()),
+            "tasks": len(self.tasks.all()),
+            "rollouts": sorted(self.controller.aliases()),
+        }
+
+    def cards(self) -> Sequence[ModelCard]:
+        """What can be asked for by name, and ``auto``."""
+        cards = [ModelCard(id="auto", created=0, owned_by="arbiter", version="")]
+        for name in self.registry.names():
+            version = self.registry.version(name.version)
+            cards.append(
+                ModelCard(
+                    id=name.name,
+                    created=_seconds(version),
+                    owned_by=version.artifact.format,
+                    version=version.version,
+                    context_length=version.artifact.context_length,
+                    capabilities=tuple(sorted(version.artifact.capabilities)),
+                )
+            )
+        return cards
+
+    @asynccontextmanager
+    async def door(self) -> AsyncIterator[Address]:
+        """Listen at the address of the settings for as long as the context is open."""
+        settings = self.settings.door
+        keys = tuple(
+            Key(id=f"key-{number}", digest=hashed(secret), access=Access.ADMIN)
+            for number, secret in enumerate(settings.keys, start=1)
+        )
+        policy = replace(
+            binding(settings.host, names=settings.allowed_hosts, keys=keys),
+            max_body_bytes=int(settings.max_body_mb * 1024 * 1024),
+        )
+        rooms = Rooms(
+            answer=self.dispatch,
+            models=self.cards,
+            healthy=lambda: {"ok": True},
+            clock=self.clock,
+            control=control_app(self.control()),
+        )
+        async with serving(
+            door(rooms, policy),
+            settings.host,
+            settings.port,
+            patience=Patience(drain_s=settings.drain_s),
+        ) as address:
+            with _announced(self.settings.data_dir, address):
+                yield address
+
+
+def _seconds(version: Version) -> int:
+    return int(datetime.fromisoformat(version.registered_at).timestamp())
+
+
+@contextmanager
+def _announced(data_dir: Path, address: Address) -> Iterator[None]:
+    """Leave word in the data directory of where the running house listens."""
+    note = data_dir / "house.json"
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104  # compared with
+    note.write_text(
+        json.dumps({"pid": os.getpid(), "url": f"http://{quote(host, safe='[]:')}:{address.port}"}),
+        encoding="utf-8",
+    )
+    try:
+        yield
+    finally:
+        note.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(data_dir: Path) -> Iterator[None]:
+    """Hold the data directory. Raises `HouseLocked` when another house does."""
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle = (data_dir / "lock").open("a", encoding="utf-8")
+    except OSError as error:
+        raise StorageError(
+            f"The data directory {data_dir} cannot be used: {error.strerror}.",
+            hint="Name another with --data-dir.",
+        ) from error
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise HouseLocked(
+                f"Another Arbiter uses {data_dir}.",
+                hint="Speak to that one, or name another --data-dir.",
+            ) from error
+        yield
+
+
+def _budget(settings: Settings) -> int:
+    if settings.pool.memory_mb is not None:
+        return int(settings.pool.memory_mb * 1_000_000)
+    return int(psutil.virtual_memory().available * SHARE_OF_FREE_MEMORY)
+
+
+@asynccontextmanager
+async def open_house(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    dice: Random | None = None,
+    engines: Callable[[EngineContext], Sequence[Engine]] = installed_engines,
+) -> AsyncIterator[House]:
+    """Build the house on a data directory, and close it again in reverse order.
+
+    Closing takes no new requests, lets those that run go on until ``door.drain_s``, unloads every
+    model and commits what is queued. Raises `HouseLocked`, `StorageError`, `ConfigError`.
+    """
+    clock = clock or SystemClock()
+    dice = dice or SystemRandom()
+    async with AsyncExitStack() as stack:
+        stack.enter_context(_locked(settings.data_dir))
+        base = await open_sqlite(settings.data_dir / "arbiter.db")
+        stack.push_async_callback(base.close)
+        run_dir = settings.data_dir / "run"
+        run_dir.mkdir(mode=0o700, exist_ok=True)
+        house = await _build(
+            settings,
+            base,
+            engines=engines(EngineContext(clock=clock, run_dir=run_dir)),
+            clock=clock,
+            dice=dice,
+        )
+        stack.push_async_callback(_close, house)
+        yield house
+
+
+async def _close(house: House) -> None:
+    house.dispatch.close()
+    await house.controller.close()
+    try:
+        async with asyncio.timeout(house.settings.door.drain_s + 10):
+            await house.pool.close()
+    except TimeoutError:
+        await house.pool.abandon()
+
+
+async def _build(
+    settings: Settings, base: Database, *, engines: Sequence[Engine], clock: Clock, dice: Random
+) -> House:
+    announcer = Announcer()
+    reader = ProcessReader()
+    registry = Registry(base, clock)
+    tasks, rules, profiles = Tasks(base, clock), Rules(base, clock), Profiles(base)
+    outcomes = Outcomes(base, clock, profiles)
+    pool = Pool(
+        engines=engines,
+        settings=settings.pool,
+        budget_bytes=_budget(settings),
+        database=base,
+        clock=clock,
+        announcer=announcer,
+        read_cpu=reader.cpu_ns,
+        read_memory=reader.footprint,
+    )
+    for part in (registry, tasks, rules, profiles, pool):
+        await part.load()
+    controller = Controller(
+        registry=registry,
+        tasks=tasks,
+        pool=pool,
+        database=base,
+        clock=clock,
+        dice=dice,
+        announcer=announcer,
+        knowledge=lambda: knowledge_digest(tasks.all(), rules.all()),
+    )
+    weights = settings.selection
+    dispatch = Dispatch(
+        Behind(
+            registry=registry,
+            tasks=tasks,
+            rules=rules,
+            profiles=profiles,
+            outcomes=outcomes,
+            pool=pool,
+            controller=controller,
+            selector=Selector(),
+            situation=Situation(
+                budget_bytes=pool.budget_bytes,
+                weights=Weights(
+                    quality=weights.quality,
+                    latency=weights.latency,
+                    memory=weights.memory,
+                    reliability=weights.reliability,
+                ),
+            ),
+            grader=TaskGrader(),
+            clock=clock,
+            dice=dice,
+        )
+    )
+    validator = Validator(
+        answer=dispatch,
+        database=base,
+        profiles=profiles,
+        clock=clock,
+        cases_per_task=settings.rollout.calibration_cases,
+    )
+    admission = Admission(
+        registry=registry, tasks=tasks, rules=rules, validator=validator, controller=controller
+    )
+    await controller.open(validator)
+    return House(
+        settings=settings,
+        clock=clock,
+        database=base,
+        registry=registry,
+        tasks=tasks,
+        rules=rules,
+        profiles=profiles,
+        outcomes=outcomes,
+        pool=pool,
+        controller=controller,
+        admission=admission,
+        dispatch=dispatch,
+        announcer=announcer,
+    )
+
+
+@asynccontextmanager
+async def open_at(data_dir: str | Path | None = None, **overrides: object) -> AsyncIterator[House]:
+    """The Python API's way in: ``async with arbiter.open("data") as house``.
+
+    overrides: settings, with two underscores for the dot: ``rollout__soak_s=0``.
+    """
+    given: Mapping[str, object] = {
+        "data_dir": data_dir,
+        **{name.replace("__", "."): value for name, value in overrides.items()},
+    }
+    async with open_house(load_settings(overrides=given)) as house:
+        yield house

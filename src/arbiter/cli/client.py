@@ -1,0 +1,114 @@
+"""How a command reaches the house: the one that runs, or one opened for this command alone.
+
+Either way it speaks HTTP to the control API, so that a command does the same in both cases.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import aiohttp
+
+from arbiter.app import open_house
+from arbiter.config import Settings
+from arbiter.errors import ArbiterError, EngineError
+
+Json = dict[str, object]
+
+
+class Refused(ArbiterError):
+    """The house refused."""
+
+    code = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """A connection to a house. own: it was opened for this command alone."""
+
+    session: aiohttp.ClientSession
+    url: str
+    own: bool
+
+    async def call(self, method: str, path: str, body: Json | None = None) -> Json:
+        """One answer of the control API. Raises `Refused` with the house's own sentence."""
+        async with self.session.request(method, f"{self.url}/control/v1{path}", json=body) as got:
+            return _checked(got.status, await got.read())
+
+    async def lines(self, method: str, path: str, body: Json) -> AsyncIterator[Json]:
+        """The lines of an answer that comes with its progress."""
+        async with self.session.request(method, f"{self.url}/control/v1{path}", json=body) as got:
+            if got.status >= 400:
+                _checked(got.status, await got.read())
+            async for line in got.content:
+                yield _checked(200, line)
+
+    @asynccontextmanager
+    async def chat(
+        self, body: Json, headers: Mapping[str, str]
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A chat completion at the OpenAI door."""
+        async with self.session.post(
+            f"{self.url}/v1/chat/completions", json=body, headers=headers
+        ) as got:
+            if got.status >= 400:
+                _checked(got.status, await got.read())
+            yield got
+
+
+def _checked(status: int, raw: bytes) -> Json:
+    try:
+        found = json.loads(raw)
+    except ValueError as error:
+        raise Refused(f"The house answered {status} with something that is not JSON.") from error
+    if isinstance(found, dict) and isinstance(found.get("error"), dict):
+        message = str(found["error"].get("message", "The house refused."))
+        ours = found["error"].get("arbiter", found.get("arbiter", {}))
+        if isinstance(ours, dict) and ours.get("ours") is False:
+            raise EngineError(message)
+        raise Refused(message)
+    if status >= 400 or not isinstance(found, dict):
+        raise Refused(f"The house answered {status}.")
+    return found
+
+
+def segment(text: str) -> str:
+    """A name as part of an address."""
+    return quote(text, safe="/:@")
+
+
+def _headers() -> dict[str, str]:
+    key = os.environ.get("ARBITER_KEY")
+    return {"authorization": f"Bearer {key}"} if key else {}
+
+
+@asynccontextmanager
+async def reach(settings: Settings) -> AsyncIterator[Client]:
+    """The running house of this data directory, or the data directory itself."""
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
+    async with aiohttp.ClientSession(timeout=timeout, headers=_headers()) as session:
+        url = await _running(session, settings.data_dir)
+        if url is not None:
+            yield Client(session=session, url=url, own=False)
+            return
+        alone = settings.model_copy(
+            update={"door": settings.door.model_copy(update={"host": "127.0.0.1", "port": 0})}
+        )
+        async with open_house(alone) as house, house.door() as address:
+            yield Client(session=session, url=f"http://{address.host}:{address.port}", own=True)
+
+
+async def _running(session: aiohttp.ClientSession, data_dir: Path) -> str | None:
+    try:
+        note = json.loads((data_dir / "house.json").read_text(encoding="utf-8"))
+        async with session.get(f"{note['url']}/healthz") as got:
+            return str(note["url"]) if got.status == 200 else None
+    except (OSError, ValueError, KeyError, TypeError, aiohttp.ClientError):
+        # no note, a stale note of a house that was killed, or nobody there
+        return None

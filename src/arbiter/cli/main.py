@@ -1,0 +1,173 @@
+"""`arbiter`: the commands about no one kind of thing, and where the others are hung in."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import arbiter
+from arbiter.app import open_house
+from arbiter.cli import alias, asking, models, rules, swap, tasks
+from arbiter.cli.client import Client
+from arbiter.cli.options import (
+    AsJson,
+    ConfigFile,
+    DataDir,
+    fail,
+    run,
+    settings_from,
+    with_house,
+)
+from arbiter.cli.output import ERR, OUT, show_json
+from arbiter.demo.story import tell
+from arbiter.errors import ArbiterError
+
+app = typer.Typer(
+    name="arbiter",
+    help="One door in front of every model that you run yourself.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(models.app, name="models")
+app.add_typer(alias.app, name="alias")
+app.add_typer(tasks.app, name="tasks")
+app.add_typer(rules.app, name="rules")
+app.add_typer(swap.rollouts, name="rollouts")
+app.command("swap")(swap.swap)
+app.command("ask")(asking.ask)
+app.command("select")(asking.select)
+app.command("why")(asking.why)
+app.command("feedback")(asking.feedback)
+
+Port = Annotated[
+    int | None,
+    typer.Option(
+        "--port",
+        help="Port; 0 picks a free one. [default: 8017]",
+        envvar="ARBITER_PORT",
+        show_default=False,
+    ),
+]
+Host = Annotated[
+    str | None,
+    typer.Option(
+        "--host", help="Address. [default: 127.0.0.1]", envvar="ARBITER_HOST", show_default=False
+    ),
+]
+
+
+@app.command()
+def up(
+    port: Port = None,
+    host: Host = None,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Open the house and its door, until Ctrl-C."""
+
+    async def work() -> None:
+        settings = settings_from(data_dir, config, **{"door.port": port, "door.host": host})
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for one in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(one, stop.set)
+        async with open_house(settings) as house, house.door() as address:
+            url = f"http://{address.host}:{address.port}"
+            names = [name.name for name in house.registry.names()]
+            if as_json:
+                sys.stdout.write(
+                    json.dumps({"url": url, "data_dir": str(settings.data_dir)}) + "\n"
+                )
+                sys.stdout.flush()
+            else:
+                OUT.print(f"Arbiter is up at {url} (data in {settings.data_dir})", markup=False)
+                OUT.print(f"  OpenAI base URL: {url}/v1, models: auto, task:NAME or a name")
+                OUT.print(
+                    f"  registered: {', '.join(names)}"
+                    if names
+                    else "  no model yet: arbiter models add FILE.gguf",
+                    markup=False,
+                )
+            await stop.wait()
+            ERR.print("closing: running requests may end", markup=False)
+
+    run(work)
+
+
+@app.command()
+def demo(
+    as_json: AsJson = False,
+    keep: Annotated[
+        Path | None,
+        typer.Option("--keep", help="Keep the demo's data directory here.", show_default=False),
+    ] = None,
+) -> None:
+    """Do the whole main job on the models that ship, from nothing, in a minute or two."""
+
+    async def work() -> None:
+        result = await tell(keep=keep, say=lambda line: ERR.print(line, markup=False))
+        if as_json:
+            show_json(result.to_plain())
+        else:
+            OUT.print(result.table(), markup=False)
+        if not result.went_as_told:
+            raise typer.Exit(1)
+
+    run(work)
+
+
+@app.command()
+def status(data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """What the house holds and has done so far."""
+
+    async def work(client: Client) -> None:
+        found = await client.call("GET", "/status")
+        if as_json:
+            show_json({**found, "running": not client.own})
+            return
+        where = "opened for this command" if client.own else f"running, pid {found['pid']}"
+        OUT.print(f"house: {where}; data in {found['data_dir']}", markup=False)
+        OUT.print(f"versions: {found['versions']}, tasks: {found['tasks']}", markup=False)
+        requests = found["requests"]
+        if isinstance(requests, dict):
+            OUT.print(f"requests: {requests['ended']}, failed: {requests['failed']}", markup=False)
+
+    with_house(data_dir, config, work)
+
+
+@app.command()
+def keys(as_json: AsJson = False) -> None:
+    """Make a new key, to be put under [door] keys in the configuration."""
+    secret = f"ak_{secrets.token_urlsafe(32)}"
+    if as_json:
+        show_json({"key": secret})
+        return
+    OUT.print(secret, markup=False)
+    ERR.print('Put it into the configuration: [door] keys = ["..."]', markup=False)
+
+
+@app.command()
+def version(as_json: AsJson = False) -> None:
+    """Arbiter's version."""
+    if as_json:
+        show_json({"version": arbiter.__version__})
+    else:
+        OUT.print(arbiter.__version__)
+
+
+def main() -> None:
+    """Run the command line; errors are sentences, never tracebacks."""
+    try:
+        app()
+    except ArbiterError as error:
+        sys.exit(fail(error).exit_code)

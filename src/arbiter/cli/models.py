@@ -1,0 +1,209 @@
+"""`arbiter models`: add, list, show, remove, ps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from arbiter.cli.client import Client, Json, segment
+from arbiter.cli.options import AsJson, ConfigFile, DataDir, followed, with_house
+from arbiter.cli.output import ERR, OUT, number, show_json, show_table, size, text
+
+app = typer.Typer(help="Models: files registered under names.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="A registered name or alias.", show_default=False)]
+
+
+@app.command()
+def add(
+    file: Annotated[Path, typer.Argument(help="A GGUF file.", show_default=False)],
+    name: Annotated[
+        str | None, typer.Option("--name", help="Its name. [default: the file's]")
+    ] = None,
+    alias: Annotated[
+        list[str] | None, typer.Option("--alias", help="Point this alias at it too.")
+    ] = None,
+    predecessor: Annotated[
+        str | None, typer.Option("--predecessor", help="The model that it comes after.")
+    ] = None,
+    template: Annotated[
+        Path | None, typer.Option("--chat-template", help="Use this template, not the file's own.")
+    ] = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate/--no-calibrate", help="Run each task's graded cases on it.")
+    ] = True,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Register a model file, and run every task's graded cases on it."""
+
+    async def work(client: Client) -> None:
+        body: Json = {
+            "path": str(file.expanduser().absolute()),
+            "name": name or file.name.removesuffix(".gguf").removesuffix(".json"),
+            "predecessor": predecessor,
+            "aliases": alias or [],
+            "calibrate": calibrate,
+        }
+        if template is not None:
+            body["chat_template"] = template.read_text(encoding="utf-8")
+        found = await followed(client, "POST", "/models", body, quiet=as_json)
+        if as_json:
+            show_json(found)
+            return
+        OUT.print(f"registered {text(found.get('names'))} as {found.get('short')}", markup=False)
+        _profiles(found)
+        if found.get("unavailable"):
+            ERR.print(f"it cannot run here yet: {found['unavailable']}", markup=False)
+
+    with_house(data_dir, config, work)
+
+
+@app.command("list")
+def list_(data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Every registered version, with the names that point at it."""
+
+    async def work(client: Client) -> None:
+        found = await client.call("GET", "/models")
+        if as_json:
+            show_json(found)
+            return
+        models = found["models"]
+        show_table(
+            (
+                "names",
+                "version",
+                "standing",
+                "architecture",
+                "parameters",
+                "quant",
+                "context",
+                "size",
+            ),
+            [
+                (
+                    text(one["names"]),
+                    one["short"],
+                    one["standing"],
+                    text(one["architecture"]),
+                    number(one["parameters"], digits=0),
+                    text(one["quantization"]),
+                    text(one["context_length"]),
+                    size(one["size_bytes"]),
+                )
+                for one in (models if isinstance(models, list) else [])
+            ],
+            empty="No model yet. Add one: arbiter models add FILE.gguf",
+        )
+
+    with_house(data_dir, config, work)
+
+
+@app.command()
+def show(
+    name: Name, data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson = False
+) -> None:
+    """A model: what its file says, where it comes from, how it does at each task."""
+
+    async def work(client: Client) -> None:
+        found = await client.call("GET", f"/models/{segment(name)}")
+        if as_json:
+            show_json(found)
+            return
+        for field in (
+            "names", "version", "standing", "format", "path", "architecture", "parameters",
+            "quantization", "context_length", "capabilities", "licence", "predecessor",
+            "kept_until", "registered_at",
+        ):  # fmt: skip
+            OUT.print(f"{field:<15} {text(found.get(field))}", markup=False)
+        memory = found["memory"]
+        if isinstance(memory, dict):
+            OUT.print(f"{'memory':<15} {size(memory['bytes'])} ({memory['method']})", markup=False)
+        provenance = found["provenance"]
+        for key, value in (provenance if isinstance(provenance, dict) else {}).items():
+            OUT.print(f"  {key} = {text(value)}", markup=False)
+        if found.get("unavailable"):
+            ERR.print(f"it cannot run here: {found['unavailable']}", markup=False)
+        _profiles(found)
+
+    with_house(data_dir, config, work)
+
+
+def _profiles(found: Json) -> None:
+    profiles = found.get("profiles")
+    show_table(
+        ("task", "quality", "graded", "samples", "success", "latency"),
+        [
+            (
+                task,
+                number(one["quality"]),
+                text(one["graded"]),
+                text(one["samples"]),
+                number(one["success_rate"]),
+                number(one["latency_ms"], digits=0, unit=" ms"),
+            )
+            for task, one in (profiles if isinstance(profiles, dict) else {}).items()
+        ],
+        empty="No samples yet: arbiter tasks add NAME --cases FILE --grader KIND",
+    )
+
+
+@app.command()
+def remove(
+    name: Name, data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson = False
+) -> None:
+    """Forget a name. The file and what was measured stay."""
+
+    async def work(client: Client) -> None:
+        found = await client.call("DELETE", f"/models/{segment(name)}")
+        if as_json:
+            show_json(found)
+        else:
+            OUT.print(f"{name} is forgotten; its file was not touched", markup=False)
+
+    with_house(data_dir, config, work)
+
+
+@app.command()
+def ps(data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """What is loaded now: predicted memory beside measured."""
+
+    async def work(client: Client) -> None:
+        found = await client.call("GET", "/instances")
+        if as_json:
+            show_json(found)
+            return
+        instances = found["instances"]
+        show_table(
+            (
+                "version",
+                "engine",
+                "state",
+                "in use",
+                "waiting",
+                "predicted",
+                "measured",
+                "pid",
+                "error",
+            ),
+            [
+                (
+                    one["short"],
+                    one["engine"],
+                    one["state"],
+                    text(one["leases"]),
+                    text(one["waiting"]),
+                    size(one["predicted_bytes"]),
+                    size(one["measured_bytes"]),
+                    text(one["pid"]),
+                    text(one["last_error"]),
+                )
+                for one in (instances if isinstance(instances, list) else [])
+            ],
+            empty="Nothing is loaded; models load when they are first asked.",
+        )
+
+    with_house(data_dir, config, work)

@@ -1,0 +1,102 @@
+"""Options that every command shares, and how a command is run."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from arbiter.cli.client import Client, Json, reach
+from arbiter.cli.output import ERR
+from arbiter.config import Settings, load_settings
+from arbiter.errors import ArbiterError, InvalidField
+from arbiter.gateway.serving import new_event_loop
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        help="Where everything is kept.",
+        envvar="ARBITER_DATA_DIR",
+        show_default=False,
+    ),
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", help="A TOML file.", envvar="ARBITER_CONFIG", show_default=False),
+]
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?\Z")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, None: 1.0}
+
+
+def seconds(text: str | None) -> float | None:
+    """A duration in seconds.
+
+    >>> seconds("90"), seconds("1.5h"), seconds(None)
+    (90.0, 5400.0, None)
+
+    Raises `InvalidField`.
+    """
+    if text is None:
+        return None
+    found = _DURATION.match(text.strip())
+    if found is None:
+        raise InvalidField(f"{text!r} is not a duration.", hint="Write it as 30s, 10m, 1h or 7d.")
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+def settings_from(data_dir: Path | None, config: Path | None, **overrides: object) -> Settings:
+    """The settings of this command."""
+    return load_settings(
+        config=config,
+        overrides={"data_dir": data_dir and data_dir.expanduser(), **overrides},
+    )
+
+
+def fail(error: ArbiterError) -> typer.Exit:
+    """Say what is wrong, on stderr, and end with 1."""
+    ERR.print(f"error: {error.sentence}", style="red", markup=False)
+    return typer.Exit(1)
+
+
+def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a command to its end, errors told as sentences."""
+    try:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(work())
+    except ArbiterError as error:
+        raise fail(error) from error
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def with_house(
+    data_dir: Path | None, config: Path | None, work: Callable[[Client], Awaitable[None]]
+) -> None:
+    """Run a command that speaks to the house."""
+
+    async def reached() -> None:
+        async with reach(settings_from(data_dir, config)) as client:
+            await work(client)
+
+    run(reached)
+
+
+async def followed(client: Client, method: str, path: str, body: Json, *, quiet: bool) -> Json:
+    """The result of something that takes long, its progress shown on stderr meanwhile."""
+    result: Json = {}
+    async for line in client.lines(method, path, body):
+        progress, found = line.get("progress"), line.get("result")
+        if isinstance(found, dict):
+            result = found
+        if isinstance(progress, dict) and not quiet:
+            done, total = progress.get("done"), progress.get("total")
+            last = "\n" if done == total else ""
+            ERR.print(f"\r  {progress.get('task')}: {done}/{total} cases", end=last, markup=False)
+    return result

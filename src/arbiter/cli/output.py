@@ -1,0 +1,70 @@
+"""What commands print: tables for people, one JSON document with ``--json``.
+
+Results go to stdout; progress, warnings and errors go to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+OUT = Console(highlight=False, soft_wrap=True)
+ERR = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def show_json(value: object) -> None:
+    """One JSON document on stdout."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:
+    """A table, or a sentence that says what to do when there is nothing to show."""
+    if not rows:
+        OUT.print(empty, markup=False)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*[_plain(cell) for cell in row])
+    OUT.print(table)
+
+
+def _plain(cell: str) -> str:
+    """Text as text: a hostile model name must not style a terminal."""
+    return "".join(ch if ch.isprintable() else "?" for ch in cell).replace("[", r"\[")
+
+
+def number(value: object, *, digits: int = 2, unit: str = "") -> str:
+    """A number for people; what is unknown is a dash, never 0.
+
+    >>> number(None), number(0.5), number(12.34, digits=0, unit=" ms")
+    ('-', '0.50', '12 ms')
+    """
+    if not isinstance(value, int | float):
+        return "-"
+    return f"{value:.{digits}f}{unit}"
+
+
+def size(value: object) -> str:
+    """Bytes for people.
+
+    >>> size(2_400_000), size(None)
+    ('2.4 MB', '-')
+    """
+    if not isinstance(value, int | float):
+        return "-"
+    return f"{value / 1e9:.1f} GB" if value >= 1e9 else f"{value / 1e6:.1f} MB"
+
+
+def text(value: object) -> str:
+    """A value as text, a dash when there is none."""
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, list):
+        return ", ".join(str(one) for one in value) or "-"
+    return str(value)

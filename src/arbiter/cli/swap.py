@@ -1,0 +1,225 @@
+"""`arbiter swap` and `arbiter rollouts`: one model for another, on evidence, and back."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from arbiter.cli.client import Client, Json, segment
+from arbiter.cli.options import AsJson, ConfigFile, DataDir, seconds, with_house
+from arbiter.cli.output import ERR, OUT, number, show_json, show_table, text
+from arbiter.clock import SystemClock
+from arbiter.errors import InvalidField
+
+rollouts = typer.Typer(help="Rollouts: how swaps go.", invoke_without_command=True)
+
+Id = Annotated[str, typer.Argument(help="A rollout's id.", show_default=False)]
+Why = Annotated[str, typer.Option("--why", help="The reason, for the record.")]
+LOOK_EVERY_S = 0.2
+
+
+def swap(
+    alias: Annotated[str, typer.Argument(help="The alias to move.")],
+    model: Annotated[str | None, typer.Argument(help="The model that it should become.")] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Take the last promotion back.")] = False,
+    soak: Annotated[
+        str | None, typer.Option("--soak", help="Least time on each step, such as 10m.")
+    ] = None,
+    steps: Annotated[
+        str | None, typer.Option("--steps", help="Shares in percent, such as 10,25,50.")
+    ] = None,
+    min_units: Annotated[
+        int | None, typer.Option("--min-units", help="Fewest candidate conversations a step.")
+    ] = None,
+    margin: Annotated[
+        float | None, typer.Option("--margin", help="How much worse is worse, such as 0.05.")
+    ] = None,
+    why: Why = "",
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Replace what an alias points at, step by step, promoted or rolled back on evidence.
+
+    Validates the model on every task's stored cases first, then lets it have a growing share of
+    the alias's conversations. `arbiter rollouts show ID` tells how it goes.
+    """
+
+    async def work(client: Client) -> None:
+        if undo:
+            found = await client.call("POST", f"/undo/{segment(alias)}", {"why": why})
+            if as_json:
+                show_json(found)
+            else:
+                OUT.print(f"{alias} is {text(found['stable_names'])} again", markup=False)
+            return
+        if model is None:
+            raise InvalidField("Which model?", hint="arbiter swap ALIAS MODEL, or --undo.")
+        body: Json = {
+            "alias": alias,
+            "model": model,
+            "soak_s": seconds(soak),
+            "steps": _shares(steps),
+            "min_units": min_units,
+            "margin": margin,
+        }
+        found = await client.call("POST", "/rollouts", body)
+        found = await _validated(client, text(found["rollout"]), quiet=as_json)
+        if as_json:
+            show_json(found)
+            return
+        _show(found)
+        if found["phase"] == "progressing" and client.own:
+            ERR.print("No house is running: it goes on with `arbiter up` and traffic.")
+
+    with_house(data_dir, config, work)
+
+
+def _shares(steps: str | None) -> list[float] | None:
+    if steps is None:
+        return None
+    try:
+        return [float(part.strip().removesuffix("%")) / 100 for part in steps.split(",")]
+    except ValueError as error:
+        raise InvalidField(
+            f"{steps!r} are not shares.", hint="Write percents, such as 10,25,50.", param="steps"
+        ) from error
+
+
+async def _validated(client: Client, rollout: str, *, quiet: bool) -> Json:
+    """The rollout, once its stored cases have been run."""
+    clock = SystemClock()
+    shown = ""
+    while True:
+        found = await client.call("GET", f"/rollouts/{segment(rollout)}")
+        if found["phase"] != "validating":
+            return found
+        progress = found["progress"]
+        if isinstance(progress, dict) and not quiet:
+            line = ", ".join(f"{task} {done}/{total}" for task, (done, total) in progress.items())
+            if line != shown:
+                ERR.print(f"validating: {line}", markup=False)
+                shown = line
+        await clock.sleep(LOOK_EVERY_S)
+
+
+@rollouts.callback()
+def list_(
+    context: typer.Context,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Every rollout, the newest first."""
+    if context.invoked_subcommand is not None:
+        return
+
+    async def work(client: Client) -> None:
+        found = await client.call("GET", "/rollouts")
+        if as_json:
+            show_json(found)
+            return
+        listed = found["rollouts"]
+        show_table(
+            ("rollout", "alias", "from", "to", "phase", "share", "reason"),
+            [
+                (
+                    one["rollout"],
+                    one["alias"],
+                    text(one["stable_names"]),
+                    text(one["candidate_names"]),
+                    one["phase"],
+                    f"{one['weight']:.0%}",
+                    one["reason"],
+                )
+                for one in (listed if isinstance(listed, list) else [])
+            ],
+            empty="No rollout yet: arbiter swap ALIAS MODEL",
+        )
+
+    with_house(data_dir, config, work)
+
+
+@rollouts.command()
+def show(
+    rollout: Id,
+    watch: Annotated[bool, typer.Option("--watch", help="Until it is over.")] = False,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """How a rollout stands: its step, its findings, its evidence in words."""
+
+    async def work(client: Client) -> None:
+        clock = SystemClock()
+        while True:
+            found = await client.call("GET", f"/rollouts/{segment(rollout)}")
+            if as_json:
+                show_json(found)
+            else:
+                _show(found)
+            if not watch or found["phase"] not in {"validating", "progressing", "paused"}:
+                return
+            await clock.sleep(2.0)
+
+    with_house(data_dir, config, work)
+
+
+def _show(found: Json) -> None:
+    OUT.print(
+        f"{found['rollout']}: {found['alias']} from {text(found['stable_names'])} to "
+        f"{text(found['candidate_names'])}: {found['phase']}, "
+        f"{number(found['weight'])} of conversations",
+        markup=False,
+    )
+    OUT.print(f"  {found['reason']}", markup=False)
+    findings = found["findings"]
+    for one in findings if isinstance(findings, list) else []:
+        OUT.print(f"  {one['verdict']:<9} {one['sentence']}", markup=False)
+    judgement = found["judgement"]
+    if isinstance(judgement, dict):
+        OUT.print(f"  now: {judgement['reason']}", markup=False)
+    evidence = found["evidence"]
+    rows = [
+        (
+            one["task"],
+            f"{number(one['mean_stable'])} ({one['n_stable']})",
+            f"{number(one['mean_candidate'])} ({one['n_candidate']})",
+            number(one["e_worse"], digits=1),
+        )
+        for one in (evidence if isinstance(evidence, list) else [])
+        if one["n_stable"] or one["n_candidate"]
+    ]
+    if rows:
+        show_table(("task", "stable", "candidate", "evidence against"), rows, empty="")
+
+
+def _command(verb: str, help_: str) -> None:
+    def command(
+        rollout: Id,
+        why: Why = "",
+        data_dir: DataDir = None,
+        config: ConfigFile = None,
+        as_json: AsJson = False,
+    ) -> None:
+        async def work(client: Client) -> None:
+            path = f"/rollouts/{segment(rollout)}/{verb}"
+            found = await client.call("POST", path, {"why": why})
+            if as_json:
+                show_json(found)
+            else:
+                OUT.print(f"{rollout} is {found['phase']}: {found['reason']}", markup=False)
+
+        with_house(data_dir, config, work)
+
+    rollouts.command(verb, help=help_)(command)
+
+
+for _name, _help in (
+    ("pause", "Take no further step; the split stays as it is."),
+    ("resume", "Go on."),
+    ("promote", "Promote without proof, on your word."),
+    ("abort", "Go back to the old version."),
+):
+    _command(_name, _help)

@@ -1,0 +1,176 @@
+"""`arbiter tasks`: add, list, show, remove."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from arbiter.cli.client import Client, Json, segment
+from arbiter.cli.options import AsJson, ConfigFile, DataDir, followed, with_house
+from arbiter.cli.output import OUT, number, show_json, show_table, text
+from arbiter.errors import InvalidField
+
+app = typer.Typer(help="Tasks: kinds of work, with graded cases.", no_args_is_help=True)
+
+Task = Annotated[str, typer.Argument(help="The task's name.", show_default=False)]
+
+
+@app.command()
+def add(
+    task: Task,
+    cases: Annotated[
+        Path | None,
+        typer.Option("--cases", help='JSON lines: {"prompt": "...", "expected": "..."}.'),
+    ] = None,
+    grader: Annotated[
+        str | None,
+        typer.Option(
+            "--grader", help="exact, choice, contains, regex, number, json-schema or json-fields."
+        ),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--grader-option", help="NAME=JSON, such as tolerance=0.01 (repeatable)."),
+    ] = None,
+    needs: Annotated[
+        list[str] | None, typer.Option("--needs", help="A capability it needs (repeatable).")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option("--threshold", help="Least quality, 0 to 1.")
+    ] = None,
+    max_latency_ms: Annotated[
+        float | None, typer.Option("--max-latency-ms", help="Longest mean latency.")
+    ] = None,
+    max_memory_mb: Annotated[
+        float | None, typer.Option("--max-memory-mb", help="Most memory.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option("--weights", help="quality=0.7,latency=0.1,... for this task.")
+    ] = None,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add a task, or replace the one of this name; its cases run on every model."""
+
+    async def work(client: Client) -> None:
+        body: Json = {
+            "needs": _split(needs),
+            "threshold": threshold,
+            "max_latency_ms": max_latency_ms,
+            "max_memory_mb": max_memory_mb,
+        }
+        if cases is not None:
+            body["cases"] = _read(cases)
+        if grader is not None:
+            body["grader"] = {"kind": grader, "options": dict(_option(one) for one in option or [])}
+        if weights is not None:
+            body["weights"] = dict(_option(part) for part in weights.split(","))
+        found = await followed(client, "PUT", f"/tasks/{segment(task)}", body, quiet=as_json)
+        if as_json:
+            show_json(found)
+        else:
+            OUT.print(f"task {task}: {found.get('cases')} cases", markup=False)
+
+    with_house(data_dir, config, work)
+
+
+def _split(words: list[str] | None) -> list[str]:
+    return [word for words_ in words or [] for word in words_.split(",") if word]
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidField(f"{path} cannot be read: {error}.", param="cases") from error
+
+
+def _option(text_: str) -> tuple[str, object]:
+    name, sign, value = text_.partition("=")
+    if not sign or not name.strip():
+        raise InvalidField(f"{text_!r} is not NAME=VALUE.")
+    try:
+        return name.strip(), json.loads(value)
+    except ValueError:
+        return name.strip(), value
+
+
+@app.command("list")
+def list_(data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Every task, and what it demands."""
+
+    async def work(client: Client) -> None:
+        found = await client.call("GET", "/tasks")
+        if as_json:
+            show_json(found)
+            return
+        tasks = found["tasks"]
+        show_table(
+            ("task", "grader", "cases", "needs", "threshold", "max latency", "max memory"),
+            [
+                (
+                    one["task"],
+                    text(one["grader"] and one["grader"]["kind"]),
+                    text(one["cases"]),
+                    text(one["needs"]),
+                    number(one["threshold"]),
+                    number(one["max_latency_ms"], digits=0, unit=" ms"),
+                    number(one["max_memory_mb"], digits=0, unit=" MB"),
+                )
+                for one in (tasks if isinstance(tasks, list) else [])
+            ],
+            empty="No task yet: arbiter tasks add NAME --cases FILE --grader KIND",
+        )
+
+    with_house(data_dir, config, work)
+
+
+@app.command()
+def show(
+    task: Task, data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson = False
+) -> None:
+    """A task and how every model does at it."""
+
+    async def work(client: Client) -> None:
+        found = await client.call("GET", f"/tasks/{segment(task)}")
+        if as_json:
+            show_json(found)
+            return
+        OUT.print(f"{task}: {found['cases']} cases, digest {found['digest']}", markup=False)
+        profiles = found["profiles"]
+        show_table(
+            ("model", "quality", "graded", "samples", "latency"),
+            [
+                (
+                    name,
+                    number(one["quality"]),
+                    text(one["graded"]),
+                    text(one["samples"]),
+                    number(one["latency_ms"], digits=0, unit=" ms"),
+                )
+                for name, one in (profiles if isinstance(profiles, dict) else {}).items()
+            ],
+            empty="No model yet: arbiter models add FILE.gguf",
+        )
+
+    with_house(data_dir, config, work)
+
+
+@app.command()
+def remove(
+    task: Task, data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson = False
+) -> None:
+    """Forget a task and its cases. What was measured stays."""
+
+    async def work(client: Client) -> None:
+        found = await client.call("DELETE", f"/tasks/{segment(task)}")
+        if as_json:
+            show_json(found)
+        else:
+            OUT.print(f"task {task} is forgotten", markup=False)
+
+    with_house(data_dir, config, work)

@@ -1,0 +1,505 @@
+"""The journey of a request, top to bottom: task, pick, arm, instance, tokens, outcome.
+
+Everything before the first byte may be tried again: on a fresh instance when one died, on the
+stable version when the candidate failed, on the next pick when the caller left the choice to the
+house. After the first byte nothing is: an engine's death then ends the stream with an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import assert_never
+
+from arbiter.clock import Clock
+from arbiter.cost import Figure, unknown
+from arbiter.errors import (
+    ArbiterError,
+    Busy,
+    EngineError,
+    EngineRefused,
+    InstanceLost,
+    LoadFailed,
+    ShuttingDown,
+    StreamCut,
+)
+from arbiter.inference import (
+    Arm,
+    Ask,
+    Auto,
+    Chunk,
+    Decided,
+    Delta,
+    Dropped,
+    Generation,
+    Limits,
+    Named,
+    Pinned,
+    Timings,
+    Usage,
+)
+from arbiter.judge.graders import Grade
+from arbiter.knowledge.outcomes import Attempt, Outcome, Outcomes, Status
+from arbiter.knowledge.profiles import Profiles
+from arbiter.knowledge.rules import Rules
+from arbiter.knowledge.tasks import Task, Tasks
+from arbiter.pool.instance import Instance, Lease
+from arbiter.pool.pool import Pool, loadable
+from arbiter.refs import GENERAL, DecisionId, ModelName, TaskName, VersionId, new_id, short
+from arbiter.registry.registry import Registry, Version
+from arbiter.selection.contender import (
+    Choice,
+    Contender,
+    Preference,
+    Scored,
+    Seen,
+    Situation,
+)
+from arbiter.selection.selector import Selector
+from arbiter.swap.analysis import Failure
+from arbiter.swap.controller import Controller
+from arbiter.swap.traffic import Assignment, Ended
+
+FRESH_TRIES = 3
+"""How often one request may find its instance dead before its first byte."""
+
+Grader = Callable[[Task, str, str | None], Grade | None]
+"""Scores an answer by the task's rule: (task, answer, expected); None when no rule applies."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Route:
+    """Where a request goes: the alias, its versions in the order to try, and why."""
+
+    task: Task
+    alias: ModelName
+    versions: tuple[Version, ...]
+    reason: str
+    probability: float = 1.0
+    assignment: Assignment | None = None
+    fallback: ModelName | None = None
+    scored: tuple[Scored, ...] = ()
+    dropped: tuple[Dropped, ...] = ()
+
+    @property
+    def arm(self) -> Arm:
+        return Arm.NONE if self.assignment is None else self.assignment.arm
+
+
+@dataclass(slots=True, kw_only=True)
+class _Receipt:
+    """What an answer turned out to cost; filled when its stream has ended."""
+
+    latency_ms: float | None = None
+    ttft_ms: float | None = None
+    cpu_ms: Figure | None = None
+    usage: Usage = Usage()
+    timings: Timings = Timings()
+
+
+class _Served:
+    """An answer that has begun (`arbiter.inference.Reply`)."""
+
+    def __init__(
+        self,
+        *,
+        decided: Decided,
+        first: Chunk,
+        rest: AsyncIterator[Chunk],
+        lease: Lease,
+        clock: Clock,
+        started: float,
+        timed: bool,
+    ) -> None:
+        self.decided = decided
+        self.receipt = _Receipt()
+        self.text: list[str] = []
+        self.finished = False
+        self.error: ArbiterError | None = None
+        self._first = first
+        self._rest = rest
+        self._lease = lease
+        self._clock = clock
+        self._started = started
+        if timed:
+            self.receipt.ttft_ms = (clock.monotonic() - started) * 1000
+
+    async def chunks(self) -> AsyncIterator[Chunk]:
+        """The answer, piece by piece."""
+        if self._take(self._first):
+            yield self._first
+            return
+        yield self._first
+        try:
+            async for chunk in self._rest:
+                self._take(chunk)
+                yield chunk
+        except ArbiterError as error:
+            self.error = error
+            raise
+
+    def _take(self, chunk: Chunk) -> bool:
+        if isinstance(chunk, Delta):
+            self.text.append(chunk.text)
+            return False
+        self.finished = True
+        self.receipt.usage = chunk.usage
+        self.receipt.timings = chunk.timings
+        self.receipt.latency_ms = (self._clock.monotonic() - self._started) * 1000
+        if self.receipt.ttft_ms is None:
+            self.receipt.ttft_ms = chunk.timings.prefill_ms
+        self.receipt.cpu_ms = self._lease.stop_metering()
+        return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behind:
+    """The rooms that a request passes through."""
+
+    registry: Registry
+    tasks: Tasks
+    rules: Rules
+    profiles: Profiles
+    outcomes: Outcomes
+    pool: Pool
+    controller: Controller
+    selector: Selector
+    situation: Situation
+    grader: Grader
+    clock: Clock
+    dice: Random
+
+
+@dataclass(slots=True, kw_only=True)
+class _Journey:
+    """One request on its way, and what became of it so far."""
+
+    ask: Ask
+    route: _Route
+    decided: Decided
+    started: float
+    attempts: list[Attempt] = field(default_factory=list)
+    served: _Served | None = None
+    failed: ArbiterError | None = None
+
+
+class Dispatch:
+    """Answers requests (`arbiter.inference.Answer`)."""
+
+    def __init__(self, behind: Behind) -> None:
+        self._behind = behind
+        self._registry = behind.registry
+        self._outcomes = behind.outcomes
+        self._pool = behind.pool
+        self._controller = behind.controller
+        self._clock = behind.clock
+        self._contenders: tuple[tuple[int, int, int], tuple[Contender, ...]] | None = None
+        self._closed = False
+
+    def close(self) -> None:
+        """Take no new requests; those that run go on."""
+        self._closed = True
+
+    @asynccontextmanager
+    async def answer(self, ask: Ask) -> AsyncIterator[_Served]:
+        """Enter when the first chunk is there; leaving before the end stops the engine."""
+        if self._closed:
+            raise ShuttingDown(retry_after_s=1)
+        started = self._clock.monotonic()
+        route = self._route(ask)
+        way = _Journey(ask=ask, route=route, decided=self._decide(route), started=started)
+        if not ask.rehearsal:
+            self._outcomes.begin(way.decided, caller=ask.caller)
+        try:
+            async with AsyncExitStack() as stack:
+                way.served = await self._serve(stack, way)
+                yield way.served
+        except ArbiterError as error:
+            error.decision = way.decided.decision
+            way.failed = error
+            raise
+        finally:
+            if not ask.rehearsal:
+                self._record(way)
+
+    def choose(self, task: TaskName, limits: Limits) -> Choice:
+        """Whom `auto` would pick now, and why; nothing is run."""
+        found = self._behind.tasks.get(task)
+        return self._pick(found, found.limits.narrowed(limits))
+
+    # -- where to
+
+    def _route(self, ask: Ask) -> _Route:
+        task = self._behind.tasks.get(ask.task or GENERAL)
+        match ask.target:
+            case Named(name=name):
+                version = self._registry.resolve(name)
+                route = _Route(
+                    task=task, alias=name, versions=(version,), reason=f"the caller named {name}"
+                )
+            case Pinned(name=name, digest_prefix=prefix):
+                version = self._registry.pinned(name, prefix)
+                return _Route(
+                    task=task,
+                    alias=name,
+                    versions=(version,),
+                    reason=f"the caller pinned {short(version.version)}",
+                )
+            case Auto():
+                route = self._automatic(task, task.limits.narrowed(ask.limits))
+            case _:
+                assert_never(ask.target)
+        return route if ask.rehearsal else self._split(route, ask.conversation)
+
+    def _automatic(self, task: Task, limits: Limits) -> _Route:
+        choice = self._pick(task, limits)
+        versions = tuple(
+            self._registry.version(scored.contender.version) for scored in choice.scored[:3]
+        )
+        return _Route(
+            task=task,
+            alias=choice.alias,
+            versions=versions,
+            reason=choice.reason,
+            probability=choice.probability,
+            fallback=None if choice.fallback is None else choice.fallback.contender.name,
+            scored=choice.scored,
+            dropped=choice.dropped,
+        )
+
+    def _pick(self, task: Task, limits: Limits) -> Choice:
+        rule = self._behind.rules.get(task.name)
+        preference: Preference | None = None
+        if rule is not None:
+            target = next((n for n in self._registry.names() if n.name == rule.prefer), None)
+            preference = Preference(rule=rule, version=None if target is None else target.version)
+        return self._behind.selector.pick(
+            [
+                Seen(contender=one, profile=self._behind.profiles.get(one.version, task.name))
+                for one in self._arms()
+            ],
+            task=task,
+            limits=limits,
+            rule=preference,
+            situation=self._behind.situation,
+        )
+
+    def _arms(self) -> Sequence[Contender]:
+        """Whom `auto` may pick: one contender a version, made anew only when something changed."""
+        key = (self._registry.revision, self._pool.revision, self._controller.revision)
+        if self._contenders is None or self._contenders[0] != key:
+            names = self._registry.arms(self._controller.aliases())
+            self._contenders = (key, tuple(self._contender(v, n) for v, n in names.items()))
+        return self._contenders[1]
+
+    def _contender(self, version_id: VersionId, name: ModelName) -> Contender:
+        version = self._registry.version(version_id)
+        need, measured = self._pool.predicted_bytes(loadable(version))
+        return Contender(
+            name=name,
+            version=version_id,
+            capabilities=version.artifact.capabilities,
+            context=version.artifact.context_length,
+            memory_bytes=need,
+            memory_measured=measured,
+            unavailable=self._pool.unavailable(version.artifact.format),
+        )
+
+    def _split(self, route: _Route, conversation: str) -> _Route:
+        """Let the alias's rollout, if there is one, say which version answers."""
+        assignment = self._controller.draw(route.alias, conversation)
+        if assignment is None:
+            return route
+        first = self._registry.version(assignment.version)
+        stable = self._registry.version(assignment.stable)
+        candidate = assignment.arm is Arm.CANDIDATE
+        share = assignment.probability if candidate else 1 - assignment.probability
+        others = tuple(v for v in route.versions[1:] if v.version != first.version)
+        return replace(
+            route,
+            versions=(first, stable, *others) if candidate else (first, *others),
+            assignment=assignment,
+            probability=route.probability * share,
+            reason=f"{route.reason}; the {assignment.arm.value} arm of {assignment.rollout}",
+        )
+
+    def _decide(self, route: _Route) -> Decided:
+        return Decided(
+            decision=DecisionId(new_id("dec", now=self._clock.now(), dice=self._behind.dice)),
+            task=route.task.name,
+            alias=route.alias,
+            version=route.versions[0].version,
+            arm=route.arm,
+            reason=route.reason,
+            probability=route.probability,
+            rollout=None if route.assignment is None else route.assignment.rollout,
+            fallback=route.fallback,
+            scores=tuple((s.contender.name, s.score, s.explanation) for s in route.scored),
+            dropped=route.dropped,
+        )
+
+    # -- the first byte
+
+    async def _serve(self, stack: AsyncExitStack, way: _Journey) -> _Served:
+        """The first version of the route that gives a first byte."""
+        ask, versions = way.ask, way.route.versions
+        generation = Generation(messages=ask.messages, sampling=ask.sampling, stream=ask.stream)
+        for number, version in enumerate(versions):
+            try:
+                first, rest, lease = await self._open(stack, version, generation)
+            except (EngineError, Busy) as error:
+                self._note(way.route, number, error)
+                if number + 1 == len(versions):
+                    raise
+                way.attempts.append(Attempt(version=version.version, error=error.code))
+            else:
+                if number:
+                    way.decided = replace(
+                        way.decided,
+                        version=version.version,
+                        reason=f"{way.decided.reason}; {short(versions[0].version)} failed "
+                        f"({way.attempts[0].error}), served by the next",
+                    )
+                return _Served(
+                    decided=way.decided,
+                    first=first,
+                    rest=rest,
+                    lease=lease,
+                    clock=self._clock,
+                    started=way.started,
+                    timed=ask.stream,
+                )
+        raise AssertionError("a route has at least one version")
+
+    async def _open(
+        self, stack: AsyncExitStack, version: Version, generation: Generation
+    ) -> tuple[Chunk, AsyncIterator[Chunk], Lease]:
+        """The first chunk of one version, from a fresh instance when the present one is dead."""
+        tries = 0
+        while True:
+            tries += 1
+            async with AsyncExitStack() as attempt:
+                instance, lease = await attempt.enter_async_context(
+                    self._pool.lease(loadable(version))
+                )
+                try:
+                    first, rest = await self._first(attempt, instance, lease, generation)
+                except InstanceLost:
+                    if tries >= FRESH_TRIES:
+                        raise
+                    continue
+                stack.push_async_exit(attempt.pop_all())
+                return first, rest, lease
+
+    async def _first(
+        self,
+        attempt: AsyncExitStack,
+        instance: Instance,
+        lease: Lease,
+        generation: Generation,
+    ) -> tuple[Chunk, AsyncIterator[Chunk]]:
+        lease.start_metering()
+        attempt.callback(lease.stop_metering)
+        chunks = await attempt.enter_async_context(aclosing(lease.runner.generate(generation)))
+        try:
+            first = await anext(chunks)
+        except InstanceLost:
+            instance.lost(lease.runner)
+            raise
+        except StopAsyncIteration as error:
+            raise EngineError("The engine ended without an answer.") from error
+        instance.answered()
+        return first, chunks
+
+    def _note(self, route: _Route, number: int, error: ArbiterError) -> None:
+        """Tell the rollout how its candidate failed; only its own first try is its own."""
+        ours = not isinstance(error, EngineError) or isinstance(error, EngineRefused)
+        if route.assignment is not None and number == 0 and not ours:
+            self._controller.note(route.assignment, _failure(error))
+
+    # -- what came of it
+
+    def _record(self, way: _Journey) -> None:
+        ask, route, served = way.ask, way.route, way.served
+        status, error = _status(served, way.failed)
+        receipt = _Receipt() if served is None else served.receipt
+        grade = self._grade(ask, route.task, served) if status is Status.SUCCESS else None
+        statements, then = self._unit(way, status, grade)
+        latency = receipt.latency_ms
+        if latency is None and status is Status.FAILURE:
+            latency = (self._clock.monotonic() - way.started) * 1000
+        self._outcomes.end(
+            way.decided,
+            Outcome(
+                decision=way.decided.decision,
+                task=route.task.name,
+                version=way.decided.version,
+                status=status,
+                error=error,
+                latency_ms=latency,
+                ttft_ms=receipt.ttft_ms,
+                usage=receipt.usage,
+                timings=receipt.timings,
+                cpu=receipt.cpu_ms or unknown("the request did not reach its end"),
+                grade=grade,
+                attempts=tuple(way.attempts),
+            ),
+            caller=ask.caller,
+            also=statements,
+            then=then,
+        )
+
+    def _unit(self, way: _Journey, status: Status, grade: float | None) -> Ended:
+        """What the request says about its rollout, if its conversation is in one."""
+        route, served = way.route, way.served
+        if route.assignment is None:
+            return (), None
+        if served is not None and not way.attempts:
+            empty = status is Status.SUCCESS and not "".join(served.text).strip()
+            failure = Failure.CRASH if status is Status.FAILURE else None
+            self._controller.note(route.assignment, Failure.EMPTY if empty else failure)
+        gradable = self._behind.grader(route.task, "", way.ask.expected) is not None
+        return self._controller.ended(
+            route.assignment,
+            task=route.task.name,
+            decision=way.decided.decision,
+            score=_unit_score(way, status, grade) if gradable else None,
+        )
+
+    def _grade(self, ask: Ask, task: Task, served: _Served | None) -> float | None:
+        if served is None:
+            return None
+        grade = self._behind.grader(task, "".join(served.text), ask.expected)
+        return None if grade is None else grade.score
+
+
+def _status(served: _Served | None, failed: ArbiterError | None) -> tuple[Status, str | None]:
+    if served is not None and served.finished:
+        return Status.SUCCESS, None
+    error = failed or (served.error if served is not None else None)
+    if error is not None:
+        return Status.FAILURE, error.code
+    return Status.CANCELLED, None
+
+
+def _unit_score(way: _Journey, status: Status, grade: float | None) -> float | None:
+    """The score of a unit by intention to treat: it belongs to the arm that it was drawn for.
+
+    A candidate whose request another version had to serve scores 0, however good that answer
+    was. A hang-up scores nothing: it is the client's doing.
+    """
+    if status is Status.CANCELLED:
+        return None
+    if status is Status.FAILURE or (way.attempts and way.route.arm is Arm.CANDIDATE):
+        return 0.0
+    return grade
+
+
+def _failure(error: ArbiterError) -> Failure:
+    if isinstance(error, LoadFailed):
+        return Failure.OOM if "memory" in error.message.lower() else Failure.LOAD
+    if isinstance(error, InstanceLost | StreamCut):
+        return Failure.CRASH
+    return Failure.TIMEOUT if error.code == "engine_timeout" else Failure.CRASH

@@ -1,0 +1,550 @@
+"""The control API: everything that a person may look at or change, under ``/control/v1``.
+
+FastAPI is used here and nowhere on the request path. Errors have the same shape as at the other
+doors. What takes long answers line by line (newline-delimited JSON) with its progress, and goes
+on to its end even when nobody listens any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from fastapi import APIRouter, Body, FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+
+from arbiter.config import RolloutSettings
+from arbiter.errors import ArbiterError, InvalidField, UnknownRoute
+from arbiter.events import Announcer
+from arbiter.gateway import views
+from arbiter.gateway.rendering import error_body
+from arbiter.inference import Limits
+from arbiter.knowledge.outcomes import Feedback, Outcomes
+from arbiter.knowledge.profiles import Profiles
+from arbiter.knowledge.rules import Rule, Rules, knowledge_digest
+from arbiter.knowledge.tasks import Tasks, parse_cases, task_from_spec
+from arbiter.pool.pool import Pool, loadable
+from arbiter.refs import (
+    DecisionId,
+    RolloutId,
+    TaskName,
+    parse_name,
+    parse_task,
+)
+from arbiter.registry.registry import Registry
+from arbiter.selection.contender import Choice
+from arbiter.storage.database import Database
+from arbiter.swap.admission import Admission
+from arbiter.swap.controller import Controller
+from arbiter.swap.rollout import Plan
+
+Plain = views.Plain
+Say = Callable[[Plain], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlRooms:
+    """What the control API is handed."""
+
+    registry: Registry
+    tasks: Tasks
+    rules: Rules
+    profiles: Profiles
+    outcomes: Outcomes
+    pool: Pool
+    controller: Controller
+    admission: Admission
+    choose: Callable[[TaskName, Limits], Choice]
+    announcer: Announcer
+    database: Database
+    rollout: RolloutSettings
+    status: Callable[[], Plain]
+
+    def plan(self, **changes: object) -> Plan:
+        """The plan of a new rollout: the settings, what the request changes, today's tasks.
+
+        Raises `InvalidField` when the numbers do not fit together.
+        """
+        settings = self.rollout
+        given = {name: value for name, value in changes.items() if value is not None}
+        try:
+            return Plan.from_dict(
+                {
+                    "tasks": [t.name for t in self.tasks.all() if t.grading is not None],
+                    "steps": list(settings.steps),
+                    "soak_s": settings.soak_s,
+                    "min_units": settings.min_units,
+                    "alpha_rollback": settings.alpha_rollback,
+                    "alpha_promote": settings.alpha_promote,
+                    "margin": settings.margin,
+                    "expiry_s": settings.expiry_s,
+                    "keep_s": settings.keep_s,
+                    **given,
+                }
+            )
+        except (ValueError, msgspec.ValidationError) as error:
+            raise InvalidField(f"This plan does not hold: {error}", param="plan") from error
+
+    def knowledge(self) -> str:
+        """The digest of every task and rule."""
+        return knowledge_digest(self.tasks.all(), self.rules.all())
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class AddModel(_Body):
+    """A model file to register."""
+
+    path: str = Field(min_length=1, max_length=4096)
+    name: str
+    predecessor: str | None = None
+    chat_template: str | None = Field(None, max_length=200_000)
+    aliases: tuple[str, ...] = ()
+    calibrate: bool = True
+
+
+class SetAlias(_Body):
+    """What an alias is to point at."""
+
+    target: str
+
+
+class LimitsBody(_Body):
+    """Demands of a task or a request."""
+
+    needs: tuple[str, ...] = ()
+    threshold: float | None = Field(None, ge=0, le=1)
+    max_latency_ms: float | None = Field(None, gt=0)
+    max_memory_mb: float | None = Field(None, gt=0)
+
+    def limits(self) -> Limits:
+        """As the house's own value."""
+        return Limits(
+            needs=frozenset(self.needs),
+            threshold=self.threshold,
+            max_latency_ms=self.max_latency_ms,
+            max_memory_mb=self.max_memory_mb,
+        )
+
+
+class GraderBody(_Body):
+    """A grader by kind, with its options."""
+
+    kind: str
+    options: dict[str, object] = {}
+
+
+class AddTask(LimitsBody):
+    """A task. cases: JSON lines, one case a line."""
+
+    grader: GraderBody | None = None
+    cases: str = Field("", max_length=16 * 1024 * 1024)
+    weights: dict[str, float] | None = None
+
+
+class AddRule(_Body):
+    """Whom to prefer for a task."""
+
+    prefer: str
+    why: str = Field("", max_length=500)
+
+
+class GiveFeedback(_Body):
+    """A judgement of an answer: 0 is bad, 1 is good."""
+
+    score: float
+    source: str = "person"
+    kind: str = "quality"
+    comment: str | None = None
+
+
+class StartRollout(_Body):
+    """Replace what an alias points at by a model, step by step."""
+
+    alias: str
+    model: str
+    soak_s: float | None = None
+    steps: tuple[float, ...] | None = None
+    min_units: int | None = None
+    alpha_rollback: float | None = None
+    alpha_promote: float | None = None
+    margin: float | None = None
+    expiry_s: float | None = None
+    keep_s: float | None = None
+
+
+class Why(_Body):
+    """The reason for what a person does to a rollout."""
+
+    why: str = Field("", max_length=500)
+
+
+class Select(LimitsBody):
+    """Ask whom `auto` would pick."""
+
+    task: str = "general"
+
+
+WHO = "operator"
+_NDJSON = "application/x-ndjson"
+
+
+def control_app(rooms: ControlRooms) -> FastAPI:
+    """The application to be mounted at ``/control``."""
+    app = FastAPI(
+        title="Arbiter control",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/v1/openapi.json",
+    )
+    for router in (
+        _models(rooms),
+        _aliases(rooms),
+        _tasks(rooms),
+        _rules(rooms),
+        _decisions(rooms),
+        _rollouts(rooms),
+        _house(rooms),
+    ):
+        app.include_router(router, prefix="/v1")
+    app.add_exception_handler(ArbiterError, _render)
+    app.add_exception_handler(RequestValidationError, _render_invalid)
+    app.add_exception_handler(HTTPException, _render_http)
+    return app
+
+
+def _answer(error: ArbiterError) -> Response:
+    headers = {} if error.retry_after_s is None else {"retry-after": str(error.retry_after_s)}
+    return Response(
+        error_body(error, error.decision),
+        status_code=error.status,
+        media_type="application/json",
+        headers=headers,
+    )
+
+
+async def _render(request: Request, error: Exception) -> Response:  # noqa: ARG001  # the framework's shape
+    if not isinstance(error, ArbiterError):
+        raise error
+    return _answer(error)
+
+
+async def _render_invalid(request: Request, error: Exception) -> Response:  # noqa: ARG001  # the framework's shape
+    if not isinstance(error, RequestValidationError):
+        raise error
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"] if part not in {"body", "query", "path"})
+    return _answer(InvalidField(f"{field or 'The body'}: {first['msg']}.", param=field or None))
+
+
+async def _render_http(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    if error.status_code == 404:
+        return _answer(UnknownRoute(f"There is nothing at {request.url.path}."))
+    return JSONResponse(
+        {"error": {"message": str(error.detail), "type": "invalid_request_error", "code": None}},
+        status_code=error.status_code,
+        headers=dict(error.headers or {}),
+    )
+
+
+def _streamed(work: Callable[[Say], Awaitable[Plain]]) -> StreamingResponse:
+    """Run work to its end, telling its progress line by line; the last line is its result.
+
+    A listener that goes away does not stop the work: a half-registered model would be worse.
+    """
+    lines: asyncio.Queue[Plain | None] = asyncio.Queue()
+
+    async def run() -> None:
+        try:
+            lines.put_nowait({"result": await work(lines.put_nowait)})
+        except ArbiterError as error:
+            lines.put_nowait(json.loads(error_body(error, error.decision)))
+        finally:
+            lines.put_nowait(None)
+
+    running = asyncio.create_task(run())
+
+    async def stream() -> AsyncIterator[bytes]:
+        while (line := await lines.get()) is not None:
+            yield json.dumps(line).encode() + b"\n"
+        await running
+
+    return StreamingResponse(stream(), media_type=_NDJSON)
+
+
+def _telling(say: Say) -> Callable[[TaskName, int, int], None]:
+    def progress(task: TaskName, done: int, total: int) -> None:
+        say({"progress": {"task": task, "done": done, "total": total}})
+
+    return progress
+
+
+def _models(rooms: ControlRooms) -> APIRouter:
+    router = APIRouter(tags=["models"])
+    registry = rooms.registry
+
+    @router.get("/models")
+    async def list_models() -> Plain:
+        return {"models": [views.version_view(v, registry) for v in registry.versions()]}
+
+    @router.post("/models")
+    async def add_model(body: AddModel) -> StreamingResponse:
+        name = parse_name(body.name)
+        options = {} if body.chat_template is None else {"chat_template": body.chat_template}
+        version = await rooms.admission.register(
+            Path(body.path),
+            name,
+            predecessor=None if body.predecessor is None else parse_name(body.predecessor),
+            options=options,
+        )
+        for alias in body.aliases:
+            await rooms.admission.set_alias(parse_name(alias, what="alias"), name, who=WHO)
+
+        async def work(say: Say) -> Plain:
+            if body.calibrate and rooms.pool.unavailable(version.artifact.format) is None:
+                await rooms.admission.calibrate(version, name, progress=_telling(say))
+            return {
+                **views.version_view(registry.version(version.version), registry),
+                "unavailable": rooms.pool.unavailable(version.artifact.format),
+                "profiles": views.profiles_view(rooms.profiles.tasks_of(version.version)),
+            }
+
+        return _streamed(work)
+
+    @router.get("/models/{name:path}")
+    async def show_model(name: str) -> Plain:
+        version = registry.resolve(parse_name(name))
+        need, measured = rooms.pool.predicted_bytes(loadable(version))
+        return {
+            **views.version_view(version, registry),
+            "memory": {"bytes": need, "method": "measured" if measured else "estimated"},
+            "unavailable": rooms.pool.unavailable(version.artifact.format),
+            "profiles": views.profiles_view(rooms.profiles.tasks_of(version.version)),
+        }
+
+    @router.delete("/models/{name:path}")
+    async def remove_model(name: str) -> Plain:
+        await rooms.admission.remove_model(parse_name(name))
+        return {"removed": name}
+
+    return router
+
+
+def _aliases(rooms: ControlRooms) -> APIRouter:
+    router = APIRouter(tags=["aliases"])
+    registry = rooms.registry
+
+    @router.get("/aliases")
+    async def list_aliases() -> Plain:
+        return {"aliases": [views.name_view(name, registry) for name in registry.names()]}
+
+    @router.get("/aliases/{alias:path}/moves")
+    async def list_moves(alias: str) -> Plain:
+        moves = await registry.moves(parse_name(alias, what="alias"))
+        return {"moves": [views.move_view(move) for move in moves]}
+
+    @router.put("/aliases/{alias:path}")
+    async def set_alias(alias: str, body: SetAlias) -> Plain:
+        name = parse_name(alias, what="alias")
+        await rooms.admission.set_alias(name, parse_name(body.target), who=WHO)
+        found = next(one for one in registry.names() if one.name == name)
+        return views.name_view(found, registry)
+
+    @router.get("/instances")
+    async def list_instances() -> Plain:
+        return {
+            "budget_bytes": rooms.pool.budget_bytes,
+            "instances": [views.instance_view(view) for view in rooms.pool.views()],
+        }
+
+    return router
+
+
+def _tasks(rooms: ControlRooms) -> APIRouter:
+    router = APIRouter(tags=["tasks"])
+
+    @router.get("/tasks")
+    async def list_tasks() -> Plain:
+        return {
+            "tasks": [views.task_view(task) for task in rooms.tasks.all()],
+            "knowledge": rooms.knowledge(),
+        }
+
+    @router.put("/tasks/{name:path}")
+    async def add_task(name: str, body: AddTask) -> StreamingResponse:
+        spec = body.model_dump(exclude={"cases", "needs"})
+        task = task_from_spec(
+            parse_task(name), {**spec, "needs": list(body.needs)}, parse_cases(body.cases)
+        )
+        await rooms.admission.add_task(task)
+
+        async def work(say: Say) -> Plain:
+            await rooms.admission.calibrate_task(task, progress=_telling(say))
+            return views.task_view(task)
+
+        return _streamed(work)
+
+    @router.get("/tasks/{name:path}")
+    async def show_task(name: str) -> Plain:
+        task = rooms.tasks.get(parse_task(name))
+        return {
+            **views.task_view(task, cases=True),
+            "profiles": {
+                str(label): views.profile_view(rooms.profiles.get(version, task.name))
+                for version, label in rooms.registry.arms().items()
+            },
+        }
+
+    @router.delete("/tasks/{name:path}")
+    async def remove_task(name: str) -> Plain:
+        await rooms.admission.remove_task(parse_task(name))
+        return {"removed": name}
+
+    return router
+
+
+def _rules(rooms: ControlRooms) -> APIRouter:
+    router = APIRouter(tags=["rules and selection"])
+
+    @router.get("/rules")
+    async def list_rules() -> Plain:
+        return {
+            "rules": [views.rule_view(rule) for rule in rooms.rules.all()],
+            "knowledge": rooms.knowledge(),
+        }
+
+    @router.put("/rules/{task:path}")
+    async def add_rule(task: str, body: AddRule) -> Plain:
+        prefer = parse_name(body.prefer, what="alias")
+        rooms.registry.resolve(prefer)
+        found = rooms.tasks.get(parse_task(task))
+        rule = await rooms.rules.add(Rule(task=found.name, prefer=prefer, why=body.why))
+        return views.rule_view(rule)
+
+    @router.delete("/rules/{task:path}")
+    async def remove_rule(task: str) -> Plain:
+        await rooms.rules.remove(parse_task(task))
+        return {"removed": task}
+
+    @router.post("/select")
+    async def select(body: Select) -> Plain:
+        task = rooms.tasks.get(parse_task(body.task))
+        return views.choice_view(rooms.choose(task.name, body.limits()))
+
+    return router
+
+
+def _decisions(rooms: ControlRooms) -> APIRouter:
+    router = APIRouter(tags=["decisions"])
+
+    @router.get("/decisions/{decision}")
+    async def why(decision: str) -> Plain:
+        return views.record_view(await rooms.outcomes.find(decision))
+
+    @router.post("/decisions/{decision}/feedback")
+    async def feedback(decision: str, body: GiveFeedback) -> Plain:
+        changed = await rooms.outcomes.give(
+            Feedback(
+                decision=DecisionId(decision),
+                score=body.score,
+                source=body.source,
+                kind=body.kind,
+                comment=body.comment,
+            )
+        )
+        return {"decision": decision, "stored": True, "changed": changed}
+
+    return router
+
+
+def _rollouts(rooms: ControlRooms) -> APIRouter:
+    router = APIRouter(tags=["rollouts"])
+    controller, registry = rooms.controller, rooms.registry
+
+    @router.get("/rollouts")
+    async def list_rollouts() -> Plain:
+        return {"rollouts": [views.stored_view(s, registry) for s in await controller.list()]}
+
+    @router.post("/rollouts", status_code=201)
+    async def start(body: StartRollout) -> Plain:
+        changes = body.model_dump(exclude={"alias", "model"})
+        if body.steps is not None:
+            changes["steps"] = list(body.steps)
+        alias = parse_name(body.alias, what="alias")
+        stored = await controller.start(
+            alias, parse_name(body.model, what="model"), rooms.plan(**changes), who=WHO
+        )
+        return views.stored_view(stored, registry)
+
+    @router.get("/rollouts/{rollout}")
+    async def show(rollout: str) -> Plain:
+        return views.rollout_view(await controller.view(RolloutId(rollout)), registry)
+
+    @router.post("/rollouts/{rollout}/{verb}")
+    async def say(
+        rollout: str, verb: Literal["pause", "resume", "promote", "abort"], body: Why
+    ) -> Plain:
+        verbs = {
+            "pause": controller.pause,
+            "resume": controller.resume,
+            "promote": controller.promote,
+            "abort": controller.abort,
+        }
+        stored = await verbs[verb](RolloutId(rollout), who=WHO, why=body.why)
+        return views.stored_view(stored, registry)
+
+    @router.post("/undo/{alias:path}")
+    async def undo(alias: str, body: Annotated[Why, Body()]) -> Plain:
+        stored = await controller.undo(parse_name(alias, what="alias"), who=WHO, why=body.why)
+        return views.stored_view(stored, registry)
+
+    return router
+
+
+def _house(rooms: ControlRooms) -> APIRouter:
+    router = APIRouter(tags=["house"])
+
+    @router.get("/status")
+    async def status() -> Plain:
+        await rooms.database.settle()
+        ((count, failures, cpu, prompt, completion),) = await rooms.database.read("count_outcomes")
+        return {
+            **rooms.status(),
+            "knowledge": rooms.knowledge(),
+            "requests": {
+                "ended": count,
+                "failed": failures or 0,
+                "cpu_ms": cpu,
+                "prompt_tokens": prompt,
+                "completion_tokens": completion,
+            },
+        }
+
+    @router.get("/events")
+    async def events(kinds: Annotated[str, Query(max_length=200)] = "") -> StreamingResponse:
+        wanted = tuple(kind for kind in kinds.split(",") if kind)
+
+        async def stream() -> AsyncIterator[bytes]:
+            with rooms.announcer.listening() as listener:
+                yield b": listening\n\n"
+                async for event in listener.stream():
+                    if not wanted or event.kind.startswith(wanted):
+                        body = {"at": event.at.isoformat(), **event.detail}
+                        yield f"event: {event.kind}\ndata: {json.dumps(body)}\n\n".encode()
+
+        return StreamingResponse(stream(), media_type="text/event-stream")
+
+    return router

@@ -1,0 +1,230 @@
+"""What the control API shows: the house's values as plain JSON, nothing decided here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from arbiter.knowledge.outcomes import Record
+from arbiter.knowledge.profiles import Profile
+from arbiter.knowledge.rules import Rule
+from arbiter.knowledge.tasks import Task
+from arbiter.pool.pool import InstanceView
+from arbiter.refs import TaskName, short
+from arbiter.registry.registry import Move, Name, Registry, Version
+from arbiter.selection.contender import Choice, Scored
+from arbiter.swap.controller import RolloutView
+from arbiter.swap.records import Stored
+
+Plain = dict[str, object]
+
+
+def profile_view(profile: Profile) -> Plain:
+    """A profile with its means; unknown is null."""
+    return {
+        "samples": profile.samples,
+        "graded": profile.graded,
+        "quality": profile.mean_quality,
+        "success_rate": profile.success_rate,
+        "latency_ms": profile.mean_latency_ms,
+    }
+
+
+def version_view(version: Version, registry: Registry) -> Plain:
+    """A version with what was read from its file."""
+    artifact = version.artifact
+    return {
+        "version": version.version,
+        "short": short(version.version),
+        "names": list(registry.names_of(version.version)),
+        "standing": version.standing.value,
+        "format": artifact.format,
+        "path": artifact.path,
+        "size_bytes": artifact.size_bytes,
+        "architecture": artifact.architecture,
+        "parameters": artifact.parameters,
+        "quantization": artifact.quantization,
+        "context_length": artifact.context_length,
+        "capabilities": sorted(artifact.capabilities),
+        "template_digest": artifact.template_digest,
+        "licence": artifact.licence,
+        "provenance": dict(artifact.provenance),
+        "predecessor": version.predecessor,
+        "kept_until": registry.kept_until(version.version),
+        "registered_at": version.registered_at,
+    }
+
+
+def name_view(name: Name, registry: Registry) -> Plain:
+    """A name and what it points at now."""
+    version = registry.version(name.version)
+    others = [other for other in registry.names_of(name.version) if other != name.name]
+    return {
+        "name": name.name,
+        "kind": name.kind.value,
+        "version": name.version,
+        "short": short(name.version),
+        "also": others,
+        "standing": version.standing.value,
+    }
+
+
+def move_view(move: Move) -> Plain:
+    """Where a name pointed before and after."""
+    return asdict(move)
+
+
+def task_view(task: Task, *, cases: bool = False) -> Plain:
+    """A task; its cases only when they are asked for."""
+    view: Plain = {
+        "task": task.name,
+        **task.spec(),
+        "cases": len(task.cases),
+        "digest": task.digest,
+    }
+    if cases:
+        view["case_list"] = [case.to_plain() for case in task.cases]
+    return view
+
+
+def rule_view(rule: Rule) -> Plain:
+    """A rule with its identity."""
+    return {"task": rule.task, "prefer": rule.prefer, "why": rule.why, "digest": rule.digest}
+
+
+def _scored(scored: Scored) -> Plain:
+    return {
+        "name": scored.contender.name,
+        "version": scored.contender.version,
+        "score": scored.score,
+        "samples": scored.samples,
+        "explanation": scored.explanation,
+    }
+
+
+def choice_view(choice: Choice) -> Plain:
+    """A pick with every reason."""
+    return {
+        "pick": choice.alias,
+        "version": choice.primary.contender.version,
+        "probability": choice.probability,
+        "reason": choice.reason,
+        "fallback": None if choice.fallback is None else choice.fallback.contender.name,
+        "scores": [_scored(scored) for scored in choice.scored],
+        "dropped": [
+            {"name": drop.name, "version": drop.version, "reason": drop.reason}
+            for drop in choice.dropped
+        ],
+    }
+
+
+def record_view(record: Record) -> Plain:
+    """A decision, what came of it and what was said of it."""
+    decided, outcome = record.decided, record.outcome
+    return {
+        "decision": decided.decision,
+        "at": record.at,
+        "task": decided.task,
+        "alias": decided.alias,
+        "version": decided.version,
+        "arm": decided.arm.value,
+        "rollout": decided.rollout,
+        "probability": decided.probability,
+        "reason": decided.reason,
+        "fallback": decided.fallback,
+        "scores": [
+            {"name": name, "score": score, "explanation": explanation}
+            for name, score, explanation in decided.scores
+        ],
+        "dropped": [
+            {"name": drop.name, "version": drop.version, "reason": drop.reason}
+            for drop in decided.dropped
+        ],
+        "outcome": None
+        if outcome is None
+        else {
+            "status": outcome.status.value,
+            "error": outcome.error,
+            "version": outcome.version,
+            "latency_ms": outcome.latency_ms,
+            "ttft_ms": outcome.ttft_ms,
+            "prompt_tokens": outcome.usage.prompt_tokens,
+            "completion_tokens": outcome.usage.completion_tokens,
+            "cached_tokens": outcome.usage.cached_tokens,
+            "prefill_ms": outcome.timings.prefill_ms,
+            "decode_ms": outcome.timings.decode_ms,
+            "cpu_ms": {
+                "value": outcome.cpu.value,
+                "method": outcome.cpu.method.value,
+                "note": outcome.cpu.note,
+            },
+            "grade": outcome.grade,
+            "attempts": [
+                {"version": attempt.version, "error": attempt.error} for attempt in outcome.attempts
+            ],
+        },
+        "feedback": [
+            {
+                "source": feedback.source,
+                "kind": feedback.kind,
+                "score": feedback.score,
+                "comment": feedback.comment,
+            }
+            for feedback in record.feedback
+        ],
+    }
+
+
+def stored_view(stored: Stored, registry: Registry) -> Plain:
+    """A rollout in short."""
+    rollout = stored.rollout
+    return {
+        "rollout": rollout.id,
+        "alias": rollout.alias,
+        "stable": rollout.stable,
+        "stable_names": list(registry.names_of(rollout.stable)),
+        "candidate": rollout.candidate,
+        "candidate_names": list(registry.names_of(rollout.candidate)),
+        "phase": rollout.phase.value,
+        "weight": rollout.weight,
+        "step": rollout.index,
+        "steps": list(rollout.plan.ladder),
+        "soaked_s": rollout.soaked_s,
+        "reason": rollout.reason,
+        "started_at": stored.started_at,
+        "ended_at": stored.ended_at,
+        "knowledge_before": stored.knowledge_before,
+        "knowledge_after": stored.knowledge_after,
+    }
+
+
+def rollout_view(view: RolloutView, registry: Registry) -> Plain:
+    """A rollout with its findings and its evidence."""
+    judgement = view.judgement
+    return {
+        **stored_view(view.stored, registry),
+        "plan": view.stored.rollout.plan.to_dict(),
+        "plan_digest": view.stored.rollout.plan.digest,
+        "findings": [
+            {
+                "about": finding.about,
+                "task": finding.task,
+                "verdict": finding.verdict.value,
+                "sentence": finding.sentence,
+            }
+            for finding in view.stored.findings
+        ],
+        "progress": {task: list(done) for task, done in view.progress.items()},
+        "judgement": None if judgement is None else asdict(judgement),
+        "evidence": [{**asdict(evidence), "e_worse": evidence.e_worse} for evidence in view.tasks],
+    }
+
+
+def instance_view(view: InstanceView) -> Plain:
+    """An instance: predicted memory beside measured."""
+    return {**asdict(view), "short": short(view.version)}
+
+
+def profiles_view(profiles: Mapping[TaskName, Profile]) -> Plain:
+    """A version's profile at each task."""
+    return {str(task): profile_view(profile) for task, profile in sorted(profiles.items())}

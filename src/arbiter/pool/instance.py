@@ -1,0 +1,269 @@
+"""One version loaded in one runner: a life cycle with a single writer.
+
+    cold ──> loading ──> ready ──> draining ──> cold
+               │           │
+               └─> failed <┘ (lost)      failed ──> loading
+
+Others never look at the state and act on it: they call `lease`, which loads when it must, and
+which everybody who comes meanwhile waits for together. A drain lets every lease end first, so an
+answer that has begun is never cut by an unload.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from enum import StrEnum
+
+from arbiter.clock import Clock
+from arbiter.cost import Figure, unknown
+from arbiter.engines.base import Engine, LoadSpec, Runner
+from arbiter.errors import ArbiterError, Busy, EngineError, LoadFailed
+from arbiter.metering.meter import EqualShare
+
+BACKOFF_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
+"""Pause before the next load after so many failures in a row."""
+
+
+class State(StrEnum):
+    """Where an instance stands in its life."""
+
+    COLD = "cold"
+    LOADING = "loading"
+    READY = "ready"
+    DRAINING = "draining"
+    FAILED = "failed"
+
+
+class Lease:
+    """The right to use a runner; counted, so that a drain waits for it."""
+
+    __slots__ = ("_meter", "_read_cpu", "_share", "_started", "_token", "runner")
+
+    def __init__(
+        self, runner: Runner, meter: EqualShare, read_cpu: Callable[[int], int | None]
+    ) -> None:
+        self.runner = runner
+        self._meter = meter
+        self._read_cpu = read_cpu
+        self._token = object()
+        self._started = False
+        self._share: Figure | None = None
+
+    def _counter(self) -> int | None:
+        return None if self.runner.pid is None else self._read_cpu(self.runner.pid)
+
+    def start_metering(self) -> None:
+        """Begin counting the runner's CPU time for this lease."""
+        if self.runner.pid is not None:
+            self._started = True
+            self._meter.begin(self._token, self._counter())
+
+    def stop_metering(self) -> Figure:
+        """The CPU time in milliseconds that fell to this lease. Asked again, the same figure."""
+        if self._share is None:
+            self._share = self._stopped()
+        return self._share
+
+    def _stopped(self) -> Figure:
+        if not self._started:
+            return unknown("the engine has no process of its own")
+        share = self._meter.end(self._token, self._counter())
+        if share.value is None:
+            return share
+        return Figure(value=share.value / 1e6, method=share.method, note=share.note)
+
+
+class Instance:
+    """A version on this host. The only writer of its own state."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        spec: LoadSpec,
+        clock: Clock,
+        read_cpu: Callable[[int], int | None],
+        queue_bound: int,
+        on_change: Callable[[Instance, str], None],
+    ) -> None:
+        self.spec = spec
+        self.engine = engine
+        self.state = State.COLD
+        self.leases = 0
+        self.waiting = 0
+        self.last_used = clock.monotonic()
+        self.loads = 0
+        self.failures = 0
+        """Failures in a row, of loads and of runners that were lost without one answer."""
+        self.last_error: ArbiterError | None = None
+        self.runner: Runner | None = None
+        self._clock = clock
+        self._read_cpu = read_cpu
+        self._queue_bound = queue_bound
+        self._on_change = on_change
+        self._meter = EqualShare()
+        self._slots = asyncio.Semaphore(spec.slots)
+        self._holding = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._loading: asyncio.Task[Runner] | None = None
+        self._draining: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._not_before = 0.0
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody uses it, waits for it, or it is on its way somewhere."""
+        return bool(self.leases or self.waiting) or self.state in {State.LOADING, State.DRAINING}
+
+    @asynccontextmanager
+    async def lease(self, admit: Callable[[], Awaitable[None]]) -> AsyncIterator[Lease]:
+        """A warm runner with a free slot, loaded if need be.
+
+        admit makes room in memory before a load. Raises `Busy` when too many wait already,
+        `LoadFailed` or `EngineUnavailable` when it cannot be loaded.
+        """
+        if self.waiting >= self._queue_bound:
+            raise Busy(
+                f"{self.waiting} requests wait for this model already.",
+                hint="Try again shortly.",
+                retry_after_s=1,
+            )
+        self.waiting += 1
+        try:
+            await self._slots.acquire()
+        finally:
+            self.waiting -= 1
+        self.leases += 1
+        try:
+            runner = await self.ensure_ready(admit)
+            # nothing is awaited between the check in ensure_ready and this count, so a drain
+            # either sees this lease or this lease saw the drain
+            self._holding += 1
+            self._idle.clear()
+            try:
+                yield Lease(runner, self._meter, self._read_cpu)
+            finally:
+                self._holding -= 1
+                if not self._holding:
+                    self._idle.set()
+        finally:
+            self.leases -= 1
+            self.last_used = self._clock.monotonic()
+            self._slots.release()
+
+    async def ensure_ready(self, admit: Callable[[], Awaitable[None]]) -> Runner:
+        """The runner, once it is ready. Everybody who comes while it loads waits for one load."""
+        while True:
+            if self.state is State.READY and self.runner is not None:
+                return self.runner
+            if self.state is State.DRAINING and self._draining is not None:
+                # a request that arrives during an unload waits for its end and loads again,
+                # rather than slipping into a runner that is about to stop
+                await asyncio.shield(self._draining)
+                continue
+            if self._loading is None:
+                self._refuse_while_backing_off()
+                self._loading = asyncio.create_task(self._load(admit))
+            # shielded: one client that hangs up must not cancel the load that others wait for;
+            # then look again, because the state may have changed before this task ran
+            await asyncio.shield(self._loading)
+
+    def _refuse_while_backing_off(self) -> None:
+        left = self._not_before - self._clock.monotonic()
+        if self.last_error is not None and left > 0:
+            raise LoadFailed(
+                f"{self.last_error.message}",
+                hint=f"It failed {self.failures} times; the next try is in {left:.0f} s.",
+                retry_after_s=int(left) + 1,
+            )
+
+    async def _load(self, admit: Callable[[], Awaitable[None]]) -> Runner:
+        self._enter(State.LOADING, "loading")
+        try:
+            await admit()
+            runner = await self.engine.load(self.spec)
+        except ArbiterError as error:
+            self._loading = None
+            self._fail(error)
+            raise
+        except asyncio.CancelledError:
+            self._loading = None
+            self._enter(State.COLD, "the load was cancelled")
+            raise
+        self._loading = None
+        self.loads += 1
+        self.runner = runner
+        self._meter = EqualShare()
+        self._watching = asyncio.create_task(self._watch(runner))
+        self._enter(State.READY, "ready")
+        return runner
+
+    async def _watch(self, runner: Runner) -> None:
+        """Notice that a runner is gone, so that the next request loads a fresh one."""
+        words = await runner.wait_lost()
+        if self.runner is runner:
+            self.runner = None
+            self._watching = None
+            self._fail(
+                EngineError(f"The engine died. Its last words: {words or 'none'}"), lost=True
+            )
+            await runner.unload()
+
+    def lost(self, runner: Runner) -> None:
+        """A request found its runner gone: do not offer it again, even before `_watch` knows."""
+        if self.runner is runner:
+            self.runner = None
+            self._fail(EngineError("The engine died while it was serving."), lost=True)
+
+    def answered(self) -> None:
+        """A request was served: what went wrong before is over."""
+        self.failures = 0
+        self.last_error = None
+
+    def _fail(self, error: ArbiterError, *, lost: bool = False) -> None:
+        self.failures += 1
+        self.last_error = error
+        # a runner that died once may be replaced at once: the requests that had not begun wait
+        pauses = self.failures - 1 if lost else self.failures
+        pause = BACKOFF_S[min(pauses, len(BACKOFF_S) - 1)]
+        self._not_before = self._clock.monotonic() + pause
+        self._enter(State.FAILED, error.message)
+
+    async def drain(self, reason: str) -> None:
+        """Let every lease end, then unload. Idempotent; new requests wait and load again."""
+        if self._draining is None and self.state is not State.COLD:
+            self._draining = asyncio.create_task(self._drain(reason))
+        if self._draining is not None:
+            await asyncio.shield(self._draining)
+
+    async def _drain(self, reason: str) -> None:
+        try:
+            if self._loading is not None:
+                await asyncio.wait({self._loading})
+            self._enter(State.DRAINING, reason)
+            await self._idle.wait()
+            runner, self.runner = self.runner, None
+            if self._watching is not None:
+                self._watching.cancel()
+                self._watching = None
+            if runner is not None:
+                await runner.unload()
+            self._enter(State.COLD, reason)
+        finally:
+            self._draining = None
+
+    async def abandon(self) -> None:
+        """Unload without waiting for anybody: those being served get an error."""
+        runner, self.runner = self.runner, None
+        if self._watching is not None:
+            self._watching.cancel()
+            self._watching = None
+        if runner is not None:
+            await runner.unload()
+
+    def _enter(self, state: State, reason: str) -> None:
+        self.state = state
+        self._on_change(self, reason)

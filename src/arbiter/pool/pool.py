@@ -1,0 +1,297 @@
+"""Where versions run: one instance a version on this host, loaded when it is first needed.
+
+The pool is the only one that loads and unloads. Memory is planned from footprints that were
+measured after earlier loads, and estimated from the file before the first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from arbiter.clock import Clock
+from arbiter.config import PoolSettings
+from arbiter.cost import Footprint, Method
+from arbiter.engines.base import Engine, LoadSpec
+from arbiter.errors import EngineUnavailable, ShuttingDown
+from arbiter.events import Announcer, Event
+from arbiter.pool.instance import Instance, Lease, State
+from arbiter.pool.residency import Resident, make_room
+from arbiter.refs import VersionId
+from arbiter.registry.registry import Version
+from arbiter.storage.database import Database, Statement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loadable:
+    """What the pool must know of a version: its file and a first guess of its size."""
+
+    version: VersionId
+    format: str
+    path: str
+    context_length: int | None
+    estimated_bytes: int
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceView:
+    """An instance as it is now, for people."""
+
+    version: VersionId
+    engine: str
+    state: State
+    leases: int
+    waiting: int
+    loads: int
+    pid: int | None
+    predicted_bytes: int
+    measured_bytes: int | None
+    last_error: str | None
+
+
+WORKER_BYTES = 40_000_000
+"""First guess of what a worker process holds besides its model; a measurement replaces it."""
+
+
+def loadable(version: Version) -> Loadable:
+    """What the pool must know of a registered version."""
+    artifact = version.artifact
+    cache = (artifact.kv_bytes_per_token or 0) * (artifact.context_length or 0)
+    return Loadable(
+        version=version.version,
+        format=artifact.format,
+        path=artifact.path,
+        context_length=artifact.context_length,
+        estimated_bytes=WORKER_BYTES + artifact.size_bytes + min(cache, artifact.size_bytes),
+        options=artifact.options,
+    )
+
+
+class Pool:
+    """Every instance of this host. Closing it drains them all."""
+
+    def __init__(
+        self,
+        *,
+        engines: Sequence[Engine],
+        settings: PoolSettings,
+        budget_bytes: int | None,
+        database: Database,
+        clock: Clock,
+        announcer: Announcer,
+        read_cpu: Callable[[int], int | None],
+        read_memory: Callable[[int], Footprint],
+    ) -> None:
+        self.budget_bytes = budget_bytes
+        self.revision = 0
+        """Grows when a footprint becomes known."""
+        self._engines = tuple(engines)
+        self._settings = settings
+        self._database = database
+        self._clock = clock
+        self._announcer = announcer
+        self._read_cpu = read_cpu
+        self._read_memory = read_memory
+        self._instances: dict[VersionId, Instance] = {}
+        self._loadables: dict[VersionId, Loadable] = {}
+        self._measured: dict[tuple[VersionId, int, int], int] = {}
+        self._admitted: set[VersionId] = set()
+        self._admission = asyncio.Lock()
+        self._freed = asyncio.Event()
+        self._closed = False
+
+    async def load(self) -> None:
+        """Read the footprints that were measured before."""
+        for version, context, slots, total, _ in await self._database.read("list_footprints"):
+            key = (VersionId(str(version)), int(context or 0), int(slots or 0))
+            self._measured[key] = int(total or 0)
+
+    def engine_for(self, format_: str) -> Engine:
+        """The engine that loads this format here. Raises `EngineUnavailable` that says why not."""
+        reasons: list[str] = []
+        for engine in self._engines:
+            if format_ in engine.formats:
+                availability = engine.availability()
+                if availability.available:
+                    return engine
+                reasons.append(f"{engine.name}: {availability.reason}")
+        raise EngineUnavailable(
+            f"Nothing here can run a {format_} model.",
+            hint="; ".join(reasons) or "Install an engine for it: docs/how-to/add-an-engine.md.",
+        )
+
+    def unavailable(self, format_: str) -> str | None:
+        """Why this format cannot run here, or None when it can."""
+        try:
+            self.engine_for(format_)
+        except EngineUnavailable as error:
+            return error.sentence
+        return None
+
+    def predicted_bytes(self, loadable: Loadable) -> tuple[int, bool]:
+        """Memory that a version needs, and whether that was measured or is an estimate."""
+        spec = self._spec(loadable)
+        measured = self._measured.get((spec.version, spec.context, spec.slots))
+        return (loadable.estimated_bytes, False) if measured is None else (measured, True)
+
+    def _spec(self, loadable: Loadable) -> LoadSpec:
+        context = min(loadable.context_length or self._settings.context, self._settings.context)
+        return LoadSpec(
+            version=loadable.version,
+            path=Path(loadable.path),
+            context=context,
+            slots=self._settings.slots,
+            threads=self._settings.threads,
+            options=loadable.options,
+        )
+
+    def _instance(self, loadable: Loadable) -> Instance:
+        found = self._instances.get(loadable.version)
+        if found is None:
+            found = Instance(
+                engine=self.engine_for(loadable.format),
+                spec=self._spec(loadable),
+                clock=self._clock,
+                read_cpu=self._read_cpu,
+                queue_bound=self._settings.queue,
+                on_change=self._changed,
+            )
+            self._instances[loadable.version] = found
+            self._loadables[loadable.version] = loadable
+        return found
+
+    @asynccontextmanager
+    async def lease(self, loadable: Loadable) -> AsyncIterator[tuple[Instance, Lease]]:
+        """A warm runner of a version with a free slot; loads it first when it must.
+
+        Raises `Busy`, `LoadFailed`, `EngineUnavailable`, `ShuttingDown`.
+        """
+        if self._closed:
+            raise ShuttingDown
+        instance = self._instance(loadable)
+        try:
+            async with instance.lease(lambda: self._admit(instance)) as lease:
+                yield instance, lease
+        finally:
+            self._freed.set()
+
+    async def warm(self, loadable: Loadable) -> None:
+        """Load a version now, so that its first request need not wait."""
+        if self._closed:
+            raise ShuttingDown
+        instance = self._instance(loadable)
+        await instance.ensure_ready(lambda: self._admit(instance))
+
+    async def unload(self, version: VersionId, *, reason: str) -> bool:
+        """Drain and unload a version. False: it was not loaded."""
+        instance = self._instances.get(version)
+        if instance is None or instance.state is State.COLD:
+            return False
+        await instance.drain(reason)
+        return True
+
+    async def _admit(self, wanted: Instance) -> None:
+        """Make room before a load; wait while nothing idle can leave."""
+        while True:
+            self._freed.clear()
+            async with self._admission:
+                residents = [
+                    Resident(
+                        version=version,
+                        need_bytes=self.predicted_bytes(self._loadables[version])[0],
+                        last_used=instance.last_used,
+                        busy=instance.busy,
+                    )
+                    for version, instance in self._instances.items()
+                    if version in self._admitted and instance is not wanted
+                ]
+                need, _ = self.predicted_bytes(self._loadables[wanted.spec.version])
+                room = make_room(need, residents, self.budget_bytes)
+                for version in room.evict:
+                    await self._instances[version].drain(f"evicted: {room.reason}")
+                if room.fits:
+                    # only what was admitted takes room: two loads that wait for each other's
+                    # memory would otherwise wait for ever
+                    self._admitted.add(wanted.spec.version)
+                    return
+            await self._freed.wait()
+
+    def _changed(self, instance: Instance, reason: str) -> None:
+        if instance.state is State.READY:
+            self._measure(instance)
+        elif instance.state in {State.COLD, State.FAILED}:
+            self._admitted.discard(instance.spec.version)
+        self._freed.set()
+        self._announcer.announce(
+            Event(
+                kind=f"instance.{instance.state.value}",
+                at=self._clock.now(),
+                detail={"version": instance.spec.version, "reason": reason},
+            )
+        )
+
+    def _measure(self, instance: Instance) -> None:
+        """Remember what the instance holds right after its load."""
+        runner = instance.runner
+        if runner is None or runner.pid is None:
+            return
+        footprint = self._read_memory(runner.pid)
+        total = footprint.total_bytes
+        if total is None or footprint.method is Method.UNKNOWN:
+            return
+        spec = instance.spec
+        self._measured[(spec.version, spec.context, spec.slots)] = total
+        self.revision += 1
+        self._database.enqueue(
+            Statement(
+                query="put_footprint",
+                parameters=(
+                    spec.version,
+                    spec.context,
+                    spec.slots,
+                    total,
+                    footprint.method.value,
+                    self._clock.now().isoformat(),
+                ),
+            )
+        )
+
+    def views(self) -> tuple[InstanceView, ...]:
+        """Every instance as it is now."""
+        return tuple(self._view(version) for version in self._instances)
+
+    def _view(self, version: VersionId) -> InstanceView:
+        instance = self._instances[version]
+        spec = instance.spec
+        error = instance.last_error
+        return InstanceView(
+            version=version,
+            engine=instance.engine.name,
+            state=instance.state,
+            leases=instance.leases,
+            waiting=instance.waiting,
+            loads=instance.loads,
+            pid=instance.runner.pid if instance.runner is not None else None,
+            predicted_bytes=self._loadables[version].estimated_bytes,
+            measured_bytes=self._measured.get((version, spec.context, spec.slots)),
+            last_error=error.message if error is not None else None,
+        )
+
+    def states(self) -> Mapping[VersionId, State]:
+        """The state of every instance."""
+        return {version: instance.state for version, instance in self._instances.items()}
+
+    async def close(self) -> None:
+        """Take nothing new, let what runs end, unload everything. The caller sets the deadline."""
+        self._closed = True
+        await asyncio.gather(
+            *(instance.drain("the house closes") for instance in self._instances.values())
+        )
+
+    async def abandon(self) -> None:
+        """Unload everything at once, whoever is being served: the deadline of `close` is over."""
+        await asyncio.gather(*(instance.abandon() for instance in self._instances.values()))

@@ -1,0 +1,420 @@
+"""What exists: versions, the names that point at them, and where they came from.
+
+A version is immutable and known by its content; a name is mutable and points at one version. A
+registered model's name and an alias are the same thing in the same table. Which version answers
+under a name is changed only by `move`, which the swap controller calls, and by `set_alias`, which
+a person calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import msgspec
+
+from arbiter.clock import Clock
+from arbiter.errors import Conflict, InvalidField, NameTaken, StillInUse, UnknownAlias, UnknownModel
+from arbiter.refs import ModelName, RolloutId, VersionId, is_short_digest, parse_name, short
+from arbiter.registry.artifact import Artifact
+from arbiter.storage.database import Database, Row, Statement
+
+ROLES = ("primary", "fast", "quality", "alternative")
+"""The aliases that every house offers; a person may add any other."""
+
+
+class Standing(StrEnum):
+    """What a version may be used for."""
+
+    ACTIVE = "active"
+    CANDIDATE = "candidate"
+    """Being rolled out: only its rollout sends it requests; no arm of `auto`."""
+    ROLLED_BACK = "rolled_back"
+    RETIRED = "retired"
+    """Replaced by another: kept for the way back, no arm of `auto`."""
+
+
+class Kind(StrEnum):
+    """How a name came to be: given to a model when it was added, or set by a person."""
+
+    MODEL = "model"
+    ALIAS = "alias"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """An immutable artifact of a model."""
+
+    version: VersionId
+    artifact: Artifact
+    predecessor: VersionId | None
+    standing: Standing
+    registered_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Name:
+    """A mutable name for a version."""
+
+    name: ModelName
+    version: VersionId
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """A name pointed elsewhere: from, to, who, why, and how long the old one is kept."""
+
+    name: ModelName
+    from_version: VersionId | None
+    to_version: VersionId | None
+    who: str
+    why: str
+    rollout: RolloutId | None = None
+    keep_until: str | None = None
+    at: str
+
+
+class Registry:
+    """Every version and name, in memory and in the database. The only writer of both."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._versions: dict[VersionId, Version] = {}
+        self._names: dict[ModelName, Name] = {}
+        self._kept: dict[VersionId, str] = {}
+        self.revision = 0
+        """Grows with every change, so that what was derived from the registry can be kept."""
+
+    async def load(self) -> None:
+        """Read what is kept."""
+        for version, artifact, predecessor, standing, at in await self._database.read(
+            "list_versions"
+        ):
+            found = Version(
+                version=VersionId(str(version)),
+                artifact=msgspec.json.decode(str(artifact), type=Artifact),
+                predecessor=_version(predecessor),
+                standing=Standing(str(standing)),
+                registered_at=str(at),
+            )
+            self._versions[found.version] = found
+        for name, version, kind in await self._database.read("list_names"):
+            self._names[ModelName(str(name))] = Name(
+                name=ModelName(str(name)), version=VersionId(str(version)), kind=Kind(str(kind))
+            )
+        for _, version, until in await self._database.read("list_kept"):
+            if version is not None:
+                self._kept[VersionId(str(version))] = str(until)
+
+    def names(self) -> tuple[Name, ...]:
+        """Every name, sorted."""
+        return tuple(self._names[name] for name in sorted(self._names))
+
+    def versions(self) -> tuple[Version, ...]:
+        """Every version, the oldest first."""
+        return tuple(self._versions.values())
+
+    def names_of(self, version: VersionId) -> tuple[ModelName, ...]:
+        """The names that point at a version now, sorted."""
+        return tuple(sorted(n.name for n in self._names.values() if n.version == version))
+
+    def arms(self, first: Collection[ModelName] = ()) -> dict[VersionId, ModelName]:
+        """Every active version that has a name, with the one name that `auto` picks it by.
+
+        A version is one arm however many names it has. The name is one of `first` if it can be
+        (aliases with a rollout going on), else a role, else another alias, else a model's name.
+        """
+        best: dict[VersionId, tuple[tuple[bool, int, bool, str], ModelName]] = {}
+        for name in self._names.values():
+            if self._versions[name.version].standing is not Standing.ACTIVE:
+                continue
+            rank = (
+                name.name not in first,
+                ROLES.index(name.name) if name.name in ROLES else len(ROLES),
+                name.kind is Kind.MODEL,
+                name.name,
+            )
+            if name.version not in best or rank < best[name.version][0]:
+                best[name.version] = (rank, name.name)
+        return {version: name for version, (_, name) in sorted(best.items())}
+
+    def version(self, version: VersionId) -> Version:
+        """The version of this id. Raises `UnknownModel`."""
+        try:
+            return self._versions[version]
+        except KeyError as error:
+            raise UnknownModel(f"No version {short(version)} is registered.") from error
+
+    def resolve(self, name: ModelName) -> Version:
+        """The version that a name points at now. Raises `UnknownModel` that lists the names."""
+        found = self._names.get(name)
+        if found is None:
+            known = ", ".join(sorted(self._names)[:20]) or "none yet: arbiter models add FILE"
+            raise UnknownModel(
+                f"No model or alias is called {name!r}.", hint=f"Known: {known}.", param="model"
+            )
+        return self._versions[found.version]
+
+    def pinned(self, name: ModelName, digest_prefix: str) -> Version:
+        """The version ``name@digest``: any registered one with this digest.
+
+        The name must exist, so that a typing mistake in it is not overlooked. Raises
+        `UnknownModel`, or `InvalidField` when the digits fit several versions.
+        """
+        self.resolve(name)
+        digits = digest_prefix.removeprefix("sha256:")
+        if not is_short_digest(digits):
+            raise InvalidField(
+                f"{digest_prefix!r:.80} is not the beginning of a digest.",
+                hint="Give at least six hexadecimal digits after the @.",
+                param="model",
+            )
+        found = [v for v in self._versions.values() if v.version[7:].startswith(digits)]
+        if not found:
+            raise UnknownModel(f"No version begins with {digits!r}.", param="model")
+        if len(found) > 1:
+            raise InvalidField(f"{digits!r} fits {len(found)} versions; give more digits.")
+        return found[0]
+
+    async def add(
+        self, artifact: Artifact, name: ModelName, *, predecessor: VersionId | None = None
+    ) -> Version:
+        """Register an artifact under a name. The same content twice is one version.
+
+        Raises `NameTaken` when the name stands for other content: what answers under a name
+        changes by a swap, not by adding.
+        """
+        parse_name(name)
+        taken = self._names.get(name)
+        if taken is not None and taken.version != artifact.version:
+            raise NameTaken(
+                f"{name!r} already stands for {short(taken.version)}.",
+                hint=f"Add the new file under another name, then: arbiter swap {name} NEWNAME.",
+                param="name",
+            )
+        now = self._clock.now().isoformat()
+        known = self._versions.get(artifact.version)
+        before = known.predecessor if known is not None else predecessor
+        statements = [
+            Statement(
+                query="add_version",
+                parameters=(
+                    artifact.version,
+                    artifact.format,
+                    artifact.path,
+                    msgspec.json.encode(artifact).decode(),
+                    before,
+                    now,
+                ),
+            )
+        ]
+        if taken is None:
+            statements.append(
+                Statement(
+                    query="add_name", parameters=(name, artifact.version, Kind.MODEL.value, now)
+                )
+            )
+            statements.append(
+                _log(
+                    Move(
+                        name=name,
+                        from_version=None,
+                        to_version=artifact.version,
+                        who="user",
+                        why="registered",
+                        at=now,
+                    )
+                )
+            )
+        await self._database.write(*statements)
+        version = Version(
+            version=artifact.version,
+            artifact=artifact,
+            predecessor=before,
+            standing=known.standing if known is not None else Standing.ACTIVE,
+            registered_at=known.registered_at if known is not None else now,
+        )
+        self.revision += 1
+        self._versions[version.version] = version
+        if taken is None:
+            self._names[name] = Name(name=name, version=version.version, kind=Kind.MODEL)
+        return version
+
+    async def set_alias(self, alias: ModelName, target: ModelName, *, who: str) -> Name:
+        """Point an alias at what another name points at now. A person's word: no rollout.
+
+        The version becomes active again, whatever became of it before.
+        """
+        parse_name(alias, what="alias")
+        version = self.resolve(target)
+        if version.standing is Standing.CANDIDATE:
+            raise Conflict(
+                f"{target} is the candidate of a rollout.",
+                hint="Wait for its end, or abort it: arbiter rollouts abort ID.",
+            )
+        now = self._clock.now().isoformat()
+        old = self._names.get(alias)
+        change = (
+            Statement(query="add_name", parameters=(alias, version.version, Kind.ALIAS.value, now))
+            if old is None
+            else Statement(query="move_name", parameters=(version.version, now, alias, old.version))
+        )
+        await self._database.write(
+            change,
+            _log(
+                Move(
+                    name=alias,
+                    from_version=None if old is None else old.version,
+                    to_version=version.version,
+                    who=who,
+                    why="set by hand",
+                    at=now,
+                )
+            ),
+            Statement(query="set_standing", parameters=(Standing.ACTIVE.value, version.version)),
+        )
+        self.revision += 1
+        self._stand(version.version, Standing.ACTIVE)
+        kind = Kind.ALIAS if old is None else old.kind
+        self._names[alias] = Name(name=alias, version=version.version, kind=kind)
+        return self._names[alias]
+
+    async def remove(self, name: ModelName) -> None:
+        """Forget a name. The file, the version's record and what was measured all stay.
+
+        Raises `UnknownAlias`, or `StillInUse` while the version is in a rollout.
+        """
+        found = self._names.get(name)
+        if found is None:
+            raise UnknownAlias(f"No model or alias is called {name!r}.", param="name")
+        if self._versions[found.version].standing is Standing.CANDIDATE:
+            raise StillInUse(
+                f"{name} is the candidate of a rollout.", hint="Abort the rollout first."
+            )
+        now = self._clock.now().isoformat()
+        await self._database.write(
+            Statement(query="remove_name", parameters=(name,), must_change=True),
+            _log(
+                Move(
+                    name=name,
+                    from_version=found.version,
+                    to_version=None,
+                    who="user",
+                    why="removed",
+                    at=now,
+                )
+            ),
+        )
+        self.revision += 1
+        del self._names[name]
+
+    async def move(
+        self,
+        move: Move,
+        *,
+        standings: Mapping[VersionId, Standing],
+        also: Sequence[Statement] = (),
+    ) -> None:
+        """Point a name at another version, together with whatever else must be true with it.
+
+        All of it is one transaction: a kill leaves both or neither. Raises `Conflict` when the
+        name no longer points at the version that the move starts from, or another part of it is
+        refused.
+        """
+        if move.from_version is None or move.to_version is None:
+            raise Conflict("A name moves from one version to another.")
+        written = await self._database.write(
+            Statement(
+                query="move_name",
+                parameters=(move.to_version, move.at, move.name, move.from_version),
+                must_change=True,
+            ),
+            _log(move),
+            *_standing_statements(standings),
+            *also,
+        )
+        if not written.applied:
+            raise Conflict(f"{move.name} no longer points at {short(move.from_version)}.")
+        self.revision += 1
+        self._names[move.name] = replace(self._names[move.name], version=move.to_version)
+        if move.keep_until is not None:
+            self._kept[move.from_version] = move.keep_until
+        for version, standing in standings.items():
+            self._stand(version, standing)
+
+    async def stand(
+        self, standings: Mapping[VersionId, Standing], *, also: Sequence[Statement] = ()
+    ) -> None:
+        """Change what versions may be used for, together with whatever must be true with it.
+
+        Raises `Conflict` when any part is refused; then nothing has changed.
+        """
+        written = await self._database.write(*_standing_statements(standings), *also)
+        if not written.applied:
+            raise Conflict("Something else changed this at the same time; look and try again.")
+        for version, standing in standings.items():
+            self._stand(version, standing)
+
+    async def descend(self, version: VersionId, predecessor: VersionId) -> None:
+        """Note that a version is the successor of another, unless that is known already."""
+        if self._versions[version].predecessor is None and version != predecessor:
+            await self._database.write(
+                Statement(query="set_predecessor", parameters=(predecessor, version))
+            )
+            self._versions[version] = replace(self._versions[version], predecessor=predecessor)
+
+    def _stand(self, version: VersionId, standing: Standing) -> None:
+        self.revision += 1
+        self._versions[version] = replace(self._versions[version], standing=standing)
+
+    def kept_until(self, version: VersionId) -> str | None:
+        """Until when a replaced version is kept warm, if it was replaced."""
+        return self._kept.get(version)
+
+    async def moves(self, name: ModelName) -> tuple[Move, ...]:
+        """Everything that a name ever pointed at, the oldest first."""
+        return tuple(_move(row) for row in await self._database.read("list_moves", (name,)))
+
+
+def _log(move: Move) -> Statement:
+    return Statement(
+        query="log_move",
+        parameters=(
+            move.name,
+            move.from_version,
+            move.to_version,
+            move.who,
+            move.why,
+            move.rollout,
+            move.keep_until,
+            move.at,
+        ),
+    )
+
+
+def _standing_statements(standings: Mapping[VersionId, Standing]) -> tuple[Statement, ...]:
+    return tuple(
+        Statement(query="set_standing", parameters=(standing.value, version), must_change=True)
+        for version, standing in standings.items()
+    )
+
+
+def _version(value: object) -> VersionId | None:
+    return None if value is None else VersionId(str(value))
+
+
+def _move(row: Row) -> Move:
+    name, old, new, who, why, rollout, until, at = row
+    return Move(
+        name=ModelName(str(name)),
+        from_version=_version(old),
+        to_version=_version(new),
+        who=str(who),
+        why=str(why),
+        rollout=None if rollout is None else RolloutId(str(rollout)),
+        keep_until=None if until is None else str(until),
+        at=str(at),
+    )

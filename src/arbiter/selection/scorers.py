@@ -1,0 +1,76 @@
+"""The static rule: a weighted mean of four parts, 0.5 until there are ten samples.
+
+It never explores and never forgets. It is kept as the baseline that anything cleverer must beat.
+"""
+
+from __future__ import annotations
+
+from arbiter.inference import Limits
+from arbiter.knowledge.tasks import Weights
+from arbiter.selection.contender import (
+    LEAST_SAMPLES,
+    NEUTRAL,
+    PATIENCE_MS,
+    Scored,
+    Seen,
+    Situation,
+)
+
+
+def _latency(mean_ms: float | None, limits: Limits) -> float:
+    if mean_ms is None:
+        return NEUTRAL
+    return max(0.0, 1.0 - mean_ms / (limits.max_latency_ms or PATIENCE_MS))
+
+
+def _memory(need: int | None, limits: Limits, situation: Situation) -> float:
+    most = limits.max_memory_mb * 1e6 if limits.max_memory_mb else situation.budget_bytes
+    if need is None or not most:
+        return NEUTRAL
+    return max(0.0, 1.0 - need / most)
+
+
+def static_score(seen: Seen, limits: Limits, situation: Situation, weights: Weights) -> Scored:
+    """Score a contender: quality, latency, memory and reliability, each in [0, 1].
+
+    Latency scores ``1 - mean / limit`` (limit: the task's or request's, else 10 s), memory
+    ``1 - footprint / limit`` (else the house's budget), reliability is the share of samples that
+    did not fail. A part that nobody measured counts 0.5.
+    """
+    contender, profile = seen.contender, seen.profile
+    if profile.samples < LEAST_SAMPLES:
+        return Scored(
+            contender=contender,
+            score=NEUTRAL,
+            samples=profile.samples,
+            explanation=f"0.5 until {LEAST_SAMPLES} samples, has {profile.samples}",
+        )
+    quality = profile.mean_quality
+    mean = profile.mean_latency_ms
+    rate = profile.success_rate
+    parts = (
+        (weights.quality, NEUTRAL if quality is None else quality),
+        (weights.latency, _latency(mean, limits)),
+        (weights.memory, _memory(contender.memory_bytes, limits, situation)),
+        (weights.reliability, NEUTRAL if rate is None else rate),
+    )
+    score = sum(weight * part for weight, part in parts) / sum(weight for weight, _ in parts)
+    need = contender.memory_bytes
+    return Scored(
+        contender=contender,
+        score=score,
+        samples=profile.samples,
+        explanation=", ".join(
+            (
+                "quality not graded"
+                if quality is None
+                else f"quality {quality:.2f} ({profile.graded} graded)",
+                "latency unknown" if mean is None else f"latency {mean:.0f} ms",
+                "memory unknown"
+                if need is None
+                else f"memory {need / 1e6:.0f} MB"
+                + ("" if contender.memory_measured else " (estimate)"),
+                "reliability unknown" if rate is None else f"reliability {rate:.2f}",
+            )
+        ),
+    )

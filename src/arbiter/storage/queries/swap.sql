@@ -1,0 +1,47 @@
+-- name: add_unit
+INSERT INTO units (rollout, position, unit, task, arm, probability, decision, score)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (rollout, unit) DO NOTHING;
+
+-- name: list_units
+SELECT position, unit, task, arm, probability, score FROM units
+WHERE rollout = ? ORDER BY position;
+
+-- name: add_rollout
+INSERT INTO rollouts (rollout, alias, stable, candidate, plan, plan_digest, salt, phase, step,
+                      soaked_s, total_s, units_at_step, reason, findings, knowledge_before,
+                      started_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING rollout;
+
+-- name: save_rollout
+UPDATE rollouts SET phase = ?, step = ?, soaked_s = ?, total_s = ?, units_at_step = ?, reason = ?,
+                    findings = ?, knowledge_after = ?, ended_at = ?
+WHERE rollout = ? AND phase = ? RETURNING rollout;
+
+-- name: log_rollout
+INSERT INTO rollout_log (rollout, phase, step, weight, units, who, reason, at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: list_active_rollouts
+SELECT rollout, alias, stable, candidate, plan, salt, phase, step, soaked_s, total_s,
+       units_at_step, reason, findings, knowledge_before, knowledge_after, started_at, ended_at
+FROM rollouts WHERE phase IN ('validating', 'progressing', 'paused') ORDER BY rollout;
+
+-- name: list_rollouts
+SELECT rollout, alias, stable, candidate, plan, salt, phase, step, soaked_s, total_s,
+       units_at_step, reason, findings, knowledge_before, knowledge_after, started_at, ended_at
+FROM rollouts ORDER BY rollout DESC LIMIT 200;
+
+-- name: get_rollout
+SELECT rollout, alias, stable, candidate, plan, salt, phase, step, soaked_s, total_s,
+       units_at_step, reason, findings, knowledge_before, knowledge_after, started_at, ended_at
+FROM rollouts WHERE rollout = ?;
+
+-- name: last_promoted
+SELECT rollout, alias, stable, candidate, plan, salt, phase, step, soaked_s, total_s,
+       units_at_step, reason, findings, knowledge_before, knowledge_after, started_at, ended_at
+FROM rollouts WHERE alias = ? AND phase = 'promoted' ORDER BY rollout DESC LIMIT 1;
+
+-- name: list_rollout_log
+SELECT phase, step, weight, units, who, reason, at FROM rollout_log
+WHERE rollout = ? ORDER BY seq;

@@ -1,0 +1,117 @@
+"""Taking in a model or a task: examined, written down, and run on graded cases.
+
+A version's first samples at every task come from here, before any request depends on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+from arbiter.errors import InvalidField, StillInUse
+from arbiter.judge.graders import needs_expected, parse_grader
+from arbiter.knowledge.rules import Rules
+from arbiter.knowledge.tasks import Task, Tasks
+from arbiter.refs import ModelName, TaskName, parse_name
+from arbiter.registry.artifact import examine
+from arbiter.registry.registry import Registry, Standing, Version
+from arbiter.swap.controller import Controller
+from arbiter.swap.validation import Progress, Validator, no_progress
+
+
+class Admission:
+    """Registers models and tasks, and keeps both sides' samples complete."""
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        tasks: Tasks,
+        rules: Rules,
+        validator: Validator,
+        controller: Controller,
+    ) -> None:
+        self._registry = registry
+        self._tasks = tasks
+        self._rules = rules
+        self._validator = validator
+        self._controller = controller
+
+    async def register(
+        self,
+        path: Path,
+        name: ModelName,
+        *,
+        predecessor: ModelName | None = None,
+        options: Mapping[str, str] | None = None,
+    ) -> Version:
+        """Examine a file and register it under a name.
+
+        Raises `ModelFileError` when the file cannot be trusted, `NameTaken`, `UnknownModel`.
+        """
+        parse_name(name)
+        before = None if predecessor is None else self._registry.resolve(predecessor).version
+        artifact = await asyncio.to_thread(examine, path, options=options or {})
+        return await self._registry.add(artifact, name, predecessor=before)
+
+    async def calibrate(
+        self, version: Version, name: ModelName, *, progress: Progress = no_progress
+    ) -> None:
+        """Run every task's cases on a version. Raises what `Validator.validate` raises."""
+        await self._validator.validate(version.version, name, self._tasks.all(), progress=progress)
+
+    async def add_task(self, task: Task) -> Task:
+        """Keep a task whose grader and cases fit each other. Raises `InvalidField`."""
+        if task.grading is not None:
+            spec = parse_grader(task.grading.kind, task.grading.options)
+            if needs_expected(spec):
+                for number, case in enumerate(task.cases, start=1):
+                    if case.expected is None:
+                        raise InvalidField(
+                            f'Case {number} has no "expected", which the '
+                            f"{task.grading.kind} grader needs.",
+                            param="cases",
+                        )
+        return await self._tasks.add(task)
+
+    async def calibrate_task(self, task: Task, *, progress: Progress = no_progress) -> None:
+        """Run a new task's cases on every active version."""
+        for version in self._registry.versions():
+            names = self._registry.names_of(version.version)
+            if version.standing is Standing.ACTIVE and names:
+                await self._validator.validate(
+                    version.version, names[0], (task,), progress=progress
+                )
+
+    async def remove_model(self, name: ModelName) -> None:
+        """Forget a name. Raises `StillInUse` while a rule or a rollout needs it."""
+        rule = next((rule for rule in self._rules.all() if rule.prefer == name), None)
+        if rule is not None:
+            raise StillInUse(
+                f"The rule for task {rule.task} prefers {name}.",
+                hint=f"Remove it first: arbiter rules remove {rule.task}.",
+            )
+        active = self._controller.active(name)
+        if active is not None:
+            raise StillInUse(f"{name} has a rollout going on: {active.id}.")
+        await self._registry.remove(name)
+
+    async def remove_task(self, name: TaskName) -> None:
+        """Forget a task and its cases. Raises `StillInUse` while a rule names it."""
+        if self._rules.get(name) is not None:
+            raise StillInUse(
+                f"A rule stands for task {name}.",
+                hint=f"Remove it first: arbiter rules remove {name}.",
+            )
+        await self._tasks.remove(name)
+
+    async def set_alias(self, alias: ModelName, target: ModelName, *, who: str) -> None:
+        """Point an alias at a model by a person's word. Raises `StillInUse` during a rollout."""
+        active = self._controller.active(alias)
+        if active is not None:
+            raise StillInUse(
+                f"{alias} has a rollout going on: {active.id}.",
+                hint=f"Abort it first: arbiter rollouts abort {active.id}.",
+            )
+        await self._registry.set_alias(alias, target, who=who)

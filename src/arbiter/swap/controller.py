@@ -1,0 +1,476 @@
+"""Drives rollouts: validates, steps, promotes, rolls back, and goes on after a restart.
+
+The only writer of rollouts. It decides nothing: `rollout.advance` does, from values; here the
+new state is written first, then acted on, then announced. What is in memory can be rebuilt from
+the database at any moment, and on start it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from random import Random
+
+from arbiter.clock import Clock
+from arbiter.errors import (
+    ArbiterError,
+    Conflict,
+    InvalidField,
+    RolloutActive,
+    StorageError,
+    UnknownRollout,
+)
+from arbiter.events import Announcer, Event
+from arbiter.knowledge.tasks import Tasks
+from arbiter.pool.pool import Pool, loadable
+from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId, new_id, short
+from arbiter.registry.registry import Kind, Move, Registry, Standing
+from arbiter.storage.database import Database, Statement
+from arbiter.swap import rollout as steps
+from arbiter.swap.analysis import Failure, Judgement, TaskEvidence, verdict
+from arbiter.swap.compatibility import Compatibility, Finding, compare
+from arbiter.swap.records import (
+    Stored,
+    added,
+    logged,
+    saved,
+    stored,
+)
+from arbiter.swap.rollout import Effect, Phase, Plan, Rollout, Taken, ValidationVerdict
+from arbiter.swap.traffic import Assignment, Ended, Track
+from arbiter.swap.validation import Validator
+
+LOG = logging.getLogger(__name__)
+
+TICK_S = 0.25
+"""How often a rollout is looked at. A tick that took longer counts as two at most."""
+
+SAVE_EVERY = 8
+"""Ticks between two notes of the soak when nothing else changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutView:
+    """A rollout as people look at it."""
+
+    stored: Stored
+    weight: float
+    judgement: Judgement | None
+    tasks: tuple[TaskEvidence, ...]
+    progress: Mapping[TaskName, tuple[int, int]]
+    """While it is validating: cases done, of how many, by task."""
+
+
+class Controller:
+    """Every rollout of this house."""
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        tasks: Tasks,
+        pool: Pool,
+        database: Database,
+        clock: Clock,
+        dice: Random,
+        announcer: Announcer,
+        knowledge: Callable[[], str],
+    ) -> None:
+        self.revision = 0
+        """Grows when an alias gets a rollout or loses it."""
+        self._registry = registry
+        self._tasks = tasks
+        self._pool = pool
+        self._database = database
+        self._clock = clock
+        self._dice = dice
+        self._announcer = announcer
+        self._knowledge = knowledge
+        self._validator: Validator | None = None
+        self._tracks: dict[ModelName, Track] = {}
+        self._by_id: dict[RolloutId, Track] = {}
+        self._stored: dict[RolloutId, Stored] = {}
+        self._driving: dict[RolloutId, asyncio.Task[None]] = {}
+        self._progress: dict[RolloutId, dict[TaskName, tuple[int, int]]] = {}
+
+    async def open(self, validator: Validator) -> None:
+        """Take up every rollout that was going on, from its durable evidence."""
+        self._validator = validator
+        for row in await self._database.read("list_active_rollouts"):
+            found = stored(row)
+            units = await self._database.read("list_units", (found.rollout.id,))
+            self._follow(found, Track(found.rollout, units))
+
+    def _follow(self, found: Stored, track: Track) -> None:
+        rollout = found.rollout
+        self._stored[rollout.id] = found
+        self._tracks[rollout.alias] = track
+        self._by_id[rollout.id] = track
+        self.revision += 1
+        driving = asyncio.create_task(self._drive(track), name=f"rollout {rollout.id}")
+        driving.add_done_callback(_report)
+        self._driving[rollout.id] = driving
+
+    async def close(self) -> None:
+        """Stop driving. Every rollout goes on at the next start."""
+        driving = list(self._driving.values())
+        for task in driving:
+            task.cancel()
+        await asyncio.gather(*driving, return_exceptions=True)
+
+    # -- the request path: memory only
+
+    def aliases(self) -> frozenset[ModelName]:
+        """The aliases that have a rollout going on."""
+        return frozenset(self._tracks)
+
+    def draw(self, alias: ModelName, conversation: str) -> Assignment | None:
+        """The side of this alias's rollout that a conversation is on, if there is a rollout."""
+        track = self._tracks.get(alias)
+        return None if track is None else track.draw(conversation)
+
+    def note(self, assignment: Assignment, failure: Failure | None) -> None:
+        """How a candidate's request went, for the hard trip."""
+        track = self._by_id.get(assignment.rollout)
+        if track is not None:
+            track.note(assignment.arm, failure)
+
+    def ended(
+        self, assignment: Assignment, *, task: TaskName, decision: DecisionId, score: float | None
+    ) -> Ended:
+        """What to store of an assignment whose request has ended, and what to do once it is."""
+        track = self._by_id.get(assignment.rollout)
+        if track is None:
+            return (), None
+        return track.ended(assignment, task=task, decision=decision, score=score)
+
+    # -- verbs
+
+    async def start(
+        self, alias: ModelName, candidate: ModelName, plan: Plan, *, who: str
+    ) -> Stored:
+        """Begin to replace what an alias points at. Returns once it is written down.
+
+        Raises `RolloutActive`, `UnknownModel`, `InvalidField` when both are the same version.
+        """
+        stable = self._registry.resolve(alias)
+        new = self._registry.resolve(candidate)
+        if stable.version == new.version:
+            raise InvalidField(
+                f"{alias} is {candidate} already ({short(new.version)}).", param="model"
+            )
+        if alias in self._tracks:
+            raise RolloutActive(
+                f"{alias} has a rollout going on: {self._tracks[alias].rollout.id}.",
+                hint="Wait for its end, or: arbiter rollouts abort ID.",
+            )
+        now = self._clock.now()
+        rollout = Rollout(
+            id=RolloutId(new_id("rol", now=now, dice=self._dice)),
+            alias=alias,
+            stable=stable.version,
+            candidate=new.version,
+            plan=plan,
+            salt=f"{self._dice.getrandbits(128):032x}",
+            reason="validating on stored cases",
+        )
+        found = Stored(
+            rollout=rollout,
+            findings=(),
+            knowledge_before=self._knowledge(),
+            knowledge_after=None,
+            started_at=now.isoformat(),
+            ended_at=None,
+        )
+        await self._registry.descend(new.version, stable.version)
+        try:
+            await self._registry.stand(
+                self._standing(new.version, Standing.CANDIDATE, except_for=alias),
+                also=(added(found), self._log(rollout, 0, who)),
+            )
+        except Conflict as error:
+            raise RolloutActive(
+                f"{alias} or {candidate} is part of another rollout.",
+                hint="See: arbiter rollouts list.",
+            ) from error
+        self._follow(found, Track(rollout))
+        self._announce(rollout, "started")
+        return found
+
+    async def pause(self, rollout: RolloutId, *, who: str, why: str) -> Stored:
+        """Keep the split as it is, and take no step. Raises `UnknownRollout`, `Conflict`."""
+        return await self._say(rollout, lambda r: steps.pause(r, who, why), who)
+
+    async def resume(self, rollout: RolloutId, *, who: str, why: str) -> Stored:
+        """Go on. Raises `UnknownRollout`, `Conflict`."""
+        return await self._say(rollout, lambda r: steps.resume(r, who, why), who)
+
+    async def promote(self, rollout: RolloutId, *, who: str, why: str) -> Stored:
+        """Promote without proof, on a person's word. Raises `UnknownRollout`, `Conflict`."""
+        return await self._say(rollout, lambda r: steps.promote(r, who, why), who)
+
+    async def abort(self, rollout: RolloutId, *, who: str, why: str) -> Stored:
+        """Go back to the stable version. Raises `UnknownRollout`, `Conflict`."""
+        return await self._say(rollout, lambda r: steps.abort(r, who, why), who)
+
+    async def undo(self, alias: ModelName, *, who: str, why: str) -> Stored:
+        """Take back the last promotion of an alias, at once and without analysis.
+
+        Raises `UnknownRollout` when there is none, `Conflict` when the alias has moved since or
+        has a rollout going on.
+        """
+        if alias in self._tracks:
+            raise RolloutActive(hint="Abort it instead: arbiter rollouts abort ID.")
+        rows = await self._database.read("last_promoted", (alias,))
+        if not rows:
+            raise UnknownRollout(f"Nothing was ever promoted under {alias}, so nothing to undo.")
+        found = stored(rows[0])
+        undone, _ = steps.undo(found.rollout, who, why)
+        ended = replace(found, rollout=undone, ended_at=self._clock.now().isoformat())
+        await self._registry.move(
+            Move(
+                name=alias,
+                from_version=undone.candidate,
+                to_version=undone.stable,
+                who=who,
+                why=undone.reason,
+                rollout=undone.id,
+                at=self._clock.now().isoformat(),
+            ),
+            standings={
+                undone.stable: Standing.ACTIVE,
+                **self._standing(undone.candidate, Standing.ROLLED_BACK, except_for=alias),
+            },
+            also=(saved(ended, was=found.rollout.phase), self._log(undone, 0, who)),
+        )
+        self._announce(undone, "undone")
+        return ended
+
+    async def _say(self, rollout: RolloutId, verb: Callable[[Rollout], Taken], who: str) -> Stored:
+        track = self._by_id.get(rollout)
+        if track is None:
+            verb((await self.find(rollout)).rollout)  # says why a rollout that is over refuses
+            raise UnknownRollout(f"Rollout {rollout} is not going on.")
+        async with track.lock:
+            after, effects = verb(track.rollout)
+            if after != track.rollout:
+                await self._take(track, after, effects, who=who)
+            return self._stored[rollout]
+
+    # -- driving
+
+    async def _drive(self, track: Track) -> None:
+        if track.rollout.phase is Phase.VALIDATING:
+            await self._validate(track)
+        last = self._clock.monotonic()
+        ticks = 0
+        while track.is_split:
+            await self._clock.sleep(TICK_S)
+            now = self._clock.monotonic()
+            elapsed, last = min(max(now - last, 0.0), 2 * TICK_S), now
+            ticks += 1
+            async with track.lock:
+                try:
+                    await self._tick(track, elapsed, note=ticks % SAVE_EVERY == 0)
+                except StorageError as error:
+                    # the step was not written, so it was not taken; it is tried again
+                    self._announce(track.rollout, "waiting", reason=error.message)
+
+    async def _tick(self, track: Track, elapsed_s: float, *, note: bool) -> None:
+        before = track.rollout
+        after, effects = steps.advance(
+            before,
+            verdict(track.evidence),
+            elapsed_s=elapsed_s,
+            candidate_units=track.evidence.means.n_new,
+            tripped=track.trip,
+        )
+        if (after.phase, after.index) != (before.phase, before.index):
+            await self._take(track, after, effects, who="arbiter")
+            return
+        track.rollout = after
+        if note:
+            found = replace(self._stored[after.id], rollout=after)
+            self._stored[after.id] = found
+            self._database.enqueue(saved(found, was=after.phase))
+
+    async def _validate(self, track: Track) -> None:
+        rollout = track.rollout
+        try:
+            compatibility = await self._compare(rollout)
+        except ArbiterError as error:
+            sentence = f"It could not be validated: {error.sentence}"
+            compatibility = Compatibility(
+                findings=(
+                    Finding(about="load", verdict=ValidationVerdict.BLOCK, sentence=sentence),
+                )
+            )
+        self._progress.pop(rollout.id, None)
+        async with track.lock:
+            if track.rollout.phase is not Phase.VALIDATING:
+                return
+            self._stored[rollout.id] = replace(
+                self._stored[rollout.id], findings=compatibility.findings
+            )
+            after, effects = steps.begin(track.rollout, compatibility.verdict, compatibility.reason)
+            await self._take(track, after, effects, who="arbiter")
+
+    async def _compare(self, rollout: Rollout) -> Compatibility:
+        if self._validator is None:
+            raise AssertionError("open() hands in the validator")
+        stable = self._registry.version(rollout.stable)
+        candidate = self._registry.version(rollout.candidate)
+        tasks = self._tasks.all()
+        done = self._progress.setdefault(rollout.id, {})
+
+        def progress(task: TaskName, count: int, total: int) -> None:
+            done[task] = (count, total)
+
+        old = await self._validator.validate(stable.version, rollout.alias, tasks)
+        new = await self._validator.validate(
+            candidate.version, rollout.alias, tasks, progress=progress
+        )
+        need = sum(
+            self._pool.predicted_bytes(loadable(version))[0] for version in (stable, candidate)
+        )
+        return compare(
+            stable=stable.artifact,
+            candidate=candidate.artifact,
+            stable_results=old,
+            candidate_results=new,
+            both_bytes=need,
+            budget_bytes=self._pool.budget_bytes,
+        )
+
+    # -- taking a step: write, act, announce
+
+    async def _take(
+        self, track: Track, after: Rollout, effects: Sequence[Effect], *, who: str
+    ) -> None:
+        before = track.rollout
+        found = replace(self._stored[after.id], rollout=after)
+        if after.phase.is_final:
+            found = replace(
+                found,
+                ended_at=self._clock.now().isoformat(),
+                knowledge_after=self._knowledge(),
+            )
+        statements = (
+            saved(found, was=before.phase),
+            self._log(after, track.evidence.means.n_new, who),
+        )
+        if Effect.MOVE_ALIAS in effects:
+            await self._move(after, who, statements)
+        elif after.phase.is_final:
+            back = self._standing(after.candidate, Standing.ROLLED_BACK, except_for=after.alias)
+            await self._registry.stand(back, also=statements)
+        else:
+            await self._registry.stand({}, also=statements)
+        track.rollout = after
+        self._stored[after.id] = found
+        if after.phase.is_final:
+            self._forget(after)
+        self._announce(after, after.phase.value)
+
+    async def _move(self, after: Rollout, who: str, statements: tuple[Statement, ...]) -> None:
+        now = self._clock.now()
+        await self._registry.move(
+            Move(
+                name=after.alias,
+                from_version=after.stable,
+                to_version=after.candidate,
+                who=who,
+                why=after.reason,
+                rollout=after.id,
+                keep_until=(now + timedelta(seconds=after.plan.keep_s)).isoformat(),
+                at=now.isoformat(),
+            ),
+            standings={
+                after.candidate: Standing.ACTIVE,
+                **self._standing(after.stable, Standing.RETIRED, except_for=after.alias),
+            },
+            also=statements,
+        )
+
+    def _standing(
+        self, version: VersionId, standing: Standing, *, except_for: ModelName
+    ) -> dict[VersionId, Standing]:
+        """The change of a version's standing, or none when another alias relies on it."""
+        relied_on = any(
+            name.version == version and name.kind is Kind.ALIAS and name.name != except_for
+            for name in self._registry.names()
+        )
+        return {} if relied_on else {version: standing}
+
+    def _forget(self, rollout: Rollout) -> None:
+        self._tracks.pop(rollout.alias, None)
+        self._by_id.pop(rollout.id, None)
+        self._driving.pop(rollout.id, None)
+        self.revision += 1
+
+    def _log(self, rollout: Rollout, units: int, who: str) -> Statement:
+        return logged(rollout, units=units, who=who, at=self._clock.now().isoformat())
+
+    def _announce(self, rollout: Rollout, what: str, *, reason: str | None = None) -> None:
+        self._announcer.announce(
+            Event(
+                kind=f"rollout.{what}",
+                at=self._clock.now(),
+                detail={
+                    "rollout": rollout.id,
+                    "alias": rollout.alias,
+                    "weight": rollout.weight,
+                    "reason": reason or rollout.reason,
+                },
+            )
+        )
+
+    # -- looking
+
+    async def find(self, rollout: RolloutId) -> Stored:
+        """A rollout by its id, going on or over. Raises `UnknownRollout`."""
+        known = self._stored.get(rollout)
+        if known is not None and rollout in self._by_id:
+            return replace(known, rollout=self._by_id[rollout].rollout)
+        rows = await self._database.read("get_rollout", (rollout,))
+        if not rows:
+            raise UnknownRollout(f"No rollout is called {rollout!r:.80}.", param="rollout")
+        return stored(rows[0])
+
+    async def view(self, rollout: RolloutId) -> RolloutView:
+        """A rollout with its evidence, read again from the record when it is over."""
+        found = await self.find(rollout)
+        track = self._by_id.get(rollout)
+        if track is None:
+            units = await self._database.read("list_units", (rollout,))
+            track = Track(found.rollout, units)
+        return RolloutView(
+            stored=found,
+            weight=track.weight,
+            judgement=verdict(track.evidence),
+            tasks=track.evidence.tasks,
+            progress=dict(self._progress.get(rollout, {})),
+        )
+
+    async def list(self) -> tuple[Stored, ...]:
+        """The latest 200 rollouts, the newest first."""
+        return tuple(
+            [
+                await self.find(RolloutId(str(row[0])))
+                for row in await self._database.read("list_rollouts")
+            ]
+        )
+
+    def active(self, alias: ModelName) -> Rollout | None:
+        """The rollout of an alias that is going on."""
+        track = self._tracks.get(alias)
+        return None if track is None else track.rollout
+
+
+def _report(driving: asyncio.Task[None]) -> None:
+    """A rollout that stops being driven by a fault of ours must not do so in silence."""
+    if not driving.cancelled() and driving.exception() is not None:
+        LOG.error("%s is no longer driven", driving.get_name(), exc_info=driving.exception())

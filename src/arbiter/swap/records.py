@@ -1,0 +1,139 @@
+"""A rollout as rows: how it is written down and read back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import msgspec
+
+from arbiter.refs import ModelName, RolloutId, TaskName, VersionId
+from arbiter.storage.database import Row, Statement
+from arbiter.swap.compatibility import Finding
+from arbiter.swap.rollout import Phase, Plan, Rollout, ValidationVerdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A rollout with what is kept beside it.
+
+    knowledge_before, knowledge_after: the digest of tasks and rules at its start and end; a swap
+        changes neither, and this shows it.
+    """
+
+    rollout: Rollout
+    findings: tuple[Finding, ...]
+    knowledge_before: str
+    knowledge_after: str | None
+    started_at: str
+    ended_at: str | None
+
+
+def _findings(findings: tuple[Finding, ...]) -> str:
+    return msgspec.json.encode(
+        [
+            {"about": f.about, "task": f.task, "verdict": f.verdict.value, "sentence": f.sentence}
+            for f in findings
+        ]
+    ).decode()
+
+
+def added(found: Stored) -> Statement:
+    """The row of a new rollout."""
+    rollout = found.rollout
+    return Statement(
+        query="add_rollout",
+        parameters=(
+            rollout.id,
+            rollout.alias,
+            rollout.stable,
+            rollout.candidate,
+            json.dumps(rollout.plan.to_dict()),
+            rollout.plan.digest,
+            rollout.salt,
+            rollout.phase.value,
+            rollout.index,
+            rollout.soaked_s,
+            rollout.total_s,
+            rollout.units_at_step,
+            rollout.reason,
+            _findings(found.findings),
+            found.knowledge_before,
+            found.started_at,
+        ),
+        must_change=True,
+    )
+
+
+def saved(found: Stored, *, was: Phase) -> Statement:
+    """The new state of a rollout that was in this phase; refused if it no longer is."""
+    rollout = found.rollout
+    return Statement(
+        query="save_rollout",
+        parameters=(
+            rollout.phase.value,
+            rollout.index,
+            rollout.soaked_s,
+            rollout.total_s,
+            rollout.units_at_step,
+            rollout.reason,
+            _findings(found.findings),
+            found.knowledge_after,
+            found.ended_at,
+            rollout.id,
+            was.value,
+        ),
+        must_change=True,
+    )
+
+
+def logged(rollout: Rollout, *, units: int, who: str, at: str) -> Statement:
+    """What was done to a rollout, by whom and why."""
+    return Statement(
+        query="log_rollout",
+        parameters=(
+            rollout.id,
+            rollout.phase.value,
+            rollout.index,
+            rollout.weight,
+            units,
+            who,
+            rollout.reason,
+            at,
+        ),
+    )
+
+
+def stored(row: Row) -> Stored:
+    """A rollout read back."""
+    (rollout, alias, stable, candidate, plan, salt, phase, step) = row[:8]
+    (soaked, total, units, reason, findings, before, after, started, ended) = row[8:]
+    return Stored(
+        rollout=Rollout(
+            id=RolloutId(str(rollout)),
+            alias=ModelName(str(alias)),
+            stable=VersionId(str(stable)),
+            candidate=VersionId(str(candidate)),
+            plan=Plan.from_dict(json.loads(str(plan))),
+            salt=str(salt),
+            phase=Phase(str(phase)),
+            index=int(step or 0),
+            soaked_s=float(soaked or 0.0),
+            total_s=float(total or 0.0),
+            units_at_step=int(units or 0),
+            reason=str(reason),
+        ),
+        findings=tuple(
+            Finding(
+                about=one["about"],
+                task=None if one["task"] is None else TaskName(one["task"]),
+                verdict=ValidationVerdict(one["verdict"]),
+                sentence=one["sentence"],
+            )
+            for one in json.loads(str(findings))
+        ),
+        knowledge_before=str(before),
+        knowledge_after=None if after is None else str(after),
+        started_at=str(started),
+        ended_at=None if ended is None else str(ended),
+    )

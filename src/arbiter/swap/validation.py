@@ -1,0 +1,189 @@
+"""Graded cases run on a version before any traffic: its first samples at each task.
+
+A version is immutable and a case has an identity, so a case is run once on a version and the
+result is kept; what a kill interrupts is taken up where it stopped. Cases go through the same
+journey as any request (`arbiter.inference.Answer`), at temperature 0.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from arbiter.clock import Clock
+from arbiter.errors import (
+    ArbiterError,
+    EngineRefused,
+    EngineTimeout,
+    InstanceLost,
+    StreamCut,
+)
+from arbiter.inference import Answer, Ask, Delta, Pinned, Sampling
+from arbiter.judge.graders import grade, parse_grader
+from arbiter.knowledge.profiles import Profile, Profiles
+from arbiter.knowledge.tasks import Case, Task
+from arbiter.refs import ModelName, TaskName, VersionId
+from arbiter.storage.database import Database, Statement
+
+ANSWER_TOKENS = 512
+"""Longest answer to a case: a version that does not stop must not hold up a validation."""
+
+AT_ONCE = 4
+"""Cases in flight at once: what one instance serves side by side by default."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseResult:
+    """How a version did on a case. latency_ms None: it failed, or nobody timed it."""
+
+    case_digest: str
+    score: float
+    success: bool
+    latency_ms: float | None
+
+
+Progress = Callable[[TaskName, int, int], None]
+"""Told (task, done, of how many) after each case."""
+
+
+def no_progress(task: TaskName, done: int, total: int) -> None:
+    """For whoever does not want to hear."""
+
+
+class Validator:
+    """Runs cases on versions and keeps the results."""
+
+    def __init__(
+        self,
+        *,
+        answer: Answer,
+        database: Database,
+        profiles: Profiles,
+        clock: Clock,
+        cases_per_task: int,
+    ) -> None:
+        self._answer = answer
+        self._database = database
+        self._profiles = profiles
+        self._clock = clock
+        self._cases_per_task = cases_per_task
+
+    async def validate(
+        self,
+        version: VersionId,
+        name: ModelName,
+        tasks: Sequence[Task],
+        *,
+        progress: Progress = no_progress,
+    ) -> dict[TaskName, tuple[CaseResult, ...]]:
+        """Results of this version on every task that has cases, run now where there are none.
+
+        Raises `LoadFailed`, `EngineUnavailable` and the like when the version cannot be served at
+        all: that is no measurement of its quality. An answer that fails is one, and scores 0.
+        """
+        found: dict[TaskName, tuple[CaseResult, ...]] = {}
+        for task in tasks:
+            if task.cases and task.grading is not None:
+                found[task.name] = await self._task(version, name, task, progress)
+        return found
+
+    async def known(self, version: VersionId, task: TaskName) -> Mapping[str, CaseResult]:
+        """What is kept of this version at this task, by case."""
+        rows = await self._database.read("list_validations", (version, task))
+        return {
+            str(case): CaseResult(
+                case_digest=str(case),
+                score=float(score or 0.0),
+                success=bool(success),
+                latency_ms=float(latency) if isinstance(latency, int | float) else None,
+            )
+            for case, score, success, latency in rows
+        }
+
+    async def _task(
+        self, version: VersionId, name: ModelName, task: Task, progress: Progress
+    ) -> tuple[CaseResult, ...]:
+        known = dict(await self.known(version, task.name))
+        wanted = task.cases[: self._cases_per_task]
+        missing = [case for case in wanted if case.digest not in known]
+        done = len(wanted) - len(missing)
+        turns = asyncio.Semaphore(AT_ONCE)
+
+        async def one(case: Case) -> CaseResult:
+            nonlocal done
+            async with turns:
+                result = await self._run(version, name, task, case)
+            await self._keep(version, task, result)
+            done += 1
+            progress(task.name, done, len(wanted))
+            return result
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                running = [group.create_task(one(case)) for case in missing]
+        except* ArbiterError as errors:
+            raise _first(errors) from errors
+        for job in running:
+            known[job.result().case_digest] = job.result()
+        return tuple(known[case.digest] for case in wanted)
+
+    async def _run(self, version: VersionId, name: ModelName, task: Task, case: Case) -> CaseResult:
+        ask = Ask(
+            target=Pinned(name=name, digest_prefix=version),
+            messages=case.messages,
+            sampling=Sampling(temperature=0.0, seed=0, max_tokens=ANSWER_TOKENS),
+            task=task.name,
+            conversation=case.digest,
+            rehearsal=True,
+        )
+        started = self._clock.monotonic()
+        try:
+            async with self._answer.answer(ask) as reply:
+                text = [c.text async for c in reply.chunks() if isinstance(c, Delta)]
+        except (EngineRefused, StreamCut, EngineTimeout, InstanceLost):
+            return CaseResult(case_digest=case.digest, score=0.0, success=False, latency_ms=None)
+        took = (self._clock.monotonic() - started) * 1000
+        grading = task.grading
+        if grading is None:
+            raise AssertionError("only tasks with a grader are validated")
+        spec = parse_grader(grading.kind, grading.options)
+        graded = grade(spec, answer="".join(text), expected=case.expected)
+        return CaseResult(
+            case_digest=case.digest, score=graded.score, success=True, latency_ms=took
+        )
+
+    async def _keep(self, version: VersionId, task: Task, result: CaseResult) -> None:
+        await self._database.write(
+            Statement(
+                query="add_validation",
+                parameters=(
+                    version,
+                    task.name,
+                    result.case_digest,
+                    result.score,
+                    int(result.success),
+                    result.latency_ms,
+                    self._clock.now().isoformat(),
+                ),
+            )
+        )
+        timed = result.latency_ms is not None
+        self._profiles.add(
+            version,
+            task.name,
+            Profile(
+                samples=1,
+                graded=1,
+                quality=result.score,
+                successes=int(result.success),
+                timed=int(timed),
+                latency_ms=result.latency_ms or 0.0,
+            ),
+        )
+
+
+def _first(errors: BaseExceptionGroup[ArbiterError]) -> ArbiterError:
+    """The first error of a group, which is all that a person can act on."""
+    error = errors.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
