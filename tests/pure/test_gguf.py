@@ -1,0 +1,510 @@
+"""The GGUF reader: what it reads, every fault it names, and that nothing else ever comes out."""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+import time
+import tracemalloc
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from io import BytesIO
+from typing import Final
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from arbiter.errors import ModelFileError
+from arbiter.registry.gguf import LIMIT_BYTES, GgufHeader, capabilities, read_header
+
+MUTATIONS: Final = int(os.environ.get("ARBITER_GGUF_MUTATIONS", "3000"))
+"""How many damaged headers are tried; raise it for a long run."""
+
+U8, I8, U16, I16, U32, I32, F32, BOOL, STRING, ARRAY, U64, I64, F64 = range(13)
+_FORMS = {
+    U8: "B",
+    I8: "b",
+    U16: "H",
+    I16: "h",
+    U32: "I",
+    I32: "i",
+    F32: "f",
+    BOOL: "B",
+    U64: "Q",
+    I64: "q",
+    F64: "d",
+}
+TEMPLATE = "{% for m in messages %}{{ m.content }}{% endfor %}"
+
+
+def text(value: str | bytes) -> bytes:
+    raw = value.encode() if isinstance(value, str) else value
+    return struct.pack("<Q", len(raw)) + raw
+
+
+def entry(key: str | bytes, kind: int, value: bytes) -> bytes:
+    return text(key) + struct.pack("<I", kind) + value
+
+
+def word(key: str, value: str | bytes) -> bytes:
+    return entry(key, STRING, text(value))
+
+
+def number(key: str, value: float, kind: int = U32) -> bytes:
+    return entry(key, kind, struct.pack("<" + _FORMS[kind], value))
+
+
+def array(key: str, kind: int, items: Sequence[float]) -> bytes:
+    body = b"".join(struct.pack("<" + _FORMS[kind], item) for item in items)
+    return entry(key, ARRAY, struct.pack("<IQ", kind, len(items)) + body)
+
+
+def words(key: str, items: Sequence[str]) -> bytes:
+    return entry(
+        key, ARRAY, struct.pack("<IQ", STRING, len(items)) + b"".join(text(i) for i in items)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tensor:
+    name: str | bytes = "token_embd.weight"
+    shape: tuple[int, ...] = (32, 4)
+    kind: int = 0
+    offset: int = 0
+
+    def pack(self) -> bytes:
+        return (
+            text(self.name)
+            + struct.pack(f"<I{len(self.shape)}Q", len(self.shape), *self.shape)
+            + struct.pack("<IQ", self.kind, self.offset)
+        )
+
+
+METADATA: Final = (
+    word("general.architecture", "llama"),
+    word("general.name", "Tiny"),
+    word("general.license", "apache-2.0"),
+    word("arbiter.provenance.seed", "7"),
+    number("general.file_type", 15),
+    number("llama.context_length", 512),
+    number("llama.block_count", 3),
+    number("llama.embedding_length", 64),
+    number("llama.attention.head_count", 4),
+    number("llama.attention.head_count_kv", 2),
+    words("tokenizer.ggml.tokens", ["<s>", "a", "b"]),
+    array("tokenizer.ggml.scores", F32, [0.0, -1.0, -2.0]),
+    word("tokenizer.chat_template", TEMPLATE),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gguf:
+    """A GGUF file to be written, right or wrong."""
+
+    magic: bytes = b"GGUF"
+    version: bytes = struct.pack("<I", 3)
+    metadata: tuple[bytes, ...] = METADATA
+    tensors: tuple[Tensor, ...] = (Tensor(), Tensor(name="output.weight", offset=512))
+    data_bytes: int = 1024
+    alignment: int = 32
+    keys: int | None = None
+    tensor_count: int | None = None
+    extra: bytes = field(default=b"")
+
+    def pack(self) -> bytes:
+        header = (
+            self.magic
+            + self.version
+            + struct.pack(
+                "<QQ",
+                len(self.tensors) if self.tensor_count is None else self.tensor_count,
+                len(self.metadata) if self.keys is None else self.keys,
+            )
+            + b"".join(self.metadata)
+            + b"".join(tensor.pack() for tensor in self.tensors)
+        )
+        return header + bytes(-len(header) % self.alignment) + bytes(self.data_bytes) + self.extra
+
+    def having(self, *more: bytes) -> Gguf:
+        return replace(self, metadata=self.metadata + more)
+
+
+GOOD: Final = Gguf()
+
+
+class CountingStream(BytesIO):
+    """A file that counts what was read of it."""
+
+    read_bytes = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        found = super().read(size)
+        self.read_bytes += len(found)
+        return found
+
+
+def header_of(file: Gguf, *, limit_bytes: int = LIMIT_BYTES) -> GgufHeader:
+    raw = file.pack()
+    return read_header(BytesIO(raw), file_size=len(raw), limit_bytes=limit_bytes)
+
+
+def fault_of(file: Gguf, *, limit_bytes: int = LIMIT_BYTES) -> str:
+    with pytest.raises(ModelFileError) as caught:
+        header_of(file, limit_bytes=limit_bytes)
+    return caught.value.sentence
+
+
+def test_a_good_file_tells_what_it_is() -> None:
+    header = header_of(GOOD)
+    assert (header.gguf_version, header.architecture, header.name) == (3, "llama", "Tiny")
+    assert (header.licence, header.quantization) == ("apache-2.0", "Q4_K_M")
+    assert (header.context_length, header.block_count, header.embedding_length) == (512, 3, 64)
+    assert (header.head_count, header.head_count_kv, header.vocabulary_size) == (4, 2, 3)
+    assert (header.parameter_count, header.tensor_bytes, header.tensor_count) == (256, 1024, 2)
+    assert header.chat_template == TEMPLATE
+    assert (header.kind, header.part, header.parts) == ("model", 1, 1)
+
+
+def test_version_2_is_read_as_well() -> None:
+    assert header_of(replace(GOOD, version=struct.pack("<I", 2))).gguf_version == 2
+
+
+def test_provenance_is_every_word_and_number_of_general_and_arbiter() -> None:
+    header = header_of(
+        GOOD.having(
+            number("general.quality", 0.5, F64),
+            number("general.broken", math.nan, F64),
+            words("general.tags", ["a"]),
+            word("tokenizer.ggml.model", "gpt2"),
+        )
+    )
+    assert dict(header.provenance) == {
+        "general.architecture": "llama",
+        "general.name": "Tiny",
+        "general.license": "apache-2.0",
+        "arbiter.provenance.seed": "7",
+        "general.file_type": 15,
+        "general.quality": 0.5,
+    }
+
+
+def test_what_a_file_does_not_say_is_none() -> None:
+    header = header_of(replace(GOOD, metadata=(word("general.architecture", "llama"),)))
+    assert header.name is None
+    assert header.context_length is None
+    assert header.head_count is None
+    assert header.vocabulary_size is None
+    assert header.chat_template is None
+    assert header.kv_bytes_per_token_estimate is None
+
+
+def test_without_a_file_type_the_type_of_most_elements_names_the_quantization() -> None:
+    tensors = (Tensor(shape=(32, 1)), Tensor(name="b", shape=(32, 9), kind=8, offset=128))
+    file = Gguf(metadata=(word("general.architecture", "x"),), tensors=tensors)
+    assert header_of(file).quantization == "Q8_0"
+    assert header_of(file.having(number("general.file_type", 999))).quantization == "Q8_0"
+
+
+def test_a_name_that_is_not_utf_8_in_a_text_is_shown_with_its_fault() -> None:
+    metadata = (word("general.architecture", "x"), word("general.name", b"a\xffb"))
+    assert header_of(Gguf(metadata=metadata)).name == "a\ufffdb"
+
+
+def test_every_kind_of_number_is_read() -> None:
+    kinds = (U8, I8, U16, I16, U32, I32, U64, I64, BOOL)
+    more = [number(f"general.n{kind}", 1, kind) for kind in kinds]
+    found = header_of(GOOD.having(*more)).provenance
+    assert [found[f"general.n{kind}"] for kind in kinds] == [1] * len(kinds)
+    assert found[f"general.n{BOOL}"] is True
+
+
+def test_the_cache_estimate_sums_layers_heads_and_both_lengths() -> None:
+    # 3 layers * 2 heads * (16 + 16) * 2 bytes, with a head length of 64 / 4.
+    assert header_of(GOOD).kv_bytes_per_token_estimate == 3 * 2 * 32 * 2
+
+
+def test_the_cache_estimate_takes_heads_layer_by_layer_where_they_differ() -> None:
+    metadata = (
+        word("general.architecture", "x"),
+        number("x.block_count", 3),
+        array("x.attention.head_count_kv", I32, [4, 0, 2]),
+        number("x.attention.key_length", 8),
+        number("x.attention.value_length", 8),
+    )
+    assert header_of(Gguf(metadata=metadata)).kv_bytes_per_token_estimate == 6 * 16 * 2
+
+
+def test_a_compressed_cache_has_no_estimate() -> None:
+    file = GOOD.having(number("llama.attention.kv_lora_rank", 512))
+    assert header_of(file).kv_bytes_per_token_estimate is None
+
+
+def test_a_part_of_a_split_model_says_so() -> None:
+    header = header_of(GOOD.having(number("split.no", 1, U16), number("split.count", 3, U16)))
+    assert (header.part, header.parts) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ((), {"completion"}),
+        ((word("tokenizer.chat_template", TEMPLATE),), {"completion", "chat"}),
+        (
+            (word("tokenizer.chat_template", "{% if tools %}{% endif %}"),),
+            {"completion", "chat", "tools"},
+        ),
+        ((word("tokenizer.chat_template", "toolshed"),), {"completion", "chat"}),
+        ((number("x.pooling_type", 3), word("tokenizer.chat_template", "t")), {"embedding"}),
+        ((number("x.pooling_type", 4),), {"rerank"}),
+        ((number("x.pooling_type", 0),), {"completion"}),
+    ],
+)
+def test_capabilities_are_what_the_file_shows(more: tuple[bytes, ...], expected: set[str]) -> None:
+    file = Gguf(metadata=(word("general.architecture", "x"), *more))
+    assert capabilities(header_of(file)) == expected
+
+
+def test_an_encoder_makes_embeddings_whatever_else_it_says() -> None:
+    file = Gguf(metadata=(word("general.architecture", "nomic-bert"),))
+    assert capabilities(header_of(file)) == {"embedding"}
+
+
+_FAULTS: Final[Sequence[tuple[str, Gguf, str]]] = [
+    ("magic", replace(GOOD, magic=b"GGUX"), "it is not GGUF"),
+    ("old format", replace(GOOD, magic=b"tjgg"), "older GGML format"),
+    ("version 1", replace(GOOD, version=struct.pack("<I", 1)), "version 1 is no longer read"),
+    ("version 4", replace(GOOD, version=struct.pack("<I", 4)), "version 4 is unknown"),
+    ("version 0", replace(GOOD, version=bytes(4)), "version 0 is unknown"),
+    ("big-endian", replace(GOOD, version=struct.pack(">I", 3)), "big-endian"),
+    ("too many keys", replace(GOOD, keys=(1 << 16) + 1), "65537 metadata keys"),
+    ("too many tensors", replace(GOOD, tensor_count=1 << 63), "tensors, and 65536 is the most"),
+    ("more keys than there are", replace(GOOD, keys=14, tensors=()), "key is empty"),
+    (
+        "no architecture",
+        replace(GOOD, metadata=()),
+        "names no architecture",
+    ),
+    (
+        "architecture is a number",
+        replace(GOOD, metadata=(number("general.architecture", 1),)),
+        "'general.architecture' is not a text",
+    ),
+    ("duplicate key", GOOD.having(word("general.name", "again")), "'general.name' is there twice"),
+    ("empty key", GOOD.having(word("", "x")), "a metadata key is empty"),
+    ("key not UTF-8", GOOD.having(entry(b"\xff", U8, b"\0")), "a metadata key is not UTF-8"),
+    (
+        "key longer than allowed",
+        GOOD.having(number("k" * 65536, 1)),
+        "65536 bytes of a metadata key",
+    ),
+    ("unknown value type", GOOD.having(entry("k", 13, b"\0")), "'k' has the unknown type 13"),
+    ("bool of 2", GOOD.having(number("k", 2, BOOL)), "neither true nor false but 2"),
+    (
+        "string past the end",
+        GOOD.having(entry("k", STRING, struct.pack("<Q", 1 << 40))),
+        "'k' needs 1099511627776 bytes",
+    ),
+    (
+        "kept string past the end",
+        GOOD.having(entry("general.k", STRING, struct.pack("<Q", (1 << 64) - 1))),
+        "needs 18446744073709551615 bytes",
+    ),
+    (
+        "array of arrays",
+        GOOD.having(entry("k", ARRAY, struct.pack("<IQ", ARRAY, 1))),
+        "array of arrays",
+    ),
+    (
+        "array of an unknown type",
+        GOOD.having(entry("k", ARRAY, struct.pack("<IQ", 77, 1))),
+        "array of the unknown type 77",
+    ),
+    (
+        "array past the end",
+        GOOD.having(entry("k", ARRAY, struct.pack("<IQ", U32, 1 << 62))),
+        "and the file has",
+    ),
+    (
+        "array of strings past the end",
+        GOOD.having(entry("k", ARRAY, struct.pack("<IQ", STRING, 4000) + text("a"))),
+        "and the file has",
+    ),
+    (
+        "string in an array past the end",
+        GOOD.having(entry("k", ARRAY, struct.pack("<IQQ", STRING, 1, 1 << 50))),
+        "and the file has",
+    ),
+    (
+        "too many strings",
+        GOOD.having(entry("k", ARRAY, struct.pack("<IQ", STRING, 1 << 60))),
+        "more than 4194304 strings",
+    ),
+    ("alignment 0", GOOD.having(number("general.alignment", 0)), "must be a power of two"),
+    ("alignment 24", GOOD.having(number("general.alignment", 24)), "must be a power of two"),
+    ("alignment a word", GOOD.having(word("general.alignment", "32")), "must be a power of two"),
+    (
+        "alignment huge",
+        GOOD.having(number("general.alignment", 1 << 31)),
+        "must be a power of two",
+    ),
+    (
+        "tensor beyond the file",
+        replace(GOOD, data_bytes=1023),
+        "'output.weight' needs 512 bytes",
+    ),
+    (
+        "tensor offset beyond the file",
+        replace(GOOD, tensors=(Tensor(offset=(1 << 64) - 32),)),
+        "and the file ends at byte",
+    ),
+    ("tensors overlap", replace(GOOD, tensors=(Tensor(), Tensor(name="b", offset=32))), "begins"),
+    ("same tensor name", replace(GOOD, tensors=(Tensor(), Tensor(offset=512))), "is there twice"),
+    ("tensor not aligned", replace(GOOD, tensors=(Tensor(offset=8),)), "not aligned to 32"),
+    ("unknown tensor type", replace(GOOD, tensors=(Tensor(kind=99),)), "the unknown type 99"),
+    ("retired tensor type", replace(GOOD, tensors=(Tensor(kind=31),)), "the retired type 31"),
+    ("no whole blocks", replace(GOOD, tensors=(Tensor(shape=(33, 2), kind=8),)), "blocks of 32"),
+    ("a dimension of 0", replace(GOOD, tensors=(Tensor(shape=(32, 0)),)), "no sensible number"),
+    (
+        "dimensions overflow",
+        replace(GOOD, tensors=(Tensor(shape=(1 << 32, 1 << 32)),)),
+        "no sensible number",
+    ),
+    ("five dimensions", replace(GOOD, tensors=(Tensor(shape=(1,) * 5),)), "claims 5 dimensions"),
+    ("tensor name too long", replace(GOOD, tensors=(Tensor(name="n" * 64),)), "claims 64 bytes"),
+    ("tensor name not UTF-8", replace(GOOD, tensors=(Tensor(name=b"\xff"),)), "not UTF-8"),
+]
+
+
+@pytest.mark.parametrize(
+    ("file", "fault"), [case[1:] for case in _FAULTS], ids=[case[0] for case in _FAULTS]
+)
+def test_a_fault_is_named(file: Gguf, fault: str) -> None:
+    assert fault in fault_of(file)
+
+
+def test_a_fault_names_the_byte_where_it_is() -> None:
+    assert fault_of(replace(GOOD, magic=b"GGUX")).startswith("At byte 4: ")
+
+
+@pytest.mark.parametrize("kind", [U8, STRING])
+def test_a_header_longer_than_the_limit_is_refused(kind: int) -> None:
+    body = bytes(5000) if kind == U8 else text("") * 625
+    long = GOOD.having(
+        entry("k", ARRAY, struct.pack("<IQ", kind, len(body) // (1 + 7 * (kind == STRING))) + body)
+    )
+    assert "past the limit of 4096 bytes" in fault_of(long, limit_bytes=4096)
+    assert header_of(long).architecture == "llama"
+
+
+def test_more_text_than_is_kept_is_refused() -> None:
+    long = [word(f"general.{n}", "x" * (3 << 20)) for n in range(3)]
+    assert "more than 8388608 bytes of names and texts" in fault_of(GOOD.having(*long))
+
+
+def test_a_file_that_is_shorter_than_it_was_said_to_be_is_refused() -> None:
+    raw = GOOD.pack()
+    for size in range(0, header_of(GOOD).header_bytes, 7):
+        with pytest.raises(ModelFileError, match="the file ended in the middle"):
+            read_header(BytesIO(raw[:size]), file_size=len(raw))
+
+
+def test_every_truncation_is_refused() -> None:
+    raw = GOOD.pack()
+    for size in range(len(raw)):
+        with pytest.raises(ModelFileError):
+            read_header(BytesIO(raw[:size]), file_size=size)
+
+
+class FailingStream(BytesIO):
+    """A file on a disk that fails."""
+
+    def read(self, _: int | None = -1, /) -> bytes:
+        raise OSError(5, "Input/output error")
+
+
+def test_a_failing_disk_is_a_fault_of_the_file() -> None:
+    with pytest.raises(ModelFileError, match="reading failed: Input/output error"):
+        read_header(FailingStream(), file_size=1000)
+
+
+def test_weights_are_never_read() -> None:
+    raw = replace(GOOD, extra=bytes(4 << 20)).pack()
+    stream = CountingStream(raw)
+    read_header(stream, file_size=len(raw))
+    assert stream.read_bytes <= 256 * 1024
+
+
+def test_a_vocabulary_of_150_000_words_is_passed_over_quickly_and_not_kept() -> None:
+    tokens = [f"token{n}" for n in range(150_000)]
+    raw = GOOD.having(words("k", tokens), array("s", F32, [0.5] * 150_000)).pack()
+    tracemalloc.start()
+    started = time.perf_counter()
+    header = read_header(BytesIO(raw), file_size=len(raw))
+    took = time.perf_counter() - started
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert header.header_bytes > 3_000_000
+    assert took < 5  # tracing slows it twentyfold; without, it is some 30 ms
+    assert peak < 4_000_000
+
+
+def test_strings_longer_than_a_chunk_are_passed_over() -> None:
+    long = ["a" * 300_000, "b", "c" * 600_000]
+    header = header_of(
+        GOOD.having(words("k", long), word("l", "d" * 700_000), word("general.z", "e" * 600_000))
+    )
+    assert header.provenance["general.z"] == "e" * 600_000
+
+
+def _damaged(raw: bytes, cuts: Sequence[tuple[str, int, bytes]]) -> bytes:
+    for how, anywhere, more in cuts:
+        at = anywhere % max(len(raw), 1)
+        if how == "flip" and raw:
+            raw = raw[:at] + more[: len(raw) - at] + raw[at + len(more) :]
+        elif how == "cut":
+            raw = raw[:at] + raw[at + len(more) :]
+        elif how == "insert":
+            raw = raw[:at] + more + raw[at:]
+        elif how == "end":
+            raw = raw[:at]
+    return raw
+
+
+_WORDS = st.sampled_from(
+    [
+        struct.pack("<Q", n)
+        for n in (0, 1, 8, 9, 1 << 16, (1 << 31) - 1, 1 << 32, 1 << 63, (1 << 64) - 1)
+    ]
+)
+_CUTS = st.lists(
+    st.tuples(
+        st.sampled_from(["flip", "flip", "flip", "cut", "insert", "end"]),
+        st.integers(0, len(GOOD.pack()) - GOOD.data_bytes),
+        st.one_of(st.binary(min_size=1, max_size=12), _WORDS),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(
+    max_examples=MUTATIONS,
+    deadline=None,
+    database=None,
+    derandomize=MUTATIONS == 3000,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(cuts=_CUTS)
+def test_whatever_is_damaged_only_a_model_file_error_comes_out(
+    cuts: list[tuple[str, int, bytes]],
+) -> None:
+    raw = _damaged(GOOD.pack(), cuts)
+    stream = CountingStream(raw)
+    with suppress(ModelFileError):
+        header = read_header(stream, file_size=len(raw), limit_bytes=1 << 20)
+        assert capabilities(header)
+        assert header.tensor_bytes <= len(raw)
+    assert stream.read_bytes <= len(raw)
