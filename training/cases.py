@@ -10,7 +10,8 @@ from typing import Final
 
 from checkout import CASES_FOLDER, lessons
 
-CASES_SEED: Final = 7
+CASES_SEED: Final = 222
+"""The first seed that draws every shape about as often as its weight says: within 2.3 cases of 40."""
 
 
 def main() -> None:

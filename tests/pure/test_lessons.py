@@ -15,7 +15,7 @@ import pytest
 
 from arbiter.demo import lessons
 
-CASES_SEED = 7
+CASES_SEED = 222
 DRAWN = 150
 EVERY_SHAPE = [(task, shape) for task in lessons.TASKS for shape in lessons.SHAPES[task]]
 
