@@ -4,7 +4,11 @@
     ├── BadRequest                 the caller sent something that cannot be served
     │   ├── InvalidJson
     │   ├── InvalidField
+    │   │   └── Unsupported
     │   ├── TooLarge
+    │   ├── HeadersTooLarge
+    │   ├── BodyTooSlow
+    │   ├── MethodNotAllowed
     │   ├── UnsupportedMedia
     │   └── ConfigError
     ├── Forbidden                  the caller may not
@@ -25,6 +29,7 @@
     │   └── HouseLocked
     ├── ModelFileError             a model file that cannot be trusted or read
     ├── NothingCapable             selection dropped every version, each with its reason
+    ├── Unexpected                 a fault of ours; the log says more
     ├── Busy                       a bound was reached; try again
     │   └── ShuttingDown
     ├── EngineError                the engine failed, not Arbiter
@@ -44,6 +49,7 @@ This module knows nothing of HTTP frameworks: ``status`` is only a number.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 
@@ -55,6 +61,9 @@ class ArbiterError(Exception):
     retryable: ClassVar[bool] = False
     ours: ClassVar[bool] = True
     """True when Arbiter or the caller is at fault, False when an engine is."""
+
+    public: ClassVar[bool] = False
+    """True when a 5xx of this class may be told in full to anybody: it quotes no engine or disk."""
 
     decision: str | None = None
     """The decision that this error ended, when there was one: `arbiter why` tells more."""
@@ -98,11 +107,42 @@ class InvalidField(BadRequest):
     code = "invalid_field"
 
 
+class Unsupported(InvalidField):
+    """This door does not pass this on yet."""
+
+    code = "unsupported"
+
+
 class TooLarge(BadRequest):
     """The request is larger than the limit."""
 
     code = "too_large"
     status = 413
+
+
+class HeadersTooLarge(BadRequest):
+    """The headers are too many or too large."""
+
+    code = "headers_too_large"
+    status = 431
+
+
+class BodyTooSlow(BadRequest):
+    """The body did not arrive in time."""
+
+    code = "body_too_slow"
+    status = 408
+
+
+class MethodNotAllowed(BadRequest):
+    """This address does not take this method."""
+
+    code = "method_not_allowed"
+    status = 405
+
+    def __init__(self, *, allowed: Iterable[str]) -> None:
+        self.allowed = ", ".join(sorted(allowed))
+        super().__init__(hint=f"It takes {self.allowed}.")
 
 
 class UnsupportedMedia(BadRequest):
@@ -232,6 +272,12 @@ class NothingCapable(ArbiterError):
     status = 422
 
 
+class Unexpected(ArbiterError):
+    """Something went wrong in the house; its log says what."""
+
+    code = "internal_error"
+
+
 class Busy(ArbiterError):
     """Too much is waiting; try again shortly."""
 
@@ -245,6 +291,7 @@ class ShuttingDown(Busy):
 
     code = "shutting_down"
     status = 503
+    public = True
 
 
 class EngineError(ArbiterError):
@@ -260,6 +307,7 @@ class EngineUnavailable(EngineError):
 
     code = "engine_unavailable"
     status = 503
+    public = True
 
 
 class LoadFailed(EngineError):

@@ -33,7 +33,10 @@ def add(
     ] = None,
     option: Annotated[
         list[str] | None,
-        typer.Option("--grader-option", help="NAME=JSON, such as tolerance=0.01 (repeatable)."),
+        typer.Option(
+            "--grader-option",
+            help="NAME=JSON or NAME=@FILE, such as tolerance=0.01 or schema=@s.json (repeatable).",
+        ),
     ] = None,
     needs: Annotated[
         list[str] | None, typer.Option("--needs", help="A capability it needs (repeatable).")
@@ -93,6 +96,8 @@ def _option(text_: str) -> tuple[str, object]:
     name, sign, value = text_.partition("=")
     if not sign or not name.strip():
         raise InvalidField(f"{text_!r} is not NAME=VALUE.")
+    if value.startswith("@"):
+        value = _read(Path(value[1:]))
     try:
         return name.strip(), json.loads(value)
     except ValueError:

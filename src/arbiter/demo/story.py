@@ -126,10 +126,10 @@ class Told:
             f"broken candidate blocked: {_yes(self.blocked)}",
             f"weak candidate rolled back: {_yes(self.rolled_back)}",
         )
+        total = f"requests {self.requests}   lost {self.lost}"
         lines += [
             "",
-            f"requests {self.requests}   lost {self.lost}   {kept}   cost {cpu}, "
-            f"{self.tokens} tokens",
+            f"{total}   {kept}   cost {cpu}, {self.tokens} tokens",
             "   ".join(verdicts),
         ]
         return "\n".join(lines)

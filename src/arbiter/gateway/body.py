@@ -13,8 +13,7 @@ import re
 import msgspec
 from starlette.types import Receive
 
-from arbiter.errors import InvalidJson, TooLarge
-from arbiter.gateway.rendering import BodyTooSlow
+from arbiter.errors import BodyTooSlow, InvalidJson, TooLarge
 
 MAX_DEPTH = 64
 MAX_OBJECTS = 50_000

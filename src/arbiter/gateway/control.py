@@ -227,7 +227,7 @@ def control_app(rooms: ControlRooms) -> FastAPI:
 def _answer(error: ArbiterError) -> Response:
     headers = {} if error.retry_after_s is None else {"retry-after": str(error.retry_after_s)}
     return Response(
-        error_body(error, error.decision),
+        error_body(error, to_admin=True),
         status_code=error.status,
         media_type="application/json",
         headers=headers,
@@ -271,7 +271,7 @@ def _streamed(work: Callable[[Say], Awaitable[Plain]]) -> StreamingResponse:
         try:
             lines.put_nowait({"result": await work(lines.put_nowait)})
         except ArbiterError as error:
-            lines.put_nowait(json.loads(error_body(error, error.decision)))
+            lines.put_nowait(json.loads(error_body(error, to_admin=True)))
         finally:
             lines.put_nowait(None)
 

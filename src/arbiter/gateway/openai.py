@@ -15,10 +15,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from arbiter.errors import BadRequest, InvalidField
+from arbiter.errors import BadRequest, InvalidField, Unsupported
 from arbiter.gateway.body import parse_json
 from arbiter.gateway.extras import Extras, read_extras
-from arbiter.gateway.rendering import Unsupported
 from arbiter.gateway.security import Caller
 from arbiter.inference import Ask, Auto, Message, Named, Pinned, Role, Sampling, Target
 from arbiter.refs import TaskName, is_short_digest, parse_name, parse_task

@@ -1,7 +1,8 @@
 """How the door speaks: JSON replies, and every error rendered once, by its class.
 
 Errors have OpenAI's shape, with a part of our own that says whose fault it was. A 5xx says only
-the fixed sentence of its class: what an engine or a disk wrote may hold paths and addresses.
+the fixed sentence of its class, because what an engine or a disk wrote may hold paths and
+addresses; to whoever runs the house (the control API) it says all.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterable
 import msgspec
 from starlette.types import Send
 
-from arbiter.errors import ArbiterError, BadRequest, InvalidField
+from arbiter.errors import ArbiterError, MethodNotAllowed, Unexpected
 
 Header = tuple[bytes, bytes]
 
@@ -21,43 +22,6 @@ log = logging.getLogger("arbiter.gateway")
 _ENCODER = msgspec.json.Encoder()
 _JSON = (b"content-type", b"application/json")
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-
-
-class MethodNotAllowed(BadRequest):
-    """This address does not take this method."""
-
-    code = "method_not_allowed"
-    status = 405
-
-    def __init__(self, *, allowed: Iterable[str]) -> None:
-        self.allowed = ", ".join(sorted(allowed))
-        super().__init__(hint=f"It takes {self.allowed}.")
-
-
-class BodyTooSlow(BadRequest):
-    """The body did not arrive in time."""
-
-    code = "body_too_slow"
-    status = 408
-
-
-class HeadersTooLarge(BadRequest):
-    """The headers are too many or too large."""
-
-    code = "headers_too_large"
-    status = 431
-
-
-class Unsupported(InvalidField):
-    """This door does not pass this on yet."""
-
-    code = "unsupported"
-
-
-class Unexpected(ArbiterError):
-    """Something went wrong in the house; its log says what."""
-
-    code = "internal_error"
 
 
 def encoded(value: object) -> bytes:
@@ -82,9 +46,11 @@ def error_type(status: int) -> str:
     return "server_error" if status >= 500 else _TYPES.get(status, "invalid_request_error")
 
 
-def error_body(error: ArbiterError, decision: str | None = None) -> bytes:
+def error_body(
+    error: ArbiterError, decision: str | None = None, *, to_admin: bool = False
+) -> bytes:
     """An error in OpenAI's shape."""
-    internal = error.status >= 500
+    internal = error.status >= 500 and not (error.public or to_admin)
     message = (type(error).__doc__ or "").strip().splitlines()[0] if internal else error.sentence
     # A sentence may quote what the client sent: half a surrogate pair must not break the reply.
     message = message.encode("utf-8", "replace").decode()

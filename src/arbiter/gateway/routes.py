@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from arbiter.errors import UnknownModel, UnknownRoute
+from arbiter.errors import MethodNotAllowed, UnknownModel, UnknownRoute
 from arbiter.gateway.body import ClientGone, read_body
 from arbiter.gateway.completions import Request, chat_completions
-from arbiter.gateway.rendering import MethodNotAllowed, encoded, known, send_error, send_json
+from arbiter.gateway.rendering import encoded, known, send_error, send_json
 from arbiter.gateway.rooms import ModelCard, Rooms
 from arbiter.gateway.security import (
     NOBODY,

@@ -21,13 +21,13 @@ from arbiter.errors import (
     BadRequest,
     ConfigError,
     Forbidden,
+    HeadersTooLarge,
     HostNotAllowed,
     OriginNotAllowed,
     TooLarge,
     Unauthorized,
     UnsupportedMedia,
 )
-from arbiter.gateway.rendering import HeadersTooLarge
 
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 32 * 1024

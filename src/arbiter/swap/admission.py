@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from arbiter.errors import InvalidField, StillInUse
 from arbiter.judge.graders import needs_expected, parse_grader
 from arbiter.knowledge.rules import Rules
-from arbiter.knowledge.tasks import Task, Tasks
+from arbiter.knowledge.tasks import Grading, Task, Tasks
 from arbiter.refs import ModelName, TaskName, parse_name
 from arbiter.registry.artifact import examine
 from arbiter.registry.registry import Registry, Standing, Version
@@ -63,6 +64,7 @@ class Admission:
 
     async def add_task(self, task: Task) -> Task:
         """Keep a task whose grader and cases fit each other. Raises `InvalidField`."""
+        task = _with_labels(task)
         if task.grading is not None:
             spec = parse_grader(task.grading.kind, task.grading.options)
             if needs_expected(spec):
@@ -115,3 +117,12 @@ class Admission:
                 hint=f"Abort it first: arbiter rollouts abort {active.id}.",
             )
         await self._registry.set_alias(alias, target, who=who)
+
+
+def _with_labels(task: Task) -> Task:
+    """A choice whose labels nobody named has those that its cases expect."""
+    grading = task.grading
+    if grading is None or grading.kind != "choice" or "labels" in grading.options:
+        return task
+    labels = sorted({case.expected.strip() for case in task.cases if case.expected})
+    return replace(task, grading=Grading(kind="choice", options={"labels": labels}))
