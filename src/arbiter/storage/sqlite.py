@@ -28,6 +28,18 @@ LINGER_S = 0.02
 QUEUE_BOUND = 50_000
 GROUP_BOUND = 1_000
 _SAFE = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
+_ITS_OWN = (
+    apsw.ConstraintError,
+    apsw.BindingsError,
+    apsw.MismatchError,
+    apsw.SQLError,
+    apsw.TooBigError,
+    LookupError,
+    OverflowError,
+    TypeError,
+    ValueError,
+)
+"""What a write can do wrong by itself; anything else is the disk's doing and fails its group."""
 
 
 def is_safe_sqlite(version: str) -> bool:
@@ -170,7 +182,7 @@ class SqliteDatabase:
                 if refused:
                     execute("ROLLBACK TO job")
                     break
-        except (apsw.ConstraintError, apsw.BindingsError, TypeError, OverflowError) as error:
+        except _ITS_OWN as error:
             execute("ROLLBACK TO job")
             execute("RELEASE job")
             return _translated(error) if isinstance(error, apsw.Error) else error
