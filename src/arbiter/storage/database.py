@@ -50,7 +50,7 @@ class Database(Protocol):
         """Write these soon, in order with every other write. False: the queue is full, dropped.
 
         then is called in the event loop: with True after the commit that holds them, with False
-        when they were lost to a failing disk or a full queue.
+        when they were refused, or lost to a failing disk or a full queue.
         """
         ...
 

@@ -191,16 +191,16 @@ class SqliteDatabase:
 
     def _tell(self, group: list[_Job], results: Sequence[Written | Exception]) -> None:
         for job, result in zip(group, results, strict=True):
-            failed = isinstance(result, Exception)
+            held = isinstance(result, Written) and result.applied
             if job.waiter is not None and not job.waiter.done():
                 if isinstance(result, Exception):
                     job.waiter.set_exception(result)
                 else:
                     job.waiter.set_result(result)
-            if job.waiter is None and failed:
+            if job.waiter is None and isinstance(result, Exception):
                 self.dropped += 1
             if job.then is not None:
-                job.then(not failed)
+                self._loop.call_soon(job.then, held)
 
 
 def _connect(path: Path, *, checkpoints: bool) -> apsw.Connection:
