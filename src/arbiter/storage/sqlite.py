@@ -81,6 +81,7 @@ class SqliteDatabase:
         self._queries = queries
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._hurry = threading.Event()
         self._closing: asyncio.Future[None] | None = None
         self._reading = threading.Lock()
         self._writer = _connect(path, checkpoints=True)
@@ -94,6 +95,7 @@ class SqliteDatabase:
             raise StorageError("The database is closed.")
         waiter: asyncio.Future[Written] = self._loop.create_future()
         self._jobs.put(_Job(statements, waiter, None))
+        self._hurry.set()
         return await waiter
 
     def enqueue(self, *statements: Statement, then: Callable[[bool], None] | None = None) -> bool:
@@ -126,6 +128,7 @@ class SqliteDatabase:
         if self._closing is None:
             self._closing = self._loop.create_future()
             self._jobs.put(None)
+            self._hurry.set()
             await asyncio.to_thread(self._thread.join)
             self._reader.close()
             self._writer.close()
@@ -140,16 +143,19 @@ class SqliteDatabase:
                 self._commit(group)
 
     def _gather(self) -> tuple[list[_Job], bool]:
-        """The next group: what is queued now, and what comes within the linger."""
+        """The next group: what is queued, after a linger for more unless somebody waits."""
         job = self._jobs.get()
+        if job is not None and job.waiter is None and self._jobs.qsize() < GROUP_BOUND:
+            self._hurry.wait(LINGER_S)
+        self._hurry.clear()
         group: list[_Job] = []
         while job is not None:
             group.append(job)
             if len(group) >= GROUP_BOUND:
+                self._hurry.set()
                 return group, True
             try:
-                hurry = job.waiter is not None
-                job = self._jobs.get(block=not hurry, timeout=LINGER_S)
+                job = self._jobs.get_nowait()
             except queue.Empty:
                 return group, True
         return group, False
