@@ -82,7 +82,7 @@ class SqliteDatabase:
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._hurry = threading.Event()
-        self._closing: asyncio.Future[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._reading = threading.Lock()
         self._writer = _connect(path, checkpoints=True)
         self._reader = _connect(path, checkpoints=False)
@@ -126,14 +126,16 @@ class SqliteDatabase:
     async def close(self) -> None:
         """Commit what is queued and let go."""
         if self._closing is None:
-            self._closing = self._loop.create_future()
             self._jobs.put(None)
             self._hurry.set()
-            await asyncio.to_thread(self._thread.join)
-            self._reader.close()
-            self._writer.close()
-            self._closing.set_result(None)
+            self._closing = self._loop.create_task(self._close())
         await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        await asyncio.to_thread(self._thread.join)
+        with self._reading:
+            self._reader.close()
+        self._writer.close()
 
     def _run(self) -> None:
         open_ = True
