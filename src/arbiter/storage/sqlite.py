@@ -247,15 +247,15 @@ def _prepare(path: Path) -> None:
             f"SQLite {apsw.sqlite_lib_version()} can lose commits (the WAL-reset bug).",
             hint="Install apsw 3.51.3 or newer.",
         )
-    if not path.exists():
-        path.touch(mode=0o600)
     try:
+        if not path.exists():
+            path.touch(mode=0o600)
         connection = _connect(path, checkpoints=True)
         try:
             migrate(connection)
         finally:
             connection.close()
-    except apsw.Error as error:
+    except (apsw.Error, OSError) as error:
         raise StorageError(
             f"{path} cannot be used as a database: {error}.",
             hint="Name another --data-dir, or move the file away.",
