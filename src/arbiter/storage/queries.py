@@ -20,7 +20,7 @@ def named(text: str) -> dict[str, str]:
     >>> named("-- name: one\nSELECT 1;\n-- name: two\nSELECT 2;")
     {'one': 'SELECT 1', 'two': 'SELECT 2'}
 
-    Raises `ValueError` when a name stands twice.
+    Raises `ValueError` when a name stands twice, has other letters or names nothing.
     """
     found: dict[str, str] = {}
     parts = _NAME.split(text)[1:]
@@ -28,6 +28,8 @@ def named(text: str) -> dict[str, str]:
         if name in found:
             raise ValueError(f"two queries are called {name}")
         found[name] = body.strip().rstrip(";")
+        if not found[name] or "-- name:" in body:
+            raise ValueError(f"{name} names no query, or the one after it has another name")
     return found
 
 
