@@ -128,11 +128,11 @@ class SqliteDatabase:
         if self._closing is None:
             self._jobs.put(None)
             self._hurry.set()
-            self._closing = self._loop.create_task(self._close())
+            self._closing = self._loop.create_task(asyncio.to_thread(self._let_go))
         await asyncio.shield(self._closing)
 
-    async def _close(self) -> None:
-        await asyncio.to_thread(self._thread.join)
+    def _let_go(self) -> None:
+        self._thread.join()
         with self._reading:
             self._reader.close()
         self._writer.close()
