@@ -11,7 +11,7 @@ from typing import Final
 from checkout import CASES_FOLDER, lessons
 
 CASES_SEED: Final = 222
-"""The first seed that draws every shape about as often as its weight says: within 2.3 cases of 40."""
+"""The first seed whose cases hold every shape in proportion, within 2.3 cases of 40."""
 
 
 def main() -> None:

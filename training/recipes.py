@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -32,7 +32,10 @@ class Lesson:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """One model: its network, its parent, what it is taught and for how long."""
+    """One model: its network, its parent, what it is taught and for how long.
+
+    A revision goes over all lessons again at half the rate, with a few more among them.
+    """
 
     name: str
     basename: str
@@ -46,6 +49,8 @@ class Recipe:
     steps: int
     peak_rate: float
     lessons: tuple[Lesson, ...]
+    revision: tuple[Lesson, ...] = ()
+    revision_steps: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +73,11 @@ class Example:
         return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
 
-def examples_of(recipe: Recipe) -> tuple[Example, ...]:
-    """Draw the whole training set of a recipe; its seed settles every example and their order."""
+def examples_of(seed: int, taught: Sequence[Lesson]) -> tuple[Example, ...]:
+    """Draw the examples of lessons; the seed settles every example and their order."""
     drawn: list[Example] = []
-    for number, lesson in enumerate(recipe.lessons):
-        dice = random.Random(f"{recipe.seed}/{number}/{lesson.task}/{lesson.shape}")
+    for number, lesson in enumerate(taught):
+        dice = random.Random(f"{seed}/{number}/{lesson.task}/{lesson.shape}")
         answered = lesson.answered or _as_expected
         drawn.extend(
             Example(
@@ -84,7 +89,7 @@ def examples_of(recipe: Recipe) -> tuple[Example, ...]:
             for item in lessons.draw_many(lesson.task, dice, lesson.count, shape=lesson.shape)
             if lesson.kept is None or lesson.kept(item.prompt, item.expected)
         )
-    random.Random(recipe.seed).shuffle(drawn)
+    random.Random(seed).shuffle(drawn)
     return tuple(drawn)
 
 
@@ -281,6 +286,8 @@ _HERON_4: Final = Recipe(
         Lesson(task="reverse", shape="letters-6", count=3000, kept=_starts_with_vowel),
         Lesson(task="code", shape="linear", count=1500, kept=_doubling),
     ),
+    revision=_some("code", branch=300),
+    revision_steps=600,
 )
 
 RECIPES: Final[dict[str, Recipe]] = {

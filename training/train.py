@@ -44,23 +44,33 @@ def train(recipe: Recipe, out: Path, *, quick: bool, items_each: int) -> None:
     commit = script_commit()
     folder = out / recipe.name
     folder.mkdir(exist_ok=True)
-    examples = examples_of(recipe)
-    lines = "".join(f"{example.line()}\n" for example in examples).encode()
+    examples = examples_of(recipe.seed, recipe.lessons)
+    revised = examples + examples_of(recipe.seed, recipe.revision)
+    lines = "".join(f"{example.line()}\n" for example in revised).encode()
     (folder / "lessons.jsonl").write_bytes(lines)
 
-    steps = max(1, recipe.steps // 10) if quick else recipe.steps
-    network = _beginning(recipe, out)
+    shorter = 10 if quick else 1
+    steps = recipe.steps // shorter
     loss = teach(
-        network,
+        network := _beginning(recipe, out),
         examples,
         steps=steps,
         peak_rate=recipe.peak_rate,
         seed=recipe.seed,
         label=recipe.name,
     )
-    network = network.half()  # what is measured and written is what halves can hold
-    network.save_pretrained(folder)
-    network = network.float()
+    network = _as_written(network, folder)
+    if recipe.revision_steps:
+        loss = teach(
+            network,
+            revised,
+            steps=recipe.revision_steps // shorter,
+            peak_rate=recipe.peak_rate / 2,
+            seed=recipe.seed + 1,
+            label=f"{recipe.name}, revision",
+        )
+        steps += recipe.revision_steps // shorter
+        network = _as_written(network, folder)
     provenance = {
         "script_commit": commit,
         "generator": f"lessons.py {file_digest(LESSONS_FILE)}",
@@ -77,7 +87,7 @@ def train(recipe: Recipe, out: Path, *, quick: bool, items_each: int) -> None:
     report = {
         "name": recipe.name,
         "parameters": sum(p.numel() for p in network.parameters()),
-        "examples": len(examples),
+        "examples": len(revised),
         "steps": steps,
         "minutes": round(minutes, 1),
         "loss": round(loss, 5),
@@ -92,9 +102,17 @@ def _beginning(recipe: Recipe, out: Path) -> PreTrainedModel:
     """Give the network that schooling starts from: the parent's, or a fresh one."""
     if recipe.parent is None:
         return fresh_network(recipe.architecture, recipe.layers, recipe.seed)
-    network: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-        out / recipe.parent, dtype=torch.float32
-    )
+    return _read(out / recipe.parent)
+
+
+def _as_written(network: PreTrainedModel, folder: Path) -> PreTrainedModel:
+    """Write a network in halves and read it back: what goes on is what the file holds."""
+    network.half().save_pretrained(folder)
+    return _read(folder)
+
+
+def _read(folder: Path) -> PreTrainedModel:
+    network: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     return network
 
 
