@@ -158,9 +158,6 @@ class Outcomes:
             if open_ is None
             else (_decision_statement(open_.decided, caller=open_.caller, at=open_.at),)
         )
-        before = await self._database.read("find_feedback", key)
-        if before and before[0][0] == feedback.score:
-            return False
         now = self._clock.now().isoformat()
         written = await self._database.write(
             *first,
@@ -181,9 +178,12 @@ class Outcomes:
                 query="log_feedback", parameters=(*key, feedback.score, feedback.comment, now)
             ),
         )
-        if not written.applied:
+        earlier, given, *_ = written.rows[len(first) :]
+        if not given:
+            if earlier:
+                return False
             raise UnknownDecision(param="decision")
-        earlier, ((task, version, *_), *_) = written.rows[len(first)], written.rows[len(first) + 1]
+        ((task, version),) = given
         change = (
             Profile(graded=1, quality=feedback.score)
             if not earlier

@@ -53,7 +53,7 @@ FROM outcomes WHERE decision = ?;
 SELECT source, kind, score, comment, at FROM feedback WHERE decision = ? ORDER BY source, kind;
 
 -- name: find_feedback
-SELECT score FROM feedback WHERE decision = ? AND source = ? AND kind = ?;
+SELECT score, comment FROM feedback WHERE decision = ? AND source = ? AND kind = ?;
 
 -- name: give_feedback
 INSERT INTO feedback (decision, source, kind, task, version, score, comment, at)
@@ -62,6 +62,7 @@ FROM decisions d LEFT JOIN outcomes o ON o.decision = d.decision
 WHERE d.decision = ?
 ON CONFLICT (decision, source, kind) DO UPDATE
     SET score = excluded.score, comment = excluded.comment, at = excluded.at
+    WHERE feedback.score <> excluded.score OR feedback.comment IS DISTINCT FROM excluded.comment
 RETURNING task, version;
 
 -- name: log_feedback
