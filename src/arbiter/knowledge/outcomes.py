@@ -114,9 +114,7 @@ class Outcomes:
         record = Record(
             decided=decided, caller=caller, at=self._clock.now().isoformat(), outcome=None
         )
-        self._recent[decided.decision] = record
-        if len(self._recent) > RECENT:
-            del self._recent[next(iter(self._recent))]
+        self._remember(record)
 
     def end(
         self,
@@ -130,9 +128,7 @@ class Outcomes:
         """Store a decision with its outcome soon, together with what else belongs to it."""
         record = self._recent.get(decided.decision)
         at = record.at if record is not None else self._clock.now().isoformat()
-        self._recent[decided.decision] = Record(
-            decided=decided, caller=caller, at=at, outcome=outcome
-        )
+        self._remember(Record(decided=decided, caller=caller, at=at, outcome=outcome))
         self._database.enqueue(
             _decision_statement(decided, caller=caller, at=at),
             _outcome_statement(outcome, at=self._clock.now().isoformat()),
@@ -143,6 +139,11 @@ class Outcomes:
         for attempt in outcome.attempts:
             self._profiles.add(attempt.version, outcome.task, Profile(samples=1))
         self._profiles.add(outcome.version, outcome.task, _sample(outcome))
+
+    def _remember(self, record: Record) -> None:
+        self._recent[record.decided.decision] = record
+        if len(self._recent) > RECENT:
+            del self._recent[next(iter(self._recent))]
 
     async def give(self, feedback: Feedback) -> bool:
         """Store a judgement; durable when it returns. False: the same was there already.
