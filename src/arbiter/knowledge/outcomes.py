@@ -16,7 +16,7 @@ from enum import StrEnum
 import msgspec
 
 from arbiter.clock import Clock
-from arbiter.cost import Figure, Method, unknown
+from arbiter.cost import Figure, Method
 from arbiter.errors import InvalidField, UnknownDecision
 from arbiter.inference import Arm, Decided, Dropped, Timings, Usage
 from arbiter.knowledge.profiles import Profile, Profiles
@@ -296,6 +296,7 @@ def _outcome_statement(outcome: Outcome, *, at: str) -> Statement:
             timings.decode_ms,
             outcome.cpu.value,
             outcome.cpu.method.value,
+            outcome.cpu.note,
             outcome.grade,
             at,
         ),
@@ -335,7 +336,7 @@ def _record(decision: Row, outcome: Row | None, attempts: Sequence[Row]) -> Reco
 
 def _outcome(row: Row, attempts: Sequence[Row]) -> Outcome:
     (decision, task, version, status, error, latency, ttft, prompt, completion) = row[:9]
-    (cached, prefill, decode, cpu, cpu_method, grade, _) = row[9:]
+    (cached, prefill, decode, cpu, cpu_method, cpu_note, grade, _) = row[9:]
     return Outcome(
         decision=DecisionId(str(decision)),
         task=TaskName(str(task)),
@@ -350,9 +351,11 @@ def _outcome(row: Row, attempts: Sequence[Row]) -> Outcome:
             cached_tokens=_whole(cached),
         ),
         timings=Timings(prefill_ms=_real(prefill), decode_ms=_real(decode)),
-        cpu=unknown("not recorded")
-        if cpu is None
-        else Figure(value=float(cpu), method=Method(str(cpu_method))),
+        cpu=Figure(
+            value=_real(cpu),
+            method=Method(str(cpu_method)),
+            note=None if cpu_note is None else str(cpu_note),
+        ),
         grade=_real(grade),
         attempts=tuple(
             Attempt(version=VersionId(str(tried)), error=str(why)) for tried, why in attempts

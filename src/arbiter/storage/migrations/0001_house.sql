@@ -106,6 +106,7 @@ CREATE TABLE outcomes (
     decode_ms       DOUBLE PRECISION CHECK (decode_ms >= 0),
     cpu_ms          DOUBLE PRECISION CHECK (cpu_ms >= 0),
     cpu_method      TEXT NOT NULL,
+    cpu_note        TEXT,
     grade           DOUBLE PRECISION CHECK (grade BETWEEN 0 AND 1),
     at              TEXT NOT NULL
 );

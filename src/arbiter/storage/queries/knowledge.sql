@@ -36,8 +36,8 @@ ON CONFLICT (decision) DO NOTHING;
 -- name: add_outcome
 INSERT INTO outcomes (decision, task, version, status, error, latency_ms, ttft_ms, prompt_tokens,
                       completion_tokens, cached_tokens, prefill_ms, decode_ms, cpu_ms, cpu_method,
-                      grade, at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                      cpu_note, grade, at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (decision) DO NOTHING;
 
 -- name: get_decision
@@ -46,7 +46,8 @@ FROM decisions WHERE decision = ?;
 
 -- name: get_outcome
 SELECT decision, task, version, status, error, latency_ms, ttft_ms, prompt_tokens,
-       completion_tokens, cached_tokens, prefill_ms, decode_ms, cpu_ms, cpu_method, grade, at
+       completion_tokens, cached_tokens, prefill_ms, decode_ms, cpu_ms, cpu_method, cpu_note,
+       grade, at
 FROM outcomes WHERE decision = ?;
 
 -- name: get_feedback
