@@ -117,7 +117,9 @@ class Profiles:
         self.add(VersionId(str(version)), TaskName(str(task)), profile)
 
     def add(self, version: VersionId, task: TaskName, profile: Profile) -> None:
-        """Add samples to a cell."""
+        """Add samples to a cell. Nothing added makes no cell."""
+        if profile == NOTHING:
+            return
         cells = self._cells.setdefault(version, {})
         cells[task] = cells.get(task, NOTHING).plus(profile)
 
