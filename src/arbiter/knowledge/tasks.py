@@ -82,17 +82,17 @@ class Task:
         """Everything but the name and the cases, as JSON."""
         return {
             "needs": sorted(self.limits.needs),
-            "threshold": self.limits.threshold,
-            "max_latency_ms": self.limits.max_latency_ms,
-            "max_memory_mb": self.limits.max_memory_mb,
+            "threshold": _float(self.limits.threshold),
+            "max_latency_ms": _float(self.limits.max_latency_ms),
+            "max_memory_mb": _float(self.limits.max_memory_mb),
             "grader": self.grading
             and {"kind": self.grading.kind, "options": dict(self.grading.options)},
             "weights": self.weights
             and {
-                "quality": self.weights.quality,
-                "latency": self.weights.latency,
-                "memory": self.weights.memory,
-                "reliability": self.weights.reliability,
+                "quality": float(self.weights.quality),
+                "latency": float(self.weights.latency),
+                "memory": float(self.weights.memory),
+                "reliability": float(self.weights.reliability),
             },
         }
 
@@ -103,6 +103,10 @@ class Task:
             "arbiter.task.v1",
             {"name": self.name, "spec": self.spec(), "cases": [c.to_plain() for c in self.cases]},
         )
+
+
+def _float(value: float | None) -> float | None:
+    return None if value is None else float(value)
 
 
 def _message(value: object, *, line: int) -> Message:
