@@ -154,15 +154,14 @@ def parse_cases(text: str) -> tuple[Case, ...]:
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
+            case = _case(json.loads(line), line=number)
+            found.setdefault(case.digest, case)
         except (ValueError, RecursionError) as error:
             raise InvalidField(
                 f"Line {number} is not JSON: {error}.",
                 hint="One JSON object a line.",
                 param="cases",
             ) from error
-        case = _case(value, line=number)
-        found.setdefault(case.digest, case)
     return tuple(found.values())
 
 
