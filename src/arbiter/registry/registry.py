@@ -260,9 +260,13 @@ class Registry:
         change = (
             Statement(query="add_name", parameters=(alias, version.version, Kind.ALIAS.value, now))
             if old is None
-            else Statement(query="move_name", parameters=(version.version, now, alias, old.version))
+            else Statement(
+                query="move_name",
+                parameters=(version.version, now, alias, old.version),
+                must_change=True,
+            )
         )
-        await self._database.write(
+        written = await self._database.write(
             change,
             _log(
                 Move(
@@ -276,6 +280,8 @@ class Registry:
             ),
             Statement(query="set_standing", parameters=(Standing.ACTIVE.value, version.version)),
         )
+        if not written.applied:
+            raise Conflict(f"{alias} was moved at the same time; look and try again.")
         self.revision += 1
         self._stand(version.version, Standing.ACTIVE)
         kind = Kind.ALIAS if old is None else old.kind
