@@ -301,7 +301,7 @@ class Registry:
                 f"{name} is the candidate of a rollout.", hint="Abort the rollout first."
             )
         now = self._clock.now().isoformat()
-        await self._database.write(
+        written = await self._database.write(
             Statement(query="remove_name", parameters=(name,), must_change=True),
             _log(
                 Move(
@@ -314,6 +314,8 @@ class Registry:
                 )
             ),
         )
+        if not written.applied:
+            raise UnknownAlias(f"No model or alias is called {name!r}.", param="name")
         self.revision += 1
         del self._names[name]
 
