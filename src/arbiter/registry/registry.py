@@ -372,6 +372,7 @@ class Registry:
             await self._database.write(
                 Statement(query="set_predecessor", parameters=(predecessor, version))
             )
+            self.revision += 1
             self._versions[version] = replace(self._versions[version], predecessor=predecessor)
 
     def _stand(self, version: VersionId, standing: Standing) -> None:
