@@ -407,3 +407,21 @@ def test_the_score_of_fields_is_the_share_that_is_right(
     }
     right = sum(number not in wrong for number in range(len(fields)))
     assert score("json-fields", json.dumps(answer), json.dumps(fields)) == right / len(fields)
+
+
+def test_json_deeper_than_anything_sensible_is_not_looked_at() -> None:
+    deep = '{"a": ' * 64 + "1" + "}" * 64
+    assert score("json-fields", deep, '{"a": 1}') == 0
+    assert score("json-schema", deep, schema={}) == 0
+
+
+def test_what_a_schema_cannot_be_checked_for_scores_nothing() -> None:
+    spec = parse_grader("json-schema", {"schema": {"multipleOf": 0.5}})
+    found = grade(spec, answer="9" * 4000, expected=None)
+    assert (found.score, found.reason) == (0, "cannot be checked: OverflowError")
+
+
+def test_a_schema_may_refer_into_its_own_lists() -> None:
+    schema = {"anyOf": [{"type": "null"}, {"items": {"$ref": "#/anyOf/0"}, "type": "array"}]}
+    assert score("json-schema", "[null]", schema=schema) == 1
+    assert score("json-schema", "[1]", schema=schema) == 0
