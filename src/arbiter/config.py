@@ -20,7 +20,7 @@ DEFAULT_PORT = 8017
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class DoorSettings(_Section):
