@@ -100,7 +100,10 @@ class Settings(_Section):
     @field_validator("data_dir")
     @classmethod
     def _at_home(cls, value: Path) -> Path:
-        return value.expanduser()
+        try:
+            return value.expanduser()
+        except RuntimeError as error:
+            raise ValueError(f"{value} names the home of nobody here") from error
 
 
 def load_settings(
