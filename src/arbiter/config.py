@@ -8,10 +8,19 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from arbiter.errors import ConfigError
 
@@ -49,6 +58,12 @@ class SelectionSettings(_Section):
     memory: float = Field(0.2, ge=0, description="Weight of memory.")
     reliability: float = Field(0.1, ge=0, description="Weight of reliability.")
 
+    @model_validator(mode="after")
+    def _weigh(self) -> Self:
+        if self.quality + self.latency + self.memory + self.reliability <= 0:
+            raise ValueError("one weight at least is above 0")
+        return self
+
 
 class PoolSettings(_Section):
     """Loaded instances."""
@@ -79,11 +94,28 @@ class RolloutSettings(_Section):
         0.05, gt=0, lt=0.5, description="Chance of ever promoting one that is worse by the margin."
     )
     margin: float = Field(0.05, gt=0, lt=0.5, description="How much worse is worse.")
-    expiry_s: float = Field(604800.0, gt=0, description="Ask after this long without a verdict.")
+    expiry_s: float = Field(
+        604800.0, gt=0, description="Ask after this long without a verdict; longer than soak_s."
+    )
     keep_s: float = Field(604800.0, ge=0, description="Keep the old version this long.")
     calibration_cases: int = Field(
         32, ge=10, description="Stored cases to run for each task when a version is registered."
     )
+
+    @field_validator("steps")
+    @classmethod
+    def _rising(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        inside = all(0.001 <= step <= 0.5 for step in value)
+        if not value or not inside or any(later <= step for step, later in pairwise(value)):
+            raise ValueError("steps are shares from 0.001 to 0.5, each larger than the one before")
+        return value
+
+    @field_validator("expiry_s")
+    @classmethod
+    def _longer(cls, value: float, info: ValidationInfo) -> float:
+        if value <= info.data.get("soak_s", 0.0):
+            raise ValueError("expiry_s is longer than soak_s: a step has to fit in")
+        return value
 
 
 class Settings(_Section):
