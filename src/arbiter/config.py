@@ -149,17 +149,16 @@ def load_settings(
     Raises `ConfigError` that names the file, the field and what is allowed.
     """
     environment = os.environ if environment is None else environment
-    named = config or (
-        Path(environment["ARBITER_CONFIG"]) if "ARBITER_CONFIG" in environment else None
-    )
+    variable = environment.get("ARBITER_CONFIG")
+    named = config or (Path(variable) if variable else None)
     tree = _file(named) if named is not None else {}
-    for variable, field in (
+    for name, field in (
         ("ARBITER_HOST", "door.host"),
         ("ARBITER_PORT", "door.port"),
         ("ARBITER_DATA_DIR", "data_dir"),
     ):
-        if environment.get(variable):
-            _put(tree, field, environment[variable])
+        if environment.get(name):
+            _put(tree, field, environment[name])
     for field, value in (overrides or {}).items():
         if value is not None:
             _put(tree, field, value)
