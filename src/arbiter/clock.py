@@ -85,6 +85,7 @@ class ManualClock:
     async def sleep(self, seconds: float) -> None:
         """Wait until the clock has been advanced that far."""
         if seconds <= 0:
+            await asyncio.sleep(0)  # others run meanwhile, as with the clock of the machine
             return
         sleeper: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._order += 1
