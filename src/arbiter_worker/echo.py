@@ -30,6 +30,7 @@ from arbiter_worker.launch import (
     claim_stdout,
     read_configuration,
     remove_socket,
+    when_parent_dies,
 )
 
 _LARGEST: Final = 64 * 1024 * 1024
@@ -290,6 +291,7 @@ async def _serve(
 
     loop.add_reader(0, heed)
     loop.add_signal_handler(signal.SIGTERM, leave)
+    when_parent_dies(signal.SIGTERM)
     if configuration.socket is not None:
         server = await loop.create_unix_server(lambda: _Door(configuration), configuration.socket)
         address = configuration.socket

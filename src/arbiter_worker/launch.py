@@ -84,10 +84,11 @@ def become_private() -> None:
         # when memory runs out, the kernel should end a model rather than the house
         Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
     # the parent may die while a load holds the interpreter, when nobody here can notice
-    _on_parents_death(signal.SIGKILL)
+    when_parent_dies(signal.SIGKILL)
 
 
-def _on_parents_death(what: signal.Signals) -> None:
+def when_parent_dies(what: signal.Signals) -> None:
+    """Have this signal sent here when the parent is gone. Linux only: elsewhere input just ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, what, 0, 0, 0)
 
@@ -101,7 +102,7 @@ def serve_until_left(cleanup: Callable[[], None]) -> NoReturn:
         os._exit(0)
 
     signal.signal(signal.SIGTERM, leave)
-    _on_parents_death(signal.SIGTERM)
+    when_parent_dies(signal.SIGTERM)
     while os.read(0, 4096):
         pass
     leave()

@@ -107,7 +107,7 @@ class LlamaCppEngine:
 
     async def load(self, spec: LoadSpec) -> LlamaCppRunner:
         """Start a worker for this version. Raises `LoadFailed`, `EngineUnavailable`."""
-        found = self.availability()
+        found = await asyncio.to_thread(self.availability)
         if not found.available:
             raise EngineUnavailable(found.reason)
         gpu_layers, cache_prompt = _options(spec.options)
@@ -136,7 +136,7 @@ class LlamaCppEngine:
                 hide=hide,
             )
         except BaseException:
-            _remove(folder)
+            await asyncio.to_thread(_remove, folder)
             raise
         return LlamaCppRunner(
             worker=worker,
@@ -196,8 +196,8 @@ class LlamaCppRunner:
                 raise await self._refusal(connection)
             if request.stream:
                 answer = StreamedAnswer()
-                while data := await connection.receive(
-                    self._deadlines, self._patience.next_token_s
+                while not answer.is_broken and (
+                    data := await connection.receive(self._deadlines, self._patience.next_token_s)
                 ):
                     text = answer.feed(data)
                     if text:

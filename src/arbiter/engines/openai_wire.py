@@ -134,9 +134,10 @@ def encode_request(request: Generation, *, cache_prompt: bool) -> bytes:
 class StreamedAnswer:
     """Server-sent events, put together again however the network cut them."""
 
-    __slots__ = ("_reason", "_rest", "_timings", "_usage")
+    __slots__ = ("_error", "_reason", "_rest", "_timings", "_usage")
 
     def __init__(self) -> None:
+        self._error: ReportedError | None = None
         self._rest = b""
         self._reason: str | None = None
         self._usage = msgspec.Raw()
@@ -145,7 +146,8 @@ class StreamedAnswer:
     def feed(self, data: bytes) -> str:
         """Take some bytes and give the text in them.
 
-        Raises `MalformedAnswer` for what is no event, `ReportedError` for the worker's own error.
+        Raises `MalformedAnswer` for what is no event. The worker's own error ends the answer, and
+        `finish` raises it, after the text that came before it.
         """
         data = self._rest + data if self._rest else data
         *events, self._rest = data.split(b"\n\n")
@@ -156,12 +158,19 @@ class StreamedAnswer:
             if event.startswith(b"data: {"):
                 text += self._take(event[6:])
             elif event.startswith(b"error: "):
-                raise ReportedError(_message(event[7:]))
+                self._error = ReportedError(_message(event[7:]))
             # anything else is "data: [DONE]", or a comment that keeps the connection alive
         return text
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether the worker has reported an error, after which nothing comes."""
+        return self._error is not None
+
     def finish(self) -> Finish:
-        """The end of the answer. Raises `MalformedAnswer` when it never came."""
+        """The end of the answer. Raises `MalformedAnswer` when it never came, `ReportedError`."""
+        if self._error is not None:
+            raise self._error
         if self._reason is None:
             raise MalformedAnswer("the answer stopped without an end")
         return _finish(self._reason, self._usage, self._timings)
@@ -169,7 +178,7 @@ class StreamedAnswer:
     def _take(self, line: bytes) -> str:
         event = _parse(line)
         if event.error:
-            raise ReportedError(_message(bytes(event.error)))
+            self._error = ReportedError(_message(bytes(event.error)))
         if event.usage:
             self._usage = event.usage.copy()
         if event.timings:
