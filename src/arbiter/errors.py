@@ -334,6 +334,7 @@ class EngineRefused(EngineError):
     """The engine refused the request."""
 
     code = "engine_refused"
+    status = 400
 
 
 class EngineTimeout(EngineError):

@@ -112,6 +112,7 @@ class Instance:
         self._draining: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._not_before = 0.0
+        self._was_lost = False
 
     @property
     def busy(self) -> bool:
@@ -172,10 +173,11 @@ class Instance:
             await asyncio.shield(self._loading)
 
     def _refuse_while_backing_off(self) -> None:
+        """A load that failed is not tried again at once; a runner that was lost is waited for."""
         left = self._not_before - self._clock.monotonic()
-        if self.last_error is not None and left > 0:
+        if self.last_error is not None and not self._was_lost and left > 0:
             raise LoadFailed(
-                f"{self.last_error.message}",
+                self.last_error.message,
                 hint=f"It failed {self.failures} times; the next try is in {left:.0f} s.",
                 retry_after_s=int(left) + 1,
             )
@@ -183,6 +185,7 @@ class Instance:
     async def _load(self, admit: Callable[[], Awaitable[None]]) -> Runner:
         self._enter(State.LOADING, "loading")
         try:
+            await self._clock.sleep(self._not_before - self._clock.monotonic())
             await admit()
             runner = await self.engine.load(self.spec)
         except ArbiterError as error:
@@ -229,6 +232,7 @@ class Instance:
         # a runner that died once may be replaced at once: the requests that had not begun wait
         pauses = self.failures - 1 if lost else self.failures
         pause = BACKOFF_S[min(pauses, len(BACKOFF_S) - 1)]
+        self._was_lost = lost
         self._not_before = self._clock.monotonic() + pause
         self._enter(State.FAILED, error.message)
 

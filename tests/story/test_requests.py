@@ -1,0 +1,356 @@
+"""A request from the door to its record, with scripted models."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+
+import pytest
+from tests.story.stage import Stage, name, stage, task
+
+from arbiter.engines.scripted import Die, Hold, Say, Scripted, Step
+from arbiter.errors import (
+    Busy,
+    LoadFailed,
+    NothingCapable,
+    ShuttingDown,
+    StreamCut,
+    UnknownDecision,
+    UnknownModel,
+    UnknownTask,
+)
+from arbiter.inference import Ask, Delta, Generation, Limits, Message, Named, Pinned
+from arbiter.knowledge.outcomes import Status
+from arbiter.knowledge.rules import Rule
+from arbiter.pool.instance import State
+from arbiter.refs import parse_task
+
+
+@pytest.fixture
+async def play(tmp_path: Path) -> AsyncIterator[Stage]:
+    async with stage(tmp_path / "data") as play:
+        await play.house.admission.add_task(task("chat"))
+        await play.house.admission.add_task(task("sort"))
+        await play.add("wren", {"chat": 0.95, "sort": 0.3})
+        await play.add("owl", {"chat": 0.6, "sort": 0.9})
+        yield play
+
+
+def _ask(model: str, text: str = "chat now", *, stream: bool = True) -> Ask:
+    return Ask(
+        target=Named(name=name(model)),
+        messages=(Message(role="user", content=text),),
+        stream=stream,
+        conversation=text,
+    )
+
+
+async def test_auto_picks_another_model_for_another_task_and_says_why(play: Stage) -> None:
+    await play.ask("chat", model="auto")
+    await play.ask("sort", model="auto")
+    assert [decided.alias for decided in play.decided] == ["wren", "owl"]
+    assert "wren scores" in play.decided[0].reason
+    assert "next owl" in play.decided[0].reason
+    assert play.decided[0].fallback == "owl"
+
+
+async def test_a_named_model_is_served_by_it_whatever_the_scores_say(play: Stage) -> None:
+    await play.ask("sort", model="wren")
+    assert play.decided[0].alias == "wren"
+    assert play.decided[0].reason == "the caller named wren"
+
+
+async def test_a_pinned_version_is_served_by_exactly_that_version(play: Stage) -> None:
+    version = play.house.registry.resolve(name("owl")).version
+    ask = Ask(
+        target=Pinned(name=name("wren"), digest_prefix=version[7:19]),
+        messages=(Message(role="user", content="hello"),),
+        conversation="c",
+    )
+    async with play.house.dispatch.answer(ask) as reply:
+        assert reply.decided.version == version
+
+
+async def test_a_rule_wins_over_the_scores(play: Stage) -> None:
+    await play.house.rules.add(Rule(task=parse_task("sort"), prefer=name("wren"), why="taste"))
+    await play.ask("sort", model="auto")
+    assert play.decided[0].alias == "wren"
+    assert play.decided[0].reason == "rule: sort prefers wren (taste)"
+
+
+async def test_a_request_may_narrow_a_task_and_learns_why_nothing_is_left(play: Stage) -> None:
+    with pytest.raises(NothingCapable) as caught:
+        play.house.select("sort", limits=Limits(needs=frozenset({"vision"}), threshold=0.5))
+    assert "owl: cannot do vision" in caught.value.message
+    assert "wren: cannot do vision" in caught.value.message
+    choice = play.house.select("sort", limits=Limits(threshold=0.5))
+    assert [drop.name for drop in choice.dropped] == ["wren"]
+    assert "below the threshold 0.50" in choice.dropped[0].reason
+
+
+async def test_an_unknown_model_or_task_is_told_with_what_there_is(play: Stage) -> None:
+    with pytest.raises(UnknownModel, match="Known: owl, wren"):
+        await play.ask(model="ghost")
+    with pytest.raises(UnknownTask, match="Known tasks: chat, sort"):
+        await play.ask("ghost", model="auto")
+
+
+async def test_when_the_pick_cannot_load_the_next_one_serves_and_it_is_on_record(
+    play: Stage,
+) -> None:
+    await play.house.pool.unload(play.house.registry.resolve(name("wren")).version, reason="test")
+    play.script("wren", {}, fail_load="gone")  # the file changes under the registered version
+    await play.ask("chat", model="auto")
+    record = await play.house.record(play.decided[0].decision)
+    assert record.outcome is not None
+    assert record.outcome.version == play.house.registry.resolve(name("owl")).version
+    assert [attempt.error for attempt in record.outcome.attempts] == ["load_failed"]
+
+
+async def test_every_request_leaves_a_decision_and_an_outcome(play: Stage) -> None:
+    await play.ask("chat", model="auto")
+    record = await play.house.record(play.decided[0].decision)
+    assert record.outcome is not None
+    assert record.outcome.status is Status.SUCCESS
+    assert record.outcome.grade in {0.0, 1.0}
+    assert record.outcome.usage.completion_tokens == 1
+    assert (record.outcome.cpu.value, record.outcome.cpu.note) == (
+        None,
+        "the engine has no process of its own",
+    )
+
+
+async def test_feedback_counts_once_and_the_latest_counts(play: Stage) -> None:
+    await play.ask("chat", model="wren", expected=None)
+    decision = play.decided[0].decision
+    version = play.decided[0].version
+    before = play.house.profiles.get(version, parse_task("chat"))
+    assert await play.house.feedback(decision, 1.0) is True
+    assert await play.house.feedback(decision, 1.0) is False
+    assert await play.house.feedback(decision, 0.0) is True
+    after = play.house.profiles.get(version, parse_task("chat"))
+    assert (after.graded - before.graded, after.quality - before.quality) == (1, 0.0)
+    with pytest.raises(UnknownDecision):
+        await play.house.feedback("dec_" + "0" * 26, 1.0)
+
+
+async def test_feedback_may_come_while_the_answer_is_still_streaming(tmp_path: Path) -> None:
+    gate = asyncio.Event()
+    engine = Scripted(reply=lambda _: [Say("one "), Hold(gate), Say("two")])
+    async with stage(tmp_path / "data", engine=engine) as play:
+        await play.house.admission.register(play.script("slow", {}), name("slow"))
+        async with play.house.dispatch.answer(_ask("slow")) as reply:
+            assert await play.house.feedback(reply.decided.decision, 0.5) is True
+            gate.set()
+            text = "".join([c.text async for c in reply.chunks() if isinstance(c, Delta)])
+        assert text == "one two"
+
+
+def _always(steps: Iterable[Step]) -> Scripted:
+    kept = tuple(steps)
+
+    def reply(request: Generation) -> Iterable[Step]:
+        del request
+        return kept
+
+    return Scripted(reply=reply)
+
+
+async def _slow(play: Stage) -> None:
+    await play.house.admission.register(play.script("slow", {}), name("slow"))
+
+
+async def test_a_hang_up_frees_the_slot_and_is_no_fault_of_the_model(tmp_path: Path) -> None:
+    engine = _always([Say("one "), Hold(asyncio.Event()), Say("two")])
+    async with stage(tmp_path / "data", engine=engine, pool__slots=1) as play:
+        await _slow(play)
+        async with play.house.dispatch.answer(_ask("slow")) as reply:
+            decision = reply.decided.decision
+        assert engine.runners[0].in_flight == 0
+        record = await play.house.record(decision)
+        assert record.outcome is not None
+        assert record.outcome.status is Status.CANCELLED
+        assert play.house.profiles.get(reply.decided.version, parse_task("general")).samples == 0
+
+
+async def test_a_hang_up_before_the_first_token_leaves_the_queue(tmp_path: Path) -> None:
+    gate = asyncio.Event()
+    engine = _always([Hold(gate), Say("one")])
+    async with stage(tmp_path / "data", engine=engine, pool__slots=1) as play:
+        await _slow(play)
+
+        async def client() -> None:
+            async with play.house.dispatch.answer(_ask("slow")) as reply:
+                assert [c async for c in reply.chunks()]
+
+        first, second = asyncio.create_task(client()), asyncio.create_task(client())
+        while not engine.runners or not engine.runners[0].in_flight:
+            await play.house.database.settle()
+        second.cancel()
+        await asyncio.gather(second, return_exceptions=True)
+        (view,) = play.house.pool.views()
+        assert (view.leases, view.waiting) == (1, 0)
+        gate.set()
+        await first
+
+
+async def test_an_unload_waits_for_the_answer_that_runs_and_the_next_request_loads_again(
+    tmp_path: Path,
+) -> None:
+    gate = asyncio.Event()
+    engine = _always([Say("one "), Hold(gate), Say("two")])
+    async with stage(tmp_path / "data", engine=engine) as play:
+        await _slow(play)
+        version = play.house.registry.resolve(name("slow")).version
+        async with play.house.dispatch.answer(_ask("slow")) as reply:
+            unloading = asyncio.create_task(play.house.pool.unload(version, reason="test"))
+            while play.house.pool.states()[version] is not State.DRAINING:
+                await play.house.database.settle()
+            late = asyncio.create_task(_text(play, "slow"))
+            await play.house.database.settle()
+            gate.set()
+            text = "".join([c.text async for c in reply.chunks() if isinstance(c, Delta)])
+        assert text == "one two"
+        assert await unloading
+        assert await late == "one two"
+        assert len(engine.loads) == 2
+        assert not any(runner.unloaded_while_serving for runner in engine.runners)
+        assert not any(runner.generated_after_unload for runner in engine.runners)
+
+
+async def _text(play: Stage, model: str, text: str = "hello") -> str:
+    async with play.house.dispatch.answer(_ask(model, text)) as reply:
+        return "".join([c.text async for c in reply.chunks() if isinstance(c, Delta)])
+
+
+async def test_many_first_requests_cause_one_load(tmp_path: Path) -> None:
+    gate = asyncio.Event()
+    engine = Scripted(reply=lambda _: [Say("yes")], load_gate=gate)
+    async with stage(tmp_path / "data", engine=engine) as play:
+        await _slow(play)
+        asking = [asyncio.create_task(_text(play, "slow", f"q{n}")) for n in range(20)]
+        await play.house.database.settle()
+        gate.set()
+        assert await asyncio.gather(*asking) == ["yes"] * 20
+        assert len(engine.loads) == 1
+
+
+async def test_one_client_that_hangs_up_does_not_cancel_the_load_of_the_others(
+    tmp_path: Path,
+) -> None:
+    gate = asyncio.Event()
+    engine = Scripted(reply=lambda _: [Say("yes")], load_gate=gate)
+    async with stage(tmp_path / "data", engine=engine) as play:
+        await _slow(play)
+        first = asyncio.create_task(_text(play, "slow"))
+        second = asyncio.create_task(_text(play, "slow"))
+        while not engine.loads:
+            await play.house.database.settle()
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        gate.set()
+        assert await second == "yes"
+        assert len(engine.loads) == 1
+
+
+async def test_two_models_that_do_not_fit_together_both_finish(tmp_path: Path) -> None:
+    engine = Scripted(reply=lambda _: [Say("yes")])
+    async with stage(tmp_path / "data", engine=engine, pool__memory_mb=60.0) as play:
+        for title in ("one", "two", "three"):
+            await play.house.admission.register(play.script(title, {title: 1.0}), name(title))
+        titles = ["one", "two", "three", "two", "one"]
+        assert await asyncio.gather(*(_text(play, title) for title in titles)) == ["yes"] * 5
+        states = list(play.house.pool.states().values())
+        assert states.count(State.READY) == 1
+        assert not any(runner.unloaded_while_serving for runner in engine.runners)
+
+
+async def test_an_instance_that_dies_before_the_first_byte_is_replaced_unnoticed(
+    tmp_path: Path,
+) -> None:
+    deaths = iter([True, True, False])
+
+    def reply(request: Generation) -> Iterable[Step]:
+        del request
+        return [Die()] if next(deaths) else [Say("yes")]
+
+    engine = Scripted(reply=reply)
+    async with stage(tmp_path / "data", engine=engine) as play:
+        await _slow(play)
+        asking = asyncio.create_task(_text(play, "slow"))
+        while not asking.done():
+            await play.house.database.settle()
+            play.clock.jump(5.0)
+        assert await asking == "yes"
+        assert len(engine.loads) == 3
+
+
+async def test_an_instance_that_dies_in_the_middle_cuts_the_stream_and_is_not_retried(
+    tmp_path: Path,
+) -> None:
+    engine = _always([Say("one "), Die("boom")])
+    async with stage(tmp_path / "data", engine=engine) as play:
+        await _slow(play)
+        with pytest.raises(StreamCut):
+            await _text(play, "slow")
+        assert len(engine.loads) == 1
+
+
+async def test_a_load_that_fails_says_so_and_backs_off(tmp_path: Path) -> None:
+    engine = Scripted(fail_load="no room")
+    async with stage(tmp_path / "data", engine=engine) as play:
+        await _slow(play)
+        for _ in range(3):
+            with pytest.raises(LoadFailed, match="no room"):
+                await _text(play, "slow")
+        assert len(engine.loads) == 1
+        play.clock.jump(2.0)
+        engine.fail_load = None
+        assert await _text(play, "slow") == "no"
+
+
+async def test_beyond_the_bound_a_request_is_told_to_come_again(tmp_path: Path) -> None:
+    gate = asyncio.Event()
+    engine = _always([Hold(gate), Say("yes")])
+    async with stage(tmp_path / "data", engine=engine, pool__slots=1, pool__queue=2) as play:
+        await _slow(play)
+        asking = [asyncio.create_task(_text(play, "slow", f"q{n}")) for n in range(3)]
+        while sum(view.waiting + view.leases for view in play.house.pool.views()) < 3:
+            await play.house.database.settle()
+        with pytest.raises(Busy, match="2 requests wait"):
+            await _text(play, "slow", "one too many")
+        gate.set()
+        assert await asyncio.gather(*asking) == ["yes"] * 3
+
+
+async def test_a_house_that_closes_lets_answers_end_and_takes_no_new_ones(tmp_path: Path) -> None:
+    gate = asyncio.Event()
+    engine = _always([Say("one "), Hold(gate), Say("two")])
+    async with stage(tmp_path / "data", engine=engine) as play:
+        await _slow(play)
+        running = asyncio.create_task(_text(play, "slow"))
+        while not engine.runners or not engine.runners[0].in_flight:
+            await play.house.database.settle()
+        play.house.dispatch.close()
+        with pytest.raises(ShuttingDown):
+            await _text(play, "slow")
+        closing = asyncio.create_task(play.house.pool.close())
+        await play.house.database.settle()
+        gate.set()
+        assert await running == "one two"
+        await closing
+        assert not engine.runners[0].unloaded_while_serving
+
+
+async def test_calibration_gives_a_new_version_its_first_samples(play: Stage) -> None:
+    version = play.house.registry.resolve(name("wren")).version
+    profile = play.house.profiles.get(version, parse_task("chat"))
+    assert (profile.samples, profile.graded) == (30, 30)
+
+
+async def test_a_new_task_is_run_on_every_model_that_is_there(play: Stage) -> None:
+    late = await play.house.admission.add_task(task("late", cases=12))
+    await play.house.admission.calibrate_task(late)
+    version = play.house.registry.resolve(name("owl")).version
+    assert play.house.profiles.get(version, parse_task("late")).samples == 12

@@ -1,0 +1,290 @@
+"""A swap from its first word to its last, with scripted models and a clock moved by hand."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.story.stage import Stage, name, stage, task
+
+from arbiter.errors import Conflict, InvalidField, RolloutActive, UnknownModel, UnknownRollout
+from arbiter.inference import Arm
+from arbiter.knowledge.rules import Rule
+from arbiter.refs import parse_task
+from arbiter.registry.registry import Standing
+from arbiter.swap.controller import TICK_S
+from arbiter.swap.rollout import Phase
+
+OLD, BETTER, WORSE = 0.75, 0.97, 0.35
+
+
+@pytest.fixture
+async def play(tmp_path: Path) -> AsyncIterator[Stage]:
+    async with stage(tmp_path / "data") as play:
+        await play.add("old", {"chat": OLD, "sort": OLD})
+        await play.alias("primary", "old")
+        await play.house.admission.add_task(task("chat", cases=0))
+        yield play
+
+
+def _version(play: Stage, title: str) -> str:
+    return play.house.registry.resolve(name(title)).version
+
+
+async def test_a_better_version_is_promoted_on_live_evidence(play: Stage) -> None:
+    await play.add("new", {"chat": BETTER})
+    view = await play.live(await play.swap("primary", "new"))
+    rollout = view.stored.rollout
+    assert rollout.phase is Phase.PROMOTED
+    assert "not worse" in rollout.reason
+    assert _version(play, "primary") == _version(play, "new")
+    assert view.judgement is not None
+    assert view.judgement.e_not_worse >= 20
+
+
+async def test_a_promotion_keeps_rules_and_tasks_digest_for_digest(play: Stage) -> None:
+    await play.house.admission.add_task(task("chat"))
+    await play.house.rules.add(Rule(task=parse_task("chat"), prefer=name("primary"), why="so"))
+    await play.add("new", {"chat": BETTER})
+    before = play.house.knowledge()
+    view = await play.live(await play.swap("primary", "new"))
+    assert view.stored.rollout.phase is Phase.PROMOTED
+    assert (view.stored.knowledge_before, view.stored.knowledge_after) == (before, before)
+    assert play.house.knowledge() == before
+
+
+async def test_the_old_version_is_kept_for_seven_days_and_is_no_arm_of_auto(play: Stage) -> None:
+    await play.house.admission.add_task(task("chat"))
+    await play.add("new", {"chat": BETTER})
+    await play.live(await play.swap("primary", "new"))
+    old = play.house.registry.resolve(name("old"))
+    until = play.house.registry.kept_until(old.version)
+    assert old.standing is Standing.RETIRED
+    assert until is not None
+    assert until.startswith("2026-01-08")
+    assert old.version not in play.house.registry.arms()
+
+
+async def test_a_worse_version_is_rolled_back_with_the_reason(play: Stage) -> None:
+    await play.add("new", {"chat": WORSE})
+    view = await play.live(await play.swap("primary", "new"))
+    assert view.stored.rollout.phase is Phase.ROLLED_BACK
+    assert "worse" in view.stored.rollout.reason
+    assert _version(play, "primary") == _version(play, "old")
+    assert play.house.registry.resolve(name("new")).standing is Standing.ROLLED_BACK
+
+
+async def test_a_version_broken_on_one_task_is_blocked_before_any_traffic(play: Stage) -> None:
+    await play.house.admission.add_task(task("chat"))
+    await play.house.admission.add_task(task("sort"))
+    await play.add("new", {"chat": BETTER, "sort": 0.0})
+    rollout = await play.swap("primary", "new")
+    found = await play.house.controller.view(rollout)
+    assert found.stored.rollout.phase is Phase.BLOCKED
+    assert "sort: 0.00 against" in found.stored.rollout.reason
+    assert await play.ask() is not None
+    assert play.arms == (Arm.NONE,)
+
+
+async def test_a_weakness_that_only_live_traffic_has_is_rolled_back(play: Stage) -> None:
+    """Stored cases say ``sort case``, live traffic says ``sort live``."""
+    await play.house.admission.add_task(task("sort"))
+    path = play.script("new", {"sort case": 1.0, "sort live": 0.2, "chat": BETTER})
+    await play.house.add(path, "new")
+    rollout = await play.swap("primary", "new")
+    assert (await play.house.controller.find(rollout)).rollout.phase is Phase.PROGRESSING
+    view = await play.live(rollout, ("chat", "sort"))
+    assert view.stored.rollout.phase is Phase.ROLLED_BACK
+
+
+async def test_a_version_that_cannot_be_loaded_is_blocked_and_says_why(play: Stage) -> None:
+    await play.house.admission.add_task(task("chat"))
+    path = play.script("new", {"chat": 1.0}, fail_load="out of cheese")
+    await play.house.admission.register(path, name("new"))
+    found = await play.house.controller.find(await play.swap("primary", "new"))
+    assert found.rollout.phase is Phase.BLOCKED
+    assert "out of cheese" in found.rollout.reason
+
+
+async def test_a_candidate_that_dies_at_every_request_is_taken_out_and_nothing_is_lost(
+    play: Stage,
+) -> None:
+    dying = [{"match": ".", "reply": "yes", "die_after_tokens": 0}]
+    path = play.script("new", {}, rules=dying)
+    await play.house.admission.register(path, name("new"))
+    view = await play.live(await play.swap("primary", "new"), most=200)
+    assert view.stored.rollout.phase is Phase.ROLLED_BACK
+    assert "3 times in a row" in view.stored.rollout.reason
+    records = [await play.house.record(decided.decision) for decided in play.decided]
+    assert {r.outcome.status for r in records if r.outcome is not None} == {"success"}
+
+
+async def test_a_request_that_its_candidate_failed_counts_against_the_candidate(
+    play: Stage,
+) -> None:
+    dying = [{"match": ".", "reply": "yes", "die_after_tokens": 0}]
+    await play.house.admission.register(play.script("new", {}, rules=dying), name("new"))
+    rollout = await play.swap("primary", "new")
+    while Arm.CANDIDATE not in play.arms:
+        assert await play.ask() in {"yes", "no"}
+    await play.house.database.settle()
+    rows = await play.house.database.read("list_units", (rollout,))
+    assert [score for *_, arm, _, score in rows if arm == "candidate"] == [0.0]
+    failed = next(d for d in play.decided if d.arm is Arm.CANDIDATE)
+    record = await play.house.record(failed.decision)
+    assert failed.version == _version(play, "old")
+    assert record.outcome is not None
+    assert [a.version for a in record.outcome.attempts] == [_version(play, "new")]
+
+
+async def test_a_candidate_is_no_arm_of_auto_but_answers_to_its_own_name(play: Stage) -> None:
+    await play.house.admission.add_task(task("chat"))
+    await play.add("new", {"chat": BETTER})
+    await play.swap("primary", "new")
+    new = play.house.registry.resolve(name("new"))
+    assert new.standing is Standing.CANDIDATE
+    assert new.version not in play.house.registry.arms()
+    await play.ask(model="new")
+    assert (play.decided[-1].version, play.decided[-1].arm) == (new.version, Arm.NONE)
+
+
+async def test_auto_goes_through_the_rollout_of_the_alias_that_it_picks(play: Stage) -> None:
+    await play.house.admission.add_task(task("chat"))
+    await play.add("new", {"chat": BETTER})
+    await play.swap("primary", "new")
+    for _ in range(60):
+        await play.ask(model="auto")
+    assert {decided.alias for decided in play.decided} == {"primary"}
+    assert set(play.arms) == {Arm.STABLE, Arm.CANDIDATE}
+
+
+async def test_a_conversation_stays_on_its_arm_and_its_probability_is_logged(play: Stage) -> None:
+    await play.add("new", {"chat": BETTER})
+    rollout = await play.swap("primary", "new", steps=[0.3, 0.5])
+    for number in range(40):
+        for _ in range(3):
+            await play.ask(conversation=f"talk {number}")
+    by_talk = [play.arms[at : at + 3] for at in range(0, 120, 3)]
+    assert all(len(set(arms)) == 1 for arms in by_talk)
+    weight = 0.05  # no stored case: unproven, so it begins with the cautious step
+    assert {(d.arm, round(d.probability, 6)) for d in play.decided} <= {
+        (Arm.CANDIDATE, weight),
+        (Arm.STABLE, 1 - weight),
+    }
+    await play.house.database.settle()
+    assert len(await play.house.database.read("list_units", (rollout,))) == 40
+
+
+async def test_only_the_first_request_of_a_conversation_is_evidence(play: Stage) -> None:
+    await play.add("new", {"chat": BETTER})
+    rollout = await play.swap("primary", "new")
+    for _ in range(12):
+        await play.ask(conversation="one long talk")
+    await play.tick()
+    view = await play.house.controller.view(rollout)
+    assert view.judgement is not None
+    assert view.judgement.n_stable + view.judgement.n_candidate == 1
+
+
+async def test_answers_that_no_rule_can_grade_never_promote(play: Stage) -> None:
+    await play.add("new", {"chat": BETTER})
+    rollout = await play.swap("primary", "new")
+    for _ in range(300):
+        await play.ask(expected=None)
+    await play.tick(3)
+    view = await play.house.controller.view(rollout)
+    assert view.stored.rollout.phase is Phase.PROGRESSING
+    assert view.judgement is not None
+    assert view.judgement.n_candidate == 0
+
+
+async def test_silence_pauses_and_asks_and_never_promotes(play: Stage) -> None:
+    await play.add("new", {"chat": BETTER})
+    rollout = await play.swap("primary", "new", expiry_s=1.0)
+    await play.tick(8)
+    found = await play.house.controller.find(rollout)
+    assert found.rollout.phase is Phase.PAUSED
+    assert "No verdict in time" in found.rollout.reason
+
+
+async def test_a_clock_that_jumps_soaks_two_ticks_at_most(play: Stage) -> None:
+    await play.add("new", {"chat": BETTER})
+    rollout = await play.swap("primary", "new", soak_s=3600.0)
+    await play.tick()
+    before = (await play.house.controller.find(rollout)).rollout.total_s
+    play.clock.jump(86_400.0)
+    await play.tick()
+    after = (await play.house.controller.find(rollout)).rollout.total_s
+    assert after - before <= 3 * TICK_S
+
+
+async def test_undo_restores_the_old_version_at_once(play: Stage) -> None:
+    await play.house.admission.add_task(task("chat"))
+    await play.add("new", {"chat": BETTER})
+    await play.live(await play.swap("primary", "new"))
+    undone = await play.house.undo("primary", why="changed my mind")
+    assert undone.rollout.phase is Phase.UNDONE
+    assert _version(play, "primary") == _version(play, "old")
+    assert play.house.registry.resolve(name("old")).standing is Standing.ACTIVE
+    with pytest.raises(UnknownRollout, match="nothing to undo"):
+        await play.house.undo("primary")
+
+
+async def test_a_person_may_pause_resume_promote_and_abort(play: Stage) -> None:
+    await play.add("new", {"chat": BETTER})
+    controller = play.house.controller
+    rollout = await play.swap("primary", "new")
+    paused = await controller.pause(rollout, who="ada", why="lunch")
+    again = await controller.pause(rollout, who="ada", why="lunch")
+    assert (paused.rollout.phase, again.rollout) == (Phase.PAUSED, paused.rollout)
+    resumed = await controller.resume(rollout, who="ada", why="back")
+    assert resumed.rollout.phase is Phase.PROGRESSING
+    aborted = await controller.abort(rollout, who="ada", why="no")
+    assert aborted.rollout.phase is Phase.ABORTED
+    with pytest.raises(Conflict, match="aborted"):
+        await controller.promote(rollout, who="ada", why="yes")
+    second = await play.swap("primary", "new")
+    promoted = await controller.promote(second, who="ada", why="I know it")
+    assert promoted.rollout.reason == "promoted by ada: I know it"
+    assert _version(play, "primary") == _version(play, "new")
+
+
+async def test_an_alias_has_one_rollout_and_a_version_is_one_candidate(play: Stage) -> None:
+    await play.add("new", {"chat": BETTER})
+    await play.alias("fast", "old")
+    await play.swap("primary", "new")
+    with pytest.raises(RolloutActive, match="has a rollout going on"):
+        await play.house.swap("primary", "new")
+    with pytest.raises(RolloutActive, match="part of another rollout"):
+        await play.house.swap("fast", "new")
+
+
+async def test_a_swap_with_itself_or_with_nothing_is_refused(play: Stage) -> None:
+    with pytest.raises(InvalidField, match="already"):
+        await play.house.swap("primary", "old")
+    with pytest.raises(UnknownModel, match="Known: old, primary"):
+        await play.house.swap("primary", "ghost")
+    await play.add("new", {"chat": BETTER})
+    with pytest.raises(InvalidField, match="does not hold"):
+        await play.house.swap("primary", "new", soak_s=-1.0)
+
+
+async def test_a_rollout_goes_on_after_a_restart_with_the_same_bits(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    async with stage(data) as play:
+        await play.add("old", {"chat": OLD})
+        await play.add("new", {"chat": BETTER})
+        await play.alias("primary", "old")
+        await play.house.admission.add_task(task("chat", cases=0))
+        rollout = await play.swap("primary", "new", soak_s=3600.0)
+        for _ in range(150):
+            await play.ask()
+        await play.tick()
+        before = await play.house.controller.view(rollout)
+    async with stage(data) as play:
+        after = await play.house.controller.view(rollout)
+        assert after.judgement == before.judgement
+        assert after.tasks == before.tasks
+        assert after.stored.rollout.salt == before.stored.rollout.salt
+        assert play.house.controller.active(name("primary")) is not None
