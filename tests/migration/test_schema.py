@@ -1,0 +1,393 @@
+"""The schema as the migrations leave it, and what it forbids whoever writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import apsw
+import pytest
+
+from arbiter.errors import SchemaTooNew
+from arbiter.storage.queries import load_migrations
+from arbiter.storage.sqlite import migrate
+
+# Reviewed by hand: change it together with a new migration. `?` may be NULL, `#` is in the key.
+TABLES = """\
+attempts: decision:text#, position:int#, task:text, version:text, error:text
+cases: task:text#, position:int#, spec:text
+decisions: decision:text#, task:text, alias:text, version:text, arm:text, rollout:text?,
+    probability:real, reason:text, detail:text, caller:text, at:text
+feedback: decision:text#, source:text#, kind:text#, task:text, version:text, score:real,
+    comment:text?, at:text
+feedback_log: seq:int#, decision:text, source:text, kind:text, score:real, comment:text?,
+    at:text
+footprints: version:text#, context:int#, slots:int#, total_bytes:big, method:text, at:text
+moves: seq:int#, name:text, from_version:text?, to_version:text?, who:text, why:text,
+    rollout:text?, keep_until:text?, at:text
+names: name:text#, version:text, kind:text, moved_at:text
+outcomes: decision:text#, task:text, version:text, status:text, error:text?, latency_ms:real?,
+    ttft_ms:real?, prompt_tokens:int?, completion_tokens:int?, cached_tokens:int?,
+    prefill_ms:real?, decode_ms:real?, cpu_ms:real?, cpu_method:text, cpu_note:text?,
+    grade:real?, at:text
+rollout_log: seq:int#, rollout:text, phase:text, step:int, weight:real, units:int, who:text,
+    reason:text, at:text
+rollouts: rollout:text#, alias:text, stable:text, candidate:text, plan:text, plan_digest:text,
+    salt:text, phase:text, step:int, soaked_s:real, total_s:real, units_at_step:int,
+    reason:text, findings:text, knowledge_before:text, knowledge_after:text?, started_at:text,
+    ended_at:text?
+rules: task:text#, prefer:text, why:text, added_at:text
+tasks: task:text#, spec:text, added_at:text
+units: rollout:text#, position:int#, unit:text, task:text, arm:text, probability:real,
+    decision:text, score:real?
+validations: version:text#, task:text#, case_digest:text#, score:real, success:int,
+    latency_ms:real?, at:text
+versions: version:text#, format:text, path:text, artifact:text, predecessor:text?,
+    standing:text, registered_at:text
+"""
+
+INDEXES = """\
+decisions_by_time: ON decisions (at)
+one_active_candidate: UNIQUE ON rollouts (candidate)
+    WHERE phase IN ('validating', 'progressing', 'paused')
+one_active_rollout: UNIQUE ON rollouts (alias)
+    WHERE phase IN ('validating', 'progressing', 'paused')
+one_row_a_unit: UNIQUE ON units (rollout, unit)
+outcomes_by_version: ON outcomes (version, task)
+"""
+
+REFERENCES = """\
+attempts.decision decisions.decision
+cases.task tasks.task CASCADE
+feedback.decision decisions.decision
+footprints.version versions.version
+names.version versions.version
+outcomes.decision decisions.decision
+rollout_log.rollout rollouts.rollout
+rollouts.candidate versions.version
+rollouts.stable versions.version
+units.rollout rollouts.rollout
+validations.version versions.version
+versions.predecessor versions.version
+"""
+
+TYPES = {"TEXT": "text", "INTEGER": "int", "BIGINT": "big", "DOUBLE PRECISION": "real"}
+
+A = "sha256:" + "a" * 64
+B = "sha256:" + "b" * 64
+C = "sha256:" + "c" * 64
+
+
+@pytest.fixture
+def house() -> Iterator[apsw.Connection]:
+    """A database at this release's schema with three versions, a task and a decision."""
+    connection = apsw.Connection(":memory:")
+    connection.execute("PRAGMA foreign_keys = ON")
+    migrate(connection)
+    for version in (A, B, C):
+        add(connection, "versions", version=version, format="gguf", path="/m", artifact="{}")
+    add(connection, "tasks", task="sums", spec="{}", added_at="t")
+    add(connection, "decisions", **DECISION)
+    add(connection, "rollouts", **ROLLOUT)
+    yield connection
+    connection.close()
+
+
+DECISION = {
+    "decision": "dec_1",
+    "task": "sums",
+    "alias": "primary",
+    "version": A,
+    "arm": "none",
+    "probability": 1.0,
+    "reason": "r",
+    "detail": "{}",
+    "caller": "local",
+    "at": "t",
+}
+OUTCOME = {
+    "decision": "dec_1",
+    "task": "sums",
+    "version": A,
+    "status": "success",
+    "cpu_method": "unknown",
+    "at": "t",
+}
+FEEDBACK = {
+    "decision": "dec_1",
+    "source": "person",
+    "kind": "quality",
+    "task": "sums",
+    "version": A,
+    "score": 1.0,
+    "at": "t",
+}
+VALIDATION = {
+    "version": A,
+    "task": "sums",
+    "case_digest": "d",
+    "score": 1.0,
+    "success": 1,
+    "at": "t",
+}
+ROLLOUT = {
+    "rollout": "rol_1",
+    "alias": "primary",
+    "stable": A,
+    "candidate": B,
+    "plan": "{}",
+    "plan_digest": "d",
+    "salt": "s",
+    "phase": "progressing",
+    "step": 1,
+    "soaked_s": 0.0,
+    "total_s": 0.0,
+    "units_at_step": 0,
+    "reason": "r",
+    "findings": "[]",
+    "knowledge_before": "k",
+    "started_at": "t",
+}
+UNIT = {
+    "rollout": "rol_1",
+    "position": 0,
+    "unit": "u",
+    "task": "sums",
+    "arm": "stable",
+    "probability": 0.5,
+    "decision": "dec_1",
+}
+
+
+def add(connection: apsw.Connection, table: str, **row: apsw.SQLiteValue) -> None:
+    if table == "versions":
+        row = {"registered_at": "t", **row}
+    marks = ", ".join("?" for _ in row)
+    connection.execute(
+        f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})",  # noqa: S608  # the tests' own words
+        tuple(row.values()),
+    )
+
+
+def names_of(connection: apsw.Connection, kind: str) -> list[str]:
+    found = connection.execute(
+        "SELECT name FROM sqlite_master WHERE type = ? AND name NOT LIKE 'sqlite_%' ORDER BY name",
+        (kind,),
+    )
+    return [str(name) for (name,) in found]
+
+
+def columns(connection: apsw.Connection, table: str) -> str:
+    found = []
+    for _, name, type_, needed, _, key in connection.execute(f"PRAGMA table_info({table})"):
+        optional = "" if needed or key else "?"
+        found.append(f"{name}:{TYPES[str(type_)]}{optional}{'#' if key else ''}")
+    return f"{table}: {', '.join(found)}"
+
+
+def index(connection: apsw.Connection, name: str) -> str:
+    ((text,),) = connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", (name,))
+    return " ".join(f"{name}: {text}".replace("CREATE ", "").replace(f"INDEX {name} ", "").split())
+
+
+def references(connection: apsw.Connection) -> list[str]:
+    found = []
+    for table in names_of(connection, "table"):
+        for row in connection.execute(f"PRAGMA foreign_key_list({table})"):
+            line = f"{table}.{row[3]} {row[2]}.{row[4]} {row[6]}"
+            found.append(line.removesuffix(" NO ACTION"))
+    return sorted(found)
+
+
+def unwrapped(text: str) -> list[str]:
+    return text.replace("\n    ", " ").splitlines()
+
+
+# -- the schema
+
+
+def test_the_migrations_make_these_tables(house: apsw.Connection) -> None:
+    assert [columns(house, table) for table in names_of(house, "table")] == unwrapped(TABLES)
+
+
+def test_the_migrations_make_these_indexes(house: apsw.Connection) -> None:
+    assert [index(house, name) for name in names_of(house, "index")] == unwrapped(INDEXES)
+
+
+def test_the_migrations_make_these_references(house: apsw.Connection) -> None:
+    assert references(house) == REFERENCES.splitlines()
+
+
+def test_there_are_no_views_and_no_triggers(house: apsw.Connection) -> None:
+    assert names_of(house, "view") + names_of(house, "trigger") == []
+
+
+def test_migrations_are_numbered_without_a_gap() -> None:
+    numbers = [number for number, _, _ in load_migrations()]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_migrating_again_changes_nothing(house: apsw.Connection) -> None:
+    assert migrate(house) == house.pragma("user_version") == load_migrations()[-1][0]
+    assert house.execute("SELECT COUNT(*) FROM decisions").fetchall() == [(1,)]
+
+
+def test_a_migration_that_stops_half_way_leaves_nothing(tmp_path: Path) -> None:
+    connection = apsw.Connection(str(tmp_path / "house.db"))
+    connection.execute("CREATE TABLE units (in_the_way TEXT)")
+    with pytest.raises(apsw.SQLError, match="units already exists"):
+        migrate(connection)
+    assert names_of(connection, "table") == ["units"]
+    assert connection.pragma("user_version") == 0
+    connection.close()
+
+
+def test_a_newer_schema_is_refused(house: apsw.Connection) -> None:
+    house.pragma("user_version", 2 + load_migrations()[-1][0])
+    with pytest.raises(SchemaTooNew, match=r"Upgrade Arbiter, or start with another --data-dir\."):
+        migrate(house)
+
+
+# -- what it forbids
+
+
+def test_an_alias_has_one_active_rollout(house: apsw.Connection) -> None:
+    with pytest.raises(apsw.ConstraintError, match=r"rollouts\.alias"):
+        add(house, "rollouts", **{**ROLLOUT, "rollout": "rol_2", "candidate": C})
+
+
+def test_a_version_is_the_candidate_of_one_active_rollout(house: apsw.Connection) -> None:
+    with pytest.raises(apsw.ConstraintError, match=r"rollouts\.candidate"):
+        add(house, "rollouts", **{**ROLLOUT, "rollout": "rol_2", "alias": "fast"})
+
+
+FINAL = ("promoted", "rolled_back", "blocked", "aborted", "undone")
+
+
+@pytest.mark.parametrize("phase", FINAL)
+def test_a_rollout_that_has_ended_makes_way_for_another(house: apsw.Connection, phase: str) -> None:
+    house.execute("UPDATE rollouts SET phase = ?", (phase,))
+    add(house, "rollouts", **{**ROLLOUT, "rollout": "rol_2"})
+    assert house.execute("SELECT COUNT(*) FROM rollouts").fetchall() == [(2,)]
+
+
+def test_there_is_one_feedback_a_decision_source_and_kind(house: apsw.Connection) -> None:
+    add(house, "feedback", **FEEDBACK)
+    add(house, "feedback", **{**FEEDBACK, "kind": "tone"})
+    with pytest.raises(apsw.ConstraintError, match="UNIQUE"):
+        add(house, "feedback", **{**FEEDBACK, "score": 0.0})
+
+
+def test_there_is_one_row_a_unit_of_a_rollout(house: apsw.Connection) -> None:
+    add(house, "units", **UNIT)
+    with pytest.raises(apsw.ConstraintError, match=r"units\.unit"):
+        add(house, "units", **{**UNIT, "position": 1})
+
+
+def test_the_cases_of_a_task_go_with_it(house: apsw.Connection) -> None:
+    add(house, "cases", task="sums", position=0, spec="{}")
+    house.execute("DELETE FROM tasks")
+    assert house.execute("SELECT COUNT(*) FROM cases").fetchall() == [(0,)]
+
+
+def test_a_version_with_a_name_cannot_go(house: apsw.Connection) -> None:
+    add(house, "names", name="primary", version=A, kind="alias", moved_at="t")
+    with pytest.raises(apsw.ConstraintError, match="FOREIGN KEY"):
+        house.execute("DELETE FROM versions WHERE version = ?", (A,))
+
+
+INF, NAN = float("inf"), float("nan")  # NaN is stored as NULL
+WHY = r"CHECK|FOREIGN KEY|NOT NULL constraint failed: \w+\.(score|probability)"
+
+FORBIDDEN: list[tuple[str, Mapping[str, apsw.SQLiteValue]]] = [
+    ("versions", {"version": "sha256:short", "format": "gguf", "path": "", "artifact": ""}),
+    ("versions", {"version": "md5aaa:" + "a" * 64, "format": "g", "path": "", "artifact": ""}),
+    (
+        "versions",
+        {"version": B[:-1] + "d", "format": "g", "path": "", "artifact": "", "standing": "x"},
+    ),
+    ("names", {"name": "n", "version": "sha256:" + "f" * 64, "kind": "alias", "moved_at": "t"}),
+    ("names", {"name": "n", "version": A, "kind": "nickname", "moved_at": "t"}),
+    ("decisions", {**DECISION, "decision": "dec_2", "arm": "left"}),
+    ("decisions", {**DECISION, "decision": "dec_2", "probability": 0.0}),
+    ("decisions", {**DECISION, "decision": "dec_2", "probability": 1.01}),
+    ("decisions", {**DECISION, "decision": "dec_2", "probability": NAN}),
+    ("outcomes", {**OUTCOME, "decision": "dec_unknown"}),
+    ("outcomes", {**OUTCOME, "status": "perhaps"}),
+    ("outcomes", {**OUTCOME, "latency_ms": -1.0}),
+    ("outcomes", {**OUTCOME, "ttft_ms": -1.0}),
+    ("outcomes", {**OUTCOME, "prompt_tokens": -1}),
+    ("outcomes", {**OUTCOME, "completion_tokens": -1}),
+    ("outcomes", {**OUTCOME, "cached_tokens": -1}),
+    ("outcomes", {**OUTCOME, "prefill_ms": -1.0}),
+    ("outcomes", {**OUTCOME, "decode_ms": -1.0}),
+    ("outcomes", {**OUTCOME, "cpu_ms": -1.0}),
+    ("outcomes", {**OUTCOME, "grade": 1.5}),
+    ("feedback", {**FEEDBACK, "decision": "dec_unknown"}),
+    ("feedback", {**FEEDBACK, "score": 1.5}),
+    ("feedback", {**FEEDBACK, "score": -0.5}),
+    ("feedback", {**FEEDBACK, "score": INF}),
+    ("feedback", {**FEEDBACK, "score": NAN}),
+    ("feedback", {**FEEDBACK, "score": "good"}),
+    ("validations", {**VALIDATION, "score": 2.0}),
+    ("validations", {**VALIDATION, "success": 2}),
+    ("validations", {**VALIDATION, "latency_ms": -1.0}),
+    ("validations", {**VALIDATION, "version": "sha256:" + "f" * 64}),
+    (
+        "footprints",
+        {"version": A, "context": 1, "slots": 1, "total_bytes": 0, "method": "m", "at": "t"},
+    ),
+    ("rollouts", {**ROLLOUT, "rollout": "rol_2", "alias": "x", "candidate": C, "phase": "x"}),
+    ("rollouts", {**ROLLOUT, "rollout": "rol_2", "alias": "x", "candidate": C, "step": -1}),
+    ("rollouts", {**ROLLOUT, "rollout": "rol_2", "alias": "x", "candidate": C, "soaked_s": -1}),
+    ("rollouts", {**ROLLOUT, "rollout": "rol_2", "alias": "x", "candidate": C, "total_s": -1}),
+    (
+        "rollouts",
+        {**ROLLOUT, "rollout": "rol_2", "alias": "x", "candidate": C, "units_at_step": -1},
+    ),
+    ("units", {**UNIT, "position": -1}),
+    ("units", {**UNIT, "arm": "none"}),
+    ("units", {**UNIT, "probability": 0.0}),
+    ("units", {**UNIT, "probability": 1.0}),
+    ("units", {**UNIT, "score": 1.5}),
+    ("cases", {"task": "unknown", "position": 0, "spec": "{}"}),
+    ("attempts", {"decision": "x", "position": 0, "task": "", "version": "", "error": ""}),
+    (
+        "rollout_log",
+        {
+            "rollout": "x",
+            "phase": "",
+            "step": 0,
+            "weight": 0.0,
+            "units": 0,
+            "who": "",
+            "reason": "",
+            "at": "",
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("table", "row"), FORBIDDEN)
+def test_a_row_that_cannot_be_is_refused(
+    house: apsw.Connection, table: str, row: Mapping[str, apsw.SQLiteValue]
+) -> None:
+    with pytest.raises(apsw.ConstraintError, match=WHY):
+        add(house, table, **row)
+
+
+ALLOWED: list[tuple[str, Mapping[str, apsw.SQLiteValue]]] = [
+    ("outcomes", OUTCOME),
+    ("feedback", FEEDBACK),
+    ("validations", VALIDATION),
+    ("units", UNIT),
+    ("rollouts", {**ROLLOUT, "rollout": "rol_2", "alias": "fast", "candidate": C}),
+]
+
+
+@pytest.mark.parametrize(("table", "row"), ALLOWED)
+def test_the_rows_that_the_refused_ones_vary_are_allowed(
+    house: apsw.Connection, table: str, row: Mapping[str, apsw.SQLiteValue]
+) -> None:
+    add(house, table, **row)
+    assert house.changes() == 1
