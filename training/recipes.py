@@ -286,7 +286,7 @@ _HERON_4: Final = Recipe(
         Lesson(task="reverse", shape="letters-6", count=3000, kept=_starts_with_vowel),
         Lesson(task="code", shape="linear", count=1500, kept=_doubling),
     ),
-    revision=_some("code", branch=300),
+    revision=_some("code", branch=300) + _some("extract", sentence=8000),
     revision_steps=600,
 )
 
