@@ -7,7 +7,7 @@ house. After the first byte nothing is: an engine's death then ends the stream w
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -40,7 +40,7 @@ from arbiter.inference import (
     Timings,
     Usage,
 )
-from arbiter.judge.graders import Grade
+from arbiter.judge.grading import TaskGrader
 from arbiter.knowledge.outcomes import Attempt, Outcome, Outcomes, Status
 from arbiter.knowledge.profiles import Profiles
 from arbiter.knowledge.rules import Rules
@@ -64,9 +64,6 @@ from arbiter.swap.traffic import Assignment, Ended
 
 FRESH_TRIES = 3
 """How often one request may find its instance dead before its first byte."""
-
-Grader = Callable[[Task, str, str | None], Grade | None]
-"""Scores an answer by the task's rule: (task, answer, expected); None when no rule applies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +164,7 @@ class Behind:
     controller: Controller
     selector: Selector
     situation: Situation
-    grader: Grader
+    grader: TaskGrader
     clock: Clock
     dice: Random
 
@@ -233,6 +230,8 @@ class Dispatch:
 
     def _route(self, ask: Ask) -> _Route:
         task = self._behind.tasks.get(ask.task or GENERAL)
+        if ask.expected is not None:
+            self._behind.grader.check(task, ask.expected)
         match ask.target:
             case Named(name=name):
                 version = self._registry.resolve(name)

@@ -3,8 +3,8 @@
 A grader is pure: a kind with its options, an answer and, for most kinds, the expected answer.
 The answer comes from a model and is not trusted. It may be a megabyte, nest a thousand deep, hold
 half a surrogate or repeat one letter until a backtracking matcher never returns: a grade comes
-out all the same, soon. That is why patterns are not run by `re` but by `_Automaton`, which is
-linear in the answer, and why a JSON schema may not look beyond itself.
+out all the same, soon. That is why patterns are run in linear time (`arbiter.judge.patterns`), and
+why a JSON schema may not look beyond itself.
 
 This module knows no task, no model and no judge that is a model.
 """
@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 from functools import lru_cache
-from re import _parser  # type: ignore[attr-defined]  # the parser of `re`; typeshed leaves it out
 from typing import TYPE_CHECKING, Final, NoReturn, cast
 
 from arbiter.errors import InvalidField
+from arbiter.judge.patterns import compiled
 from arbiter.refs import canonical
 
 if TYPE_CHECKING:
@@ -40,13 +40,10 @@ KINDS: Final[Mapping[str, frozenset[str]]] = {
 """Every kind of grader, with the options that it takes."""
 
 LONGEST: Final = 100_000
-"""Characters of an answer that choice, json-schema and json-fields look at; more scores 0."""
+"""Characters of an answer that choice, regex and the JSON graders look at; more scores 0."""
 LONGEST_MATCHED: Final = 20_000
-"""The same for regex. The number grader looks for the last number in as many at the end."""
+"""The number grader looks for the last number in so many characters at the end."""
 _DEEPEST = 64
-_PATTERN_LENGTH = 1000
-_STATES = 2000
-_STEPS = 2_000_000
 _LABELS = 100
 
 _NUMBER = re.compile(
@@ -96,7 +93,7 @@ def parse_grader(kind: str, options: Mapping[str, object]) -> GraderSpec:
         _refuse("The grader json-schema needs a schema.", 'For example {"schema": {...}}.')
     spec = GraderSpec(kind=kind, options=dict(options))
     if kind == "regex" and "pattern" in options:
-        _automaton(str(options["pattern"]), ignore_case=_ignores_case(spec))
+        compiled(str(options["pattern"]), ignore_case=_ignores_case(spec))
     return spec
 
 
@@ -209,7 +206,7 @@ def _check_part(part: Mapping[str, object], whole: Mapping[str, object]) -> None
     if "$id" in part and part is not whole:
         _refuse("A grader's schema may have an $id only at its top.", None)
     if isinstance(part.get("pattern"), str):
-        _automaton(str(part["pattern"]), ignore_case=False)
+        compiled(str(part["pattern"]), ignore_case=False)
     reference = part.get("$ref")
     if isinstance(reference, str) and not _points_into(reference, whole):
         _refuse(
@@ -256,7 +253,7 @@ def _expected_fault(spec: GraderSpec, expected: str) -> str | None:
             return "the expected answer is no JSON object with fields"
         case "regex":
             try:
-                _automaton(expected, ignore_case=_ignores_case(spec))
+                compiled(expected, ignore_case=_ignores_case(spec))
             except InvalidField as error:
                 return f"the expected answer is no pattern: {error.message}"
     return None
@@ -298,10 +295,9 @@ def _choice(spec: GraderSpec, answer: str, expected: str) -> Grade:
 
 def _regex(spec: GraderSpec, answer: str, expected: str) -> Grade:
     pattern = str(spec.options.get("pattern", expected))
-    automaton = _automaton(pattern, ignore_case=_ignores_case(spec))
-    if len(answer) > automaton.longest:
-        return _graded(0, f"longer than {automaton.longest} characters")
-    if automaton.is_in(answer):
+    if len(answer) > LONGEST:
+        return _graded(0, f"longer than {LONGEST} characters")
+    if compiled(pattern, ignore_case=_ignores_case(spec)).is_in(answer):
         return _graded(1, "matches the pattern")
     return _graded(0, "does not match the pattern")
 
@@ -362,10 +358,7 @@ def _validator(schema: str) -> Validator:
     def pattern(
         _: Validator, wanted: str, instance: object, __: object
     ) -> Iterator[ValidationError]:
-        automaton = _automaton(wanted, ignore_case=False)
-        if not isinstance(instance, str):
-            return
-        if len(instance) > automaton.longest or not automaton.is_in(instance):
+        if isinstance(instance, str) and not compiled(wanted, ignore_case=False).is_in(instance):
             yield ValidationError("a text does not match its pattern")
 
     def unique(
@@ -476,195 +469,3 @@ _GRADERS: Final[Mapping[str, Callable[[GraderSpec, str, str], Grade]]] = {
     "json-schema": _json_schema,
     "json-fields": _json_fields,
 }
-
-_Tree = Sequence[tuple[object, object]]
-_Test = Callable[[str], bool]
-
-
-@lru_cache(maxsize=128)
-def _automaton(pattern: str, *, ignore_case: bool) -> _Automaton:
-    return _Automaton(pattern, ignore_case=ignore_case)
-
-
-def _is_word(char: str | None) -> bool:
-    return char is not None and (char.isalnum() or char == "_")
-
-
-_CATEGORIES: Final[Mapping[str, _Test]] = {
-    "CATEGORY_DIGIT": str.isdecimal,
-    "CATEGORY_SPACE": str.isspace,
-    "CATEGORY_WORD": _is_word,
-    "CATEGORY_NOT_DIGIT": lambda char: not char.isdecimal(),
-    "CATEGORY_NOT_SPACE": lambda char: not char.isspace(),
-    "CATEGORY_NOT_WORD": lambda char: not _is_word(char),
-}
-
-
-_REFUSED: Final[Mapping[str, str]] = {
-    "ASSERT": "(?=...) or (?<=...)",
-    "ASSERT_NOT": "(?!...) or (?<!...)",
-    "GROUPREF": "a reference to a group",
-    "SUBPATTERN": "flags for a part of it",
-}
-
-
-@dataclass(slots=True, kw_only=True)
-class _State:
-    """A step of a match: past a character, at a position, or onward for nothing."""
-
-    test: _Test | None = None
-    position: str | None = None
-    onward: list[int]
-
-
-class _Automaton:
-    """A regular expression that is searched in time linear in the text.
-
-    The pattern is parsed as `re` does, then run as a nondeterministic automaton, all of whose
-    states advance together (K. Thompson, Regular Expression Search Algorithm, CACM 11:6, 1968).
-    What no such automaton can do is refused: references to groups, looking ahead or behind,
-    atomic groups.
-    """
-
-    def __init__(self, pattern: str, *, ignore_case: bool) -> None:
-        if len(pattern) > _PATTERN_LENGTH:
-            _refuse(f"A pattern has at most {_PATTERN_LENGTH} characters.", None)
-        try:
-            tree = _parser.parse(pattern, re.IGNORECASE if ignore_case else 0)
-        except (re.error, RecursionError, OverflowError, ValueError) as error:
-            raise InvalidField(
-                f"{pattern!r:.80} is no pattern: {error!s:.80}.", param="grader"
-            ) from error
-        flags = re.RegexFlag(tree.state.flags)
-        if flags & (re.ASCII | re.LOCALE | re.DEBUG):
-            _refuse("A pattern may have no inline flags but i, m, s and x.", None)
-        self._ignore_case = bool(flags & re.IGNORECASE)
-        self._lines = bool(flags & re.MULTILINE)
-        self._any_char = bool(flags & re.DOTALL)
-        self._states: list[_State] = [_State(onward=[])]
-        self._start = self._chain(tree, 0)
-        self.longest = min(LONGEST_MATCHED, _STEPS // len(self._states))
-        """Longest text that this pattern is tried on: each character may visit each state."""
-
-    def is_in(self, text: str) -> bool:
-        """Whether the pattern matches somewhere in the text."""
-        known: dict[tuple[object, ...], tuple[bool, frozenset[int]]] = {}
-        states: frozenset[int] = frozenset()
-        before: str | None = None
-        for at, char in enumerate((*text, None)):
-            is_last = at == len(text) - 1
-            key = (states, before == "\n", _is_word(before), at == 0, char, is_last)
-            if key not in known:
-                known[key] = self._advance(states, before, char, is_last=is_last)
-            found, states = known[key]
-            if found:
-                return True
-            before = char
-        return False
-
-    def _advance(
-        self, states: frozenset[int], before: str | None, char: str | None, *, is_last: bool
-    ) -> tuple[bool, frozenset[int]]:
-        """Whether a match ends before this character, and the states after it."""
-        reached: set[int] = set()
-        waiting = [self._start, *states]
-        beyond: set[int] = set()
-        while waiting:
-            number = waiting.pop()
-            if number in reached:
-                continue
-            reached.add(number)
-            state = self._states[number]
-            if state.test is not None:
-                if char is not None and state.test(char):
-                    beyond.update(state.onward)
-            elif state.position is None or self._is_at(
-                state.position, before, char, is_last=is_last
-            ):
-                waiting.extend(state.onward)
-        return 0 in reached, frozenset(beyond)
-
-    def _is_at(self, position: str, before: str | None, char: str | None, *, is_last: bool) -> bool:
-        match position:
-            case "AT_BEGINNING":
-                return before is None or (self._lines and before == "\n")
-            case "AT_END":
-                return char is None or (char == "\n" and (is_last or self._lines))
-            case "AT_BEGINNING_STRING":
-                return before is None
-            case "AT_END_STRING":
-                return char is None
-            case "AT_BOUNDARY":
-                return _is_word(before) != _is_word(char)
-            case _:  # AT_NON_BOUNDARY, the only other one that the parser makes
-                return _is_word(before) == _is_word(char)
-
-    def _add(self, state: _State) -> int:
-        if len(self._states) >= _STATES:
-            _refuse("The pattern is too large when its repetitions are written out.", None)
-        self._states.append(state)
-        return len(self._states) - 1
-
-    def _chain(self, tree: _Tree, then: int) -> int:
-        """The state that begins this sequence and goes on to `then`."""
-        for operation, argument in reversed(list(tree)):
-            then = self._piece(str(operation), argument, then)
-        return then
-
-    def _piece(self, operation: str, argument: object, then: int) -> int:
-        match operation, argument:
-            case "AT", _:
-                return self._add(_State(position=str(argument), onward=[then]))
-            case "BRANCH", (_, list() as branches):
-                return self._add(_State(onward=[self._chain(one, then) for one in branches]))
-            case "SUBPATTERN", (_, 0, 0, tree):
-                return self._chain(cast("_Tree", tree), then)
-            case (("MAX_REPEAT" | "MIN_REPEAT"), (int() as least, int() as most, tree)):
-                return self._repeat(cast("_Tree", tree), least, most, then)
-            case (("LITERAL" | "NOT_LITERAL" | "ANY" | "IN"), _):
-                return self._add(_State(test=self._test(operation, argument), onward=[then]))
-        what = operation.lower().replace("_", " ")
-        raise InvalidField(
-            f"A grader's pattern may not use {_REFUSED.get(operation, what)}.",
-            hint="It cannot be matched in bounded time.",
-            param="grader",
-        )
-
-    def _repeat(self, tree: _Tree, least: int, most: int, then: int) -> int:
-        if least > _STATES or (most > _STATES and most != _parser.MAXREPEAT):
-            _refuse(f"A pattern may repeat a thing {_STATES} times, or without end.", None)
-        if most == _parser.MAXREPEAT:
-            loop = self._add(_State(onward=[then]))
-            self._states[loop].onward.append(self._chain(tree, loop))
-            then = loop
-        else:
-            end = then
-            for _ in range(most - least):
-                then = self._add(_State(onward=[self._chain(tree, then), end]))
-        for _ in range(least):
-            then = self._chain(tree, then)
-        return then
-
-    def _test(self, operation: str, argument: object) -> _Test:
-        if operation == "ANY":
-            return (lambda _: True) if self._any_char else (lambda char: char != "\n")
-        items = argument if isinstance(argument, list) else [("LITERAL", argument)]
-        negated = operation == "NOT_LITERAL" or str(items[0][0]) == "NEGATE"
-        tests = [_one(str(name), value) for name, value in items if str(name) != "NEGATE"]
-        ignore_case = self._ignore_case
-
-        def test(char: str) -> bool:
-            same = {char, char.lower(), char.upper()} if ignore_case else {char}
-            found = any(one(each) for each in same if len(each) == 1 for one in tests)
-            return found != negated
-
-        return test
-
-
-def _one(name: str, value: object) -> _Test:
-    match name, value:
-        case "RANGE", (int() as low, int() as high):
-            return lambda char: low <= ord(char) <= high
-        case "LITERAL", int() as code:
-            return lambda char: ord(char) == code
-    return _CATEGORIES[str(value)]

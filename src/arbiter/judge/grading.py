@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from arbiter.judge.graders import Grade, GraderSpec, grade, needs_expected, parse_grader
+from arbiter.judge.graders import (
+    Grade,
+    GraderSpec,
+    check_expected,
+    grade,
+    needs_expected,
+    parse_grader,
+)
 from arbiter.knowledge.tasks import Grading, Task
 
 
@@ -24,6 +31,11 @@ class TaskGrader:
         if expected is None and needs_expected(spec):
             return None
         return grade(spec, answer=answer, expected=expected)
+
+    def check(self, task: Task, expected: str | None) -> None:
+        """Raise `InvalidField` when answers to this task cannot be compared with this one."""
+        if task.grading is not None and expected is not None:
+            check_expected(self._spec(task.grading), expected)
 
     def _spec(self, grading: Grading) -> GraderSpec:
         known = self._specs.get(id(grading))

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from arbiter.errors import InvalidField, StillInUse
-from arbiter.judge.graders import needs_expected, parse_grader
+from arbiter.judge.graders import check_expected, parse_grader
 from arbiter.knowledge.rules import Rules
 from arbiter.knowledge.tasks import Grading, Task, Tasks
 from arbiter.refs import ModelName, TaskName, parse_name
@@ -67,14 +67,11 @@ class Admission:
         task = _with_labels(task)
         if task.grading is not None:
             spec = parse_grader(task.grading.kind, task.grading.options)
-            if needs_expected(spec):
-                for number, case in enumerate(task.cases, start=1):
-                    if case.expected is None:
-                        raise InvalidField(
-                            f'Case {number} has no "expected", which the '
-                            f"{task.grading.kind} grader needs.",
-                            param="cases",
-                        )
+            for number, case in enumerate(task.cases, start=1):
+                try:
+                    check_expected(spec, case.expected)
+                except InvalidField as error:
+                    raise InvalidField(f"Case {number}: {error.sentence}", param="cases") from error
         return await self._tasks.add(task)
 
     async def calibrate_task(self, task: Task, *, progress: Progress = no_progress) -> None:
