@@ -33,10 +33,10 @@ lint: $(STAMP) ## format, lint, types, import contracts
 	@$(BIN)/lint-imports
 
 bench: $(STAMP) ## every figure that the docs quote
-	@$(BIN)/python bench/run.py
+	@$(BIN)/python -m bench.run
 
 mutation: $(STAMP) ## mutation score of the pure modules (minutes)
-	@$(BIN)/python bench/mutation.py
+	@$(BIN)/python -m bench.mutation
 
 docs: $(STAMP) ## write the generated parts of the docs again
 	@$(BIN)/python tests/docs/generate.py

@@ -91,12 +91,15 @@ def with_house(
 async def followed(client: Client, method: str, path: str, body: Json, *, quiet: bool) -> Json:
     """The result of something that takes long, its progress shown on stderr meanwhile."""
     result: Json = {}
-    async for line in client.lines(method, path, body):
-        progress, found = line.get("progress"), line.get("result")
+    async for told in client.lines(method, path, body):
+        progress, found = told.get("progress"), told.get("result")
         if isinstance(found, dict):
             result = found
         if isinstance(progress, dict) and not quiet:
             done, total = progress.get("done"), progress.get("total")
-            last = "\n" if done == total else ""
-            ERR.print(f"\r  {progress.get('task')}: {done}/{total} cases", end=last, markup=False)
+            line = f"  {progress.get('task')}: {done}/{total} cases"
+            if done == total:
+                ERR.print(f"\r{line}" if ERR.is_terminal else line, markup=False)
+            elif ERR.is_terminal:
+                ERR.print(f"\r{line}", end="", markup=False)
     return result

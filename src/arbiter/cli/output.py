@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-OUT = Console(highlight=False, soft_wrap=True)
+# piped, a table is as wide as it needs to be: a script reads it, or a log keeps it
+OUT = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 240)
 ERR = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -27,8 +28,9 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: 
         OUT.print(empty, markup=False)
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for column in columns[:-1]:
+        table.add_column(column, no_wrap=True)
+    table.add_column(columns[-1], overflow="fold")
     for row in rows:
         table.add_row(*[_plain(cell) for cell in row])
     OUT.print(table)

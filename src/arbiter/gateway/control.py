@@ -386,10 +386,10 @@ def _tasks(rooms: ControlRooms) -> APIRouter:
     @router.put("/tasks/{name:path}")
     async def add_task(name: str, body: AddTask) -> StreamingResponse:
         spec = body.model_dump(exclude={"cases", "needs"})
-        task = task_from_spec(
+        given = task_from_spec(
             parse_task(name), {**spec, "needs": list(body.needs)}, parse_cases(body.cases)
         )
-        await rooms.admission.add_task(task)
+        task = await rooms.admission.add_task(given)
 
         async def work(say: Say) -> Plain:
             await rooms.admission.calibrate_task(task, progress=_telling(say))
