@@ -1,0 +1,135 @@
+"""How many small faults in the pure modules the tests notice: `make mutation`.
+
+    python -m bench.mutation [--floor 70] [MODULE ...]
+
+mutmut changes one thing at a time in a copy of the tree under ``mutants/`` and runs the tests
+that touch it; ``[tool.mutmut]`` in pyproject.toml says where and with which tests. Results are
+kept there, so a second run only repeats what has changed. MODULE is a dotted name, such as
+``arbiter.swap.rollout``; without one it is every pure module. A mutant that no test touches
+counts as missed. Some survivors are equivalent (another sentence in a reason, ``<`` for ``<=``
+on a continuous value), so no score reaches 100.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FLOOR = 70.0
+_KILLED = frozenset({"killed", "timeout", "caught by type check", "segfault"})
+_NOT_COUNTED = frozenset({"skipped", "check was interrupted by user", "not checked"})
+
+
+def pure_modules(root: Path = ROOT) -> tuple[str, ...]:
+    """The modules that the configuration names, dotted."""
+    settings = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns: Sequence[str] = settings["tool"]["mutmut"]["only_mutate"]
+    found = sorted(path for pattern in patterns for path in root.glob(pattern))
+    return tuple(
+        ".".join(path.relative_to(root / "src").with_suffix("").parts)
+        for path in found
+        if path.name != "__init__.py"
+    )
+
+
+def module_of(mutant: str) -> str:
+    """The module of a mutant's name.
+
+    >>> module_of("arbiter.swap.rollout.x_begin__mutmut_3")
+    'arbiter.swap.rollout'
+    """
+    return mutant.rpartition(".")[0]
+
+
+def tally(lines: Sequence[str], modules: Sequence[str]) -> dict[str, Counter[str]]:
+    """How many mutants of each module ended how, from what ``mutmut results`` says.
+
+    >>> tally(["  arbiter.refs.x_short__mutmut_1: killed"], ["arbiter.refs"])
+    {'arbiter.refs': Counter({'killed': 1})}
+    """
+    counts: dict[str, Counter[str]] = {module: Counter() for module in modules}
+    for line in lines:
+        mutant, _, status = line.strip().rpartition(": ")
+        module = module_of(mutant)
+        if module in counts:
+            counts[module][status] += 1
+    return counts
+
+
+def score(counts: Mapping[str, int]) -> float | None:
+    """The share of mutants that the tests noticed, in percent; None when there were none.
+
+    >>> score({"killed": 3, "survived": 1, "skipped": 5})
+    75.0
+    """
+    total = sum(count for status, count in counts.items() if status not in _NOT_COUNTED)
+    killed = sum(count for status, count in counts.items() if status in _KILLED)
+    return 100.0 * killed / total if total else None
+
+
+def _mutmut(*arguments: str, quiet: bool) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(Path(sys.executable).with_name("mutmut")), *arguments],
+        cwd=ROOT,
+        env={**os.environ, "HYPOTHESIS_PROFILE": "mutation"},
+        stdout=subprocess.PIPE if quiet else None,
+        text=True,
+        check=False,
+    )
+
+
+def main() -> int:
+    """Run mutmut, print a score a module and one in all; 1 when that is below the floor."""
+    parser = argparse.ArgumentParser(prog="make mutation", description="Mutation score.")
+    parser.add_argument("modules", nargs="*", metavar="MODULE")
+    parser.add_argument("--floor", type=float, default=FLOOR, help="percent that must be reached")
+    parser.add_argument("--children", type=int, default=os.cpu_count() or 2)
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    chosen = parser.parse_args()
+    modules = tuple(chosen.modules) or pure_modules()
+    unknown = sorted(set(modules) - set(pure_modules()))
+    if unknown:
+        parser.error(f"{unknown[0]} is none of: {', '.join(pure_modules())}")
+    ran = _mutmut(
+        "run",
+        "--max-children",
+        str(chosen.children),
+        *(f"{module}.x*" for module in chosen.modules),
+        quiet=chosen.json,
+    )
+    if ran.returncode:
+        print("mutmut could not finish; see above", file=sys.stderr)
+        return 2
+    told = _mutmut("results", "--all", "true", quiet=True)
+    counts = tally(told.stdout.splitlines(), modules)
+    scores = {module: score(found) for module, found in counts.items()}
+    whole = sum(counts.values(), Counter[str]())
+    total = score(whole)
+    if chosen.json:
+        print(json.dumps({"score": total, "floor": chosen.floor, "modules": scores}))
+    else:
+        _show(counts, whole)
+    if total is None or total < chosen.floor:
+        print(f"the score is below {chosen.floor:g} %", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _show(counts: Mapping[str, Counter[str]], whole: Counter[str]) -> None:
+    print(f"\n{'module':40} {'score':>7}  outcomes")
+    for module, found in [*counts.items(), ("all", whole)]:
+        share = score(found)
+        how = ", ".join(f"{count} {status}" for status, count in sorted(found.items()))
+        print(f"{module:40} {'-' if share is None else f'{share:.1f} %':>7}  {how or 'nothing'}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

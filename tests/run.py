@@ -1,0 +1,124 @@
+"""Everything that must pass: `make test`. Arguments go to pytest as they are.
+
+    python tests/run.py [--fast] [pytest arguments]
+
+Tests run in two processes, with branch coverage of the house, of its workers and of the programs
+that the tests start; doctests of ``src`` and the examples in the documents are tests like any
+other. At the end it says which tests were not run here and what they need. ``--fast`` leaves out
+coverage and the calibrations, for a quick look while working.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+ROOT = Path(__file__).resolve().parent.parent
+PROCESSES = "2"
+NOTHING_COLLECTED = 5
+
+
+def environment(coverage_data: Path | None) -> dict[str, str]:
+    """What the tests run with: no settings of a house, and coverage in every Python below."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ARBITER_")}
+    if coverage_data is not None:
+        # coverage's own .pth file then starts it in every interpreter, xdist's and ours
+        kept["COVERAGE_PROCESS_START"] = str(ROOT / "pyproject.toml")
+        kept["COVERAGE_FILE"] = str(coverage_data)
+    return kept
+
+
+def not_run(report: Path) -> list[tuple[str, str]]:
+    """The tests that were skipped, each with its reason, from pytest's JUnit report."""
+    if not report.exists():
+        return []
+    found = []
+    for case in ET.parse(report).iter("testcase"):  # noqa: S314  # pytest wrote it
+        skipped = case.find("skipped")
+        if skipped is not None and skipped.get("type") != "pytest.xfail":
+            name = f"{case.get('classname', '')}::{case.get('name', '')}"
+            found.append((name, skipped.get("message") or "no reason was given"))
+    return found
+
+
+def told(skipped: Sequence[tuple[str, str]]) -> str:
+    """What was not run here and why, the same reason once.
+
+    >>> print(told([("live::test_a", "needs an Ollama"), ("live::test_b", "needs an Ollama")]))
+    2 tests were not run here:
+      needs an Ollama: live::test_a, live::test_b
+    """
+    if not skipped:
+        return "Every test was run."
+    reasons: dict[str, list[str]] = {}
+    for name, reason in skipped:
+        reasons.setdefault(re.sub(r"\s+", " ", reason), []).append(name)
+    lines = [f"{len(skipped)} test{'s were' if len(skipped) > 1 else ' was'} not run here:"]
+    lines += [f"  {reason}: {', '.join(names)}" for reason, names in sorted(reasons.items())]
+    return "\n".join(lines)
+
+
+def run_tests(arguments: Sequence[str], *, fast: bool, report: Path, data: Path | None) -> int:
+    """Run pytest and give its exit status."""
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-n",
+        PROCESSES,
+        "--dist=worksteal",
+        "--max-worker-restart=0",
+        f"--junitxml={report}",
+        "-o",
+        "junit_duration_report=call",
+        "--durations=8",
+        "--durations-min=1",
+        *(("-m", "not calibration") if fast else ()),
+        *arguments,
+    ]
+    return subprocess.run(command, cwd=ROOT, env=environment(data), check=False).returncode
+
+
+def report_coverage(data: Path) -> int:
+    """Put the parts together, print what is missing; not 0 when it is too little."""
+    coverage = [sys.executable, "-m", "coverage"]
+    environ = {**os.environ, "COVERAGE_FILE": str(data)}
+    subprocess.run([*coverage, "combine", "--quiet"], cwd=ROOT, env=environ, check=True)
+    return subprocess.run([*coverage, "report"], cwd=ROOT, env=environ, check=False).returncode
+
+
+def main() -> int:
+    """Run everything; the exit status is 0 only when all of it is well."""
+    arguments = sys.argv[1:]
+    fast = "--fast" in arguments
+    arguments = [one for one in arguments if one != "--fast"]
+    begun = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="arbiter-tests-") as folder:
+        report = Path(folder) / "report.xml"
+        # part of the tests says nothing about the coverage of the whole
+        data = None if fast or arguments else Path(folder) / "coverage"
+        status = run_tests(arguments, fast=fast, report=report, data=data)
+        covered = report_coverage(data) if data is not None else 0
+        skipped = not_run(report)
+    say = sys.stdout.write
+    say(f"\n{told(skipped)}\n")
+    if fast:
+        say("Left out by --fast: coverage, and the tests marked calibration.\n")
+    say(f"It took {time.perf_counter() - begun:.0f} s.\n")
+    if status:
+        why = "no test was found" if status == NOTHING_COLLECTED else "a test failed"
+        say(f"Not well: {why} (pytest ended with {status}).\n")
+    if covered:
+        say("Not well: too little is covered.\n")
+    return status or covered
+
+
+if __name__ == "__main__":
+    sys.exit(main())
