@@ -43,9 +43,15 @@ def ask(
     model: Annotated[str, typer.Option("--model", help="auto, a name or an alias.")] = "auto",
     task: Task = None,
     system: Annotated[str | None, typer.Option("--system", help="A system prompt.")] = None,
-    max_tokens: Annotated[int | None, typer.Option("--max-tokens", min=1)] = None,
-    temperature: Annotated[float | None, typer.Option("--temperature", min=0, max=2)] = None,
-    seed: Annotated[int | None, typer.Option("--seed")] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", min=1, help="Longest answer, in tokens.")
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", min=0, max=2, help="0 is the least random.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="The same seed, the same dice.")
+    ] = None,
     needs: Needs = None,
     threshold: Threshold = None,
     max_latency_ms: MaxLatency = None,
@@ -198,7 +204,9 @@ def feedback(
     decision: Annotated[str, typer.Argument(help="A decision's id.")],
     score: Annotated[str, typer.Argument(help="good, bad, or a number from 0 to 1.")],
     source: Annotated[str, typer.Option("--source", help="Who judges.")] = "person",
-    comment: Annotated[str | None, typer.Option("--comment")] = None,
+    comment: Annotated[
+        str | None, typer.Option("--comment", help="What to remember of it.")
+    ] = None,
     data_dir: DataDir = None,
     config: ConfigFile = None,
     as_json: AsJson = False,

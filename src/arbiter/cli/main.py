@@ -7,14 +7,13 @@ import json
 import secrets
 import signal
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import arbiter
 from arbiter.app import open_house
-from arbiter.cli import alias, asking, models, rules, swap, tasks
+from arbiter.cli import alias, asking, demo, models, rules, swap, tasks
 from arbiter.cli.client import Client
 from arbiter.cli.options import (
     AsJson,
@@ -26,7 +25,6 @@ from arbiter.cli.options import (
     with_house,
 )
 from arbiter.cli.output import ERR, OUT, show_json
-from arbiter.demo.story import tell
 from arbiter.errors import ArbiterError
 
 app = typer.Typer(
@@ -37,6 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(demo.app, name="demo")
 app.add_typer(models.app, name="models")
 app.add_typer(alias.app, name="alias")
 app.add_typer(tasks.app, name="tasks")
@@ -100,28 +99,6 @@ def up(
                 )
             await stop.wait()
             ERR.print("closing: running requests may end", markup=False)
-
-    run(work)
-
-
-@app.command()
-def demo(
-    as_json: AsJson = False,
-    keep: Annotated[
-        Path | None,
-        typer.Option("--keep", help="Keep the demo's data directory here.", show_default=False),
-    ] = None,
-) -> None:
-    """Do the whole main job on the models that ship, from nothing, in a minute or two."""
-
-    async def work() -> None:
-        result = await tell(keep=keep, say=lambda line: ERR.print(line, markup=False))
-        if as_json:
-            show_json(result.to_plain())
-        else:
-            OUT.print(result.table(), markup=False)
-        if not result.went_as_told:
-            raise typer.Exit(1)
 
     run(work)
 

@@ -22,7 +22,7 @@ from arbiter.app import House, open_house
 from arbiter.config import Settings, load_settings
 from arbiter.demo.lessons import TASKS, Item, draw_many
 from arbiter.demo.traffic import Clients, Tally, live_items
-from arbiter.errors import EngineUnavailable
+from arbiter.errors import EngineUnavailable, InvalidField
 from arbiter.inference import Limits
 from arbiter.knowledge.rules import Rule
 from arbiter.knowledge.tasks import Grading, Task, parse_cases
@@ -53,8 +53,8 @@ GRADERS: Mapping[str, Grading] = {
 }
 
 ROLES = {"heron-1": "primary", "sparrow": "fast", "owl": "quality", "parrot": "alternative"}
-CANDIDATES = ("heron-2", "heron-3", "heron-4")
-MODELS = (*ROLES, *CANDIDATES)
+MODELS = (*ROLES, "heron-2", "heron-3", "heron-4")
+"""Every model that ships: those with a role from the start, then those that want `primary`."""
 
 Say = Callable[[str], None]
 
@@ -154,10 +154,13 @@ def task_of(name: str) -> Task:
     )
 
 
-async def add_model(house: House, name: str) -> None:
-    """Register a model that ships and run its graded cases."""
+async def add_model(house: House, name: str, say: Say) -> None:
+    """Register a model that ships, run its graded cases, and say how it did."""
     with as_file(files("arbiter.demo") / "models" / f"{name}.gguf") as path:
-        await house.add(path, name)
+        version = await house.add(path, name)
+    profiles = house.profiles.tasks_of(version.version)
+    scores = (f"{task} {_two(profiles[parse_task(task)].mean_quality)}" for task in TASKS)
+    say(f"  {name:<8} {short(version.version)}  {'  '.join(scores)}")
 
 
 @asynccontextmanager
@@ -172,23 +175,25 @@ async def furnished(settings: Settings, models: Sequence[str], say: Say) -> Asyn
             raise EngineUnavailable("The demo needs llama.cpp.", hint=reason)
         for name in TASKS:
             await house.admission.add_task(task_of(name))
-        for number, name in enumerate(models, start=1):
-            await add_model(house, name)
-            version = house.registry.resolve(parse_name(name))
-            profiles = house.profiles.tasks_of(version.version)
-            scores = "  ".join(
-                f"{task} {_two(profiles[parse_task(task)].mean_quality)}" for task in TASKS
-            )
-            say(f"  {number}/{len(models)} {name:<8} {short(version.version)}  {scores}")
+        for name in models:
+            await add_model(house, name, say)
         yield house
 
 
 async def tell(*, keep: Path | None, say: Say) -> Told:
-    """Do everything, saying what happens. Raises what the house raises when it cannot run."""
+    """Do everything, saying what happens.
+
+    keep: where to leave the data directory; it must not hold a house yet. Raises `InvalidField`
+    when it does, and what the house raises when it cannot run.
+    """
+    if keep is not None and await asyncio.to_thread((keep / "arbiter.db").exists):
+        raise InvalidField(
+            f"{keep} holds a house already.", hint="Name an empty folder.", param="keep"
+        )
     with tempfile.TemporaryDirectory(prefix="arbiter-demo-") as folder:
         settings = demo_settings(keep or Path(folder))
         say("Opening a house and registering the models that ship (graded cases of 6 tasks):")
-        async with furnished(settings, MODELS, say) as house:
+        async with furnished(settings, tuple(ROLES), say) as house:
             for model, role in ROLES.items():
                 await house.admission.set_alias(parse_name(role), parse_name(model), who="demo")
             async with house.door() as address, aiohttp.ClientSession() as session:
@@ -280,6 +285,7 @@ class _Story:
     async def _swap(self, model: str) -> Phase:
         """Swap primary under live traffic, until the rollout is over."""
         house = self._house
+        await add_model(house, model, self._say)
         stored = await house.swap("primary", model)
         rollout = stored.rollout.id
         asked = self._clients.requests

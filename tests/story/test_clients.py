@@ -1,0 +1,99 @@
+"""The official `openai` client at the door of a house that serves a real model."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import openai
+import pytest
+from tests.story.houses import house_with
+
+from arbiter.app import House
+from arbiter.refs import parse_name
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    async with house_with(tmp_path / "data", ["sparrow", "owl"], ["sentiment", "sum"]) as house:
+        await house.admission.set_alias(parse_name("fast"), parse_name("sparrow"), who="test")
+        yield house
+
+
+@pytest.fixture
+async def client(house: House) -> AsyncIterator[openai.AsyncOpenAI]:
+    async with (
+        house.door() as address,
+        openai.AsyncOpenAI(base_url=f"{address.url}/v1", api_key="unused", max_retries=0) as client,
+    ):
+        yield client
+
+
+ASKED: list[openai.types.chat.ChatCompletionMessageParam] = [
+    {"role": "user", "content": "Review: the soup was lovely."}
+]
+
+
+async def test_an_answer_comes_with_who_gave_it_and_why(
+    client: openai.AsyncOpenAI, house: House
+) -> None:
+    raw = await client.chat.completions.with_raw_response.create(
+        model="task:sentiment", messages=ASKED, temperature=0
+    )
+    answer = raw.parse()
+    assert answer.choices[0].message.content == "positive"
+    assert raw.headers["x-arbiter-alias"] == "fast"
+    assert raw.headers["x-arbiter-arm"] == "none"
+    assert "scores" in raw.headers["x-arbiter-reason"]
+    record = await house.record(raw.headers["x-arbiter-decision"])
+    assert record.outcome is not None
+    assert answer.usage is not None
+    assert record.outcome.usage.completion_tokens == answer.usage.completion_tokens
+    assert record.outcome.cpu.value is not None
+    assert record.outcome.cpu.method == "measured"
+
+
+async def test_a_stream_says_the_same_and_ends_with_its_usage(client: openai.AsyncOpenAI) -> None:
+    whole = await client.chat.completions.create(model="fast", messages=ASKED, temperature=0)
+    stream = await client.chat.completions.create(
+        model="fast",
+        messages=ASKED,
+        temperature=0,
+        stream=True,
+        stream_options={"include_usage": True},
+    )
+    chunks = [chunk async for chunk in stream]
+    text = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+    assert text == whole.choices[0].message.content
+    assert chunks[-1].usage is not None
+    assert whole.usage is not None
+    assert chunks[-1].usage.completion_tokens == whole.usage.completion_tokens
+
+
+async def test_every_name_is_listed_and_auto_with_them(client: openai.AsyncOpenAI) -> None:
+    listed = await client.models.list()
+    assert [model.id for model in listed.data] == ["auto", "fast", "owl", "sparrow"]
+
+
+async def test_mistakes_are_the_errors_that_the_client_knows(client: openai.AsyncOpenAI) -> None:
+    with pytest.raises(openai.NotFoundError, match="Known: fast, owl, sparrow"):
+        await client.chat.completions.create(model="ghost", messages=ASKED)
+    with pytest.raises(openai.BadRequestError, match="temperature"):
+        await client.chat.completions.create(model="fast", messages=ASKED, temperature=9)
+    with pytest.raises(openai.UnprocessableEntityError, match="cannot do vision"):
+        await client.chat.completions.create(
+            model="auto", messages=ASKED, metadata={"needs": "vision"}
+        )
+    with pytest.raises(openai.BadRequestError, match="expected answer is none of"):
+        await client.chat.completions.create(
+            model="fast", messages=ASKED, metadata={"task": "sentiment", "expected": "meh"}
+        )
+
+
+async def test_a_prompt_that_is_too_long_for_the_model_says_so(
+    client: openai.AsyncOpenAI,
+) -> None:
+    with pytest.raises(openai.BadRequestError, match="tokens"):
+        await client.chat.completions.create(
+            model="fast", messages=[{"role": "user", "content": "word " * 300}]
+        )
