@@ -93,8 +93,11 @@ def when_parent_dies(what: signal.Signals) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, what, 0, 0, 0)
 
 
-def serve_until_left(cleanup: Callable[[], None]) -> NoReturn:
-    """Wait for the end of standard input, or to be told to end; clean up; leave at once."""
+def heed_orders_to_leave(cleanup: Callable[[], None]) -> Callable[[], NoReturn]:
+    """From now on, clean up before leaving when told to. Returns the way to leave.
+
+    To be called before the worker announces itself: whoever started it may die right after.
+    """
 
     def leave(*_: object) -> NoReturn:
         cleanup()
@@ -103,9 +106,13 @@ def serve_until_left(cleanup: Callable[[], None]) -> NoReturn:
 
     signal.signal(signal.SIGTERM, leave)
     when_parent_dies(signal.SIGTERM)
+    return leave
+
+
+def wait_for_the_end() -> None:
+    """Return when standard input ends: the parent has closed it, or is no more."""
     while os.read(0, 4096):
         pass
-    leave()
 
 
 def remove_socket(path: str | None) -> None:

@@ -14,9 +14,10 @@ from arbiter_worker.launch import (
     Configuration,
     become_private,
     claim_stdout,
+    heed_orders_to_leave,
     read_configuration,
     remove_socket,
-    serve_until_left,
+    wait_for_the_end,
 )
 
 _SMALL_BYTES: Final = 64 * 1024 * 1024
@@ -78,8 +79,10 @@ def main() -> NoReturn:
         announce({"error": str(error)})
         sys.exit(1)
     address = configuration.socket or str(getattr(server, "listening_address", ""))
+    leave = heed_orders_to_leave(lambda: remove_socket(configuration.socket))
     announce({"ready": True, "address": address, "pid": os.getpid()})
-    serve_until_left(lambda: remove_socket(configuration.socket))
+    wait_for_the_end()
+    leave()
 
 
 if __name__ == "__main__":
