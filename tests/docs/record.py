@@ -1,0 +1,151 @@
+"""Runs the `console` blocks of a page and writes what they print under the commands.
+
+    python tests/docs/record.py [PAGE ...]
+
+Without a page, the tutorial. Takes port 8017 and a minute. A command may name an id of an earlier
+run; the newest id of that kind stands in for it. A mark ``<!-- demo transcript -->`` is followed by
+what `arbiter demo` prints. `make test` does not run this: it only checks that the commands are
+understood.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TUTORIAL = ROOT / "docs" / "tutorial.md"
+SHIPPED = ROOT / "src" / "arbiter" / "demo"
+IDS = re.compile(r"\b(dec|rol)_[0-9a-z]{26}\b")
+DEMO = re.compile(r"(<!-- demo transcript -->\n).*?(<!-- end of demo transcript -->)", re.DOTALL)
+
+
+class Recorder:
+    """One reader, in a folder of their own, from the first block to the last."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._ids: dict[str, str] = {}
+        self._up: subprocess.Popen[str] | None = None
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if name[:8] != "ARBITER_"},
+            "HOME": str(folder.parent),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "COLUMNS": "100",
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def page(self, text: str) -> str:
+        """The page with its blocks run."""
+        text = re.sub(
+            r"^```console\n(.*?)^```$",
+            lambda found: f"```console\n{self._block(found[1])}```",
+            text,
+            flags=re.DOTALL | re.MULTILINE,
+        )
+        return DEMO.sub(
+            lambda found: f"{found[1]}\n```text\n{self.run('arbiter demo')}\n```\n\n{found[2]}",
+            text,
+        )
+
+    def file(self, text: str) -> None:
+        """Write the page's programs, which begin with ``# name.py``."""
+        programs = re.compile(r"^```python\n(# \w+\.py\n)(.*?)^```$", re.DOTALL | re.MULTILINE)
+        for name, body in programs.findall(text):
+            (self._folder / name[2:].strip()).write_text(name + body, encoding="utf-8")
+
+    def _block(self, block: str) -> str:
+        commands = [line for line in block.splitlines() if line.startswith(("$ ", "> "))]
+        lines: list[str] = []
+        command = ""
+        for line in commands:
+            shown = IDS.sub(lambda found: self._ids.get(found[1], found[0]), line)
+            lines.append(shown)
+            command += shown[2:]
+            if command.endswith("\\"):
+                command = command[:-1]
+                continue
+            said = self.run(command)
+            lines += said.splitlines()
+            command = ""
+        return "\n".join(lines) + "\n"
+
+    def run(self, command: str) -> str:
+        """What a command prints, on both its outputs."""
+        if command == "arbiter up":
+            return self._start()
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=self._folder,
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        said = "\n".join(_last(line).rstrip() for line in done.stdout.split("\n")).strip("\n")
+        if done.returncode:
+            raise SystemExit(f"{command}\n{said}")
+        for kind, found in re.findall(r"\b((?:dec|rol))(_[0-9a-z]{26})\b", said):
+            self._ids[kind] = kind + found
+        return said.replace(str(self._folder.parent), "/home/you")
+
+    def _start(self) -> str:
+        self._up = subprocess.Popen(
+            ["arbiter", "up"],
+            cwd=self._folder,
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        if self._up.stdout is None:
+            raise AssertionError("it was asked for")
+        lines = [self._up.stdout.readline().rstrip() for _ in range(3)]
+        return "\n".join(lines).replace(str(self._folder.parent), "/home/you")
+
+    def close(self) -> None:
+        """End the house that was started."""
+        if self._up is not None:
+            self._up.terminate()
+            self._up.communicate(timeout=30)
+
+
+def _last(line: str) -> str:
+    """What is left on a line that was written over."""
+    return line.rpartition("\r")[2]
+
+
+@contextmanager
+def reader() -> Iterator[Recorder]:
+    """A reader with the models and cases that ship."""
+    with tempfile.TemporaryDirectory() as home:
+        folder = Path(home) / "try"
+        folder.mkdir()
+        for path in (*SHIPPED.glob("models/*.gguf"), *SHIPPED.glob("cases/*.jsonl")):
+            shutil.copy(path, folder)
+        recorder = Recorder(folder)
+        try:
+            yield recorder
+        finally:
+            recorder.close()
+
+
+def main(pages: list[Path]) -> None:
+    """Record every page."""
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        with reader() as recorder:
+            recorder.file(text)
+            page.write_text(recorder.page(text), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main([Path(name) for name in sys.argv[1:]] or [TUTORIAL])
