@@ -379,38 +379,24 @@ class Dispatch:
         tries = 0
         while True:
             tries += 1
-            async with AsyncExitStack() as attempt:
-                instance, lease = await attempt.enter_async_context(
-                    self._pool.lease(loadable(version))
-                )
-                try:
-                    first, rest = await self._first(attempt, instance, lease, generation)
-                except InstanceLost:
-                    if tries >= FRESH_TRIES:
-                        raise
-                    continue
-                stack.push_async_exit(attempt.pop_all())
-                return first, rest, lease
+            try:
+                return await stack.enter_async_context(self._begun(version, generation))
+            except InstanceLost:
+                if tries >= FRESH_TRIES:
+                    raise
 
-    async def _first(
-        self,
-        attempt: AsyncExitStack,
-        instance: Instance,
-        lease: Lease,
-        generation: Generation,
-    ) -> tuple[Chunk, AsyncIterator[Chunk]]:
-        lease.start_metering()
-        attempt.callback(lease.stop_metering)
-        chunks = await attempt.enter_async_context(aclosing(lease.runner.generate(generation)))
-        try:
-            first = await anext(chunks)
-        except InstanceLost:
-            instance.lost(lease.runner)
-            raise
-        except StopAsyncIteration as error:
-            raise EngineError("The engine ended without an answer.") from error
-        instance.answered()
-        return first, chunks
+    @asynccontextmanager
+    async def _begun(
+        self, version: Version, generation: Generation
+    ) -> AsyncIterator[tuple[Chunk, AsyncIterator[Chunk], Lease]]:
+        """An answer whose first chunk is there; the lease lasts for as long as the context."""
+        async with self._pool.lease(loadable(version)) as (instance, lease):
+            lease.start_metering()
+            try:
+                async with aclosing(lease.runner.generate(generation)) as chunks:
+                    yield await _first(chunks, instance, lease), chunks, lease
+            finally:
+                lease.stop_metering()
 
     def _note(self, route: _Route, number: int, error: ArbiterError) -> None:
         """Tell the rollout how its candidate failed; only its own first try is its own."""
@@ -472,6 +458,19 @@ class Dispatch:
             return None
         grade = self._behind.grader(task, "".join(served.text), ask.expected)
         return None if grade is None else grade.score
+
+
+async def _first(chunks: AsyncIterator[Chunk], instance: Instance, lease: Lease) -> Chunk:
+    """The first chunk, and what its coming or not says of the instance."""
+    try:
+        first = await anext(chunks)
+    except InstanceLost:
+        instance.lost(lease.runner)
+        raise
+    except StopAsyncIteration as error:
+        raise EngineError("The engine ended without an answer.") from error
+    instance.answered()
+    return first
 
 
 def _status(served: _Served | None, failed: ArbiterError | None) -> tuple[Status, str | None]:
