@@ -366,8 +366,9 @@ async def open_house(
 
 
 async def _close(house: House) -> None:
-    house.dispatch.close()
+    # the controller first: a validation that ran into a closed door would be taken for a verdict
     await house.controller.close()
+    house.dispatch.close()
     try:
         async with asyncio.timeout(house.settings.door.drain_s + 10):
             await house.pool.close()
@@ -405,7 +406,7 @@ async def _build(
         announcer=announcer,
         knowledge=lambda: knowledge_digest(tasks.all(), rules.all()),
     )
-    weights = settings.selection
+    weights, grader = settings.selection, TaskGrader()
     dispatch = Dispatch(
         Behind(
             registry=registry,
@@ -425,7 +426,7 @@ async def _build(
                     reliability=weights.reliability,
                 ),
             ),
-            grader=TaskGrader(),
+            grader=grader,
             clock=clock,
             dice=dice,
         )
@@ -440,6 +441,7 @@ async def _build(
     admission = Admission(
         registry=registry, tasks=tasks, rules=rules, validator=validator, controller=controller
     )
+    grader.prepare(tasks.all())
     await controller.open(validator)
     return House(
         settings=settings,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from arbiter.judge.graders import (
     Grade,
     GraderSpec,
@@ -31,6 +33,12 @@ class TaskGrader:
         if expected is None and needs_expected(spec):
             return None
         return grade(spec, answer=answer, expected=expected)
+
+    def prepare(self, tasks: Iterable[Task]) -> None:
+        """Parse graders beforehand: the first request must not wait for a schema library."""
+        for task in tasks:
+            if task.grading is not None:
+                self._spec(task.grading)
 
     def check(self, task: Task, expected: str | None) -> None:
         """Raise `InvalidField` when answers to this task cannot be compared with this one."""

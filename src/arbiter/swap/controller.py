@@ -20,6 +20,7 @@ from arbiter.errors import (
     Conflict,
     InvalidField,
     RolloutActive,
+    ShuttingDown,
     StorageError,
     UnknownRollout,
 )
@@ -301,6 +302,8 @@ class Controller:
         rollout = track.rollout
         try:
             compatibility = await self._compare(rollout)
+        except ShuttingDown:
+            return  # no verdict on anything: the next start takes it up
         except ArbiterError as error:
             sentence = f"It could not be validated: {error.sentence}"
             compatibility = Compatibility(

@@ -21,7 +21,8 @@ from arbiter.swap.analysis import Evidence, Failure, Unit, tripped
 from arbiter.swap.rollout import Phase, Rollout, assign
 
 REMEMBERED = 200_000
-"""Conversations whose arm is kept in memory; the hash gives the same arm again at one weight."""
+"""Conversations whose arm is kept in memory and that may count as evidence. Those after them are
+split all the same, by the hash alone: whether one of them was seen before nobody could tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,11 +95,10 @@ class Track:
         position: int | None = None
         if known is None:
             known = (assign(self.rollout.salt, unit, weight), weight)
-            self._arms[unit] = known
-            if len(self._arms) > REMEMBERED:
-                del self._arms[next(iter(self._arms))]
-            position = self._fresh
-            self._fresh += 1
+            if len(self._arms) < REMEMBERED:
+                self._arms[unit] = known
+                position = self._fresh
+                self._fresh += 1
         arm, probability = known
         return Assignment(
             rollout=self.rollout.id,
