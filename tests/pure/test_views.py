@@ -1,0 +1,230 @@
+"""What the control API shows of the house's values: plain JSON, with nothing lost."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from arbiter.cost import Figure, Method, unknown
+from arbiter.gateway import views
+from arbiter.inference import Arm, Decided, Dropped, Message, Timings, Usage
+from arbiter.knowledge.outcomes import Attempt, Feedback, Outcome, Record, Status
+from arbiter.knowledge.profiles import NOTHING, Profile
+from arbiter.knowledge.rules import Rule
+from arbiter.knowledge.tasks import Case, Grading, Task
+from arbiter.refs import DecisionId, ModelName, TaskName, VersionId
+from arbiter.registry.registry import Move
+from arbiter.selection.contender import Choice, Contender, Scored
+
+A = VersionId("sha256:" + "a" * 64)
+B = VersionId("sha256:" + "b" * 64)
+SUMS = TaskName("sums")
+PRIMARY, OWL = ModelName("primary"), ModelName("owl")
+DECISION = DecisionId("dec_" + "0" * 26)
+
+DECIDED = Decided(
+    decision=DECISION,
+    task=SUMS,
+    alias=PRIMARY,
+    version=A,
+    arm=Arm.STABLE,
+    reason="the best",
+    probability=0.9,
+    scores=((PRIMARY, 0.8, "good"),),
+    dropped=(Dropped(name=OWL, version=B, reason="too large"),),
+)
+OUTCOME = Outcome(
+    decision=DECISION,
+    task=SUMS,
+    version=A,
+    status=Status.FAILURE,
+    error="stream_cut",
+    latency_ms=12.5,
+    usage=Usage(prompt_tokens=3),
+    timings=Timings(decode_ms=4.0),
+    cpu=unknown("no process of its own"),
+    attempts=(Attempt(version=B, error="load_failed"),),
+)
+RECORD = Record(
+    decided=DECIDED,
+    caller="local",
+    at="2026-01-01T00:00:00+00:00",
+    outcome=OUTCOME,
+    feedback=(Feedback(decision=DECISION, score=0.5, comment="meh"),),
+)
+
+
+def test_a_record_shows_the_decision_and_every_reason() -> None:
+    assert json.loads(json.dumps(views.record_view(replace(RECORD, outcome=None)))) == {
+        "decision": DECISION,
+        "at": "2026-01-01T00:00:00+00:00",
+        "task": "sums",
+        "alias": "primary",
+        "version": A,
+        "arm": "stable",
+        "rollout": None,
+        "probability": 0.9,
+        "reason": "the best",
+        "fallback": None,
+        "scores": [{"name": "primary", "score": 0.8, "explanation": "good"}],
+        "dropped": [{"name": "owl", "version": B, "reason": "too large"}],
+        "outcome": None,
+        "feedback": [{"source": "person", "kind": "quality", "score": 0.5, "comment": "meh"}],
+    }
+
+
+def test_a_record_shows_what_came_of_it() -> None:
+    assert json.loads(json.dumps(views.record_view(RECORD)))["outcome"] == {
+        "status": "failure",
+        "error": "stream_cut",
+        "version": A,
+        "latency_ms": 12.5,
+        "ttft_ms": None,
+        "prompt_tokens": 3,
+        "completion_tokens": None,
+        "cached_tokens": None,
+        "prefill_ms": None,
+        "decode_ms": 4.0,
+        "cpu_ms": {"value": None, "method": "unknown", "note": "no process of its own"},
+        "grade": None,
+        "attempts": [{"version": B, "error": "load_failed"}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("cpu", "shown"),
+    [
+        (unknown("why"), {"value": None, "method": "unknown", "note": "why"}),
+        (
+            Figure(value=2.0, method=Method.SHARED),
+            {"value": 2.0, "method": "shared", "note": None},
+        ),
+    ],
+)
+def test_a_figure_is_never_shown_without_its_method(cpu: Figure, shown: dict[str, object]) -> None:
+    view = views.record_view(replace(RECORD, outcome=replace(OUTCOME, cpu=cpu)))
+    assert json.loads(json.dumps(view))["outcome"]["cpu_ms"] == shown
+
+
+PROFILES = [
+    (
+        NOTHING,
+        {"samples": 0, "graded": 0, "quality": None, "success_rate": None, "latency_ms": None},
+    ),
+    (
+        Profile(samples=4, graded=2, quality=1.0, successes=3, timed=2, latency_ms=50.0),
+        {"samples": 4, "graded": 2, "quality": 0.5, "success_rate": 0.75, "latency_ms": 25.0},
+    ),
+]
+
+
+@pytest.mark.parametrize(("profile", "shown"), PROFILES)
+def test_a_profile_shows_means_and_null_for_the_unknown(
+    profile: Profile, shown: dict[str, object]
+) -> None:
+    assert views.profile_view(profile) == shown
+    assert views.profiles_view({SUMS: profile}) == {"sums": shown}
+
+
+TASK = Task(
+    name=SUMS,
+    grading=Grading(kind="exact"),
+    cases=(Case(messages=(Message(role="user", content="1+1"),), expected="2"),),
+)
+
+
+def test_a_task_shows_its_cases_only_when_they_are_asked_for() -> None:
+    assert views.task_view(TASK)["cases"] == 1
+    assert "case_list" not in views.task_view(TASK)
+    assert views.task_view(TASK, cases=True)["case_list"] == [
+        {"messages": [{"role": "user", "content": "1+1"}], "expected": "2"}
+    ]
+
+
+def test_a_task_shows_all_that_people_decided_about_it() -> None:
+    assert views.task_view(TASK) == {
+        "task": "sums",
+        "needs": [],
+        "threshold": None,
+        "max_latency_ms": None,
+        "max_memory_mb": None,
+        "grader": {"kind": "exact", "options": {}},
+        "weights": None,
+        "cases": 1,
+        "digest": TASK.digest,
+    }
+
+
+def test_a_rule_shows_its_identity() -> None:
+    rule = Rule(task=SUMS, prefer=OWL, why="quick")
+    assert views.rule_view(rule) == {
+        "task": "sums",
+        "prefer": "owl",
+        "why": "quick",
+        "digest": rule.digest,
+    }
+
+
+def test_a_move_shows_where_the_name_pointed_before_and_after() -> None:
+    move = Move(name=PRIMARY, from_version=A, to_version=B, who="user", why="set", at="t")
+    assert json.loads(json.dumps(views.move_view(move))) == {
+        "name": "primary",
+        "from_version": A,
+        "to_version": B,
+        "who": "user",
+        "why": "set",
+        "rollout": None,
+        "keep_until": None,
+        "at": "t",
+    }
+
+
+def scored(name: str, version: VersionId, score: float) -> Scored:
+    contender = Contender(
+        name=ModelName(name),
+        version=version,
+        capabilities=frozenset({"chat"}),
+        context=None,
+        memory_bytes=None,
+    )
+    return Scored(contender=contender, score=score, samples=12, explanation="so and so")
+
+
+def test_a_choice_shows_everybody_with_the_reason() -> None:
+    best, next_ = scored("owl", A, 0.9), scored("wren", B, 0.5)
+    choice = Choice(
+        alias=PRIMARY,
+        primary=best,
+        fallback=next_,
+        scored=(best, next_),
+        dropped=(Dropped(name=ModelName("big"), version=B, reason="too large"),),
+        reason="rule",
+        probability=1.0,
+    )
+    assert json.loads(json.dumps(views.choice_view(choice))) == {
+        "pick": "primary",
+        "version": A,
+        "probability": 1.0,
+        "reason": "rule",
+        "fallback": "wren",
+        "scores": [
+            {
+                "name": "owl",
+                "version": A,
+                "score": 0.9,
+                "samples": 12,
+                "explanation": "so and so",
+            },
+            {
+                "name": "wren",
+                "version": B,
+                "score": 0.5,
+                "samples": 12,
+                "explanation": "so and so",
+            },
+        ],
+        "dropped": [{"name": "big", "version": B, "reason": "too large"}],
+    }
+    assert views.choice_view(replace(choice, fallback=None))["fallback"] is None
