@@ -23,6 +23,8 @@ from xml.etree import ElementTree as ET
 ROOT = Path(__file__).resolve().parent.parent
 PROCESSES = "2"
 NOTHING_COLLECTED = 5
+LONGEST_TEST_S = 180
+"""A test that takes longer hangs: its stacks are shown, and its process is ended."""
 
 
 def environment(coverage_data: Path | None) -> dict[str, str]:
@@ -78,6 +80,10 @@ def run_tests(arguments: Sequence[str], *, fast: bool, report: Path, data: Path 
         f"--junitxml={report}",
         "-o",
         "junit_duration_report=call",
+        "-o",
+        f"faulthandler_timeout={LONGEST_TEST_S}",
+        "-o",
+        "faulthandler_exit_on_timeout=true",
         "--durations=8",
         "--durations-min=1",
         *(("-m", "not calibration") if fast else ()),
