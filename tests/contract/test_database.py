@@ -12,7 +12,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from arbiter.errors import Conflict, SchemaTooNew, StorageError, StorageFull
+from arbiter.errors import ConfigError, Conflict, SchemaTooNew, StorageError, StorageFull
 from arbiter.storage.database import Row, Statement, Value, Written
 from arbiter.storage.queries import load_queries, named
 from arbiter.storage.sqlite import (
@@ -22,6 +22,7 @@ from arbiter.storage.sqlite import (
     is_safe_sqlite,
     migrate,
     open_sqlite,
+    require_safe,
 )
 
 VERSION = "sha256:" + "a" * 64
@@ -527,8 +528,13 @@ def test_only_libraries_free_of_the_wal_reset_bug_are_safe(version: str, *, safe
     assert is_safe_sqlite(version) is safe
 
 
+def test_a_library_that_loses_commits_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"SQLite 3\.51\.2 can lose commits"):
+        require_safe("3.51.2")
+
+
 def test_the_library_at_hand_is_safe() -> None:
-    assert is_safe_sqlite(apsw.sqlite_lib_version())
+    require_safe(apsw.sqlite_lib_version())
 
 
 # -- the named queries

@@ -241,12 +241,17 @@ def migrate(connection: apsw.Connection) -> int:
     return known[-1][0]
 
 
-def _prepare(path: Path) -> None:
-    if not is_safe_sqlite(apsw.sqlite_lib_version()):
+def require_safe(version: str) -> None:
+    """Raise `ConfigError` when this SQLite is one that loses data."""
+    if not is_safe_sqlite(version):
         raise ConfigError(
-            f"SQLite {apsw.sqlite_lib_version()} can lose commits (the WAL-reset bug).",
+            f"SQLite {version} can lose commits (the WAL-reset bug).",
             hint="Install apsw 3.51.3 or newer.",
         )
+
+
+def _prepare(path: Path) -> None:
+    require_safe(apsw.sqlite_lib_version())
     try:
         if not path.exists():
             path.touch(mode=0o600)
