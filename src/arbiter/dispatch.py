@@ -346,11 +346,12 @@ class Dispatch:
         ask, versions = way.ask, way.route.versions
         generation = Generation(messages=ask.messages, sampling=ask.sampling, stream=ask.stream)
         for number, version in enumerate(versions):
+            last = number + 1 == len(versions)
             try:
-                first, rest, lease = await self._open(stack, version, generation)
+                first, rest, lease = await self._open(stack, version, generation, patient=last)
             except (EngineError, Busy) as error:
                 self._note(way.route, number, error)
-                if number + 1 == len(versions):
+                if last:
                     raise
                 way.attempts.append(Attempt(version=version.version, error=error.code))
             else:
@@ -373,24 +374,30 @@ class Dispatch:
         raise AssertionError("a route has at least one version")
 
     async def _open(
-        self, stack: AsyncExitStack, version: Version, generation: Generation
+        self,
+        stack: AsyncExitStack,
+        version: Version,
+        generation: Generation,
+        *,
+        patient: bool,
     ) -> tuple[Chunk, AsyncIterator[Chunk], Lease]:
         """The first chunk of one version, from a fresh instance when the present one is dead."""
         tries = 0
         while True:
             tries += 1
             try:
-                return await stack.enter_async_context(self._begun(version, generation))
+                begun = self._begun(version, generation, patient=patient)
+                return await stack.enter_async_context(begun)
             except InstanceLost:
                 if tries >= FRESH_TRIES:
                     raise
 
     @asynccontextmanager
     async def _begun(
-        self, version: Version, generation: Generation
+        self, version: Version, generation: Generation, *, patient: bool
     ) -> AsyncIterator[tuple[Chunk, AsyncIterator[Chunk], Lease]]:
         """An answer whose first chunk is there; the lease lasts for as long as the context."""
-        async with self._pool.lease(loadable(version)) as (instance, lease):
+        async with self._pool.lease(loadable(version), patient=patient) as (instance, lease):
             lease.start_metering()
             try:
                 async with aclosing(lease.runner.generate(generation)) as chunks:

@@ -120,10 +120,13 @@ class Instance:
         return bool(self.leases or self.waiting) or self.state in {State.LOADING, State.DRAINING}
 
     @asynccontextmanager
-    async def lease(self, admit: Callable[[], Awaitable[None]]) -> AsyncIterator[Lease]:
+    async def lease(
+        self, admit: Callable[[], Awaitable[None]], *, patient: bool = True
+    ) -> AsyncIterator[Lease]:
         """A warm runner with a free slot, loaded if need be.
 
-        admit makes room in memory before a load. Raises `Busy` when too many wait already,
+        admit makes room in memory before a load. patient: wait out the pause after a loss; who
+        could be served elsewhere need not. Raises `Busy` when too many wait already,
         `LoadFailed` or `EngineUnavailable` when it cannot be loaded.
         """
         if self.waiting >= self._queue_bound:
@@ -139,7 +142,7 @@ class Instance:
             self.waiting -= 1
         self.leases += 1
         try:
-            runner = await self.ensure_ready(admit)
+            runner = await self.ensure_ready(admit, patient=patient)
             # nothing is awaited between the check in ensure_ready and this count, so a drain
             # either sees this lease or this lease saw the drain
             self._holding += 1
@@ -155,7 +158,9 @@ class Instance:
             self.last_used = self._clock.monotonic()
             self._slots.release()
 
-    async def ensure_ready(self, admit: Callable[[], Awaitable[None]]) -> Runner:
+    async def ensure_ready(
+        self, admit: Callable[[], Awaitable[None]], *, patient: bool = True
+    ) -> Runner:
         """The runner, once it is ready. Everybody who comes while it loads waits for one load."""
         while True:
             if self.state is State.READY and self.runner is not None:
@@ -165,17 +170,18 @@ class Instance:
                 # rather than slipping into a runner that is about to stop
                 await asyncio.shield(self._draining)
                 continue
+            self._refuse_while_backing_off(patient=patient)
             if self._loading is None:
-                self._refuse_while_backing_off()
                 self._loading = asyncio.create_task(self._load(admit))
             # shielded: one client that hangs up must not cancel the load that others wait for;
             # then look again, because the state may have changed before this task ran
             await asyncio.shield(self._loading)
 
-    def _refuse_while_backing_off(self) -> None:
+    def _refuse_while_backing_off(self, *, patient: bool) -> None:
         """A load that failed is not tried again at once; a runner that was lost is waited for."""
         left = self._not_before - self._clock.monotonic()
-        if self.last_error is not None and not self._was_lost and left > 0:
+        waits = self._was_lost and patient
+        if self.last_error is not None and left > 0 and not waits:
             raise LoadFailed(
                 self.last_error.message,
                 hint=f"It failed {self.failures} times; the next try is in {left:.0f} s.",

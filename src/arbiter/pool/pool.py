@@ -165,8 +165,12 @@ class Pool:
         return found
 
     @asynccontextmanager
-    async def lease(self, loadable: Loadable) -> AsyncIterator[tuple[Instance, Lease]]:
+    async def lease(
+        self, loadable: Loadable, *, patient: bool = True
+    ) -> AsyncIterator[tuple[Instance, Lease]]:
         """A warm runner of a version with a free slot; loads it first when it must.
+
+        patient: wait out the pause after a loss; who could be served elsewhere need not.
 
         Raises `Busy`, `LoadFailed`, `EngineUnavailable`, `ShuttingDown`.
         """
@@ -174,7 +178,7 @@ class Pool:
             raise ShuttingDown
         instance = self._instance(loadable)
         try:
-            async with instance.lease(lambda: self._admit(instance)) as lease:
+            async with instance.lease(lambda: self._admit(instance), patient=patient) as lease:
                 yield instance, lease
         finally:
             self._freed.set()
