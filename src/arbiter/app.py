@@ -289,16 +289,22 @@ def _seconds(version: Version) -> int:
     return int(datetime.fromisoformat(version.registered_at).timestamp())
 
 
+def reachable(address: Address) -> str:
+    """The URL at which this machine reaches a door, also one that listens everywhere.
+
+    >>> reachable(Address(host="0.0.0.0", port=8017))
+    'http://127.0.0.1:8017'
+    """
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    everywhere = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104  # compared with
+    return f"http://{quote(everywhere.get(host, host), safe='[]:')}:{address.port}"
+
+
 @contextmanager
 def _announced(data_dir: Path, address: Address) -> Iterator[None]:
     """Leave word in the data directory of where the running house listens."""
     note = data_dir / "house.json"
-    host = f"[{address.host}]" if ":" in address.host else address.host
-    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104  # compared with
-    note.write_text(
-        json.dumps({"pid": os.getpid(), "url": f"http://{quote(host, safe='[]:')}:{address.port}"}),
-        encoding="utf-8",
-    )
+    note.write_text(json.dumps({"pid": os.getpid(), "url": reachable(address)}), encoding="utf-8")
     try:
         yield
     finally:

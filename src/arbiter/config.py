@@ -167,6 +167,12 @@ def load_settings(
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise ConfigError(
+                f"There is no setting {field}" + (f" ({named})." if named else "."),
+                hint="docs/reference/configuration.md lists every setting.",
+                param=field,
+            ) from error
         where = f" in {named}" if named is not None else ""
         raise ConfigError(
             f"The setting {field}{where} is not valid: {first['msg']}.",

@@ -2,7 +2,7 @@
 
 State is persisted before it is announced, so a listener never hears of something that a restart
 would forget. Events carry states as plain strings: this module knows none of the rooms.
-A slow listener loses events rather than slowing the house; it is told how many.
+A slow listener loses events rather than slowing the house, and can see how many it lost.
 """
 
 from __future__ import annotations

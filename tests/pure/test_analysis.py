@@ -98,7 +98,7 @@ def test_one_bad_task_is_enough_to_be_worse_and_is_named() -> None:
     found = verdict(evidence_of(chat=(0.9, 0.95), code=(0.9, 0.4), mail=(0.9, 0.9)))
     assert found.verdict is Verdict.WORSE
     assert found.worst_task == CODE
-    assert "Worst at code: evidence" in found.reason
+    assert "worse at code (0.44 against 0.88, evidence" in found.reason
 
 
 def test_a_little_harm_everywhere_adds_up() -> None:
@@ -168,7 +168,7 @@ def test_undeclared_tasks_share_one_bucket() -> None:
     found = verdict(fold(strangers, with_other))
     assert found.verdict is Verdict.WORSE
     assert found.worst_task == OTHER
-    assert "Worst at (other)" in found.reason
+    assert "worse at (other)" in found.reason
 
 
 def test_undeclared_tasks_that_are_not_judged_count_for_promotion_only() -> None:

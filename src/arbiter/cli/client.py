@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -71,11 +72,16 @@ def _checked(status: int, raw: bytes) -> Json:
         message = str(found["error"].get("message", "The house refused."))
         ours = found["error"].get("arbiter", found.get("arbiter", {}))
         if isinstance(ours, dict) and ours.get("ours") is False:
-            raise EngineError(message)
-        raise Refused(message)
+            decision = ours.get("decision")
+            hint = f"More: arbiter why {decision}" if decision else None
+            raise EngineError(message, hint=hint)
+        raise Refused(message, hint=_KEY_HINT if status == 401 else None)
     if status >= 400 or not isinstance(found, dict):
         raise Refused(f"The house answered {status}.")
     return found
+
+
+_KEY_HINT = "Put the house's key into the environment variable ARBITER_KEY."
 
 
 def segment(text: str) -> str:
@@ -97,11 +103,16 @@ async def reach(settings: Settings) -> AsyncIterator[Client]:
         if url is not None:
             yield Client(session=session, url=url, own=False)
             return
-        alone = settings.model_copy(
-            update={"door": settings.door.model_copy(update={"host": "127.0.0.1", "port": 0})}
-        )
-        async with open_house(alone) as house, house.door() as address:
-            yield Client(session=session, url=f"http://{address.host}:{address.port}", own=True)
+    # a door for this command alone: nobody else on this machine knows its port or its key
+    secret = secrets.token_urlsafe(32)
+    door = settings.door.model_copy(update={"host": "127.0.0.1", "port": 0, "keys": (secret,)})
+    headers = {"authorization": f"Bearer {secret}"}
+    async with (
+        open_house(settings.model_copy(update={"door": door})) as house,
+        house.door() as address,
+        aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
+    ):
+        yield Client(session=session, url=address.url, own=True)
 
 
 async def _running(session: aiohttp.ClientSession, data_dir: Path) -> str | None:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import arbiter
-from arbiter.app import open_house
+from arbiter.app import open_house, reachable
 from arbiter.cli import alias, asking, demo, models, rules, swap, tasks
 from arbiter.cli.client import Client
 from arbiter.cli.options import (
@@ -81,7 +81,7 @@ def up(
         for one in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(one, stop.set)
         async with open_house(settings) as house, house.door() as address:
-            url = f"http://{address.host}:{address.port}"
+            url = reachable(address)
             names = [name.name for name in house.registry.names()]
             if as_json:
                 sys.stdout.write(
@@ -97,6 +97,7 @@ def up(
                     else "  no model yet: arbiter models add FILE.gguf",
                     markup=False,
                 )
+            sys.stdout.flush()
             await stop.wait()
             ERR.print("closing: running requests may end", markup=False)
 
@@ -133,13 +134,21 @@ def keys(as_json: AsJson = False) -> None:
     ERR.print('Put it into the configuration: [door] keys = ["..."]', markup=False)
 
 
-@app.command()
-def version(as_json: AsJson = False) -> None:
-    """Arbiter's version."""
-    if as_json:
-        show_json({"version": arbiter.__version__})
-    else:
+def _version(wanted: bool) -> None:
+    if wanted:
         OUT.print(arbiter.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def arbiter_(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_version, is_eager=True),
+    ] = False,
+) -> None:
+    """One door in front of every model that you run yourself."""
+    del version
 
 
 def main() -> None:

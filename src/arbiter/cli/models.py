@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from arbiter.cli.client import Client, Json, segment
-from arbiter.cli.options import AsJson, ConfigFile, DataDir, followed, with_house
+from arbiter.cli.options import AsJson, ConfigFile, DataDir, followed, read_file, with_house
 from arbiter.cli.output import ERR, OUT, number, show_json, show_table, size, text
 
 app = typer.Typer(help="Models: files registered under names.", no_args_is_help=True)
@@ -49,7 +49,7 @@ def add(
             "calibrate": calibrate,
         }
         if template is not None:
-            body["chat_template"] = template.read_text(encoding="utf-8")
+            body["chat_template"] = read_file(template)
         found = await followed(client, "POST", "/models", body, quiet=as_json)
         if as_json:
             show_json(found)

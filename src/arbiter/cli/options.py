@@ -51,6 +51,15 @@ def seconds(text: str | None) -> float | None:
     return float(found[1]) * _SECONDS[found[2]]
 
 
+def read_file(path: Path) -> str:
+    """The text of a file that the user named. Raises `InvalidField`."""
+    try:
+        return path.expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InvalidField(f"{path} cannot be read: {why}.") from error
+
+
 def settings_from(data_dir: Path | None, config: Path | None, **overrides: object) -> Settings:
     """The settings of this command."""
     return load_settings(

@@ -41,7 +41,7 @@ def _plain(cell: str) -> str:
     return "".join(ch if ch.isprintable() else "?" for ch in cell).replace("[", r"\[")
 
 
-def number(value: object, *, digits: int = 2, unit: str = "") -> str:
+def number(value: object, *, digits: int = 2, unit: str = "", share: bool = False) -> str:
     """A number for people; what is unknown is a dash, never 0.
 
     >>> number(None), number(0.5), number(12.34, digits=0, unit=" ms")
@@ -49,7 +49,7 @@ def number(value: object, *, digits: int = 2, unit: str = "") -> str:
     """
     if not isinstance(value, int | float):
         return "-"
-    return f"{value:.{digits}f}{unit}"
+    return f"{value:.0%}" if share else f"{value:.{digits}f}{unit}"
 
 
 def size(value: object) -> str:

@@ -170,7 +170,7 @@ def _show(found: Json) -> None:
     OUT.print(
         f"{found['rollout']}: {found['alias']} from {text(found['stable_names'])} to "
         f"{text(found['candidate_names'])}: {found['phase']}, "
-        f"{number(found['weight'])} of conversations",
+        f"{number(found['weight'], share=True)} of conversations",
         markup=False,
     )
     OUT.print(f"  {found['reason']}", markup=False)

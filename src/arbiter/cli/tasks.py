@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from arbiter.cli.client import Client, Json, segment
-from arbiter.cli.options import AsJson, ConfigFile, DataDir, followed, with_house
+from arbiter.cli.options import AsJson, ConfigFile, DataDir, followed, read_file, with_house
 from arbiter.cli.output import OUT, number, show_json, show_table, text
 from arbiter.errors import InvalidField
 
@@ -42,13 +42,13 @@ def add(
         list[str] | None, typer.Option("--needs", help="A capability it needs (repeatable).")
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option("--threshold", help="Least quality, 0 to 1.")
+        float | None, typer.Option("--threshold", min=0, max=1, help="Least quality.")
     ] = None,
     max_latency_ms: Annotated[
-        float | None, typer.Option("--max-latency-ms", help="Longest mean latency.")
+        float | None, typer.Option("--max-latency-ms", min=0, help="Longest mean latency.")
     ] = None,
     max_memory_mb: Annotated[
-        float | None, typer.Option("--max-memory-mb", help="Most memory.")
+        float | None, typer.Option("--max-memory-mb", min=0, help="Most memory.")
     ] = None,
     weights: Annotated[
         str | None, typer.Option("--weights", help="quality=0.7,latency=0.1,... for this task.")
@@ -67,7 +67,7 @@ def add(
             "max_memory_mb": max_memory_mb,
         }
         if cases is not None:
-            body["cases"] = _read(cases)
+            body["cases"] = read_file(cases)
         if grader is not None:
             body["grader"] = {"kind": grader, "options": dict(_option(one) for one in option or [])}
         if weights is not None:
@@ -85,19 +85,12 @@ def _split(words: list[str] | None) -> list[str]:
     return [word for words_ in words or [] for word in words_.split(",") if word]
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidField(f"{path} cannot be read: {error}.", param="cases") from error
-
-
 def _option(text_: str) -> tuple[str, object]:
     name, sign, value = text_.partition("=")
     if not sign or not name.strip():
         raise InvalidField(f"{text_!r} is not NAME=VALUE.")
     if value.startswith("@"):
-        value = _read(Path(value[1:]))
+        value = read_file(Path(value[1:]))
     try:
         return name.strip(), json.loads(value)
     except ValueError:

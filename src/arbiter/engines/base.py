@@ -10,6 +10,7 @@ This module knows no engine by name.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
@@ -21,6 +22,7 @@ from arbiter.errors import ConfigError
 from arbiter.inference import Chunk, Generation
 from arbiter.refs import VersionId
 
+LOG = logging.getLogger(__name__)
 GROUP = "arbiter.engines.v1"
 
 
@@ -124,11 +126,19 @@ def installed_engines(context: EngineContext) -> tuple[Engine, ...]:
 
 
 def build_engines(points: tuple[EntryPoint, ...], context: EngineContext) -> tuple[Engine, ...]:
-    """Build the engines of these entry points. Raises `ConfigError` on a name clash."""
+    """Build the engines of these entry points; what cannot be imported is left out with a warning.
+
+    Raises `ConfigError` on a name clash.
+    """
     found: dict[str, Engine] = {}
     for point in sorted(points, key=lambda p: (p.name, p.value)):
-        factory: EngineFactory = point.load()
-        engine = factory(context)
+        try:
+            factory: EngineFactory = point.load()
+            engine = factory(context)
+        except (ImportError, AttributeError) as error:
+            # one broken package must not take the others' models away
+            LOG.warning("the engine %s cannot be used: %s", point.value, error)
+            continue
         if engine.name in found:
             raise ConfigError(
                 f"Two installed packages bring an engine called {engine.name!r}.",

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from arbiter.config import RolloutSettings
-from arbiter.errors import ArbiterError, InvalidField, UnknownRoute
+from arbiter.errors import ArbiterError, InvalidField, MethodNotAllowed, UnknownRoute
 from arbiter.events import Announcer
 from arbiter.gateway import views
 from arbiter.gateway.rendering import error_body
@@ -253,6 +253,9 @@ async def _render_http(request: Request, error: Exception) -> Response:
         raise error
     if error.status_code == 404:
         return _answer(UnknownRoute(f"There is nothing at {request.url.path}."))
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        return _answer(MethodNotAllowed(allowed=allowed.split(", ")))
     return JSONResponse(
         {"error": {"message": str(error.detail), "type": "invalid_request_error", "code": None}},
         status_code=error.status_code,

@@ -121,7 +121,9 @@ def _message(value: object, *, line: int) -> Message:
 
 def _case(value: object, *, line: int) -> Case:
     if not isinstance(value, dict):
-        raise InvalidField(f"Line {line} is not a JSON object.", param="cases")
+        raise InvalidField(
+            f"Line {line} is not a JSON object.", hint="One JSON object a line.", param="cases"
+        )
     match value:
         case {"prompt": str(prompt)} if prompt:
             messages: tuple[Message, ...] = (Message(role="user", content=prompt),)

@@ -16,11 +16,12 @@ from arbiter.clock import Clock
 from arbiter.config import PoolSettings
 from arbiter.cost import Footprint, Method
 from arbiter.engines.base import Engine, LoadSpec
-from arbiter.errors import EngineUnavailable, ShuttingDown
+from arbiter.errors import EngineUnavailable, LoadFailed, ShuttingDown
 from arbiter.events import Announcer, Event
 from arbiter.pool.instance import Instance, Lease, State
 from arbiter.pool.residency import Resident, make_room
 from arbiter.refs import VersionId
+from arbiter.registry.artifact import Artifact, is_unchanged, verify
 from arbiter.registry.registry import Version
 from arbiter.storage.database import Database, Statement
 
@@ -35,6 +36,8 @@ class Loadable:
     context_length: int | None
     estimated_bytes: int
     options: Mapping[str, str] = field(default_factory=dict)
+    artifact: Artifact | None = None
+    """What was registered, to notice a file that is no longer the same; None: not checked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +56,11 @@ class InstanceView:
     last_error: str | None
 
 
+def _changed(artifact: Artifact) -> str | None:
+    """Why a file is not what was registered; it is read again only when its stamps differ."""
+    return None if is_unchanged(artifact) else verify(artifact)
+
+
 WORKER_BYTES = 40_000_000
 """First guess of what a worker process holds besides its model; a measurement replaces it."""
 
@@ -68,6 +76,7 @@ def loadable(version: Version) -> Loadable:
         context_length=artifact.context_length,
         estimated_bytes=WORKER_BYTES + artifact.size_bytes + min(cache, artifact.size_bytes),
         options=artifact.options,
+        artifact=artifact,
     )
 
 
@@ -199,7 +208,18 @@ class Pool:
         return True
 
     async def _admit(self, wanted: Instance) -> None:
-        """Make room before a load; wait while nothing idle can leave."""
+        """Check the file and make room before a load; wait while nothing idle can leave.
+
+        Raises `LoadFailed` when the file is no longer what was registered: another file must not
+        answer under this version's name and earn its record.
+        """
+        artifact = self._loadables[wanted.spec.version].artifact
+        if artifact is not None:
+            fault = await asyncio.to_thread(_changed, artifact)
+            if fault is not None:
+                raise LoadFailed(
+                    fault, hint="Put the file back, or register it anew: arbiter models add FILE."
+                )
         while True:
             self._freed.clear()
             async with self._admission:

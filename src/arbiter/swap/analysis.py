@@ -404,7 +404,9 @@ def _reason(found: Verdict, evidence: Evidence, waiting: str | None, *, hold: bo
     for_it = f"{_size(evidence.log_not_worse)} of {1.0 / rule.alpha_promote:.0f}"
     match found:
         case Verdict.WORSE:
-            return f"The candidate is worse: {seen}; evidence {against}.{_worst(evidence)}"
+            where = _where(evidence)
+            joined = f"{where} {seen}" if where else f": {seen}"
+            return f"The candidate is worse{joined}; evidence {against}."
         case Verdict.NOT_WORSE:
             return (
                 f"The candidate is not worse by {rule.margin:.0%}: {seen}; evidence {for_it},"
@@ -421,6 +423,18 @@ def _reason(found: Verdict, evidence: Evidence, waiting: str | None, *, hold: bo
             return f"No verdict yet: {seen}; evidence for {for_it}, against {against}.{rest}"
         case _:
             assert_never(found)
+
+
+def _where(evidence: Evidence) -> str:
+    """At which task it is worst, with that task's own means, when there are several."""
+    task, log_e = evidence.worst
+    if log_e <= 0.0 or len(evidence.rule.judged) == 1:
+        return ""
+    found = next(one for one in evidence.tasks if one.task == task)
+    return (
+        f" at {task} ({_number(found.mean_candidate)} against {_number(found.mean_stable)},"
+        f" evidence {_size(log_e)}); over all"
+    )
 
 
 def _worst(evidence: Evidence) -> str:

@@ -195,7 +195,7 @@ class Controller:
         except Conflict as error:
             raise RolloutActive(
                 f"{alias} or {candidate} is part of another rollout.",
-                hint="See: arbiter rollouts list.",
+                hint="See: arbiter rollouts.",
             ) from error
         self._follow(found, Track(rollout))
         self._announce(rollout, "started")
