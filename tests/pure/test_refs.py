@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arbiter.errors import InvalidField
@@ -145,6 +145,7 @@ def test_an_id_is_this_for_this_time_and_these_dice() -> None:
     assert new_id("dec", now=NOON, dice=Random(1)) == "dec_01kdwpvng0v3rs3dtr98h6bcfn"
 
 
+@settings(deadline=None)
 @given(seed=st.integers(), seconds=st.integers(1, 10**8))
 def test_ids_sort_by_the_time_they_were_made(seed: int, seconds: int) -> None:
     dice = Random(seed)
@@ -162,6 +163,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(value=st.dictionaries(st.text(max_size=5), JSON, max_size=6))
 def test_the_canonical_form_does_not_depend_on_the_order_of_keys(value: dict[str, object]) -> None:
     assert canonical(dict(reversed(value.items()))) == canonical(value)

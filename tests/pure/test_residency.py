@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arbiter.pool.residency import Resident, Room, make_room
@@ -94,6 +94,7 @@ def left(residents: list[Resident], room: Room) -> int:
     return sum(one.need_bytes for one in residents if one.version not in room.evict)
 
 
+@settings(deadline=None)
 @given(need=st.integers(1, 120), residents=RESIDENTS, budget=st.integers(1, 150))
 def test_a_plan_never_holds_what_is_busy_or_pinned(
     need: int, residents: list[Resident], budget: int
@@ -102,6 +103,7 @@ def test_a_plan_never_holds_what_is_busy_or_pinned(
     assert not used & set(make_room(need, residents, budget).evict)
 
 
+@settings(deadline=None)
 @given(need=st.integers(1, 120), residents=RESIDENTS, budget=st.integers(1, 150))
 def test_a_plan_that_fits_fits_and_one_that_does_not_leaves_everybody(
     need: int, residents: list[Resident], budget: int
@@ -112,6 +114,7 @@ def test_a_plan_that_fits_fits_and_one_that_does_not_leaves_everybody(
     assert not room.fits or rest == 0 or need + rest <= budget
 
 
+@settings(deadline=None)
 @given(need=st.integers(1, 120), residents=RESIDENTS, budget=st.integers(1, 150))
 def test_a_plan_takes_the_least_recently_used_and_stops_when_it_is_enough(
     need: int, residents: list[Resident], budget: int
@@ -126,6 +129,7 @@ def test_a_plan_takes_the_least_recently_used_and_stops_when_it_is_enough(
     assert not room.evict or need + left(residents, spared) > budget
 
 
+@settings(deadline=None)
 @given(need=st.integers(1, 120), residents=RESIDENTS, budget=st.integers(1, 150), data=st.data())
 def test_the_order_of_residents_changes_no_plan(
     need: int, residents: list[Resident], budget: int, data: st.DataObject

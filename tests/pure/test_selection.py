@@ -319,6 +319,7 @@ def named(drop: Dropped) -> str:
     return drop.name
 
 
+@settings(deadline=None)
 @given(
     profiles=st.lists(PROFILES, min_size=1, max_size=5),
     limits=LIMITS,
@@ -343,7 +344,7 @@ CHANGES = st.lists(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(changes=CHANGES)
 def test_what_is_kept_between_picks_is_never_stale(
     changes: list[tuple[int, Profile, bool, Limits, str]],
