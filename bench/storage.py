@@ -59,7 +59,7 @@ async def measure(count: int) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="arbiter-bench-") as folder:
         path = Path(folder) / "arbiter.db"
         base = await open_sqlite(path)
-        outcomes = Outcomes(base, clock, Profiles(base))
+        outcomes = Outcomes(base, clock, Profiles(base, lambda _: None))
         empty = path.stat().st_size
         cpu = time.process_time()
         begun = time.perf_counter()

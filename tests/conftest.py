@@ -39,6 +39,6 @@ def _network_ends_at_loopback() -> Iterator[None]:
                 raise DialledOut(f"a test dialled {address!r}")
         real(self, address)
 
-    socket.socket.connect = connect  # type: ignore[method-assign]  # restored below
+    socket.socket.connect = connect  # type: ignore[method-assign, assignment]  # restored below
     yield
     socket.socket.connect = real  # type: ignore[method-assign]  # as it was

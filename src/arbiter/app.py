@@ -388,7 +388,8 @@ async def _build(
     announcer = Announcer()
     reader = ProcessReader()
     registry = Registry(base, clock)
-    tasks, rules, profiles = Tasks(base, clock), Rules(base, clock), Profiles(base)
+    tasks, rules = Tasks(base, clock), Rules(base, clock)
+    profiles = Profiles(base, tasks.grading)
     outcomes = Outcomes(base, clock, profiles)
     pool = Pool(
         engines=engines,
@@ -445,7 +446,12 @@ async def _build(
         cases_per_task=settings.rollout.calibration_cases,
     )
     admission = Admission(
-        registry=registry, tasks=tasks, rules=rules, validator=validator, controller=controller
+        registry=registry,
+        tasks=tasks,
+        rules=rules,
+        profiles=profiles,
+        validator=validator,
+        controller=controller,
     )
     grader.prepare(tasks.all())
     await controller.open(validator)

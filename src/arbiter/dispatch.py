@@ -429,7 +429,8 @@ class Dispatch:
                 task=route.task.name,
                 version=way.decided.version,
                 status=status,
-                error=error,
+                error=None if error is None else error.code,
+                detail=None if error is None else error.sentence[:2000],
                 latency_ms=latency,
                 ttft_ms=receipt.ttft_ms,
                 usage=receipt.usage,
@@ -480,13 +481,13 @@ async def _first(chunks: AsyncIterator[Chunk], instance: Instance, lease: Lease)
     return first
 
 
-def _status(served: _Served | None, failed: ArbiterError | None) -> tuple[Status, str | None]:
+def _status(
+    served: _Served | None, failed: ArbiterError | None
+) -> tuple[Status, ArbiterError | None]:
     if served is not None and served.finished:
         return Status.SUCCESS, None
     error = failed or (served.error if served is not None else None)
-    if error is not None:
-        return Status.FAILURE, error.code
-    return Status.CANCELLED, None
+    return (Status.CANCELLED if error is None else Status.FAILURE), error
 
 
 def _unit_score(way: _Journey, status: Status, grade: float | None) -> float | None:

@@ -61,15 +61,19 @@ class Room:
     outcomes: Outcomes
 
 
+GRADED = "sha256:graded-as-it-is-now"
+
+
 @asynccontextmanager
 async def opened(path: Path) -> AsyncIterator[Room]:
     database = await open_sqlite(path)
     clock = ManualClock()
-    profiles = Profiles(database)
+    tasks = Tasks(database, clock)
+    profiles = Profiles(database, lambda _: GRADED)
     room = Room(
         database=database,
         clock=clock,
-        tasks=Tasks(database, clock),
+        tasks=tasks,
         rules=Rules(database, clock),
         profiles=profiles,
         outcomes=Outcomes(database, clock, profiles),
@@ -762,18 +766,24 @@ def test_means_are_over_what_they_are_means_of() -> None:
     )
 
 
-async def test_graded_cases_are_samples_after_a_restart(path: Path) -> None:
+async def test_cases_graded_as_they_are_now_are_samples_after_a_restart(path: Path) -> None:
     async with opened(path) as room:
         version = (A, "gguf", "/m", "{}", None, "t")
         await room.database.write(
             Statement(query="add_version", parameters=version),
-            Statement(query="add_validation", parameters=(A, SUMS, "c1", 1.0, 1, 50.0, "t")),
-            Statement(query="add_validation", parameters=(A, SUMS, "c2", 0.5, 1, None, "t")),
-            Statement(query="add_validation", parameters=(A, SUMS, "c3", 0.0, 0, 9.0, "t")),
+            Statement(
+                query="add_validation", parameters=(A, SUMS, GRADED, "c1", 1.0, 1, 50.0, "t")
+            ),
+            Statement(
+                query="add_validation", parameters=(A, SUMS, GRADED, "c2", 0.5, 1, None, "t")
+            ),
+            Statement(
+                query="add_validation", parameters=(A, SUMS, "other", "c3", 0.0, 0, 9.0, "t")
+            ),
         )
     async with opened(path) as room:
         assert room.profiles.get(A, SUMS) == Profile(
-            samples=3, graded=3, quality=1.5, successes=2, timed=1, latency_ms=50.0
+            samples=2, graded=2, quality=1.5, successes=2, timed=1, latency_ms=50.0
         )
 
 

@@ -26,8 +26,8 @@ footprints: version:text#, context:int#, slots:int#, total_bytes:big, method:tex
 moves: seq:int#, name:text, from_version:text?, to_version:text?, who:text, why:text,
     rollout:text?, keep_until:text?, at:text
 names: name:text#, version:text, kind:text, moved_at:text
-outcomes: decision:text#, task:text, version:text, status:text, error:text?, latency_ms:real?,
-    ttft_ms:real?, prompt_tokens:int?, completion_tokens:int?, cached_tokens:int?,
+outcomes: decision:text#, task:text, version:text, status:text, error:text?, detail:text?,
+    latency_ms:real?, ttft_ms:real?, prompt_tokens:int?, completion_tokens:int?, cached_tokens:int?,
     prefill_ms:real?, decode_ms:real?, cpu_ms:real?, cpu_method:text, cpu_note:text?,
     grade:real?, at:text
 rollout_log: seq:int#, rollout:text, phase:text, step:int, weight:real, units:int, who:text,
@@ -40,8 +40,8 @@ rules: task:text#, prefer:text, why:text, added_at:text
 tasks: task:text#, spec:text, added_at:text
 units: rollout:text#, position:int#, unit:text, task:text, arm:text, probability:real,
     decision:text, score:real?
-validations: version:text#, task:text#, case_digest:text#, score:real, success:int,
-    latency_ms:real?, at:text
+validations: version:text#, task:text#, grading:text#, case_digest:text#, score:real,
+    success:int, latency_ms:real?, at:text
 versions: version:text#, format:text, path:text, artifact:text, predecessor:text?,
     standing:text, registered_at:text
 """
@@ -125,6 +125,7 @@ FEEDBACK = {
 VALIDATION = {
     "version": A,
     "task": "sums",
+    "grading": "g",
     "case_digest": "d",
     "score": 1.0,
     "success": 1,

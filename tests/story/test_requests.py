@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from arbiter.errors import (
 from arbiter.inference import Ask, Delta, Generation, Limits, Message, Named, Pinned
 from arbiter.knowledge.outcomes import Status
 from arbiter.knowledge.rules import Rule
+from arbiter.knowledge.tasks import Grading
 from arbiter.pool.instance import State
 from arbiter.refs import parse_task
 
@@ -354,3 +356,26 @@ async def test_a_new_task_is_run_on_every_model_that_is_there(play: Stage) -> No
     await play.house.admission.calibrate_task(late)
     version = play.house.registry.resolve(name("owl")).version
     assert play.house.profiles.get(version, parse_task("late")).samples == 12
+
+
+async def test_cases_graded_wrongly_do_not_count_once_the_grader_is_put_right(
+    play: Stage,
+) -> None:
+    version = play.house.registry.resolve(name("wren")).version
+    right = play.house.profiles.get(version, parse_task("chat"))
+    wrong = replace(task("chat"), grading=Grading(kind="regex", options={"pattern": "^never$"}))
+    await play.house.admission.calibrate_task(await play.house.admission.add_task(wrong))
+    assert play.house.profiles.get(version, parse_task("chat")).mean_quality == 0.0
+    await play.house.admission.calibrate_task(await play.house.admission.add_task(task("chat")))
+    again = play.house.profiles.get(version, parse_task("chat"))
+    assert (again.samples, again.quality) == (right.samples, right.quality)
+
+
+async def test_a_file_that_changed_under_a_registered_version_is_never_served(
+    play: Stage,
+) -> None:
+    version = play.house.registry.resolve(name("wren")).version
+    await play.house.pool.unload(version, reason="test")
+    play.script("wren", {"chat": 0.0})
+    with pytest.raises(LoadFailed, match="register it anew"):
+        await _text(play, "wren")

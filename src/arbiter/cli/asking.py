@@ -183,7 +183,7 @@ def why(
         if isinstance(outcome, dict):
             cpu = outcome["cpu_ms"]
             OUT.print(
-                f"outcome: {outcome['status']} {text(outcome['error'])}, "
+                f"outcome: {outcome['status']}, "
                 f"{number(outcome['latency_ms'], digits=1, unit=' ms')}, first token "
                 f"{number(outcome['ttft_ms'], digits=1, unit=' ms')}, tokens "
                 f"{text(outcome['prompt_tokens'])} in {text(outcome['completion_tokens'])} out, "
@@ -191,6 +191,8 @@ def why(
                 f"{number(outcome['grade'])}",
                 markup=False,
             )
+            if outcome["error"]:
+                OUT.print(f"{outcome['error']}: {text(outcome['detail'])}", markup=False)
         else:
             OUT.print("outcome: none yet")
         given = found["feedback"]

@@ -145,6 +145,7 @@ def record_view(record: Record) -> Plain:
         else {
             "status": outcome.status.value,
             "error": outcome.error,
+            "detail": outcome.detail,
             "version": outcome.version,
             "latency_ms": outcome.latency_ms,
             "ttft_ms": outcome.ttft_ms,

@@ -46,13 +46,18 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of a decision. version: the one that served it, or failed last."""
+    """What came of a decision.
+
+    version: the one that served it, or failed last. error, detail: the code and the sentence of
+    what went wrong; the sentence may quote an engine, so only who runs the house is told it.
+    """
 
     decision: DecisionId
     task: TaskName
     version: VersionId
     status: Status
     error: str | None = None
+    detail: str | None = None
     latency_ms: float | None = None
     ttft_ms: float | None = None
     usage: Usage = Usage()
@@ -287,6 +292,7 @@ def _outcome_statement(outcome: Outcome, *, at: str) -> Statement:
             outcome.version,
             outcome.status.value,
             outcome.error,
+            outcome.detail,
             outcome.latency_ms,
             outcome.ttft_ms,
             usage.prompt_tokens,
@@ -335,14 +341,15 @@ def _record(decision: Row, outcome: Row | None, attempts: Sequence[Row]) -> Reco
 
 
 def _outcome(row: Row, attempts: Sequence[Row]) -> Outcome:
-    (decision, task, version, status, error, latency, ttft, prompt, completion) = row[:9]
-    (cached, prefill, decode, cpu, cpu_method, cpu_note, grade, _) = row[9:]
+    (decision, task, version, status, error, detail, latency, ttft, prompt) = row[:9]
+    (completion, cached, prefill, decode, cpu, cpu_method, cpu_note, grade, _) = row[9:]
     return Outcome(
         decision=DecisionId(str(decision)),
         task=TaskName(str(task)),
         version=VersionId(str(version)),
         status=Status(str(status)),
         error=None if error is None else str(error),
+        detail=None if detail is None else str(detail),
         latency_ms=_real(latency),
         ttft_ms=_real(ttft),
         usage=Usage(

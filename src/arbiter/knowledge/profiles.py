@@ -7,7 +7,7 @@ in memory (but for the rounding of sums of fractions).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from arbiter.refs import GENERAL, TaskName, VersionId
@@ -43,6 +43,18 @@ class Profile:
         """Mean over the successes that were timed, in milliseconds."""
         return self.latency_ms / self.timed if self.timed else None
 
+    @property
+    def negative(self) -> Profile:
+        """What takes these samples away again when it is added."""
+        return Profile(
+            samples=-self.samples,
+            graded=-self.graded,
+            quality=-self.quality,
+            successes=-self.successes,
+            timed=-self.timed,
+            latency_ms=-self.latency_ms,
+        )
+
     def plus(self, other: Profile) -> Profile:
         """Both together.
 
@@ -74,26 +86,17 @@ def total(profiles: Iterable[Profile]) -> Profile:
 class Profiles:
     """Every profile, in memory; rebuilt from the append-only tables on start."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, grading: Callable[[TaskName], str | None]) -> None:
+        """grading: the digest of a task's grading now; cases graded otherwise do not count."""
         self._database = database
+        self._grading = grading
         self._cells: dict[VersionId, dict[TaskName, Profile]] = {}
 
     async def load(self) -> None:
         """Add up what is kept."""
-        for row in await self._database.read("sum_validations"):
-            version, task, count, score, successes, latency, timed = row
-            self._add(
-                version,
-                task,
-                Profile(
-                    samples=_whole(count),
-                    graded=_whole(count),
-                    quality=_real(score),
-                    successes=_whole(successes),
-                    timed=_whole(timed),
-                    latency_ms=_real(latency),
-                ),
-            )
+        for graded, grading, subject, profile in await self._validations():
+            if grading == self._grading(graded):
+                self.add(subject, graded, profile)
         for row in await self._database.read("sum_outcomes"):
             version, task, count, graded, score, successes, latency, timed = row
             self._add(
@@ -112,6 +115,36 @@ class Profiles:
             self._add(version, task, Profile(samples=_whole(count)))
         for version, task, count, score in await self._database.read("sum_feedback"):
             self._add(version, task, Profile(graded=_whole(count), quality=_real(score)))
+
+    async def _validations(self) -> list[tuple[TaskName, str, VersionId, Profile]]:
+        return [
+            (
+                TaskName(str(task)),
+                str(grading),
+                VersionId(str(version)),
+                Profile(
+                    samples=_whole(count),
+                    graded=_whole(count),
+                    quality=_real(score),
+                    successes=_whole(successes),
+                    timed=_whole(timed),
+                    latency_ms=_real(latency),
+                ),
+            )
+            for version, task, grading, count, score, successes, latency, timed in (
+                await self._database.read("sum_validations")
+            )
+        ]
+
+    async def regrade(self, task: TaskName, *, before: str | None, after: str | None) -> None:
+        """Let the cases of a task count as its new grading scored them, not as the old one did."""
+        if before == after:
+            return
+        for name, grading, version, profile in await self._validations():
+            if name == task and grading == after:
+                self.add(version, task, profile)
+            elif name == task and grading == before:
+                self.add(version, task, profile.negative)
 
     def _add(self, version: object, task: object, profile: Profile) -> None:
         self.add(VersionId(str(version)), TaskName(str(task)), profile)

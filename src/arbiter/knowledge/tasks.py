@@ -31,6 +31,11 @@ class Grading:
     kind: str
     options: Mapping[str, object] = field(default_factory=dict)
 
+    @property
+    def digest(self) -> str:
+        """Identity of the grading: scores of another one are other measurements."""
+        return digest("arbiter.grading.v1", {"kind": self.kind, "options": dict(self.options)})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
@@ -212,6 +217,11 @@ class Tasks:
         raise UnknownTask(
             f"No task is called {name!r}.", hint=f"Known tasks: {known}.", param="task"
         )
+
+    def grading(self, name: TaskName) -> str | None:
+        """The digest of a task's grading now; None when there is none, or no such task."""
+        task = self._tasks.get(name)
+        return None if task is None or task.grading is None else task.grading.digest
 
     def all(self) -> tuple[Task, ...]:
         """Every task that somebody added, by name."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from arbiter.errors import InvalidField, StillInUse
 from arbiter.judge.graders import check_expected, parse_grader
+from arbiter.knowledge.profiles import Profiles
 from arbiter.knowledge.rules import Rules
 from arbiter.knowledge.tasks import Grading, Task, Tasks
 from arbiter.refs import ModelName, TaskName, parse_name
@@ -30,12 +31,14 @@ class Admission:
         registry: Registry,
         tasks: Tasks,
         rules: Rules,
+        profiles: Profiles,
         validator: Validator,
         controller: Controller,
     ) -> None:
         self._registry = registry
         self._tasks = tasks
         self._rules = rules
+        self._profiles = profiles
         self._validator = validator
         self._controller = controller
 
@@ -72,7 +75,10 @@ class Admission:
                     check_expected(spec, case.expected)
                 except InvalidField as error:
                     raise InvalidField(f"Case {number}: {error.sentence}", param="cases") from error
-        return await self._tasks.add(task)
+        before = self._tasks.grading(task.name)
+        await self._tasks.add(task)
+        await self._profiles.regrade(task.name, before=before, after=self._tasks.grading(task.name))
+        return task
 
     async def calibrate_task(self, task: Task, *, progress: Progress = no_progress) -> None:
         """Run a new task's cases on every active version."""
@@ -103,7 +109,9 @@ class Admission:
                 f"A rule stands for task {name}.",
                 hint=f"Remove it first: arbiter rules remove {name}.",
             )
+        before = self._tasks.grading(name)
         await self._tasks.remove(name)
+        await self._profiles.regrade(name, before=before, after=None)
 
     async def set_alias(self, alias: ModelName, target: ModelName, *, who: str) -> None:
         """Point an alias at a model by a person's word. Raises `StillInUse` during a rollout."""

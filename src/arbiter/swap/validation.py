@@ -22,7 +22,7 @@ from arbiter.errors import (
 from arbiter.inference import Answer, Ask, Delta, Pinned, Sampling
 from arbiter.judge.graders import grade, parse_grader
 from arbiter.knowledge.profiles import Profile, Profiles
-from arbiter.knowledge.tasks import Case, Task
+from arbiter.knowledge.tasks import Case, Grading, Task
 from arbiter.refs import ModelName, TaskName, VersionId
 from arbiter.storage.database import Database, Statement
 
@@ -88,9 +88,11 @@ class Validator:
                 found[task.name] = await self._task(version, name, task, progress)
         return found
 
-    async def known(self, version: VersionId, task: TaskName) -> Mapping[str, CaseResult]:
-        """What is kept of this version at this task, by case."""
-        rows = await self._database.read("list_validations", (version, task))
+    async def known(
+        self, version: VersionId, task: TaskName, grading: str
+    ) -> Mapping[str, CaseResult]:
+        """What is kept of this version at this task as this grading scored it, by case."""
+        rows = await self._database.read("list_validations", (version, task, grading))
         return {
             str(case): CaseResult(
                 case_digest=str(case),
@@ -104,7 +106,7 @@ class Validator:
     async def _task(
         self, version: VersionId, name: ModelName, task: Task, progress: Progress
     ) -> tuple[CaseResult, ...]:
-        known = dict(await self.known(version, task.name))
+        known = dict(await self.known(version, task.name, _graded_by(task).digest))
         wanted = task.cases[: self._cases_per_task]
         missing = [case for case in wanted if case.digest not in known]
         done = len(wanted) - len(missing)
@@ -144,9 +146,7 @@ class Validator:
         except (EngineRefused, StreamCut, EngineTimeout, InstanceLost):
             return CaseResult(case_digest=case.digest, score=0.0, success=False, latency_ms=None)
         took = (self._clock.monotonic() - started) * 1000
-        grading = task.grading
-        if grading is None:
-            raise AssertionError("only tasks with a grader are validated")
+        grading = _graded_by(task)
         spec = parse_grader(grading.kind, grading.options)
         graded = grade(spec, answer="".join(text), expected=case.expected)
         return CaseResult(
@@ -160,6 +160,7 @@ class Validator:
                 parameters=(
                     version,
                     task.name,
+                    _graded_by(task).digest,
                     result.case_digest,
                     result.score,
                     int(result.success),
@@ -181,6 +182,12 @@ class Validator:
                 latency_ms=result.latency_ms or 0.0,
             ),
         )
+
+
+def _graded_by(task: Task) -> Grading:
+    if task.grading is None:
+        raise AssertionError("only tasks with a grader are validated")
+    return task.grading
 
 
 def _first(errors: BaseExceptionGroup[ArbiterError]) -> ArbiterError:

@@ -52,16 +52,18 @@ CREATE TABLE rules (
     added_at        TEXT NOT NULL
 );
 
--- Graded cases that were run on a version: its first samples. One row a (version, task, case).
+-- Graded cases that were run on a version: its first samples. A case scored by another grader is
+-- another measurement, so the grading is part of what a row is known by.
 CREATE TABLE validations (
     version         TEXT NOT NULL REFERENCES versions (version),
     task            TEXT NOT NULL,
+    grading         TEXT NOT NULL,
     case_digest     TEXT NOT NULL,
     score           DOUBLE PRECISION NOT NULL CHECK (score BETWEEN 0 AND 1),
     success         INTEGER NOT NULL CHECK (success IN (0, 1)),
     latency_ms      DOUBLE PRECISION CHECK (latency_ms >= 0),
     at              TEXT NOT NULL,
-    PRIMARY KEY (version, task, case_digest)
+    PRIMARY KEY (version, task, grading, case_digest)
 );
 
 -- Measured after a load: what an instance of this version held.
@@ -96,7 +98,8 @@ CREATE TABLE outcomes (
     task            TEXT NOT NULL,
     version         TEXT NOT NULL,               -- the version that served it, or failed last
     status          TEXT NOT NULL CHECK (status IN ('success', 'failure', 'cancelled')),
-    error           TEXT,
+    error           TEXT,                        -- the error's code
+    detail          TEXT,                        -- its sentence, for whoever runs the house
     latency_ms      DOUBLE PRECISION CHECK (latency_ms >= 0),
     ttft_ms         DOUBLE PRECISION CHECK (ttft_ms >= 0),
     prompt_tokens   INTEGER CHECK (prompt_tokens >= 0),

@@ -34,10 +34,10 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (decision) DO NOTHING;
 
 -- name: add_outcome
-INSERT INTO outcomes (decision, task, version, status, error, latency_ms, ttft_ms, prompt_tokens,
-                      completion_tokens, cached_tokens, prefill_ms, decode_ms, cpu_ms, cpu_method,
+INSERT INTO outcomes (decision, task, version, status, error, detail, latency_ms, ttft_ms,
+                      prompt_tokens, completion_tokens, cached_tokens, prefill_ms, decode_ms, cpu_ms, cpu_method,
                       cpu_note, grade, at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (decision) DO NOTHING;
 
 -- name: get_decision
@@ -45,7 +45,7 @@ SELECT decision, task, alias, version, arm, rollout, probability, reason, detail
 FROM decisions WHERE decision = ?;
 
 -- name: get_outcome
-SELECT decision, task, version, status, error, latency_ms, ttft_ms, prompt_tokens,
+SELECT decision, task, version, status, error, detail, latency_ms, ttft_ms, prompt_tokens,
        completion_tokens, cached_tokens, prefill_ms, decode_ms, cpu_ms, cpu_method, cpu_note,
        grade, at
 FROM outcomes WHERE decision = ?;
@@ -71,19 +71,19 @@ INSERT INTO feedback_log (decision, source, kind, score, comment, at)
 VALUES (?, ?, ?, ?, ?, ?);
 
 -- name: add_validation
-INSERT INTO validations (version, task, case_digest, score, success, latency_ms, at)
-VALUES (?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (version, task, case_digest) DO NOTHING;
+INSERT INTO validations (version, task, grading, case_digest, score, success, latency_ms, at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (version, task, grading, case_digest) DO NOTHING;
 
 -- name: list_validations
 SELECT case_digest, score, success, latency_ms FROM validations
-WHERE version = ? AND task = ?;
+WHERE version = ? AND task = ? AND grading = ?;
 
 -- name: sum_validations
-SELECT version, task, COUNT(*), SUM(score), SUM(success),
+SELECT version, task, grading, COUNT(*), SUM(score), SUM(success),
        SUM(CASE WHEN success = 1 THEN latency_ms END),
        SUM(CASE WHEN success = 1 AND latency_ms IS NOT NULL THEN 1 ELSE 0 END)
-FROM validations GROUP BY version, task;
+FROM validations GROUP BY version, task, grading;
 
 -- name: sum_outcomes
 SELECT version, task, COUNT(*), COUNT(grade), SUM(grade),
