@@ -94,9 +94,9 @@ class Profiles:
 
     async def load(self) -> None:
         """Add up what is kept."""
-        for graded, grading, subject, profile in await self._validations():
-            if grading == self._grading(graded):
-                self.add(subject, graded, profile)
+        for title, grading, subject, profile in await self._validations():
+            if grading == self._grading(title):
+                self.add(subject, title, profile)
         for row in await self._database.read("sum_outcomes"):
             version, task, count, graded, score, successes, latency, timed = row
             self._add(
