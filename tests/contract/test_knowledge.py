@@ -475,6 +475,7 @@ def outcome(of: Decided, **changes: object) -> Outcome:
 BARE: Mapping[str, object] = {
     "status": Status.FAILURE,
     "error": "engine_timeout",
+    "detail": "The engine did not answer in time.",
     "latency_ms": None,
     "ttft_ms": None,
     "usage": Usage(),
@@ -785,6 +786,52 @@ async def test_cases_graded_as_they_are_now_are_samples_after_a_restart(path: Pa
         assert room.profiles.get(A, SUMS) == Profile(
             samples=2, graded=2, quality=1.5, successes=2, timed=1, latency_ms=50.0
         )
+
+
+REGRADED = replace(FULL, grading=Grading(kind="exact", options={"case": True}))
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        (FULL, Profile(samples=1, graded=1, quality=1.0, successes=1, timed=1, latency_ms=8.0)),
+        (REGRADED, Profile(samples=1, graded=1, quality=0.25, successes=1)),
+        (Task(name=SUMS), NOTHING),
+    ],
+)
+async def test_a_task_that_is_graded_anew_counts_what_the_new_grading_found(
+    path: Path, now: Task, expected: Profile
+) -> None:
+    async with opened(path) as room:
+        await room.tasks.add(FULL)
+        first, second = room.tasks.grading(SUMS), grading_of(REGRADED)
+        await room.database.write(
+            Statement(query="add_version", parameters=(A, "gguf", "/m", "{}", None, "t")),
+            Statement(query="add_validation", parameters=(A, SUMS, first, "c", 1.0, 1, 8.0, "t")),
+            Statement(
+                query="add_validation", parameters=(A, SUMS, second, "c", 0.25, 1, None, "t")
+            ),
+            Statement(query="add_validation", parameters=(A, TALES, second, "c", 0, 0, None, "t")),
+        )
+        learned = Profiles(room.database, room.tasks.grading)
+        await learned.load()
+        await room.tasks.add(now)
+        await learned.regrade(SUMS, before=first, after=room.tasks.grading(SUMS))
+        reloaded = Profiles(room.database, room.tasks.grading)
+        await reloaded.load()
+    assert learned.get(A, SUMS) == reloaded.get(A, SUMS) == expected
+
+
+def grading_of(task: Task) -> str:
+    assert task.grading is not None
+    return task.grading.digest
+
+
+async def test_a_task_without_a_grader_and_one_that_is_not_there_have_no_grading(
+    room: Room,
+) -> None:
+    await room.tasks.add(Task(name=TALES))
+    assert (room.tasks.grading(TALES), room.tasks.grading(SUMS)) == (None, None)
 
 
 # -- whatever happens, a restart forgets nothing of it

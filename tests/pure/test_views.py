@@ -41,6 +41,7 @@ OUTCOME = Outcome(
     version=A,
     status=Status.FAILURE,
     error="stream_cut",
+    detail="The engine died in the middle of its answer.",
     latency_ms=12.5,
     usage=Usage(prompt_tokens=3),
     timings=Timings(decode_ms=4.0),
@@ -79,6 +80,7 @@ def test_a_record_shows_what_came_of_it() -> None:
     assert json.loads(json.dumps(views.record_view(RECORD)))["outcome"] == {
         "status": "failure",
         "error": "stream_cut",
+        "detail": "The engine died in the middle of its answer.",
         "version": A,
         "latency_ms": 12.5,
         "ttft_ms": None,
