@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from arbiter.demo.lessons import TASKS
 from arbiter.demo.matrix import FORM, Matrix, measure
@@ -40,7 +41,7 @@ async def test_the_demo_does_the_whole_main_job_and_prints_one_document() -> Non
     assert "blocked" in err
 
 
-@pytest.fixture(scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def matrix() -> Matrix:
     return await measure(items=60, say=lambda _: None)
 

@@ -52,7 +52,9 @@ def swap(
             if as_json:
                 show_json(found)
             else:
-                OUT.print(f"{alias} is {text(found['stable_names'])} again", markup=False)
+                names = found["stable_names"]
+                others = [n for n in (names if isinstance(names, list) else []) if n != alias]
+                OUT.print(f"{alias} is {text(others)} again", markup=False)
             return
         if model is None:
             raise InvalidField("Which model?", hint="arbiter swap ALIAS MODEL, or --undo.")

@@ -1,0 +1,261 @@
+"""The command line as a person uses it, with no house running and with one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from arbiter.cli.main import app
+
+
+@dataclass
+class Shell:
+    """Runs commands on one data directory."""
+
+    folder: Path
+
+    def __call__(self, *words: str, stdin: str | None = None) -> Result:
+        return CliRunner().invoke(
+            app, list(words), env={"ARBITER_DATA_DIR": str(self.folder / "data")}, input=stdin
+        )
+
+    def ok(self, *words: str) -> str:
+        """What a command that goes well prints."""
+        result = self(*words)
+        assert result.exit_code == 0, result.output
+        return str(result.stdout)
+
+    def json(self, *words: str) -> dict[str, Any]:
+        """The document that a command prints with ``--json``."""
+        found: dict[str, Any] = json.loads(self.ok(*words, "--json"))
+        return found
+
+    def refused(self, *words: str) -> str:
+        """What a command says that cannot go well."""
+        result = self(*words)
+        assert result.exit_code in {1, 2}, result.output
+        assert "Traceback" not in result.output
+        return " ".join(result.output.split())
+
+    def model(self, title: str, reply: str) -> str:
+        """A scripted model file."""
+        path = self.folder / f"{title}.json"
+        script = {"arbiter_script": 1, "name": title, "capabilities": ["chat"], "default": reply}
+        path.write_text(json.dumps(script), encoding="utf-8")
+        return str(path)
+
+    def cases(self, count: int = 12, expected: object = "yes") -> str:
+        """A file of cases."""
+        path = self.folder / "cases.jsonl"
+        lines = [json.dumps({"prompt": f"case {n}", "expected": expected}) for n in range(count)]
+        path.write_text("\n".join(lines), encoding="utf-8")
+        return str(path)
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
+
+
+@pytest.fixture
+def furnished(shell: Shell) -> Shell:
+    shell.ok("tasks", "add", "agree", "--cases", shell.cases(), "--grader", "exact")
+    shell.ok("models", "add", shell.model("yea", "yes"), "--alias", "primary")
+    shell.ok("models", "add", shell.model("nay", "no"), "--predecessor", "yea")
+    return shell
+
+
+def test_an_empty_house_says_what_to_do_next(shell: Shell) -> None:
+    assert "arbiter models add" in shell.ok("models", "list")
+    assert "arbiter tasks add" in shell.ok("tasks", "list")
+    assert "arbiter models add" in shell.ok("alias", "list")
+    assert "arbiter rules add" in shell.ok("rules", "list")
+    assert "arbiter swap" in shell.ok("rollouts")
+    assert "models load when" in shell.ok("models", "ps")
+    assert "arbiter models add" in shell.refused("ask", "hello")
+
+
+def test_a_registered_model_shows_how_it_did_at_the_task(furnished: Shell) -> None:
+    assert "1.00" in furnished.ok("models", "show", "yea")
+    assert furnished.json("models", "show", "nay")["profiles"]["agree"]["quality"] == 0.0
+    listed = furnished.json("models", "list")["models"]
+    assert [one["names"] for one in listed] == [["primary", "yea"], ["nay"]]
+    assert listed[1]["predecessor"] == listed[0]["version"]
+    assert "yea" in furnished.ok("models", "list")
+    assert "primary" in furnished.ok("tasks", "show", "agree")
+    assert "exact" in furnished.ok("tasks", "list")
+
+
+def test_an_answer_says_who_gave_it_and_why_tells_the_rest(furnished: Shell) -> None:
+    found = furnished.json("ask", "is it so?", "--task", "agree")
+    assert (found["answer"], found["alias"]) == ("yes", "primary")
+    told = furnished.ok("why", found["decision"])
+    assert "primary scores" in told
+    assert "outcome: success" in told
+    assert furnished.ok("feedback", found["decision"], "good") == "stored\n"
+    assert furnished.ok("feedback", found["decision"], "1.0") == "known already\n"
+    assert "feedback from person: 1.00" in furnished.ok("why", found["decision"])
+    assert furnished.json("why", found["decision"])["feedback"][0]["score"] == 1.0
+
+
+def test_a_question_may_come_from_stdin_with_every_option(furnished: Shell) -> None:
+    result = furnished(
+        *("ask", "-", "--model", "nay", "--system", "be brief", "--max-tokens", "5"),
+        *("--temperature", "0", "--seed", "1", "--needs", "chat", "--max-latency-ms", "9000"),
+        stdin="what?",
+    )
+    assert result.exit_code == 0
+    assert result.stdout.strip() == "no"
+
+
+def test_select_shows_everybody_and_why_they_were_dropped(furnished: Shell) -> None:
+    assert "primary: primary scores" in furnished.ok("select", "agree")
+    told = furnished.ok("select", "agree", "--threshold", "0.5")
+    assert "below the threshold 0.50" in told
+    found = furnished.json("select", "agree", "--needs", "chat")
+    assert [one["name"] for one in found["scores"]] == ["primary", "nay"]
+
+
+def test_a_rule_wins_and_can_be_taken_back(furnished: Shell) -> None:
+    furnished.ok("rules", "add", "--task", "agree", "--prefer", "nay", "--why", "contrary")
+    assert "contrary" in furnished.ok("rules", "list")
+    assert furnished.json("select", "agree")["pick"] == "nay"
+    assert "Remove it first" in furnished.refused("models", "remove", "nay")
+    assert "Remove it first" in furnished.refused("tasks", "remove", "agree")
+    furnished.ok("rules", "remove", "agree")
+    assert furnished.json("rules", "list")["rules"] == []
+    furnished.ok("models", "remove", "nay")
+    furnished.ok("tasks", "remove", "agree")
+    assert furnished.json("tasks", "list")["tasks"] == []
+
+
+def test_an_alias_moves_and_remembers_where_it_pointed(furnished: Shell) -> None:
+    assert "nay" in furnished.ok("alias", "set", "fast", "nay")
+    assert "yea" in furnished.ok("alias", "set", "fast", "yea")
+    assert len(furnished.json("alias", "history", "fast")["moves"]) == 2
+    assert "set by hand" in furnished.ok("alias", "history", "fast")
+    assert "fast" in furnished.ok("alias", "list")
+
+
+def test_a_swap_to_a_worse_model_is_blocked_before_traffic(furnished: Shell) -> None:
+    told = furnished.ok("swap", "primary", "nay", "--soak", "1s", "--steps", "10,50")
+    assert "blocked" in told
+    assert "agree: 0.00 against 1.00" in told
+    listed = furnished.json("rollouts")["rollouts"]
+    assert listed[0]["phase"] == "blocked"
+    assert "blocked" in furnished.ok("rollouts")
+    assert "blocked" in furnished.ok("rollouts", "show", listed[0]["rollout"], "--watch")
+    assert "blocked" in furnished.refused("rollouts", "abort", listed[0]["rollout"])
+
+
+def test_a_swap_can_be_paused_promoted_and_undone(furnished: Shell) -> None:
+    furnished.ok("models", "add", furnished.model("aye", "yes "), "--no-calibrate")
+    result = furnished("swap", "primary", "aye", "--min-units", "5", "--margin", "0.1")
+    assert "arbiter up" in result.output
+    rollout = furnished.json("rollouts")["rollouts"][0]["rollout"]
+    assert "paused" in furnished.ok("rollouts", "pause", rollout, "--why", "lunch")
+    assert "progressing" in furnished.ok("rollouts", "resume", rollout)
+    assert furnished.json("rollouts", "promote", rollout)["phase"] == "promoted"
+    assert "is yea again" in furnished.ok("swap", "primary", "--undo")
+    assert "nothing to undo" in furnished.refused("swap", "primary", "--undo")
+
+
+def test_a_task_takes_options_files_and_weights(shell: Shell) -> None:
+    schema = shell.folder / "schema.json"
+    schema.write_text('{"type": "object"}', encoding="utf-8")
+    shell.ok(
+        *("tasks", "add", "json", "--grader", "json-schema"),
+        *("--grader-option", f"schema=@{schema}", "--weights", "quality=1,latency=0"),
+        *("--needs", "chat,completion", "--max-memory-mb", "500", "--max-latency-ms", "900"),
+    )
+    (found,) = shell.json("tasks", "list")["tasks"]
+    assert found["grader"] == {"kind": "json-schema", "options": {"schema": {"type": "object"}}}
+    assert found["needs"] == ["chat", "completion"]
+    assert found["weights"]["quality"] == 1.0
+
+
+def test_a_choice_has_the_labels_that_its_cases_expect(shell: Shell) -> None:
+    path = Path(shell.cases())
+    more = [json.dumps({"prompt": f"other {n}", "expected": "no"}) for n in range(3)]
+    path.write_text(path.read_text(encoding="utf-8") + "\n" + "\n".join(more), encoding="utf-8")
+    shell.ok("tasks", "add", "pick", "--cases", str(path), "--grader", "choice")
+    (found,) = shell.json("tasks", "list")["tasks"]
+    assert found["grader"]["options"] == {"labels": ["no", "yes"]}
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("models", "add", "nowhere.gguf"), "There is no file"),
+        (("models", "add", "nowhere.gguf", "--chat-template", "gone"), "gone cannot be read"),
+        (("models", "show", "ghost"), "Known: nay, primary, yea"),
+        (("models", "remove", "ghost"), "No model or alias is called"),
+        (("ask", "hi", "--model", "ghost"), "Known: nay, primary, yea"),
+        (("ask", "hi", "--task", "ghost"), "Known tasks: agree"),
+        (("why", "dec_nothing"), "No decision has this id"),
+        (("feedback", "dec_nothing", "lovely"), "Say good, bad, or a number"),
+        (("feedback", "dec_nothing", "7"), "from 0 (bad) to 1 (good)"),
+        (("tasks", "add", "new", "--cases", "gone.jsonl"), "gone.jsonl cannot be read"),
+        (("tasks", "add", "new", "--grader", "vibes"), "The graders are exact"),
+        (("tasks", "add", "new", "--grader", "exact", "--grader-option", "x"), "NAME=VALUE"),
+        (("tasks", "remove", "ghost"), "No task is called"),
+        (("rules", "add", "--task", "agree", "--prefer", "ghost"), "No model or alias"),
+        (("rules", "remove", "agree"), "No rule stands"),
+        (("swap", "primary"), "arbiter swap ALIAS MODEL"),
+        (("swap", "primary", "yea"), "already"),
+        (("swap", "primary", "nay", "--soak", "soon"), "Write it as 30s"),
+        (("swap", "primary", "nay", "--steps", "few"), "Write percents"),
+        (("swap", "primary", "nay", "--steps", "60,90"), "does not hold"),
+        (("rollouts", "show", "rol_nothing"), "No rollout is called"),
+        (("alias", "set", "auto", "yea"), "reserved"),
+        (("up", "--port", "99999"), "door.port"),
+        (("up", "--host", "0.0.0.0"), "there is no key"),
+        (("up", "--config", "gone.toml"), "cannot be read"),
+        (("frobnicate",), "No such command"),
+    ],
+)
+def test_a_mistake_gets_a_sentence_and_changes_nothing(
+    furnished: Shell, words: tuple[str, ...], told: str
+) -> None:
+    before = furnished.json("status")["knowledge"]
+    assert told in furnished.refused(*words)
+    assert furnished.json("status")["knowledge"] == before
+
+
+def test_small_things(shell: Shell) -> None:
+    assert shell.ok("--version").strip() == "0.1.0"
+    assert shell.ok("keys").startswith("ak_")
+    assert shell.json("keys")["key"].startswith("ak_")
+    assert "opened for this command" in shell.ok("status")
+
+
+@pytest.fixture
+def running(furnished: Shell) -> Iterator[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "arbiter", "up", "--port", "0", "--json", "--data-dir",
+         str(furnished.folder / "data")],
+        stdout=subprocess.PIPE,
+    )  # fmt: skip
+    with process:
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline())["url"]
+        process.terminate()
+
+
+def test_commands_speak_to_the_house_that_runs(furnished: Shell, running: str) -> None:
+    assert furnished.json("status")["running"] is True
+    assert "running, pid" in furnished.ok("status")
+    assert furnished.json("ask", "well?", "--model", "yea")["answer"] == "yes"
+    assert "scripted" in furnished.ok("models", "ps")
+    assert "Another Arbiter uses" in furnished.refused("up", "--port", "0")
+    port = running.rsplit(":", 1)[1]
+    other = Shell(furnished.folder / "other")
+    assert port in other.refused("up", "--port", port)
