@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import httptools
 
 PATH = "/v1/chat/completions"
 BLANK = "#######"
+_TEXT = re.compile(rb'"content": ?"[^"]')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +31,10 @@ class Where:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Took:
-    """How long one exchange took, in seconds: until the first byte, and until the end."""
+    """How long one exchange took, in seconds: until the first word of text, and until the end.
+
+    The first byte would say nothing: a worker sends its headers before it has a token.
+    """
 
     first: float
     whole: float
@@ -88,11 +93,11 @@ class _Connection(asyncio.Protocol):
             self._done.set_exception(exc or Refused("closed in the middle of an answer"))
 
     def data_received(self, data: bytes) -> None:
-        if not self._first:
-            self._first = time.perf_counter()
         self._parser.feed_data(data)
 
     def on_body(self, data: bytes) -> None:
+        if not self._first and _TEXT.search(data):
+            self._first = time.perf_counter()
         self._tail = (self._tail + data)[-200:]
 
     def on_message_complete(self) -> None:
@@ -114,7 +119,7 @@ class _Connection(asyncio.Protocol):
         if not self._is_kept:
             self.lost = True
             self._transport.close()
-        return Took(first=self._first - begun, whole=ended - begun)
+        return Took(first=(self._first or ended) - begun, whole=ended - begun)
 
     def close(self) -> None:
         if self._transport is not None:

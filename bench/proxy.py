@@ -121,7 +121,7 @@ async def _latency(trio: Trio, *, stream: bool, count: int) -> list[Figure]:
                 whole[name].append(took.whole * 1e3)
     for client in clients.values():
         client.close()
-    parts = {"whole answer": whole, "first byte": first} if stream else {"whole answer": whole}
+    parts = {"whole answer": whole, "first word": first} if stream else {"whole answer": whole}
     how = (
         f"{count} calls of each, alternating, one client; the difference of the quantiles of the "
         f"call through the house and of the direct one; worker: {trio.kind}"

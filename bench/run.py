@@ -39,7 +39,7 @@ class Effort:
 
 
 THOROUGH = Effort(
-    starts=5, rounds=7, requests=300, picks=3000, units=1000, outcomes=20_000, loads=3
+    starts=5, rounds=11, requests=400, picks=3000, units=1000, outcomes=20_000, loads=3
 )
 QUICK = Effort(starts=1, rounds=3, requests=60, picks=300, units=200, outcomes=2_000, loads=1)
 
