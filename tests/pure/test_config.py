@@ -92,8 +92,6 @@ def test_settings_do_not_change() -> None:
 # -- mistakes
 
 BAD_FILES = [
-    ("prot = 1", "prot"),
-    ("[door]\nprot = 1", "door.prot"),
     ("door = 1", "door"),
     ("[door]\nport = 65536", "door.port"),
     ("[door]\nport = -1", "door.port"),
@@ -146,6 +144,17 @@ def test_a_mistake_in_the_file_names_the_file_and_the_field(
         load_settings(config=file, environment={})
     assert caught.value.param == field
     assert str(caught.value).startswith(f"The setting {field} in {file} is not valid: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "field"), [("prot = 1", "prot"), ("[door]\nprot = 1", "door.prot")]
+)
+def test_a_setting_that_is_none_is_named(tmp_path: Path, text: str, field: str) -> None:
+    file = written(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        load_settings(config=file, environment={})
+    assert caught.value.param == field
+    assert str(caught.value).startswith(f"There is no setting {field} ({file}).")
 
 
 BAD_VARIABLES = [
