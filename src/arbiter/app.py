@@ -353,7 +353,8 @@ async def open_house(
     model and commits what is queued. Raises `HouseLocked`, `StorageError`, `ConfigError`.
     """
     clock = clock or SystemClock()
-    dice = dice or SystemRandom()
+    # seeded once by the system: an id a request is too often to ask it each time, and no secret
+    dice = dice or Random(SystemRandom().getrandbits(256))  # noqa: S311  # ids and salts, no secret
     async with AsyncExitStack() as stack:
         stack.enter_context(_locked(settings.data_dir))
         base = await open_sqlite(settings.data_dir / "arbiter.db")

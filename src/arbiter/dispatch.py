@@ -212,6 +212,9 @@ class Dispatch:
         try:
             async with AsyncExitStack() as stack:
                 way.served = await self._serve(stack, way)
+                if way.attempts and not ask.rehearsal:
+                    # feedback may come while the answer streams: it belongs to who answers
+                    self._outcomes.begin(way.decided, caller=ask.caller)
                 yield way.served
         except ArbiterError as error:
             error.decision = way.decided.decision

@@ -179,6 +179,10 @@ def _show(found: Json) -> None:
     findings = found["findings"]
     for one in findings if isinstance(findings, list) else []:
         OUT.print(f"  {one['verdict']:<9} {one['sentence']}", markup=False)
+    log = found["log"]
+    for one in log if isinstance(log, list) else []:
+        weight = number(one["weight"], share=True)
+        OUT.print(f"  {one['at'][:19]} {one['phase']} {weight} by {one['who']}", markup=False)
     judgement = found["judgement"]
     if isinstance(judgement, dict):
         OUT.print(f"  now: {judgement['reason']}", markup=False)

@@ -34,8 +34,10 @@ from arbiter.swap import rollout as steps
 from arbiter.swap.analysis import Failure, Judgement, TaskEvidence, verdict
 from arbiter.swap.compatibility import Compatibility, Finding, compare
 from arbiter.swap.records import (
+    Entry,
     Stored,
     added,
+    entry,
     logged,
     saved,
     stored,
@@ -63,6 +65,8 @@ class RolloutView:
     tasks: tuple[TaskEvidence, ...]
     progress: Mapping[TaskName, tuple[int, int]]
     """While it is validating: cases done, of how many, by task."""
+    log: tuple[Entry, ...]
+    """Everything that was done to it, the oldest first."""
 
 
 class Controller:
@@ -456,6 +460,9 @@ class Controller:
             judgement=verdict(track.evidence),
             tasks=track.evidence.tasks,
             progress=dict(self._progress.get(rollout, {})),
+            log=tuple(
+                [entry(row) for row in await self._database.read("list_rollout_log", (rollout,))]
+            ),
         )
 
     async def list(self) -> tuple[Stored, ...]:

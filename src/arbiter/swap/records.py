@@ -137,3 +137,30 @@ def stored(row: Row) -> Stored:
         started_at=str(started),
         ended_at=None if ended is None else str(ended),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """Something that was done to a rollout. units: candidate conversations graded by then."""
+
+    phase: Phase
+    step: int
+    weight: float
+    units: int
+    who: str
+    reason: str
+    at: str
+
+
+def entry(row: Row) -> Entry:
+    """An entry of the log read back."""
+    phase, step, weight, units, who, reason, at = row
+    return Entry(
+        phase=Phase(str(phase)),
+        step=int(step or 0),
+        weight=float(weight or 0.0),
+        units=int(units or 0),
+        who=str(who),
+        reason=str(reason),
+        at=str(at),
+    )

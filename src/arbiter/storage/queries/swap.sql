@@ -41,3 +41,7 @@ FROM rollouts WHERE rollout = ?;
 SELECT rollout, alias, stable, candidate, plan, salt, phase, step, soaked_s, total_s,
        units_at_step, reason, findings, knowledge_before, knowledge_after, started_at, ended_at
 FROM rollouts WHERE alias = ? AND phase = 'promoted' ORDER BY rollout DESC LIMIT 1;
+
+-- name: list_rollout_log
+SELECT phase, step, weight, units, who, reason, at FROM rollout_log
+WHERE rollout = ? ORDER BY seq;
