@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from arbiter.errors import ModelFileError
+from arbiter.registry.bounded import U64, Cursor
+from arbiter.registry.ggml import FILE_TYPES, RETIRED_TYPES, TENSOR_TYPES
 
 MAGIC: Final = b"GGUF"
 OLD_MAGICS: Final = frozenset({b"tjgg", b"lmgg", b"fmgg", b"algg"})
@@ -30,13 +32,8 @@ LIMIT_BYTES: Final = 64 * 1024 * 1024
 
 _ENTRIES = 1 << 16
 """Most metadata keys, and most tensors."""
-_STRINGS = 1 << 22
-"""Most strings in all arrays together; a vocabulary with its merges has about a million."""
-_KEPT_BYTES = 8 * 1024 * 1024
-"""Most bytes of names and texts that are kept in memory."""
 _KEPT_NUMBERS = 1024
 """Arrays of numbers up to this length are kept: some say a number for each layer."""
-_CHUNK = 256 * 1024
 _TENSOR_NAME = 63
 _DIMENSIONS = 4
 _PLAUSIBLE = 1 << 31
@@ -44,7 +41,6 @@ _PLAUSIBLE = 1 << 31
 
 
 _U32 = struct.Struct("<I")
-_U64 = struct.Struct("<Q")
 _TENSOR_TAIL = struct.Struct("<IQ")
 _BOOL, _STRING, _ARRAY = 7, 8, 9
 _NUMBERS: Final[Mapping[int, struct.Struct]] = {
@@ -56,57 +52,10 @@ _NUMBERS: Final[Mapping[int, struct.Struct]] = {
     5: struct.Struct("<i"),
     6: struct.Struct("<f"),
     _BOOL: struct.Struct("<B"),
-    10: _U64,
+    10: U64,
     11: struct.Struct("<q"),
     12: struct.Struct("<d"),
 }
-
-_TENSOR_TYPES: Final[Mapping[int, tuple[str, int, int]]] = {
-    # id: (name, elements in a block, bytes of a block)
-    0: ("F32", 1, 4),
-    1: ("F16", 1, 2),
-    2: ("Q4_0", 32, 18),
-    3: ("Q4_1", 32, 20),
-    6: ("Q5_0", 32, 22),
-    7: ("Q5_1", 32, 24),
-    8: ("Q8_0", 32, 34),
-    9: ("Q8_1", 32, 36),
-    10: ("Q2_K", 256, 84),
-    11: ("Q3_K", 256, 110),
-    12: ("Q4_K", 256, 144),
-    13: ("Q5_K", 256, 176),
-    14: ("Q6_K", 256, 210),
-    15: ("Q8_K", 256, 292),
-    16: ("IQ2_XXS", 256, 66),
-    17: ("IQ2_XS", 256, 74),
-    18: ("IQ3_XXS", 256, 98),
-    19: ("IQ1_S", 256, 50),
-    20: ("IQ4_NL", 32, 18),
-    21: ("IQ3_S", 256, 110),
-    22: ("IQ2_S", 256, 82),
-    23: ("IQ4_XS", 256, 136),
-    24: ("I8", 1, 1),
-    25: ("I16", 1, 2),
-    26: ("I32", 1, 4),
-    27: ("I64", 1, 8),
-    28: ("F64", 1, 8),
-    29: ("IQ1_M", 256, 56),
-    30: ("BF16", 1, 2),
-    34: ("TQ1_0", 256, 54),
-    35: ("TQ2_0", 256, 66),
-    39: ("MXFP4", 32, 17),
-    40: ("NVFP4", 64, 36),
-    41: ("Q1_0", 128, 18),
-}
-_RETIRED_TYPES = frozenset({4, 5, 31, 32, 33, 36, 37, 38})
-
-_FILE_TYPE_NAMES = (
-    "F32 F16 Q4_0 Q4_1 Q4_1 - - Q8_0 Q5_0 Q5_1 Q2_K Q3_K_S Q3_K_M Q3_K_L Q4_K_S Q4_K_M Q5_K_S "
-    "Q5_K_M Q6_K IQ2_XXS IQ2_XS Q2_K_S IQ3_XS IQ3_XXS IQ1_S IQ4_NL IQ3_S IQ3_M IQ2_S IQ2_M "
-    "IQ4_XS IQ1_M BF16 - - - TQ1_0 TQ2_0 MXFP4 NVFP4 Q1_0"
-)
-"""In the order of their numbers; those that were withdrawn have a dash."""
-_FILE_TYPES: Final[Mapping[int, str]] = dict(enumerate(_FILE_TYPE_NAMES.split()))
 
 _EMBEDDER_NAMES = (
     "bert nomic-bert nomic-bert-moe jina-bert-v2 jina-bert-v3 modern-bert neo-bert eurobert "
@@ -183,10 +132,10 @@ def read_header(stream: BinaryIO, *, file_size: int, limit_bytes: int = LIMIT_BY
     Reads at most `limit_bytes`, and at most a chunk beyond the header. Raises `ModelFileError`
     with a sentence that names the fault and the byte where it is.
     """
-    cursor = _Cursor(stream, file_size=file_size, limit_bytes=limit_bytes)
+    cursor = Cursor(stream, file_size=file_size, limit_bytes=limit_bytes)
     version = _read_version(cursor)
-    tensor_count = cursor.count(_U64, most=_ENTRIES, what="tensors")
-    keys = cursor.count(_U64, most=_ENTRIES, what="metadata keys")
+    tensor_count = cursor.count(U64, most=_ENTRIES, what="tensors")
+    keys = cursor.count(U64, most=_ENTRIES, what="metadata keys")
     metadata = _read_metadata(cursor, keys)
     alignment = _alignment(metadata)
     tensors = [_read_tensor(cursor, alignment) for _ in range(tensor_count)]
@@ -222,138 +171,7 @@ def template_capabilities(template: str | None) -> frozenset[str]:
     return frozenset(found)
 
 
-class _Cursor:
-    """Where the reading has got to, and the bounds that it may not cross."""
-
-    def __init__(self, stream: BinaryIO, *, file_size: int, limit_bytes: int) -> None:
-        self._stream = stream
-        self._end = min(file_size, limit_bytes)
-        self._limited = limit_bytes < file_size
-        self._buffer = b""
-        self._start = 0
-        self._at = 0
-        self._strings = _STRINGS
-        self._kept = _KEPT_BYTES
-
-    @property
-    def offset(self) -> int:
-        """The byte of the file that is read next."""
-        return self._start + self._at
-
-    def fault(self, fault: str, *, hint: str | None = None) -> ModelFileError:
-        """The error for a fault that was found here."""
-        return ModelFileError(f"At byte {self.offset}: {fault}.", hint=hint)
-
-    def number(self, form: struct.Struct, what: str) -> float:
-        """The next number: whole, unless the form is that of a float."""
-        self._need(form.size, what)
-        value: float = form.unpack_from(self._buffer, self._at)[0]
-        self._at += form.size
-        return value
-
-    def whole(self, form: struct.Struct, what: str) -> int:
-        """The next number of a form that holds whole numbers."""
-        return int(self.number(form, what))
-
-    def count(self, form: struct.Struct, *, most: int, what: str) -> int:
-        """The next number, which may not be more than `most`."""
-        value = self.whole(form, f"the number of {what}")
-        if value > most:
-            raise self.fault(f"it claims {value} {what}, and {most} is the most that is believed")
-        return value
-
-    def take(self, size: int, what: str) -> bytes:
-        """The next bytes, to be kept."""
-        self._check(size, what)
-        if size > self._kept:
-            raise self.fault(f"with {what} it has more than {_KEPT_BYTES} bytes of names and texts")
-        self._kept -= size
-        self._need(size, what)
-        found = self._buffer[self._at : self._at + size]
-        self._at += size
-        return found
-
-    def name(self, what: str, *, most: int) -> str:
-        """The next string, as a name: UTF-8 without exception, so that names can be compared."""
-        size = self.count(_U64, most=most, what=f"bytes of {what}")
-        found = self.take(size, what)
-        try:
-            return found.decode()
-        except UnicodeDecodeError as error:
-            raise self.fault(f"{what} is not UTF-8") from error
-
-    def text(self, what: str) -> str:
-        """The next string, as a text: what is not UTF-8 in it is replaced, for it is only shown."""
-        return self.take(self.whole(_U64, what), what).decode(errors="replace")
-
-    def skip(self, size: int, what: str) -> None:
-        """Go past bytes without keeping them."""
-        self._check(size, what)
-        ahead = len(self._buffer) - self._at
-        if size <= ahead:
-            self._at += size
-            return
-        self._start += len(self._buffer)
-        self._buffer, self._at, left = b"", 0, size - ahead
-        while left:
-            left -= self._read(min(_CHUNK, left), what)
-            self._start += len(self._buffer)
-            self._buffer = b""
-
-    def skip_strings(self, count: int, what: str) -> None:
-        """Go past so many strings without keeping them.
-
-        The loop stays inside the buffer, because a vocabulary has a few hundred thousand.
-        """
-        if count > self._strings:
-            raise self.fault(f"with {what} it has more than {_STRINGS} strings in arrays")
-        self._strings -= count
-        unpack, buffer, at = _U64.unpack_from, self._buffer, self._at
-        for _ in range(count):
-            if at + 8 > len(buffer):
-                self._at = at
-                self._need(8, what)
-                buffer, at = self._buffer, self._at
-            size: int = unpack(buffer, at)[0]
-            at += 8 + size
-            if at > len(buffer):
-                self._at = at - size
-                self.skip(size, what)
-                buffer, at = self._buffer, self._at
-        self._at = at
-
-    def _check(self, size: int, what: str) -> None:
-        if size > self._end - self.offset:
-            if self._limited:
-                raise self.fault(f"{what} reaches past the limit of {self._end} bytes for a header")
-            raise self.fault(
-                f"{what} needs {size} bytes and the file has {self._end - self.offset} left"
-            )
-
-    def _need(self, size: int, what: str) -> None:
-        if len(self._buffer) - self._at >= size:
-            return
-        self._check(size, what)
-        self._buffer = self._buffer[self._at :]
-        self._start, self._at = self._start + self._at, 0
-        while len(self._buffer) < size:
-            ahead = self._start + len(self._buffer)
-            self._read(min(max(_CHUNK, size - len(self._buffer)), self._end - ahead), what)
-
-    def _read(self, size: int, what: str) -> int:
-        try:
-            found = self._stream.read(size)
-        except OSError as error:
-            raise ModelFileError(
-                f"At byte {self.offset}: reading failed: {error.strerror or error}."
-            ) from error
-        if not found:
-            raise self.fault(f"the file ended in the middle of {what}, before its stated size")
-        self._buffer += found
-        return len(found)
-
-
-def _read_version(cursor: _Cursor) -> int:
+def _read_version(cursor: Cursor) -> int:
     magic = cursor.take(4, "the magic number")
     if magic in OLD_MAGICS:
         raise cursor.fault("this is the older GGML format", hint="Convert the model to GGUF again.")
@@ -371,7 +189,7 @@ def _read_version(cursor: _Cursor) -> int:
     raise cursor.fault(f"GGUF version {version} is unknown; versions 2 and 3 are read")
 
 
-def _read_metadata(cursor: _Cursor, count: int) -> _Metadata:
+def _read_metadata(cursor: Cursor, count: int) -> _Metadata:
     found: _Metadata = {}
     seen: set[str] = set()
     for _ in range(count):
@@ -387,7 +205,7 @@ def _read_metadata(cursor: _Cursor, count: int) -> _Metadata:
     return found
 
 
-def _read_value(cursor: _Cursor, key: str) -> Scalar | _Array | None:
+def _read_value(cursor: Cursor, key: str) -> Scalar | _Array | None:
     what = f"the value of {key!r:.80}"
     kind = cursor.whole(_U32, f"the type of {key!r:.80}")
     if kind == _ARRAY:
@@ -395,12 +213,12 @@ def _read_value(cursor: _Cursor, key: str) -> Scalar | _Array | None:
     if kind == _STRING:
         if key.startswith(("general.", "arbiter.")) or key == "tokenizer.chat_template":
             return cursor.text(what)
-        cursor.skip(cursor.whole(_U64, what), what)
+        cursor.skip(cursor.whole(U64, what), what)
         return None
     return _read_number(cursor, kind, what)
 
 
-def _read_number(cursor: _Cursor, kind: int, what: str) -> float:
+def _read_number(cursor: Cursor, kind: int, what: str) -> float:
     form = _NUMBERS.get(kind)
     if form is None:
         raise cursor.fault(f"{what} has the unknown type {kind}")
@@ -412,9 +230,9 @@ def _read_number(cursor: _Cursor, kind: int, what: str) -> float:
     return value == 1
 
 
-def _read_array(cursor: _Cursor, what: str) -> _Array:
+def _read_array(cursor: Cursor, what: str) -> _Array:
     kind = cursor.whole(_U32, what)
-    length = cursor.whole(_U64, what)
+    length = cursor.whole(U64, what)
     if kind == _ARRAY:
         raise cursor.fault(f"{what} is an array of arrays, which no reader knows")
     if kind == _STRING:
@@ -440,11 +258,11 @@ def _alignment(metadata: _Metadata) -> int:
     return found
 
 
-def _read_tensor(cursor: _Cursor, alignment: int) -> _Tensor:
+def _read_tensor(cursor: Cursor, alignment: int) -> _Tensor:
     name = cursor.name("a tensor's name", most=_TENSOR_NAME)
     what = f"the tensor {name!r}"
     rank = cursor.count(_U32, most=_DIMENSIONS, what=f"dimensions of {what}")
-    shape = [cursor.whole(_U64, f"the shape of {what}") for _ in range(rank)]
+    shape = [cursor.whole(U64, f"the shape of {what}") for _ in range(rank)]
     # One dimension of 0 makes loaders divide by zero; a product past 63 bits makes them wrap.
     elements = math.prod(shape)
     if not 0 < elements < 1 << 63:
@@ -452,12 +270,12 @@ def _read_tensor(cursor: _Cursor, alignment: int) -> _Tensor:
             f"{what} has the shape {shape}, which holds no sensible number of elements"
         )
     kind = cursor.whole(_U32, f"the type of {what}")
-    offset = cursor.whole(_U64, f"the offset of {what}")
-    if kind not in _TENSOR_TYPES:
-        state = "retired" if kind in _RETIRED_TYPES else "unknown"
-        hint = "Convert the model to GGUF again." if kind in _RETIRED_TYPES else None
+    offset = cursor.whole(U64, f"the offset of {what}")
+    if kind not in TENSOR_TYPES:
+        state = "retired" if kind in RETIRED_TYPES else "unknown"
+        hint = "Convert the model to GGUF again." if kind in RETIRED_TYPES else None
         raise cursor.fault(f"{what} has the {state} type {kind}", hint=hint)
-    type_name, block, block_bytes = _TENSOR_TYPES[kind]
+    type_name, block, block_bytes = TENSOR_TYPES[kind]
     if (shape[0] if shape else 1) % block:
         raise cursor.fault(
             f"{what} has rows of {shape[:1]} elements; {type_name} has blocks of {block}"
@@ -565,7 +383,7 @@ def _per_layer(metadata: _Metadata, key: str) -> tuple[int, ...]:
 
 
 def _quantization(metadata: _Metadata, tensors: list[_Tensor]) -> str | None:
-    named = _FILE_TYPES.get(_count(metadata, "general.file_type") or 0, "-")
+    named = FILE_TYPES.get(_count(metadata, "general.file_type") or 0, "-")
     if "general.file_type" in metadata and named != "-":
         return named
     elements: Counter[str] = Counter()
