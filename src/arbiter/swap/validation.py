@@ -121,11 +121,16 @@ class Validator:
             progress(task.name, done, len(wanted))
             return result
 
+        failed: ArbiterError | None = None
+        running: list[asyncio.Task[CaseResult]] = []
         try:
             async with asyncio.TaskGroup() as group:
-                running = [group.create_task(one(case)) for case in missing]
+                running += [group.create_task(one(case)) for case in missing]
         except* ArbiterError as errors:
-            raise _first(errors) from errors
+            # raised below: early releases of 3.11 wrap what is raised in here into a group again
+            failed = _first(errors)
+        if failed is not None:
+            raise failed
         for job in running:
             known[job.result().case_digest] = job.result()
         return tuple(known[case.digest] for case in wanted)
