@@ -37,7 +37,7 @@ from arbiter.knowledge.profiles import Profiles
 from arbiter.knowledge.rules import Rules, knowledge_digest
 from arbiter.knowledge.tasks import Tasks, Weights
 from arbiter.metering.process import ProcessReader
-from arbiter.pool.pool import Pool
+from arbiter.pool.pool import Pool, loadable
 from arbiter.refs import GENERAL, DecisionId, parse_name, parse_task
 from arbiter.registry.registry import Registry, Version
 from arbiter.selection.contender import Choice, Situation
@@ -441,6 +441,7 @@ async def _build(
     )
     validator = Validator(
         answer=dispatch,
+        warm=lambda version: pool.warm(loadable(registry.version(version))),
         database=base,
         profiles=profiles,
         clock=clock,

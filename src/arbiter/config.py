@@ -75,8 +75,9 @@ class PoolSettings(_Section):
     slots: int = Field(4, ge=1, le=256, description="Requests that an instance serves at once.")
     threads: int | None = Field(None, ge=1, description="Threads of an instance; engine's default.")
     queue: int = Field(256, ge=1, description="Requests that may wait for one version.")
-    wait_s: float = Field(300.0, gt=0, description="Longest wait for a free slot.")
-    load_s: float = Field(600.0, gt=0, description="Longest load.")
+    wait_s: float = Field(
+        300.0, gt=0, description="Longest wait for a free slot, or for memory to load."
+    )
 
 
 class RolloutSettings(_Section):

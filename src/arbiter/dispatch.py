@@ -23,7 +23,7 @@ from arbiter.errors import (
     InstanceLost,
     LoadFailed,
     ShuttingDown,
-    StreamCut,
+    Unexpected,
 )
 from arbiter.inference import (
     Arm,
@@ -41,7 +41,7 @@ from arbiter.inference import (
     Usage,
 )
 from arbiter.judge.grading import TaskGrader
-from arbiter.knowledge.outcomes import Attempt, Outcome, Outcomes, Status
+from arbiter.knowledge.outcomes import NO_FAULT, Attempt, Outcome, Outcomes, Status
 from arbiter.knowledge.profiles import Profiles
 from arbiter.knowledge.rules import Rules
 from arbiter.knowledge.tasks import Task, Tasks
@@ -60,7 +60,7 @@ from arbiter.selection.contender import (
 from arbiter.selection.selector import Selector
 from arbiter.swap.analysis import Failure
 from arbiter.swap.controller import Controller
-from arbiter.swap.traffic import Assignment, Ended
+from arbiter.swap.traffic import Assignment, Ended, failure_of
 
 FRESH_TRIES = 3
 """How often one request may find its instance dead before its first byte."""
@@ -145,8 +145,6 @@ class _Served:
         self.receipt.usage = chunk.usage
         self.receipt.timings = chunk.timings
         self.receipt.latency_ms = (self._clock.monotonic() - self._started) * 1000
-        if self.receipt.ttft_ms is None:
-            self.receipt.ttft_ms = chunk.timings.prefill_ms
         self.receipt.cpu_ms = self._lease.stop_metering()
         return True
 
@@ -180,6 +178,10 @@ class _Journey:
     attempts: list[Attempt] = field(default_factory=list)
     served: _Served | None = None
     failed: ArbiterError | None = None
+    tried: VersionId
+    """The version that was asked last."""
+    wait_ms: float | None = None
+    """From the request's arrival to the slot that serves it."""
 
 
 class Dispatch:
@@ -206,12 +208,15 @@ class Dispatch:
             raise ShuttingDown(retry_after_s=1)
         started = self._clock.monotonic()
         route = self._route(ask)
-        way = _Journey(ask=ask, route=route, decided=self._decide(route), started=started)
+        decided = self._decide(route)
+        way = _Journey(
+            ask=ask, route=route, decided=decided, started=started, tried=decided.version
+        )
         if not ask.rehearsal:
             self._outcomes.begin(way.decided, caller=ask.caller)
         try:
             async with AsyncExitStack() as stack:
-                way.served = await self._serve(stack, way)
+                way.served = await self._serve_or_fail(stack, way)
                 if way.attempts and not ask.rehearsal:
                     # feedback may come while the answer streams: it belongs to who answers
                     self._outcomes.begin(way.decided, caller=ask.caller)
@@ -344,17 +349,28 @@ class Dispatch:
 
     # -- the first byte
 
+    async def _serve_or_fail(self, stack: AsyncExitStack, way: _Journey) -> _Served:
+        """As `_serve`; a fault of ours is put on record as one, and not as a hang-up."""
+        try:
+            return await self._serve(stack, way)
+        except ArbiterError:
+            raise
+        except Exception:
+            way.failed = Unexpected()
+            raise
+
     async def _serve(self, stack: AsyncExitStack, way: _Journey) -> _Served:
         """The first version of the route that gives a first byte."""
         ask, versions = way.ask, way.route.versions
         generation = Generation(messages=ask.messages, sampling=ask.sampling, stream=ask.stream)
         for number, version in enumerate(versions):
+            way.tried = version.version
             last = number + 1 == len(versions)
             try:
-                first, rest, lease = await self._open(stack, version, generation, patient=last)
+                first, rest, lease = await self._open(way, stack, version, generation)
             except (EngineError, Busy) as error:
                 self._note(way.route, number, error)
-                if last:
+                if last or not _may_go_on(way.route, number, error):
                     raise
                 way.attempts.append(Attempt(version=version.version, error=error.code))
             else:
@@ -377,19 +393,14 @@ class Dispatch:
         raise AssertionError("a route has at least one version")
 
     async def _open(
-        self,
-        stack: AsyncExitStack,
-        version: Version,
-        generation: Generation,
-        *,
-        patient: bool,
+        self, way: _Journey, stack: AsyncExitStack, version: Version, generation: Generation
     ) -> tuple[Chunk, AsyncIterator[Chunk], Lease]:
         """The first chunk of one version, from a fresh instance when the present one is dead."""
         tries = 0
         while True:
             tries += 1
             try:
-                begun = self._begun(version, generation, patient=patient)
+                begun = self._begun(way, version, generation)
                 return await stack.enter_async_context(begun)
             except InstanceLost:
                 if tries >= FRESH_TRIES:
@@ -397,10 +408,14 @@ class Dispatch:
 
     @asynccontextmanager
     async def _begun(
-        self, version: Version, generation: Generation, *, patient: bool
+        self, way: _Journey, version: Version, generation: Generation
     ) -> AsyncIterator[tuple[Chunk, AsyncIterator[Chunk], Lease]]:
         """An answer whose first chunk is there; the lease lasts for as long as the context."""
-        async with self._pool.lease(loadable(version), patient=patient) as (instance, lease):
+        patient = version is way.route.versions[-1]
+        async with self._pool.lease(
+            loadable(version), patient=patient, bounded=not way.ask.rehearsal
+        ) as (instance, lease):
+            way.wait_ms = (self._clock.monotonic() - way.started) * 1000
             lease.start_metering()
             try:
                 async with aclosing(lease.runner.generate(generation)) as chunks:
@@ -430,17 +445,18 @@ class Dispatch:
             Outcome(
                 decision=way.decided.decision,
                 task=route.task.name,
-                version=way.decided.version,
+                version=way.tried,
                 status=status,
                 error=None if error is None else error.code,
                 detail=None if error is None else error.sentence[:2000],
                 latency_ms=latency,
+                wait_ms=None if latency is None else way.wait_ms,
                 ttft_ms=receipt.ttft_ms,
                 usage=receipt.usage,
                 timings=receipt.timings,
                 cpu=receipt.cpu_ms or unknown("the request did not reach its end"),
                 grade=grade,
-                attempts=tuple(way.attempts),
+                attempts=() if status is Status.REFUSED else tuple(way.attempts),
             ),
             caller=ask.caller,
             also=statements,
@@ -453,9 +469,11 @@ class Dispatch:
         if route.assignment is None:
             return (), None
         if served is not None and not way.attempts:
-            empty = status is Status.SUCCESS and not "".join(served.text).strip()
-            failure = Failure.CRASH if status is Status.FAILURE else None
-            self._controller.note(route.assignment, Failure.EMPTY if empty else failure)
+            if status is Status.SUCCESS:
+                empty = not "".join(served.text).strip()
+                self._controller.note(route.assignment, Failure.EMPTY if empty else None)
+            elif status is Status.FAILURE:
+                self._controller.note(route.assignment, Failure.CRASH)
         gradable = self._behind.grader(route.task, "", way.ask.expected) is not None
         return self._controller.ended(
             route.assignment,
@@ -490,25 +508,42 @@ def _status(
     if served is not None and served.finished:
         return Status.SUCCESS, None
     error = failed or (served.error if served is not None else None)
-    return (Status.CANCELLED if error is None else Status.FAILURE), error
+    if error is None:
+        return Status.CANCELLED, None
+    fault = isinstance(error, Unexpected) or not error.ours
+    return (Status.FAILURE if fault else Status.REFUSED), error
+
+
+def _may_go_on(route: _Route, number: int, error: ArbiterError) -> bool:
+    """Whether the next version may be tried after an error before the first byte.
+
+    A request that an engine refuses for what it is would be refused again: only the stable
+    version is asked after its candidate, because a person would have got that answer without the
+    rollout, and versions with more room after one that had too little.
+    """
+    if not isinstance(error, EngineRefused) or (number == 0 and route.arm is Arm.CANDIDATE):
+        return True
+    here = route.versions[number].artifact.context_length
+    there = route.versions[number + 1].artifact.context_length
+    return here is not None and there is not None and there > here
 
 
 def _unit_score(way: _Journey, status: Status, grade: float | None) -> float | None:
     """The score of a unit by intention to treat: it belongs to the arm that it was drawn for.
 
-    A candidate whose request another version had to serve scores 0, however good that answer
-    was. A hang-up scores nothing: it is the client's doing.
+    A version whose request another one had to serve scores 0, however good that answer was, and
+    in either arm alike: otherwise equal versions that fail equally often would look unequal. What
+    is not a version's doing (a hang-up, a request that nobody can serve, a full house) scores
+    nothing.
     """
-    if status is Status.CANCELLED:
+    if status in {Status.CANCELLED, Status.REFUSED}:
         return None
-    if status is Status.FAILURE or (way.attempts and way.route.arm is Arm.CANDIDATE):
-        return 0.0
-    return grade
+    if any(attempt.error in NO_FAULT for attempt in way.attempts):
+        return None
+    return 0.0 if status is Status.FAILURE or way.attempts else grade
 
 
 def _failure(error: ArbiterError) -> Failure:
-    if isinstance(error, LoadFailed):
-        return Failure.OOM if "memory" in error.message.lower() else Failure.LOAD
-    if isinstance(error, InstanceLost | StreamCut):
-        return Failure.CRASH
-    return Failure.TIMEOUT if error.code == "engine_timeout" else Failure.CRASH
+    if isinstance(error, LoadFailed) and "memory" in error.message.lower():
+        return Failure.OOM
+    return failure_of(error.code)

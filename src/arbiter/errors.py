@@ -335,6 +335,7 @@ class EngineRefused(EngineError):
 
     code = "engine_refused"
     status = 400
+    ours = True
 
 
 class EngineTimeout(EngineError):

@@ -115,7 +115,6 @@ BAD_FILES = [
     ("[pool]\nthreads = 0", "pool.threads"),
     ("[pool]\nqueue = 0", "pool.queue"),
     ("[pool]\nwait_s = 0", "pool.wait_s"),
-    ("[pool]\nload_s = 0", "pool.load_s"),
     ("[rollout]\nsoak_s = -1", "rollout.soak_s"),
     ("[rollout]\nsoak_s = nan", "rollout.soak_s"),
     ("[rollout]\nsteps = []", "rollout.steps"),

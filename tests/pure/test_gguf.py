@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import struct
-import time
 import tracemalloc
 from collections.abc import Sequence
 from contextlib import suppress
@@ -437,17 +436,14 @@ def test_weights_are_never_read() -> None:
     assert stream.read_bytes <= 256 * 1024
 
 
-def test_a_vocabulary_of_150_000_words_is_passed_over_quickly_and_not_kept() -> None:
+def test_a_vocabulary_of_150_000_words_is_passed_over_and_not_kept() -> None:
     tokens = [f"token{n}" for n in range(150_000)]
     raw = GOOD.having(words("k", tokens), array("s", F32, [0.5] * 150_000)).pack()
     tracemalloc.start()
-    started = time.perf_counter()
     header = read_header(BytesIO(raw), file_size=len(raw))
-    took = time.perf_counter() - started
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert header.header_bytes > 3_000_000
-    assert took < 5  # tracing slows it twentyfold; without, it is some 30 ms
     assert peak < 4_000_000
 
 

@@ -83,6 +83,7 @@ def test_a_record_shows_what_came_of_it() -> None:
         "detail": "The engine died in the middle of its answer.",
         "version": A,
         "latency_ms": 12.5,
+        "wait_ms": None,
         "ttft_ms": None,
         "prompt_tokens": 3,
         "completion_tokens": None,

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from tests.story.stage import Stage, name, stage, task
 
+from arbiter.engines.base import LoadSpec, Runner
 from arbiter.engines.scripted import Die, Hold, Say, Scripted, Step
 from arbiter.errors import (
     Busy,
+    EngineRefused,
     LoadFailed,
     NothingCapable,
     ShuttingDown,
@@ -379,3 +381,82 @@ async def test_a_file_that_changed_under_a_registered_version_is_never_served(
     play.script("wren", {"chat": 0.0})
     with pytest.raises(LoadFailed, match="register it anew"):
         await _text(play, "wren")
+
+
+async def test_a_prompt_that_is_too_long_is_no_fault_of_any_model(play: Stage) -> None:
+    version = play.house.registry.resolve(name("wren")).version
+    before = play.house.profiles.get(version, parse_task("chat"))
+    with pytest.raises(EngineRefused, match="tokens"):
+        await play.house.ask("chat " + "word " * 5000, model="auto", task="chat")
+    assert play.house.profiles.get(version, parse_task("chat")) == before
+    await play.house.database.settle()
+    rows = await play.house.database.read("count_outcomes")
+    assert rows[0][1] == 0
+
+
+async def test_a_rehearsal_waits_where_a_client_would_be_sent_away(tmp_path: Path) -> None:
+    async with stage(tmp_path / "data", pool__slots=1, pool__queue=1) as play:
+        await play.house.admission.add_task(task("chat"))
+        await play.add("wren", {"chat": 1.0})
+        version = play.house.registry.resolve(name("wren")).version
+        assert play.house.profiles.get(version, parse_task("chat")).success_rate == 1.0
+
+
+async def test_a_request_that_waited_too_long_for_a_slot_is_told_to_come_again(
+    tmp_path: Path,
+) -> None:
+    gate = asyncio.Event()
+    engine = _always([Hold(gate), Say("yes")])
+    async with stage(tmp_path / "data", engine=engine, pool__slots=1) as play:
+        await _slow(play)
+        first = asyncio.create_task(_text(play, "slow", "one"))
+        second = asyncio.create_task(_text(play, "slow", "two"))
+        while sum(view.waiting for view in play.house.pool.views()) < 1:
+            await play.house.database.settle()
+        play.clock.jump(301.0)
+        with pytest.raises(Busy, match="No slot became free"):
+            await second
+        gate.set()
+        assert await first == "yes"
+
+
+async def test_a_runner_that_dies_during_a_drain_leaves_nothing_behind(tmp_path: Path) -> None:
+    gate = asyncio.Event()
+    engine = _always([Say("one "), Hold(gate), Say("two")])
+    async with stage(tmp_path / "data", engine=engine) as play:
+        await _slow(play)
+        version = play.house.registry.resolve(name("slow")).version
+        begun = asyncio.create_task(_text(play, "slow"))
+        while not engine.runners or not engine.runners[0].in_flight:
+            await play.house.database.settle()
+        draining = asyncio.create_task(play.house.pool.unload(version, reason="test"))
+        await play.house.database.settle()
+        engine.runners[0].die("boom")
+        late = asyncio.create_task(_text(play, "slow", "late"))
+        with pytest.raises(StreamCut):
+            await begun
+        await draining
+        gate.set()
+        assert await late == "one two"
+        assert play.house.pool.states()[version] is State.READY
+        assert not engine.runners[-1].unloaded_while_serving
+
+
+class _Refusing(Scripted):
+    """The system refuses the first load: too many open files, say."""
+
+    async def load(self, spec: LoadSpec) -> Runner:
+        if not self.loads:
+            self.loads.append(spec)
+            raise OSError(24, "Too many open files")
+        return await super().load(spec)
+
+
+async def test_a_load_that_the_system_refuses_is_said_and_tried_again(tmp_path: Path) -> None:
+    engine = _Refusing(reply=lambda _: [Say("yes")])
+    async with stage(tmp_path / "data", engine=engine) as play:
+        await _slow(play)
+        with pytest.raises(LoadFailed, match="Too many open files"):
+            await _text(play, "slow")
+        play.clock.jump(2.0)
+        assert await _text(play, "slow") == "yes"

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 from tests.story.stage import Stage, name, stage, task
 
-from arbiter.errors import Conflict, InvalidField, RolloutActive, UnknownModel, UnknownRollout
+from arbiter.errors import (
+    Conflict,
+    InvalidField,
+    RolloutActive,
+    UnknownModel,
+    UnknownRollout,
+)
 from arbiter.inference import Arm
 from arbiter.knowledge.rules import Rule
 from arbiter.refs import parse_task
@@ -288,3 +294,30 @@ async def test_a_rollout_goes_on_after_a_restart_with_the_same_bits(tmp_path: Pa
         assert after.tasks == before.tasks
         assert after.stored.rollout.salt == before.stored.rollout.salt
         assert play.house.controller.active(name("primary")) is not None
+
+
+async def test_an_arm_that_another_version_had_to_serve_scores_nothing_whichever_it_is(
+    tmp_path: Path,
+) -> None:
+    """Otherwise equal versions that fail equally often would look unequal."""
+    async with stage(tmp_path / "data") as play:
+        dying = [{"match": ".", "reply": "yes", "die_after_tokens": 0}]
+        await play.house.admission.add_task(task("chat", cases=0))
+        await play.add("spare", {"chat": 1.0})
+        for title in ("old", "new"):
+            path = play.script(title, {}, rules=dying, default=title)
+            await play.house.admission.register(path, name(title))
+        await play.alias("primary", "old")
+        rollout = await play.swap("primary", "new", steps=[0.4, 0.5], unproven_first_step=0.4)
+        for _ in range(12):
+            play.asked += 1
+            answered = await play.house.ask(
+                f"chat live {play.asked}", model="auto", task="chat", expected="yes"
+            )
+            assert answered.text == "yes"
+        await play.house.database.settle()
+        rows = await play.house.database.read("list_units", (rollout,))
+        assert {(arm, score) for _, _, _, arm, _, score in rows} <= {
+            ("stable", 0.0),
+            ("candidate", 0.0),
+        }

@@ -148,6 +148,7 @@ def record_view(record: Record) -> Plain:
             "detail": outcome.detail,
             "version": outcome.version,
             "latency_ms": outcome.latency_ms,
+            "wait_ms": outcome.wait_ms,
             "ttft_ms": outcome.ttft_ms,
             "prompt_tokens": outcome.usage.prompt_tokens,
             "completion_tokens": outcome.usage.completion_tokens,

@@ -17,11 +17,14 @@ import msgspec
 
 from arbiter.clock import Clock
 from arbiter.cost import Figure, Method
-from arbiter.errors import InvalidField, UnknownDecision
+from arbiter.errors import Busy, InvalidField, ShuttingDown, UnknownDecision
 from arbiter.inference import Arm, Decided, Dropped, Timings, Usage
 from arbiter.knowledge.profiles import Profile, Profiles
 from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId, is_id
 from arbiter.storage.database import Database, Row, Statement
+
+NO_FAULT = frozenset({Busy.code, ShuttingDown.code})
+"""Errors of an attempt that say something about the house, and nothing about the version."""
 
 RECENT = 4_096
 """Decisions kept in memory."""
@@ -42,6 +45,8 @@ class Status(StrEnum):
     FAILURE = "failure"
     CANCELLED = "cancelled"
     """The client hung up: no fault of the version's, and no sample of it."""
+    REFUSED = "refused"
+    """The request could not be served as it was, or the house was full: no sample either."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +64,7 @@ class Outcome:
     error: str | None = None
     detail: str | None = None
     latency_ms: float | None = None
+    wait_ms: float | None = None
     ttft_ms: float | None = None
     usage: Usage = Usage()
     timings: Timings = Timings()
@@ -142,8 +148,11 @@ class Outcomes:
             then=then,
         )
         for attempt in outcome.attempts:
+            if attempt.error in NO_FAULT:
+                continue
             self._profiles.add(attempt.version, outcome.task, Profile(samples=1))
-        self._profiles.add(outcome.version, outcome.task, _sample(outcome))
+        if outcome.status not in {Status.CANCELLED, Status.REFUSED}:
+            self._profiles.add(outcome.version, outcome.task, _sample(outcome))
 
     def _remember(self, record: Record) -> None:
         self._recent[record.decided.decision] = record
@@ -226,8 +235,6 @@ class Outcomes:
 
 
 def _sample(outcome: Outcome) -> Profile:
-    if outcome.status is Status.CANCELLED:
-        return Profile()
     success = outcome.status is Status.SUCCESS
     timed = success and outcome.latency_ms is not None
     return Profile(
@@ -236,7 +243,8 @@ def _sample(outcome: Outcome) -> Profile:
         quality=outcome.grade or 0.0,
         successes=1 if success else 0,
         timed=1 if timed else 0,
-        latency_ms=(outcome.latency_ms or 0.0) if timed else 0.0,
+        # what a version takes is not what its load or the queue before it took
+        latency_ms=(outcome.latency_ms or 0.0) - (outcome.wait_ms or 0.0) if timed else 0.0,
     )
 
 
@@ -294,6 +302,7 @@ def _outcome_statement(outcome: Outcome, *, at: str) -> Statement:
             outcome.error,
             outcome.detail,
             outcome.latency_ms,
+            outcome.wait_ms,
             outcome.ttft_ms,
             usage.prompt_tokens,
             usage.completion_tokens,
@@ -341,8 +350,8 @@ def _record(decision: Row, outcome: Row | None, attempts: Sequence[Row]) -> Reco
 
 
 def _outcome(row: Row, attempts: Sequence[Row]) -> Outcome:
-    (decision, task, version, status, error, detail, latency, ttft, prompt) = row[:9]
-    (completion, cached, prefill, decode, cpu, cpu_method, cpu_note, grade, _) = row[9:]
+    (decision, task, version, status, error, detail, latency, wait, ttft, prompt) = row[:10]
+    (completion, cached, prefill, decode, cpu, cpu_method, cpu_note, grade, _) = row[10:]
     return Outcome(
         decision=DecisionId(str(decision)),
         task=TaskName(str(task)),
@@ -351,6 +360,7 @@ def _outcome(row: Row, attempts: Sequence[Row]) -> Outcome:
         error=None if error is None else str(error),
         detail=None if detail is None else str(detail),
         latency_ms=_real(latency),
+        wait_ms=_real(wait),
         ttft_ms=_real(ttft),
         usage=Usage(
             prompt_tokens=_whole(prompt),

@@ -19,6 +19,7 @@ from enum import StrEnum
 from arbiter.clock import Clock
 from arbiter.cost import Figure, unknown
 from arbiter.engines.base import Engine, LoadSpec, Runner
+from arbiter.engines.deadlines import within
 from arbiter.errors import ArbiterError, Busy, EngineError, LoadFailed
 from arbiter.metering.meter import EqualShare
 
@@ -86,6 +87,7 @@ class Instance:
         clock: Clock,
         read_cpu: Callable[[int], int | None],
         queue_bound: int,
+        wait_s: float,
         on_change: Callable[[Instance, str], None],
     ) -> None:
         self.spec = spec
@@ -102,6 +104,7 @@ class Instance:
         self._clock = clock
         self._read_cpu = read_cpu
         self._queue_bound = queue_bound
+        self._wait_s = wait_s
         self._on_change = on_change
         self._meter = EqualShare()
         self._slots = asyncio.Semaphore(spec.slots)
@@ -121,15 +124,20 @@ class Instance:
 
     @asynccontextmanager
     async def lease(
-        self, admit: Callable[[], Awaitable[None]], *, patient: bool = True
+        self,
+        admit: Callable[[], Awaitable[None]],
+        *,
+        patient: bool = True,
+        bounded: bool = True,
     ) -> AsyncIterator[Lease]:
         """A warm runner with a free slot, loaded if need be.
 
         admit makes room in memory before a load. patient: wait out the pause after a loss; who
-        could be served elsewhere need not. Raises `Busy` when too many wait already,
-        `LoadFailed` or `EngineUnavailable` when it cannot be loaded.
+        could be served elsewhere need not. bounded: be refused when too many wait, or when the
+        wait is too long; the house's own work waits instead. Raises `Busy` when too many wait
+        already, `LoadFailed` or `EngineUnavailable` when it cannot be loaded.
         """
-        if self.waiting >= self._queue_bound:
+        if bounded and self.waiting >= self._queue_bound:
             raise Busy(
                 f"{self.waiting} requests wait for this model already.",
                 hint="Try again shortly.",
@@ -137,7 +145,10 @@ class Instance:
             )
         self.waiting += 1
         try:
-            await self._slots.acquire()
+            if bounded and self._slots.locked():
+                await self._turn()
+            else:
+                await self._slots.acquire()
         finally:
             self.waiting -= 1
         self.leases += 1
@@ -157,6 +168,23 @@ class Instance:
             self.leases -= 1
             self.last_used = self._clock.monotonic()
             self._slots.release()
+
+    async def _turn(self) -> None:
+        """A free slot, within the bound on waiting. Raises `Busy` when it comes too late."""
+        turn = asyncio.create_task(self._slots.acquire())
+        timer = asyncio.create_task(self._clock.sleep(self._wait_s))
+        given = False
+        try:
+            await asyncio.wait({turn, timer}, return_when=asyncio.FIRST_COMPLETED)
+            given = turn.done()
+        finally:
+            timer.cancel()
+            turn.cancel()
+            (got, _) = await asyncio.gather(turn, timer, return_exceptions=True)
+            if got is True and not given:
+                self._slots.release()  # it came while the client hung up: the next one's turn
+        if not given:
+            raise Busy(f"No slot became free in {self._wait_s:.0f} s.", retry_after_s=1)
 
     async def ensure_ready(
         self, admit: Callable[[], Awaitable[None]], *, patient: bool = True
@@ -192,8 +220,8 @@ class Instance:
         self._enter(State.LOADING, "loading")
         try:
             await self._clock.sleep(self._not_before - self._clock.monotonic())
-            await admit()
-            runner = await self.engine.load(self.spec)
+            await self._admitted(admit)
+            runner = await self._loaded()
         except ArbiterError as error:
             self._loading = None
             self._fail(error)
@@ -209,6 +237,25 @@ class Instance:
         self._watching = asyncio.create_task(self._watch(runner))
         self._enter(State.READY, "ready")
         return runner
+
+    async def _admitted(self, admit: Callable[[], Awaitable[None]]) -> None:
+        async def admitted() -> None:
+            await admit()
+
+        try:
+            await within(self._clock, self._wait_s, admitted())
+        except TimeoutError as error:
+            raise LoadFailed(
+                f"No memory became free for it in {self._wait_s:.0f} s.",
+                hint="Raise pool.memory_mb, or ask fewer models at once.",
+            ) from error
+
+    async def _loaded(self) -> Runner:
+        try:
+            return await self.engine.load(self.spec)
+        except OSError as error:
+            # out of processes, files or memory, or the run folder is gone: said, and tried again
+            raise LoadFailed(f"The system refused to load it: {error.strerror}.") from error
 
     async def _watch(self, runner: Runner) -> None:
         """Notice that a runner is gone, so that the next request loads a fresh one."""
@@ -240,11 +287,16 @@ class Instance:
         pause = BACKOFF_S[min(pauses, len(BACKOFF_S) - 1)]
         self._was_lost = lost
         self._not_before = self._clock.monotonic() + pause
-        self._enter(State.FAILED, error.message)
+        if self.state is not State.DRAINING:
+            # a drain that is under way ends in COLD by itself; a load under its feet would be lost
+            self._enter(State.FAILED, error.message)
 
     async def drain(self, reason: str) -> None:
         """Let every lease end, then unload. Idempotent; new requests wait and load again."""
         if self._draining is None and self.state is not State.COLD:
+            if self.state is not State.LOADING:
+                # from this moment on, not from when the task runs: nobody slips in between
+                self._enter(State.DRAINING, reason)
             self._draining = asyncio.create_task(self._drain(reason))
         if self._draining is not None:
             await asyncio.shield(self._draining)
@@ -254,7 +306,8 @@ class Instance:
             if self._loading is not None:
                 await asyncio.wait({self._loading})
             self._enter(State.DRAINING, reason)
-            await self._idle.wait()
+            while self._holding:
+                await self._idle.wait()
             runner, self.runner = self.runner, None
             if self._watching is not None:
                 self._watching.cancel()
@@ -267,6 +320,9 @@ class Instance:
 
     async def abandon(self) -> None:
         """Unload without waiting for anybody: those being served get an error."""
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.gather(self._loading, return_exceptions=True)
         runner, self.runner = self.runner, None
         if self._watching is not None:
             self._watching.cancel()

@@ -167,6 +167,7 @@ class Pool:
                 clock=self._clock,
                 read_cpu=self._read_cpu,
                 queue_bound=self._settings.queue,
+                wait_s=self._settings.wait_s,
                 on_change=self._changed,
             )
             self._instances[loadable.version] = found
@@ -175,11 +176,12 @@ class Pool:
 
     @asynccontextmanager
     async def lease(
-        self, loadable: Loadable, *, patient: bool = True
+        self, loadable: Loadable, *, patient: bool = True, bounded: bool = True
     ) -> AsyncIterator[tuple[Instance, Lease]]:
         """A warm runner of a version with a free slot; loads it first when it must.
 
-        patient: wait out the pause after a loss; who could be served elsewhere need not.
+        patient: wait out the pause after a loss; who could be served elsewhere need not. bounded:
+        be refused when too many wait; the house's own work waits instead.
 
         Raises `Busy`, `LoadFailed`, `EngineUnavailable`, `ShuttingDown`.
         """
@@ -187,7 +189,9 @@ class Pool:
             raise ShuttingDown
         instance = self._instance(loadable)
         try:
-            async with instance.lease(lambda: self._admit(instance), patient=patient) as lease:
+            async with instance.lease(
+                lambda: self._admit(instance), patient=patient, bounded=bounded
+            ) as lease:
                 yield instance, lease
         finally:
             self._freed.set()

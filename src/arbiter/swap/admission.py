@@ -109,6 +109,12 @@ class Admission:
                 f"A rule stands for task {name}.",
                 hint=f"Remove it first: arbiter rules remove {name}.",
             )
+        judging = self._controller.judges(name)
+        if judging is not None:
+            raise StillInUse(
+                f"The rollout {judging} judges task {name}.",
+                hint=f"Wait for its end, or: arbiter rollouts abort {judging}.",
+            )
         before = self._tasks.grading(name)
         await self._tasks.remove(name)
         await self._profiles.regrade(name, before=before, after=None)

@@ -18,13 +18,15 @@ from arbiter.clock import Clock
 from arbiter.errors import (
     ArbiterError,
     Conflict,
+    EngineUnavailable,
     InvalidField,
+    LoadFailed,
     RolloutActive,
-    ShuttingDown,
     StorageError,
     UnknownRollout,
 )
 from arbiter.events import Announcer, Event
+from arbiter.inference import Arm
 from arbiter.knowledge.tasks import Tasks
 from arbiter.pool.pool import Pool, loadable
 from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId, new_id, short
@@ -43,13 +45,16 @@ from arbiter.swap.records import (
     stored,
 )
 from arbiter.swap.rollout import Effect, Phase, Plan, Rollout, Taken, ValidationVerdict
-from arbiter.swap.traffic import Assignment, Ended, Track
+from arbiter.swap.traffic import Assignment, Ended, Track, failure_of
 from arbiter.swap.validation import Validator
 
 LOG = logging.getLogger(__name__)
 
 TICK_S = 0.25
 """How often a rollout is looked at. A tick that took longer counts as two at most."""
+
+RETRY_S = 5.0
+"""Pause before a validation that could not be carried out is tried again."""
 
 SAVE_EVERY = 8
 """Ticks between two notes of the soak when nothing else changed."""
@@ -67,6 +72,14 @@ class RolloutView:
     """While it is validating: cases done, of how many, by task."""
     log: tuple[Entry, ...]
     """Everything that was done to it, the oldest first."""
+
+
+class Unfit(Exception):
+    """The candidate cannot be run here: the one failure of a validation that is its own."""
+
+    def __init__(self, error: ArbiterError) -> None:
+        self.error = error
+        super().__init__(error.sentence)
 
 
 class Controller:
@@ -107,7 +120,12 @@ class Controller:
         for row in await self._database.read("list_active_rollouts"):
             found = stored(row)
             units = await self._database.read("list_units", (found.rollout.id,))
-            self._follow(found, Track(found.rollout, units))
+            track = Track(found.rollout, units)
+            ends = await self._database.read("list_candidate_ends", (found.rollout.id,))
+            for _, error, attempted in ends:
+                code = attempted or error
+                track.note(Arm.CANDIDATE, None if code is None else failure_of(str(code)))
+            self._follow(found, track)
 
     def _follow(self, found: Stored, track: Track) -> None:
         rollout = found.rollout
@@ -168,9 +186,10 @@ class Controller:
                 f"{alias} is {candidate} already ({short(new.version)}).", param="model"
             )
         if alias in self._tracks:
+            going = self._tracks[alias].rollout.id
             raise RolloutActive(
-                f"{alias} has a rollout going on: {self._tracks[alias].rollout.id}.",
-                hint="Wait for its end, or: arbiter rollouts abort ID.",
+                f"{alias} has a rollout going on: {going}.",
+                hint=f"Wait for its end, or: arbiter rollouts abort {going}.",
             )
         now = self._clock.now()
         rollout = Rollout(
@@ -190,7 +209,6 @@ class Controller:
             started_at=now.isoformat(),
             ended_at=None,
         )
-        await self._registry.descend(new.version, stable.version)
         try:
             await self._registry.stand(
                 self._standing(new.version, Standing.CANDIDATE, except_for=alias),
@@ -201,6 +219,7 @@ class Controller:
                 f"{alias} or {candidate} is part of another rollout.",
                 hint="See: arbiter rollouts.",
             ) from error
+        await self._registry.descend(new.version, stable.version)
         self._follow(found, Track(rollout))
         self._announce(rollout, "started")
         return found
@@ -228,7 +247,8 @@ class Controller:
         has a rollout going on.
         """
         if alias in self._tracks:
-            raise RolloutActive(hint="Abort it instead: arbiter rollouts abort ID.")
+            going = self._tracks[alias].rollout.id
+            raise RolloutActive(hint=f"Abort it instead: arbiter rollouts abort {going}.")
         rows = await self._database.read("last_promoted", (alias,))
         if not rows:
             raise UnknownRollout(f"Nothing was ever promoted under {alias}, so nothing to undo.")
@@ -268,8 +288,13 @@ class Controller:
     # -- driving
 
     async def _drive(self, track: Track) -> None:
-        if track.rollout.phase is Phase.VALIDATING:
-            await self._validate(track)
+        while track.rollout.phase is Phase.VALIDATING:
+            try:
+                await self._validate(track)
+            except (ArbiterError, OSError) as error:
+                # nothing was learned about the candidate, and nothing is lost by asking again
+                self._announce(track.rollout, "waiting", reason=str(error))
+                await self._clock.sleep(RETRY_S)
         last = self._clock.monotonic()
         ticks = 0
         while track.is_split:
@@ -280,7 +305,7 @@ class Controller:
             async with track.lock:
                 try:
                     await self._tick(track, elapsed, note=ticks % SAVE_EVERY == 0)
-                except StorageError as error:
+                except (StorageError, Conflict) as error:
                     # the step was not written, so it was not taken; it is tried again
                     self._announce(track.rollout, "waiting", reason=error.message)
 
@@ -306,10 +331,8 @@ class Controller:
         rollout = track.rollout
         try:
             compatibility = await self._compare(rollout)
-        except ShuttingDown:
-            return  # no verdict on anything: the next start takes it up
-        except ArbiterError as error:
-            sentence = f"It could not be validated: {error.sentence}"
+        except Unfit as unfit:
+            sentence = f"It could not be loaded: {unfit.error.sentence}"
             compatibility = Compatibility(
                 findings=(
                     Finding(about="load", verdict=ValidationVerdict.BLOCK, sentence=sentence),
@@ -337,9 +360,12 @@ class Controller:
             done[task] = (count, total)
 
         old = await self._validator.validate(stable.version, rollout.alias, tasks)
-        new = await self._validator.validate(
-            candidate.version, rollout.alias, tasks, progress=progress
-        )
+        try:
+            new = await self._validator.validate(
+                candidate.version, rollout.alias, tasks, progress=progress
+            )
+        except (LoadFailed, EngineUnavailable) as error:
+            raise Unfit(error) from error
         need = sum(
             self._pool.predicted_bytes(loadable(version))[0] for version in (stable, candidate)
         )
@@ -372,7 +398,10 @@ class Controller:
         if Effect.MOVE_ALIAS in effects:
             await self._move(after, who, statements)
         elif after.phase.is_final:
-            back = self._standing(after.candidate, Standing.ROLLED_BACK, except_for=after.alias)
+            # what live evidence took out stays out of auto; what never had traffic, or was called
+            # off by a person, is what it was before
+            end = Standing.ROLLED_BACK if after.phase is Phase.ROLLED_BACK else Standing.ACTIVE
+            back = self._standing(after.candidate, end, except_for=after.alias)
             await self._registry.stand(back, also=statements)
         else:
             await self._registry.stand({}, also=statements)
@@ -473,6 +502,13 @@ class Controller:
                 for row in await self._database.read("list_rollouts")
             ]
         )
+
+    def judges(self, task: TaskName) -> RolloutId | None:
+        """A rollout going on whose plan declares this task, if there is one."""
+        for track in self._tracks.values():
+            if task in track.rollout.plan.tasks:
+                return track.rollout.id
+        return None
 
     def active(self, alias: ModelName) -> Rollout | None:
         """The rollout of an alias that is going on."""

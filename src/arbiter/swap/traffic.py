@@ -62,7 +62,8 @@ class Track:
         self.lock = asyncio.Lock()
         """Held by whoever takes a step: the driver, or a person."""
         self._arms: dict[str, tuple[Arm, float]] = {}
-        self._outcomes: list[Failure | None] = []
+        self._early: list[Failure | None] = []
+        self._row: list[Failure | None] = []
         self._next = 0
         self._fresh = 0
         self._ended: dict[int, Unit | None] = {}
@@ -153,13 +154,29 @@ class Track:
 
     def note(self, arm: Arm, failure: Failure | None) -> None:
         """Count how a candidate's request went, for the hard trip that needs no statistics."""
-        if arm is not Arm.CANDIDATE:
+        if arm is not Arm.CANDIDATE or self.trip is not None:
             return
-        self._outcomes.append(failure)
-        if failure is not None and self.trip is None:
-            self.trip = tripped(self._outcomes, self.rollout.plan)
+        plan = self.rollout.plan
+        if len(self._early) < plan.trip_window:
+            self._early.append(failure)
+        if failure is None:
+            self._row.clear()
+            return
+        self._row.append(failure)
+        self.trip = tripped(self._row, plan) or tripped(self._early, plan)
 
     @property
     def is_split(self) -> bool:
         """Whether conversations are being split now."""
         return self.rollout.phase in {Phase.PROGRESSING, Phase.PAUSED}
+
+
+def failure_of(code: str) -> Failure:
+    """The kind of failure that an error's code stands for.
+
+    >>> failure_of("load_failed"), failure_of("stream_cut")
+    (<Failure.LOAD: 'load'>, <Failure.CRASH: 'crash'>)
+    """
+    kinds = {"load_failed": Failure.LOAD, "engine_unavailable": Failure.LOAD}
+    kinds["engine_timeout"] = Failure.TIMEOUT
+    return kinds.get(code, Failure.CRASH)

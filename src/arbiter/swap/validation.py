@@ -8,7 +8,7 @@ journey as any request (`arbiter.inference.Answer`), at temperature 0.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from arbiter.clock import Clock
@@ -58,12 +58,14 @@ class Validator:
         self,
         *,
         answer: Answer,
+        warm: Callable[[VersionId], Awaitable[None]],
         database: Database,
         profiles: Profiles,
         clock: Clock,
         cases_per_task: int,
     ) -> None:
         self._answer = answer
+        self._warm = warm
         self._database = database
         self._profiles = profiles
         self._clock = clock
@@ -121,6 +123,8 @@ class Validator:
             progress(task.name, done, len(wanted))
             return result
 
+        if missing:
+            await self._warm(version)  # or the first cases would be timed with the load
         failed: ArbiterError | None = None
         running: list[asyncio.Task[CaseResult]] = []
         try:

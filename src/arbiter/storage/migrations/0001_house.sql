@@ -97,10 +97,11 @@ CREATE TABLE outcomes (
     decision        TEXT PRIMARY KEY REFERENCES decisions (decision),
     task            TEXT NOT NULL,
     version         TEXT NOT NULL,               -- the version that served it, or failed last
-    status          TEXT NOT NULL CHECK (status IN ('success', 'failure', 'cancelled')),
+    status          TEXT NOT NULL CHECK (status IN ('success', 'failure', 'cancelled', 'refused')),
     error           TEXT,                        -- the error's code
     detail          TEXT,                        -- its sentence, for whoever runs the house
     latency_ms      DOUBLE PRECISION CHECK (latency_ms >= 0),
+    wait_ms         DOUBLE PRECISION CHECK (wait_ms >= 0),  -- the part spent on a slot or a load
     ttft_ms         DOUBLE PRECISION CHECK (ttft_ms >= 0),
     prompt_tokens   INTEGER CHECK (prompt_tokens >= 0),
     completion_tokens INTEGER CHECK (completion_tokens >= 0),

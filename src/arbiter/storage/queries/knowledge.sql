@@ -34,10 +34,10 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (decision) DO NOTHING;
 
 -- name: add_outcome
-INSERT INTO outcomes (decision, task, version, status, error, detail, latency_ms, ttft_ms,
-                      prompt_tokens, completion_tokens, cached_tokens, prefill_ms, decode_ms, cpu_ms, cpu_method,
-                      cpu_note, grade, at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO outcomes (decision, task, version, status, error, detail, latency_ms, wait_ms,
+                      ttft_ms, prompt_tokens, completion_tokens, cached_tokens, prefill_ms,
+                      decode_ms, cpu_ms, cpu_method, cpu_note, grade, at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (decision) DO NOTHING;
 
 -- name: get_decision
@@ -45,7 +45,7 @@ SELECT decision, task, alias, version, arm, rollout, probability, reason, detail
 FROM decisions WHERE decision = ?;
 
 -- name: get_outcome
-SELECT decision, task, version, status, error, detail, latency_ms, ttft_ms, prompt_tokens,
+SELECT decision, task, version, status, error, detail, latency_ms, wait_ms, ttft_ms, prompt_tokens,
        completion_tokens, cached_tokens, prefill_ms, decode_ms, cpu_ms, cpu_method, cpu_note,
        grade, at
 FROM outcomes WHERE decision = ?;
@@ -88,9 +88,9 @@ FROM validations GROUP BY version, task, grading;
 -- name: sum_outcomes
 SELECT version, task, COUNT(*), COUNT(grade), SUM(grade),
        SUM(CASE WHEN status = 'success' THEN 1 ELSE 0 END),
-       SUM(CASE WHEN status = 'success' THEN latency_ms END),
+       SUM(CASE WHEN status = 'success' THEN latency_ms - COALESCE(wait_ms, 0) END),
        SUM(CASE WHEN status = 'success' AND latency_ms IS NOT NULL THEN 1 ELSE 0 END)
-FROM outcomes WHERE status <> 'cancelled' GROUP BY version, task;
+FROM outcomes WHERE status IN ('success', 'failure') GROUP BY version, task;
 
 -- name: sum_feedback
 SELECT version, task, COUNT(*), SUM(score) FROM feedback GROUP BY version, task;
@@ -107,4 +107,5 @@ ON CONFLICT (decision, position) DO NOTHING;
 SELECT version, error FROM attempts WHERE decision = ? ORDER BY position;
 
 -- name: sum_attempts
-SELECT version, task, COUNT(*) FROM attempts GROUP BY version, task;
+SELECT version, task, COUNT(*) FROM attempts WHERE error NOT IN ('busy', 'shutting_down')
+GROUP BY version, task;

@@ -7,6 +7,13 @@ ON CONFLICT (rollout, unit) DO NOTHING;
 SELECT position, unit, task, arm, probability, score FROM units
 WHERE rollout = ? ORDER BY position;
 
+-- name: list_candidate_ends
+SELECT o.status, o.error, a.error
+FROM decisions d JOIN outcomes o ON o.decision = d.decision
+LEFT JOIN attempts a ON a.decision = d.decision AND a.position = 0
+WHERE d.rollout = ? AND d.arm = 'candidate' AND o.status IN ('success', 'failure')
+ORDER BY d.decision;
+
 -- name: add_rollout
 INSERT INTO rollouts (rollout, alias, stable, candidate, plan, plan_digest, salt, phase, step,
                       soaked_s, total_s, units_at_step, reason, findings, knowledge_before,
