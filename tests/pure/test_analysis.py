@@ -341,3 +341,11 @@ def test_a_candidate_that_does_not_answer_trips(
 def test_a_large_e_value_is_shown_in_few_digits() -> None:
     found: Judgement = verdict(fold(draw(Random(1), 3000, 0.95, 0.05), ONE))
     assert "evidence over 1000000 of 20" in found.reason
+
+
+def test_a_task_has_a_verdict_of_its_own_at_its_part_of_alpha() -> None:
+    evidence = evidence_of(chat=(0.9, 0.92), code=(0.9, 0.4), mail=(0.9, 0.9))
+    found = {one.task: one for one in evidence.tasks}
+    assert found[CODE].verdict is Verdict.WORSE
+    assert {one.verdict for one in evidence.tasks if one.task != CODE} == {Verdict.INCONCLUSIVE}
+    assert found[CODE].needed_worse == len(evidence.tasks) / 0.05

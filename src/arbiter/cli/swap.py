@@ -192,13 +192,14 @@ def _show(found: Json) -> None:
             one["task"],
             f"{number(one['mean_stable'])} ({one['n_stable']})",
             f"{number(one['mean_candidate'])} ({one['n_candidate']})",
-            number(one["e_worse"], digits=1),
+            f"{number(one['e_worse'], digits=1)} of {number(one['needed_worse'], digits=0)}",
+            "worse" if one["verdict"] == "worse" else "-",
         )
         for one in (evidence if isinstance(evidence, list) else [])
         if one["n_stable"] or one["n_candidate"]
     ]
     if rows:
-        show_table(("task", "stable", "candidate", "evidence against"), rows, empty="")
+        show_table(("task", "stable", "candidate", "evidence against", "verdict"), rows, empty="")
 
 
 def _command(verb: str, help_: str) -> None:

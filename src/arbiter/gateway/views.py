@@ -219,7 +219,10 @@ def rollout_view(view: RolloutView, registry: Registry) -> Plain:
         "progress": {task: list(done) for task, done in view.progress.items()},
         "log": [{**asdict(entry), "phase": entry.phase.value} for entry in view.log],
         "judgement": None if judgement is None else asdict(judgement),
-        "evidence": [{**asdict(evidence), "e_worse": evidence.e_worse} for evidence in view.tasks],
+        "evidence": [
+            {**asdict(evidence), "e_worse": evidence.e_worse, "verdict": evidence.verdict.value}
+            for evidence in view.tasks
+        ],
     }
 
 

@@ -126,6 +126,8 @@ class TaskEvidence:
     """One task's evidence, to show. Means are balanced over the steps; None is unknown.
 
     log_worse: the logarithm of the evidence that may roll back, ``log R``.
+    needed_worse: what that evidence has to reach for this task to be called worse by itself,
+        ``K / alpha_rollback``: any of K equal tasks is called so with a chance of alpha at most.
     """
 
     task: TaskName
@@ -138,11 +140,17 @@ class TaskEvidence:
     e_strict: float
     e_not_worse: float
     log_worse: float
+    needed_worse: float
 
     @property
     def e_worse(self) -> float:
         """The evidence against the candidate at this task; compare with ``hold_at``."""
         return from_log(self.log_worse)
+
+    @property
+    def verdict(self) -> Verdict:
+        """Worse at this task, or not known to be. Says where; the overall verdict says whether."""
+        return Verdict.WORSE if self.e_worse >= self.needed_worse else Verdict.INCONCLUSIVE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,6 +322,7 @@ class Evidence:
                 e_strict=bucket.strict.e,
                 e_not_worse=bucket.not_worse.e,
                 log_worse=bucket.log_worse[0],
+                needed_worse=len(self._buckets) / self.rule.alpha_rollback,
             )
             for task, bucket in self._buckets.items()
         )
