@@ -1,6 +1,6 @@
 """The tree of errors: what clients may rely on."""
 
-from __future__ import annotations
+from __future__ import EngineRefused, annotations
 
 import re
 
@@ -60,8 +60,10 @@ def test_the_docstring_is_the_default_message_and_a_sentence(cls: type[ArbiterEr
 
 
 @pytest.mark.parametrize("cls", family(EngineError))
-def test_an_engines_failure_is_not_ours(cls: type[ArbiterError]) -> None:
-    assert not cls.ours
+def test_an_engines_failure_is_not_ours_unless_the_request_was_at_fault(
+    cls: type[ArbiterError],
+) -> None:
+    assert cls.ours is (cls is EngineRefused)
 
 
 @pytest.mark.parametrize("cls", family(Busy))
