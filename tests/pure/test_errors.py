@@ -1,13 +1,13 @@
 """The tree of errors: what clients may rely on."""
 
-from __future__ import EngineRefused, annotations
+from __future__ import annotations
 
 import re
 
 import pytest
 
 from arbiter import errors
-from arbiter.errors import ArbiterError, Busy, EngineError
+from arbiter.errors import ArbiterError, Busy, EngineError, EngineRefused
 
 
 def family(root: type[ArbiterError]) -> list[type[ArbiterError]]:
