@@ -36,6 +36,7 @@ bench: $(STAMP) ## every figure that the docs quote
 	@$(BIN)/python -m bench.run
 
 mutation: $(STAMP) ## mutation score of the pure modules (minutes)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/mutation.txt
 	@$(BIN)/python -m bench.mutation
 
 docs: $(STAMP) ## write the generated parts of the docs again

@@ -1,6 +1,7 @@
 """Resolve what pyproject.toml asks for and write it down with hashes: `make lock`.
 
-Three locks: the core alone, the core with llama.cpp, and everything for development.
+Three locks: the core alone, everything that `make test` and `make lint` need, and the mutation
+runner, which stands alone because it needs other packages on other Pythons.
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ def main() -> None:
     project = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))
     core = project["project"]["dependencies"]
     llama = project["project"]["optional-dependencies"]["llama"]
-    tools = project["dependency-groups"]["dev"]
-    for name, wanted in {"core": core, "dev": [*core, *llama, *tools]}.items():
+    groups = project["dependency-groups"]
+    everything = [*core, *llama, *groups["dev"]]
+    locks = {"core": core, "dev": everything, "mutation": [*everything, *groups["mutation"]]}
+    for name, wanted in locks.items():
         source = HERE / f"{name}.in"
         source.write_text("\n".join(dict.fromkeys(wanted)) + "\n", encoding="utf-8")
         command = [sys.executable, "-m", "piptools", "compile", *FLAGS]
