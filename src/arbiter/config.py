@@ -134,7 +134,7 @@ class Settings(_Section):
     @classmethod
     def _at_home(cls, value: Path) -> Path:
         try:
-            return value.expanduser()
+            return value.expanduser().absolute()
         except RuntimeError as error:
             raise ValueError(f"{value} names the home of nobody here") from error
 

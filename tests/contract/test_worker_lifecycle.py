@@ -428,3 +428,16 @@ def test_without_the_package_the_engine_says_how_to_get_it(tmp_path: Path) -> No
     availability = LlamaCppEngine(context).availability()
     assert availability.available is HAS_LLAMA
     assert HAS_LLAMA or "arbiter-house[llama]" in availability.reason
+
+
+async def test_a_relative_run_folder_deep_down_does_not_make_its_socket_path_too_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A relative path looked short enough and was not, once the worker had made it absolute.
+    deep = tmp_path / ("deep" * 20)
+    deep.mkdir()
+    monkeypatch.chdir(deep)
+    engine = LlamaCppEngine(EngineContext(clock=SystemClock(), run_dir=Path("run")))
+    runner = await engine.load(load_spec(demo_model()))
+    assert await runner.is_healthy()
+    await runner.unload()

@@ -310,6 +310,7 @@ def _options(options: Mapping[str, str]) -> tuple[int | None, bool]:
 
 def _private_folder(run_dir: Path) -> Path:
     """A new folder that only this user can enter, with a path short enough for a socket in it."""
+    run_dir = run_dir.absolute()  # whoever binds there may be told another current folder
     if len(str(run_dir)) + len("/llama-12345678/s.sock") <= _LONGEST_SOCKET_PATH:
         run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(prefix="llama-", dir=run_dir))
