@@ -234,8 +234,6 @@ class Dispatch:
         found = self._behind.tasks.get(task)
         return self._pick(found, found.limits.narrowed(limits))
 
-    # -- where to
-
     def _route(self, ask: Ask) -> _Route:
         task = self._behind.tasks.get(ask.task or GENERAL)
         if ask.expected is not None:
@@ -347,8 +345,6 @@ class Dispatch:
             dropped=route.dropped,
         )
 
-    # -- the first byte
-
     async def _serve_or_fail(self, stack: AsyncExitStack, way: _Journey) -> _Served:
         """As `_serve`; a fault of ours is put on record as one, and not as a hang-up."""
         try:
@@ -428,8 +424,6 @@ class Dispatch:
         ours = not isinstance(error, EngineError) or isinstance(error, EngineRefused)
         if route.assignment is not None and number == 0 and not ours:
             self._controller.note(route.assignment, _failure(error))
-
-    # -- what came of it
 
     def _record(self, way: _Journey) -> None:
         ask, route, served = way.ask, way.route, way.served

@@ -144,8 +144,6 @@ class Controller:
             task.cancel()
         await asyncio.gather(*driving, return_exceptions=True)
 
-    # -- the request path: memory only
-
     def aliases(self) -> frozenset[ModelName]:
         """The aliases that have a rollout going on."""
         return frozenset(self._tracks)
@@ -169,8 +167,6 @@ class Controller:
         if track is None:
             return (), None
         return track.ended(assignment, task=task, decision=decision, score=score)
-
-    # -- verbs
 
     async def start(
         self, alias: ModelName, candidate: ModelName, plan: Plan, *, who: str
@@ -285,8 +281,6 @@ class Controller:
                 await self._take(track, after, effects, who=who)
             return self._stored[rollout]
 
-    # -- driving
-
     async def _drive(self, track: Track) -> None:
         while track.rollout.phase is Phase.VALIDATING:
             try:
@@ -378,8 +372,6 @@ class Controller:
             budget_bytes=self._pool.budget_bytes,
         )
 
-    # -- taking a step: write, act, announce
-
     async def _take(
         self, track: Track, after: Rollout, effects: Sequence[Effect], *, who: str
     ) -> None:
@@ -463,8 +455,6 @@ class Controller:
                 },
             )
         )
-
-    # -- looking
 
     async def find(self, rollout: RolloutId) -> Stored:
         """A rollout by its id, going on or over. Raises `UnknownRollout`."""
