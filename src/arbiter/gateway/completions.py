@@ -15,7 +15,7 @@ from starlette.types import Receive, Send
 
 from arbiter.errors import ArbiterError, ShuttingDown, StreamCut
 from arbiter.gateway.extras import header_extras
-from arbiter.gateway.hangup import Watch
+from arbiter.gateway.hangup import Line, Watch
 from arbiter.gateway.openai import ChatRequest, ask_of, read_chat
 from arbiter.gateway.rendering import (
     Header,
@@ -52,6 +52,8 @@ class Request:
     caller: Caller
     path: str
     body: bytes = b""
+    line: Line | None = None
+    """The connection, where the server tells when it is lost."""
 
 
 async def chat_completions(request: Request, rooms: Rooms) -> None:
@@ -74,6 +76,7 @@ class _Exchange:
     __slots__ = (
         "_chat",
         "_created",
+        "_line",
         "_receive",
         "_rooms",
         "_send",
@@ -84,6 +87,7 @@ class _Exchange:
 
     def __init__(self, request: Request, rooms: Rooms, chat: ChatRequest, *, created: int) -> None:
         self._receive = request.receive
+        self._line = request.line
         self._send = request.send
         self._rooms = rooms
         self._chat = chat
@@ -95,7 +99,7 @@ class _Exchange:
     async def answer(self, ask: Ask) -> None:
         """Send the answer; nothing when the client hangs up."""
         last = b""
-        with Watch(self._receive) as watch:
+        with Watch(self._receive, self._line) as watch:
             async with self._rooms.answer.answer(ask) as reply:
                 decided = self.decided = reply.decided
                 if ask.stream:

@@ -192,6 +192,7 @@ class _Passage:
             caller=self.caller,
             path=self.scope["path"],
             body=body,
+            line=self.scope.get("arbiter.line"),
         )
         await route.handler(request, rooms)
 

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email.utils import formatdate
+from typing import cast
 
 import httptools
 from starlette.types import ASGIApp
@@ -23,6 +24,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from arbiter.errors import ConfigError
+from arbiter.gateway.hangup import Line
 
 log = logging.getLogger("arbiter.gateway")
 
@@ -102,6 +104,7 @@ class _Protocol(HttpToolsProtocol):
         self._reader_alarm = _Alarm()
         self._unparsed = 0
         self._lost = asyncio.Event()
+        self._line = Line()
 
     async def lost(self) -> None:
         """Return when the connection is gone."""
@@ -116,6 +119,7 @@ class _Protocol(HttpToolsProtocol):
         self._reader_alarm.call_off()
         super().connection_lost(exc)
         self._lost.set()
+        self._line.cut()
 
     def data_received(self, data: bytes) -> None:
         if not (self._head_alarm.is_set or self._is_busy()):
@@ -136,6 +140,8 @@ class _Protocol(HttpToolsProtocol):
             # An absolute target names a host of its own, past the check of the Host header.
             raise httptools.HttpParserInvalidURLError("only paths are served here")
         super().on_headers_complete()
+        # a name of our own beside those of ASGI, for the door that this server was made for
+        cast("dict[str, object]", self.scope)["arbiter.line"] = self._line
 
     def on_body(self, body: bytes) -> None:
         self._unparsed = 0
