@@ -321,3 +321,27 @@ async def test_an_arm_that_another_version_had_to_serve_scores_nothing_whichever
             ("stable", 0.0),
             ("candidate", 0.0),
         }
+
+
+async def test_failures_before_a_restart_still_count_towards_taking_a_candidate_out(
+    tmp_path: Path,
+) -> None:
+    data = tmp_path / "data"
+    dying = [{"match": ".", "reply": "yes", "die_after_tokens": 0}]
+    async with stage(data) as play:
+        await play.house.admission.add_task(task("chat", cases=0))
+        await play.add("old", {"chat": OLD})
+        await play.alias("primary", "old")
+        await play.house.admission.register(play.script("new", {}, rules=dying), name("new"))
+        rollout = await play.swap("primary", "new")
+        while play.arms.count(Arm.CANDIDATE) < 2:
+            await play.ask()
+        await play.house.database.settle()
+    async with stage(data) as play:
+        play.asked = 10_000
+        while Arm.CANDIDATE not in play.arms:
+            await play.ask()
+        await play.tick()
+        found = await play.house.controller.find(rollout)
+        assert found.rollout.phase is Phase.ROLLED_BACK
+        assert "3 times in a row" in found.rollout.reason
