@@ -460,3 +460,34 @@ async def test_a_load_that_the_system_refuses_is_said_and_tried_again(tmp_path: 
             await _text(play, "slow")
         play.clock.jump(2.0)
         assert await _text(play, "slow") == "yes"
+
+
+async def test_a_fault_of_the_house_is_on_record_as_a_failure_and_not_as_a_hang_up(
+    tmp_path: Path,
+) -> None:
+    def reply(request: Generation) -> Iterable[Step]:
+        raise RuntimeError(f"a fault at {len(request.messages)} message")
+
+    async with stage(tmp_path / "data", engine=Scripted(reply=reply)) as play:
+        await _slow(play)
+        with pytest.raises(RuntimeError, match="a fault"):
+            await _text(play, "slow")
+        await play.house.database.settle()
+        ((_, failed, *_),) = await play.house.database.read("count_outcomes")
+        assert failed == 1
+
+
+async def test_a_house_that_gives_up_waiting_ends_a_load_and_leaves_no_runner(
+    tmp_path: Path,
+) -> None:
+    engine = Scripted(reply=lambda _: [Say("yes")], load_gate=asyncio.Event())
+    async with stage(tmp_path / "data", engine=engine) as play:
+        await _slow(play)
+        asking = asyncio.create_task(_text(play, "slow"))
+        while not engine.loads:
+            await play.house.database.settle()
+        await play.house.pool.abandon()
+        assert engine.runners == []
+        assert set(play.house.pool.states().values()) == {State.COLD}
+        await asyncio.gather(asking, return_exceptions=True)
+        assert asking.done()

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from tests.story.stage import Stage, name, stage, task
 
+from arbiter.engines.scripted import Scripted
 from arbiter.errors import (
     Conflict,
     InvalidField,
     RolloutActive,
+    StorageError,
     UnknownModel,
     UnknownRollout,
 )
 from arbiter.inference import Arm
 from arbiter.knowledge.rules import Rule
-from arbiter.refs import parse_task
+from arbiter.refs import RolloutId, parse_task
 from arbiter.registry.registry import Standing
+from arbiter.storage.sqlite import SqliteDatabase
 from arbiter.swap.controller import TICK_S
 from arbiter.swap.rollout import Phase
 
@@ -345,3 +349,47 @@ async def test_failures_before_a_restart_still_count_towards_taking_a_candidate_
         found = await play.house.controller.find(rollout)
         assert found.rollout.phase is Phase.ROLLED_BACK
         assert "3 times in a row" in found.rollout.reason
+
+
+async def test_a_full_disk_delays_a_validation_and_decides_nothing(tmp_path: Path) -> None:
+    gate = asyncio.Event()
+    engine = Scripted()
+    async with stage(tmp_path / "data", engine=engine) as play:
+        await play.house.admission.add_task(task("chat"))
+        await play.add("old", {"chat": OLD})
+        await play.alias("primary", "old")
+        await play.house.admission.register(play.script("new", {"chat": 1.0}), name("new"))
+        engine.load_gate = gate
+        rollout = (await play.house.swap("primary", "new", soak_s=0.0)).rollout.id
+        _limited(play, 1)
+        with pytest.raises(StorageError):
+            await _fill(play)
+        with play.house.announcer.listening() as listener:
+            gate.set()
+            heard = await anext(e async for e in listener.stream() if e.kind == "rollout.waiting")
+        assert "disk is full" in str(heard.detail["reason"])
+        assert await _phase(play, rollout) is Phase.VALIDATING
+        _limited(play, 1_000_000)
+        while await _phase(play, rollout) is Phase.VALIDATING:
+            play.clock.jump(1.0)
+            await play.house.database.settle()
+        assert await _phase(play, rollout) is Phase.PROGRESSING
+
+
+async def _phase(play: Stage, rollout: RolloutId) -> Phase:
+    return (await play.house.controller.find(rollout)).rollout.phase
+
+
+async def _fill(play: Stage) -> None:
+    """Write until the disk is full."""
+    for number in range(10_000):
+        await play.house.rules.add(
+            Rule(task=parse_task(f"t{number}"), prefer=name("old"), why="x" * 400)
+        )
+
+
+def _limited(play: Stage, pages: int) -> None:
+    """Let the database have no more pages than this, or than it has already."""
+    database = play.house.database
+    assert isinstance(database, SqliteDatabase)
+    database._writer.execute(f"PRAGMA max_page_count = {pages:d}")
