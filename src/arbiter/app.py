@@ -30,7 +30,18 @@ from arbiter.gateway.rooms import ModelCard, Rooms
 from arbiter.gateway.routes import door
 from arbiter.gateway.security import Access, Key, binding, hashed
 from arbiter.gateway.serving import Address, Patience, serving
-from arbiter.inference import Ask, Auto, Delta, Limits, Message, Named, Reply, Sampling, Target
+from arbiter.inference import (
+    Ask,
+    Auto,
+    Chat,
+    Delta,
+    Limits,
+    Message,
+    Named,
+    Reply,
+    Sampling,
+    Target,
+)
 from arbiter.judge.grading import TaskGrader
 from arbiter.knowledge.outcomes import Feedback, Outcomes, Record
 from arbiter.knowledge.profiles import Profiles
@@ -115,7 +126,7 @@ class House:
         target: Target = Auto() if model == "auto" else Named(name=parse_name(model, what="model"))
         ask = Ask(
             target=target,
-            messages=messages,
+            work=Chat(messages=messages),
             sampling=sampling,
             stream=not whole,
             task=None if task is None else parse_task(task),

@@ -7,7 +7,7 @@ house. After the first byte nothing is: an engine's death then ends the stream w
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -15,9 +15,11 @@ from typing import assert_never
 
 from arbiter.clock import Clock
 from arbiter.cost import Figure, unknown
+from arbiter.engines.base import Runner
 from arbiter.errors import (
     ArbiterError,
     Busy,
+    CannotDo,
     EngineError,
     EngineRefused,
     InstanceLost,
@@ -33,12 +35,17 @@ from arbiter.inference import (
     Decided,
     Delta,
     Dropped,
+    Embedding,
+    Finish,
     Generation,
     Limits,
     Named,
     Pinned,
     Timings,
     Usage,
+    Work,
+    lacking,
+    needed,
 )
 from arbiter.judge.grading import TaskGrader
 from arbiter.knowledge.outcomes import NO_FAULT, Attempt, Outcome, Outcomes, Status
@@ -113,6 +120,8 @@ class _Served:
         self.decided = decided
         self.receipt = _Receipt()
         self.text: list[str] = []
+        self.is_text = True
+        """Whether nothing but text has come: no tool call, no vector."""
         self.finished = False
         self.error: ArbiterError | None = None
         self._first = first
@@ -140,6 +149,9 @@ class _Served:
     def _take(self, chunk: Chunk) -> bool:
         if isinstance(chunk, Delta):
             self.text.append(chunk.text)
+            return False
+        if not isinstance(chunk, Finish):
+            self.is_text = False
             return False
         self.finished = True
         self.receipt.usage = chunk.usage
@@ -241,11 +253,13 @@ class Dispatch:
         match ask.target:
             case Named(name=name):
                 version = self._registry.resolve(name)
+                self._check(version, ask.work, name)
                 route = _Route(
                     task=task, alias=name, versions=(version,), reason=f"the caller named {name}"
                 )
             case Pinned(name=name, digest_prefix=prefix):
                 version = self._registry.pinned(name, prefix)
+                self._check(version, ask.work, name)
                 return _Route(
                     task=task,
                     alias=name,
@@ -253,10 +267,27 @@ class Dispatch:
                     reason=f"the caller pinned {short(version.version)}",
                 )
             case Auto():
-                route = self._automatic(task, task.limits.narrowed(ask.limits))
+                limits = task.limits.narrowed(ask.limits)
+                route = self._automatic(task, limits.narrowed(Limits(needs=needed(ask.work))))
             case _:
                 assert_never(ask.target)
         return route if ask.rehearsal else self._split(route, ask.conversation)
+
+    def _check(self, version: Version, work: Work, name: ModelName) -> None:
+        """Raise `CannotDo` when a version that the caller named is known not to be able to."""
+        can = self._capabilities(version)
+        missing = lacking(work, can)
+        if missing:
+            raise CannotDo(
+                f"{name} cannot do {', '.join(sorted(missing))}.",
+                hint=f"It can do {', '.join(sorted(can))}.",
+                param="model",
+            )
+
+    def _capabilities(self, version: Version) -> frozenset[str]:
+        """What a version can do with the engine that runs it here."""
+        can = version.artifact.capabilities
+        return can | self._pool.features(version.artifact.format) if "chat" in can else can
 
     def _automatic(self, task: Task, limits: Limits) -> _Route:
         choice = self._pick(task, limits)
@@ -305,7 +336,7 @@ class Dispatch:
         return Contender(
             name=name,
             version=version_id,
-            capabilities=version.artifact.capabilities,
+            capabilities=self._capabilities(version),
             context=version.artifact.context_length,
             memory_bytes=need,
             memory_measured=measured,
@@ -358,12 +389,12 @@ class Dispatch:
     async def _serve(self, stack: AsyncExitStack, way: _Journey) -> _Served:
         """The first version of the route that gives a first byte."""
         ask, versions = way.ask, way.route.versions
-        generation = Generation(messages=ask.messages, sampling=ask.sampling, stream=ask.stream)
+        request = _request(ask)
         for number, version in enumerate(versions):
             way.tried = version.version
             last = number + 1 == len(versions)
             try:
-                first, rest, lease = await self._open(way, stack, version, generation)
+                first, rest, lease = await self._open(way, stack, version, request)
             except (EngineError, Busy) as error:
                 self._note(way.route, number, error)
                 if last or not _may_go_on(way.route, number, error):
@@ -389,14 +420,18 @@ class Dispatch:
         raise AssertionError("a route has at least one version")
 
     async def _open(
-        self, way: _Journey, stack: AsyncExitStack, version: Version, generation: Generation
+        self,
+        way: _Journey,
+        stack: AsyncExitStack,
+        version: Version,
+        request: Generation | Embedding,
     ) -> tuple[Chunk, AsyncIterator[Chunk], Lease]:
         """The first chunk of one version, from a fresh instance when the present one is dead."""
         tries = 0
         while True:
             tries += 1
             try:
-                begun = self._begun(way, version, generation)
+                begun = self._begun(way, version, request)
                 return await stack.enter_async_context(begun)
             except InstanceLost:
                 if tries >= FRESH_TRIES:
@@ -404,7 +439,7 @@ class Dispatch:
 
     @asynccontextmanager
     async def _begun(
-        self, way: _Journey, version: Version, generation: Generation
+        self, way: _Journey, version: Version, request: Generation | Embedding
     ) -> AsyncIterator[tuple[Chunk, AsyncIterator[Chunk], Lease]]:
         """An answer whose first chunk is there; the lease lasts for as long as the context."""
         patient = version is way.route.versions[-1]
@@ -414,7 +449,7 @@ class Dispatch:
             way.wait_ms = (self._clock.monotonic() - way.started) * 1000
             lease.start_metering()
             try:
-                async with aclosing(lease.runner.generate(generation)) as chunks:
+                async with aclosing(_pieces(lease.runner, request)) as chunks:
                     yield await _first(chunks, instance, lease), chunks, lease
             finally:
                 lease.stop_metering()
@@ -464,7 +499,7 @@ class Dispatch:
             return (), None
         if served is not None and not way.attempts:
             if status is Status.SUCCESS:
-                empty = not "".join(served.text).strip()
+                empty = served.is_text and not "".join(served.text).strip()
                 self._controller.note(route.assignment, Failure.EMPTY if empty else None)
             elif status is Status.FAILURE:
                 self._controller.note(route.assignment, Failure.CRASH)
@@ -477,10 +512,30 @@ class Dispatch:
         )
 
     def _grade(self, ask: Ask, task: Task, served: _Served | None) -> float | None:
-        if served is None:
+        if served is None or not served.is_text:
             return None
         grade = self._behind.grader(task, "".join(served.text), ask.expected)
         return None if grade is None else grade.score
+
+
+def _request(ask: Ask) -> Generation | Embedding:
+    """What the engine is asked for."""
+    if isinstance(ask.work, Embedding):
+        return ask.work
+    return Generation(work=ask.work, sampling=ask.sampling, stream=ask.stream)
+
+
+def _pieces(runner: Runner, request: Generation | Embedding) -> AsyncGenerator[Chunk, None]:
+    """The answer of a runner, piece by piece, whatever it was asked for."""
+    return (
+        _embedded(runner, request) if isinstance(request, Embedding) else runner.generate(request)
+    )
+
+
+async def _embedded(runner: Runner, request: Embedding) -> AsyncGenerator[Chunk, None]:
+    vectors, finish = await runner.embed(request)
+    yield vectors
+    yield finish
 
 
 async def _first(chunks: AsyncIterator[Chunk], instance: Instance, lease: Lease) -> Chunk:

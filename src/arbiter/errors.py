@@ -4,7 +4,8 @@
     ├── BadRequest                 the caller sent something that cannot be served
     │   ├── InvalidJson
     │   ├── InvalidField
-    │   │   └── Unsupported
+    │   │   ├── Unsupported
+    │   │   └── CannotDo           the model that was named lacks a capability
     │   ├── TooLarge
     │   ├── HeadersTooLarge
     │   ├── BodyTooSlow
@@ -35,6 +36,8 @@
     ├── EngineError                the engine failed, not Arbiter
     │   ├── EngineUnavailable      it cannot run here, and says why
     │   ├── LoadFailed
+    │   │   └── ServerGone         the server that offers the model is not there
+    │   ├── NotThisKind            something else answers at an address
     │   ├── InstanceLost           it died before the first byte: safe to try again
     │   ├── StreamCut              it died after the first byte: never retried
     │   ├── EngineRefused          it answered with an error of its own
@@ -111,6 +114,12 @@ class Unsupported(InvalidField):
     """This door does not pass this on yet."""
 
     code = "unsupported"
+
+
+class CannotDo(InvalidField):
+    """The model that was named cannot do this."""
+
+    code = "cannot_do"
 
 
 class TooLarge(BadRequest):
@@ -315,6 +324,18 @@ class LoadFailed(EngineError):
 
     code = "load_failed"
     status = 503
+
+
+class ServerGone(LoadFailed):
+    """The server that offers this model is not there."""
+
+    code = "server_gone"
+
+
+class NotThisKind(EngineError):
+    """What answers at this address is not the kind of server that was looked for."""
+
+    code = "not_this_kind"
 
 
 class InstanceLost(EngineError):

@@ -6,23 +6,139 @@ wire format, no engine and no model.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, Protocol
+from typing import Literal, Protocol, assert_never
 
 from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """A tool that the model wants called. arguments: JSON as the model wrote it, so maybe wrong."""
+
+    id: str
+    name: str
+    arguments: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One turn of a conversation, as text."""
+    """One turn of a conversation, as text.
+
+    calls: the tools that an assistant's turn asked for. answers: for the role ``tool``, the id of
+    the call whose result this is. name: for the role ``tool``, the tool's name where it is known.
+    """
 
     role: Role
     content: str
+    calls: tuple[ToolCall, ...] = ()
+    answers: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """A tool that the model may call. parameters: a JSON schema of an object, as text."""
+
+    name: str
+    description: str | None = None
+    parameters: str | None = None
+    strict: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """Which tools are offered, and whether one must be called. named: this one and no other."""
+
+    offered: tuple[Tool, ...]
+    choice: Literal["auto", "none", "required"] = "auto"
+    named: str | None = None
+    parallel: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """The form that the answer's text must have: any JSON object, or what a schema allows.
+
+    schema: a JSON schema, as text; None asks for any JSON object.
+    """
+
+    schema: str | None = None
+    name: str | None = None
+    strict: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chat:
+    """The next turn of a conversation is wanted."""
+
+    messages: tuple[Message, ...]
+    tools: Tools | None = None
+    shape: Shape | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """A text is to go on; no chat template is put around it. suffix: what comes after the gap."""
+
+    prompt: str
+    suffix: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedding:
+    """A vector is wanted for each text, in this order. dimensions: None leaves the model's own."""
+
+    inputs: tuple[str, ...]
+    dimensions: int | None = None
+
+
+Work = Chat | Completion | Embedding
+
+
+def needed(work: Work) -> frozenset[str]:
+    """The capabilities without which a version cannot do this work.
+
+    >>> sorted(needed(Chat(messages=(), tools=Tools(offered=(Tool(name="clock"),)))))
+    ['chat', 'tools']
+    """
+    match work:
+        case Chat(tools=tools, shape=shape):
+            if tools is None and shape is None:
+                return _CHAT
+            more = {"tools"} if tools is not None and tools.offered else set[str]()
+            return _CHAT | more | ({"json"} if shape is not None else set[str]())
+        case Completion(suffix=suffix):
+            return _COMPLETION if suffix is None else _COMPLETION | {"insert"}
+        case Embedding():
+            return _EMBEDDING
+        case _:
+            assert_never(work)
+
+
+def lacking(work: Work, capabilities: frozenset[str]) -> frozenset[str]:
+    """What a version that somebody named lacks for this work; nothing when nobody knows.
+
+    A model without a chat template of its own can still be talked to, if a person insists.
+
+    >>> sorted(lacking(Embedding(inputs=("a",)), frozenset({"chat", "completion"})))
+    ['embedding']
+    """
+    if not capabilities:
+        return frozenset()
+    missing = needed(work) - capabilities
+    return missing - _WRITING if capabilities & _WRITING else missing
+
+
+_WRITING = frozenset({"chat", "completion"})
+_CHAT = frozenset({"chat"})
+_COMPLETION = frozenset({"completion"})
+_EMBEDDING = frozenset({"embedding"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +152,16 @@ class Sampling:
     stop: tuple[str, ...] = ()
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    repeat_penalty: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
-    """What an engine is asked for. `stream` False lets it answer in one piece."""
+    """What an engine is asked to write. `stream` False lets it answer in one piece."""
 
-    messages: tuple[Message, ...]
+    work: Chat | Completion
     sampling: Sampling = Sampling()
     stream: bool = True
 
@@ -52,6 +171,8 @@ class FinishReason(StrEnum):
 
     STOP = "stop"
     LENGTH = "length"
+    TOOL_CALLS = "tool_calls"
+    """The model waits for the results of the tools that it called."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +190,7 @@ class Timings:
 
     prefill_ms: float | None = None
     decode_ms: float | None = None
+    load_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +209,24 @@ class Finish:
     timings: Timings = Timings()
 
 
-Chunk = Delta | Finish
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Called:
+    """A piece of a tool call: the first of an index brings its id and name, all bring arguments."""
+
+    index: int
+    id: str | None = None
+    name: str | None = None
+    arguments: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vectors:
+    """The vectors of an `Embedding`, one for each input in its order; comes once, whole."""
+
+    vectors: tuple[Sequence[float], ...]
+
+
+Chunk = Delta | Called | Vectors | Finish
 
 
 class Arm(StrEnum):
@@ -167,7 +306,7 @@ class Ask:
     """
 
     target: Target
-    messages: tuple[Message, ...]
+    work: Work
     sampling: Sampling = Sampling()
     stream: bool = False
     task: TaskName | None = None

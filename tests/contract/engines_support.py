@@ -17,7 +17,7 @@ from arbiter.clock import Clock, SystemClock
 from arbiter.engines.base import Engine, EngineContext, LoadSpec, Runner
 from arbiter.engines.llama_cpp import LlamaCppEngine
 from arbiter.engines.scripted import Scripted, ScriptedRunner
-from arbiter.inference import Chunk, Delta, Finish, Generation, Message, Sampling
+from arbiter.inference import Chat, Chunk, Delta, Finish, Generation, Message, Sampling
 from arbiter.refs import VersionId
 
 VERSION = VersionId("sha256:" + "0" * 64)
@@ -190,7 +190,9 @@ def asking(
     prompt: str, *, stream: bool = True, sampling: Sampling = Sampling(temperature=0.0)
 ) -> Generation:
     return Generation(
-        messages=(Message(role="user", content=prompt),), sampling=sampling, stream=stream
+        work=Chat(messages=(Message(role="user", content=prompt),)),
+        sampling=sampling,
+        stream=stream,
     )
 
 

@@ -29,7 +29,7 @@ from tests.contract.engines_support import (
 from arbiter.clock import SystemClock
 from arbiter.engines.base import GROUP, EngineContext, Runner, build_engines, installed_engines
 from arbiter.errors import ConfigError, EngineRefused, InstanceLost, LoadFailed, StreamCut
-from arbiter.inference import Finish, FinishReason, Message, Sampling
+from arbiter.inference import Chat, Finish, FinishReason, Message, Sampling
 
 needs_llama = pytest.mark.skipif(not HAS_LLAMA, reason="llama.cpp is not installed")
 KINDS = [
@@ -128,11 +128,13 @@ async def test_answers_at_the_same_time_do_not_mix(runner: Runner) -> None:
 async def test_every_message_of_a_conversation_is_taken(runner: Runner) -> None:
     talk = asking(PROMPTS[0])
     talk = type(talk)(
-        messages=(
-            Message(role="system", content="You are a bird."),
-            Message(role="user", content='Quote " and \\ and \n and é and 🙂'),
-            Message(role="assistant", content="Done."),
-            *talk.messages,
+        work=Chat(
+            messages=(
+                Message(role="system", content="You are a bird."),
+                Message(role="user", content='Quote " and \\ and \n and é and 🙂'),
+                Message(role="assistant", content="Done."),
+                Message(role="user", content=PROMPTS[0]),
+            )
         ),
         sampling=talk.sampling,
     )

@@ -341,7 +341,7 @@ async def test_roles_and_parts_of_text_become_plain_messages() -> None:
             ]
         )
     )
-    said = [(message.role, message.content) for message in ask.messages]
+    said = [(message.role, message.content) for message in ask.work.messages]
     assert said == [("system", "be short"), ("user", "a\nb"), ("assistant", "")]
 
 
@@ -500,7 +500,7 @@ async def test_a_trap_in_json_is_a_bad_request(body: bytes) -> None:
 async def test_what_only_looks_like_a_trap_is_taken() -> None:
     content = "[" * 500 + '\\"{' * 100 + "\\u0000 \U0001f600"
     ask = await asked(chat(messages=[{"role": "user", "content": content}]))
-    assert ask.messages[0].content == content
+    assert ask.work.messages[0].content == content
 
 
 async def test_five_hundred_mangled_bodies_never_break_the_door(dice: Random) -> None:

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from arbiter.engines.openai_request import encode_request
 from arbiter.engines.openai_wire import (
     MalformedAnswer,
     ReportedError,
     StreamedAnswer,
-    encode_request,
     parse_answer,
     parse_refusal,
 )
-from arbiter.inference import FinishReason, Generation, Message, Sampling, Timings, Usage
+from arbiter.inference import Chat, FinishReason, Generation, Message, Sampling, Timings, Usage
 
 ASKED = (Message(role="user", content="hello"),)
 PIECE = b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\n'
@@ -25,7 +25,7 @@ END = b'data: {"choices":[{"delta":{},"finish_reason":"length"}]}\n\ndata: [DONE
 
 
 def sent(sampling: Sampling, *, stream: bool = True) -> dict[str, object]:
-    request = Generation(messages=ASKED, sampling=sampling, stream=stream)
+    request = Generation(work=Chat(messages=ASKED), sampling=sampling, stream=stream)
     found = json.loads(encode_request(request, cache_prompt=True))
     assert isinstance(found, dict)
     return found
@@ -117,13 +117,13 @@ def test_what_is_no_answer_is_malformed(body: bytes) -> None:
     ],
 )
 def test_a_report_that_cannot_be_is_unknown(told: dict[str, object]) -> None:
-    text, finish = parse_answer(whole(**told))
+    text, _, finish = parse_answer(whole(**told))
     assert text == "hi"
     assert (finish.usage, finish.timings) == (Usage(), Timings())
 
 
 def test_a_plausible_report_is_taken() -> None:
-    _, finish = parse_answer(
+    _, _, finish = parse_answer(
         whole(
             usage={
                 "prompt_tokens": 3,

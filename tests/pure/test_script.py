@@ -16,7 +16,16 @@ from arbiter.engines.base import LoadSpec
 from arbiter.engines.script import MAX_BYTES, parse_script, read_script
 from arbiter.engines.scripted import Die, Hold, Reply, Say, Scripted, ScriptedRunner, Step
 from arbiter.errors import InstanceLost, LoadFailed, ModelFileError, StreamCut
-from arbiter.inference import Chunk, Delta, Finish, FinishReason, Generation, Message, Sampling
+from arbiter.inference import (
+    Chat,
+    Chunk,
+    Delta,
+    Finish,
+    FinishReason,
+    Generation,
+    Message,
+    Sampling,
+)
 from arbiter.refs import VersionId
 
 SPEC = LoadSpec(version=VersionId("sha256:" + "0" * 64), path=Path("x"), context=64, slots=2)
@@ -28,7 +37,7 @@ def script(**fields: object) -> bytes:
 
 def asking(prompt: str = "hello", **sampling: object) -> Generation:
     return Generation(
-        messages=(Message(role="user", content=prompt),),
+        work=Chat(messages=(Message(role="user", content=prompt),)),
         sampling=Sampling(**sampling),  # type: ignore[arg-type]  # each test gives what it needs
     )
 

@@ -23,7 +23,7 @@ from arbiter.errors import (
     UnknownModel,
     UnknownTask,
 )
-from arbiter.inference import Ask, Delta, Generation, Limits, Message, Named, Pinned
+from arbiter.inference import Ask, Chat, Delta, Generation, Limits, Message, Named, Pinned
 from arbiter.knowledge.outcomes import Status
 from arbiter.knowledge.rules import Rule
 from arbiter.knowledge.tasks import Grading
@@ -44,7 +44,7 @@ async def play(tmp_path: Path) -> AsyncIterator[Stage]:
 def _ask(model: str, text: str = "chat now", *, stream: bool = True) -> Ask:
     return Ask(
         target=Named(name=name(model)),
-        messages=(Message(role="user", content=text),),
+        work=Chat(messages=(Message(role="user", content=text),)),
         stream=stream,
         conversation=text,
     )
@@ -69,7 +69,7 @@ async def test_a_pinned_version_is_served_by_exactly_that_version(play: Stage) -
     version = play.house.registry.resolve(name("owl")).version
     ask = Ask(
         target=Pinned(name=name("wren"), digest_prefix=version[7:19]),
-        messages=(Message(role="user", content="hello"),),
+        work=Chat(messages=(Message(role="user", content="hello"),)),
         conversation="c",
     )
     async with play.house.dispatch.answer(ask) as reply:
@@ -466,7 +466,7 @@ async def test_a_fault_of_the_house_is_on_record_as_a_failure_and_not_as_a_hang_
     tmp_path: Path,
 ) -> None:
     def reply(request: Generation) -> Iterable[Step]:
-        raise RuntimeError(f"a fault at {len(request.messages)} message")
+        raise RuntimeError(f"a fault at {request.work!r:.20}")
 
     async with stage(tmp_path / "data", engine=Scripted(reply=reply)) as play:
         await _slow(play)

@@ -15,23 +15,37 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from arbiter.clock import Clock
+from arbiter.cost import Footprint
 from arbiter.errors import ConfigError
-from arbiter.inference import Chunk, Generation
+from arbiter.inference import Chunk, Embedding, Finish, Generation, Vectors
 from arbiter.refs import VersionId
 
 LOG = logging.getLogger(__name__)
 GROUP = "arbiter.engines.v1"
 
 
+Fact = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a model is found that another program serves: its address there, its name there."""
+
+    engine: str
+    url: str
+    model: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadSpec:
-    """What to load and how: a version's file and the options of the instance.
+    """What to load and how: a version's file or places, and the options of the instance.
 
-    context: tokens for one request. slots: requests that may run at once.
-    threads: None leaves it to the engine.
+    path: the file; meaningless when there are places. context: tokens for one request. slots:
+    requests that may run at once. threads: None leaves it to the engine. places: where the
+    version is served already, the best first; the engine takes the first that is there.
     """
 
     version: VersionId
@@ -40,6 +54,48 @@ class LoadSpec:
     slots: int = 4
     threads: int | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+    places: tuple[Place, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A model as the server that offers it describes it. None: the server does not say.
+
+    model: its name there. digest: of the content, ``sha256:`` and 64 hexadecimal digits, where
+    the server tells one. claims: without a digest, the facts by which this model is told from
+    another of the same name; never what changes from load to load. capabilities: those of
+    `arbiter.inference.needed`; None when the server does not say. loaded: whether it is in memory.
+    """
+
+    model: str
+    digest: str | None = None
+    claims: Mapping[str, Fact] = field(default_factory=dict)
+    architecture: str | None = None
+    parameters: int | None = None
+    quantization: str | None = None
+    context_length: int | None = None
+    capabilities: frozenset[str] | None = None
+    size_bytes: int | None = None
+    template: str | None = None
+    licence: str | None = None
+    loaded: bool | None = None
+    details: Mapping[str, Fact] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """What answers at an address: which engine speaks to it, what it calls itself, what it offers.
+
+    kind: the program, as people know it (``Ollama``, ``llama-server``, ``vLLM``).
+    trouble: what could not be learned, in sentences; the rest holds.
+    """
+
+    engine: str
+    url: str
+    kind: str
+    version: str | None
+    offers: tuple[Offer, ...]
+    trouble: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +118,11 @@ class Runner(Protocol):
         """The process that does the work, or None when it has none of its own."""
         ...
 
+    @property
+    def reported(self) -> Footprint | None:
+        """The memory that its server says it holds; None where the house measures it itself."""
+        ...
+
     def generate(self, request: Generation) -> AsyncGenerator[Chunk, None]:
         """Answer, piece by piece; the last chunk is a `Finish`.
 
@@ -69,6 +130,10 @@ class Runner(Protocol):
         Raises `InstanceLost` when the engine is gone before the first chunk, `StreamCut` when
         after, `EngineRefused` when it rejects the request, `EngineTimeout` when it is silent.
         """
+        ...
+
+    async def embed(self, request: Embedding) -> tuple[Vectors, Finish]:
+        """A vector for each input. Raises what `generate` raises before its first chunk."""
         ...
 
     async def is_healthy(self) -> bool:
@@ -97,6 +162,11 @@ class Engine(Protocol):
         """The artifact formats it can load: ``gguf``, ``script``, ..."""
         ...
 
+    @property
+    def features(self) -> frozenset[str]:
+        """Capabilities that it gives to every model that can chat, such as ``json``."""
+        ...
+
     def availability(self) -> Availability:
         """Whether it can run here. Cheap; never loads the runtime itself."""
         ...
@@ -106,12 +176,34 @@ class Engine(Protocol):
         ...
 
 
+@runtime_checkable
+class ServerEngine(Engine, Protocol):
+    """An engine that speaks to programs which serve models already, and starts none itself."""
+
+    @property
+    def usual(self) -> tuple[tuple[str, str], ...]:
+        """Where such programs listen when nobody said otherwise: what is usual there, its URL."""
+        ...
+
+    async def look(self, url: str) -> Site:
+        """What answers at this address.
+
+        Raises `ServerGone` when nothing listens there or it does not answer in time, and
+        `NotThisKind` when what answers is something else.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineContext:
-    """What the house gives every engine: time, a private folder for sockets and logs."""
+    """What the house gives every engine: time, a private folder, and the keys of servers.
+
+    keys: what to send to a server that wants a key, by its URL.
+    """
 
     clock: Clock
     run_dir: Path
+    keys: Mapping[str, str] = field(default_factory=dict)
 
 
 EngineFactory = Callable[[EngineContext], Engine]

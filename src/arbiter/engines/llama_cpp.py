@@ -24,12 +24,11 @@ from arbiter.clock import Clock
 from arbiter.engines.base import Availability, Engine, EngineContext, LoadSpec
 from arbiter.engines.channel import Address, Channel, Connection
 from arbiter.engines.deadlines import Deadlines
+from arbiter.engines.openai_request import encode_request, path_of
 from arbiter.engines.openai_wire import (
-    CHAT,
     MalformedAnswer,
     ReportedError,
     StreamedAnswer,
-    encode_request,
     parse_answer,
     parse_refusal,
 )
@@ -43,7 +42,7 @@ from arbiter.errors import (
     LoadFailed,
     StreamCut,
 )
-from arbiter.inference import Chunk, Delta, Generation
+from arbiter.inference import Chunk, Delta, Embedding, Finish, Generation, Vectors
 
 MODULE: Final = "arbiter_worker.llama_cpp"
 
@@ -82,6 +81,7 @@ class LlamaCppEngine:
 
     name = "llama_cpp"
     formats = frozenset({"gguf"})
+    features = frozenset[str]()
 
     def __init__(
         self,
@@ -182,6 +182,10 @@ class LlamaCppRunner:
         return self._worker.pid
 
     @property
+    def reported(self) -> None:
+        """The house measures the worker itself."""
+
+    @property
     def last_words(self) -> str:
         """How the worker ended, and the last lines of its log."""
         return f"{self._worker.ending}\n{self._worker.last_words}".strip()
@@ -203,20 +207,30 @@ class LlamaCppRunner:
                     if text:
                         begun = True
                         yield Delta(text=text)
+                    for call in answer.calls():
+                        begun = True
+                        yield call
                 finish = answer.finish()
             else:
                 body = await connection.receive_all(self._deadlines, self._patience.next_token_s)
-                text, finish = parse_answer(body)
+                text, calls, finish = parse_answer(body)
                 keep = True
                 if text:
                     begun = True
                     yield Delta(text=text)
+                for call in calls:
+                    begun = True
+                    yield call
             yield finish
         except (OSError, MalformedAnswer, ReportedError) as error:
             raise await self._translate(error, begun=begun) from error
         finally:
             # llama.cpp closes after a stream whatever it was asked, so those are never kept
             self._channel.release(connection, keep=keep)
+
+    async def embed(self, request: Embedding) -> tuple[Vectors, Finish]:
+        """See `arbiter.engines.base.Runner`."""
+        raise EngineRefused(f"{len(request.inputs)} texts cannot be embedded by this engine.")
 
     async def is_healthy(self) -> bool:
         """Whether the worker answers now."""
@@ -257,7 +271,7 @@ class LlamaCppRunner:
         limit = self._patience.first_token_s if request.stream else self._patience.whole_s
         try:
             return await self._channel.ask(
-                "POST", CHAT, body, keep=not request.stream, seconds=limit
+                "POST", path_of(request.work), body, keep=not request.stream, seconds=limit
             )
         except OSError as error:
             raise await self._translate(error, begun=False) from error

@@ -1,4 +1,4 @@
-"""The OpenAI chat dialect as workers speak it: a request out, an answer back, streamed or whole.
+"""Answers in the OpenAI dialect as servers speak it, streamed or whole.
 
 What a worker reports about itself is not believed blindly: a count or a duration that is
 missing, negative, not finite or absurd becomes None, and never costs the answer that it came with.
@@ -12,15 +12,11 @@ from typing import Final
 import msgspec
 
 from arbiter.errors import EngineRefused
-from arbiter.inference import Finish, FinishReason, Generation, Message, Timings, Usage
-
-CHAT: Final = "/v1/chat/completions"
+from arbiter.inference import Called, Finish, FinishReason, Timings, Usage, Vectors
 
 _MOST_TOKENS: Final = 2**31
 _LONGEST_MS: Final = 7 * 24 * 3600 * 1000.0
 _LONGEST_EVENT: Final = 4 * 1024 * 1024
-_RANDOM_SEED: Final = 0xFFFFFFFF
-"""llama.cpp takes this seed as a wish for a random one."""
 
 Number = float | None
 
@@ -33,33 +29,26 @@ class ReportedError(Exception):
     """The worker ended a stream that had begun with an error of its own."""
 
 
-class _StreamOptions(msgspec.Struct):
-    include_usage: bool = True
+class _PartOfFunction(msgspec.Struct):
+    name: str | None = None
+    arguments: str | None = None
 
 
-class _Request(msgspec.Struct, omit_defaults=True):
-    """Every field that is ever sent: nothing that a client wrote passes by accident."""
-
-    messages: tuple[Message, ...]
-    stream: bool = False
-    stream_options: _StreamOptions | None = None
-    cache_prompt: bool | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    seed: int | None = None
-    max_tokens: int | None = None
-    stop: tuple[str, ...] | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
+class _PartOfCall(msgspec.Struct):
+    index: int | None = None
+    id: str | None = None
+    function: _PartOfFunction = msgspec.field(default_factory=_PartOfFunction)
 
 
-class _Text(msgspec.Struct, gc=False):
+class _Text(msgspec.Struct):
     content: str | None = None
+    tool_calls: list[_PartOfCall] | None = None
 
 
-class _Choice(msgspec.Struct, gc=False):
+class _Choice(msgspec.Struct):
     delta: _Text | None = None
     message: _Text | None = None
+    text: str | None = None
     finish_reason: str | None = None
 
 
@@ -70,6 +59,16 @@ class _Event(msgspec.Struct, gc=False):
     usage: msgspec.Raw = msgspec.Raw()
     timings: msgspec.Raw = msgspec.Raw()
     error: msgspec.Raw = msgspec.Raw()
+
+
+class _Vector(msgspec.Struct):
+    embedding: list[float]
+    index: int | None = None
+
+
+class _Vectors(msgspec.Struct):
+    data: list[_Vector]
+    usage: msgspec.Raw = msgspec.Raw()
 
 
 class _Details(msgspec.Struct):
@@ -98,45 +97,26 @@ class _Refusal(msgspec.Struct):
     error: _Problem
 
 
-_encode = msgspec.json.Encoder().encode
 _event = msgspec.json.Decoder(_Event).decode
+_vectors = msgspec.json.Decoder(_Vectors).decode
 _usage = msgspec.json.Decoder(_Usage | None).decode
 _timings = msgspec.json.Decoder(_Timings | None).decode
 _problem = msgspec.json.Decoder(_Problem).decode
 _refusal = msgspec.json.Decoder(_Refusal).decode
-_WITH_USAGE: Final = _StreamOptions()
-
-
-def encode_request(request: Generation, *, cache_prompt: bool) -> bytes:
-    """The body of a chat request."""
-    how = request.sampling
-    seed = how.seed
-    if seed is not None:
-        seed &= 0xFFFFFFFF
-        seed -= seed == _RANDOM_SEED
-    return _encode(
-        _Request(
-            messages=request.messages,
-            stream=request.stream,
-            stream_options=_WITH_USAGE if request.stream else None,
-            cache_prompt=cache_prompt,
-            temperature=how.temperature,
-            top_p=how.top_p,
-            seed=seed,
-            max_tokens=how.max_tokens,
-            stop=how.stop or None,
-            presence_penalty=how.presence_penalty,
-            frequency_penalty=how.frequency_penalty,
-        )
-    )
+_REASONS: Final = {
+    "length": FinishReason.LENGTH,
+    "tool_calls": FinishReason.TOOL_CALLS,
+    "function_call": FinishReason.TOOL_CALLS,
+}
 
 
 class StreamedAnswer:
     """Server-sent events, put together again however the network cut them."""
 
-    __slots__ = ("_error", "_reason", "_rest", "_timings", "_usage")
+    __slots__ = ("_calls", "_error", "_reason", "_rest", "_timings", "_usage")
 
     def __init__(self) -> None:
+        self._calls: list[Called] = []
         self._error: ReportedError | None = None
         self._rest = b""
         self._reason: str | None = None
@@ -161,6 +141,11 @@ class StreamedAnswer:
                 self._error = ReportedError(_message(event[7:]))
             # anything else is "data: [DONE]", or a comment that keeps the connection alive
         return text
+
+    def calls(self) -> list[Called]:
+        """The pieces of tool calls that have come since this was last asked."""
+        found, self._calls = self._calls, []
+        return found
 
     @property
     def is_broken(self) -> bool:
@@ -188,17 +173,50 @@ class StreamedAnswer:
         choice = event.choices[0]
         if choice.finish_reason is not None:
             self._reason = choice.finish_reason
-        return (choice.delta.content or "") if choice.delta is not None else ""
+        delta = choice.delta
+        if delta is None:
+            return choice.text or ""
+        if delta.tool_calls:
+            self._calls += [_called(part, place) for place, part in enumerate(delta.tool_calls)]
+        return delta.content or ""
 
 
-def parse_answer(body: bytes) -> tuple[str, Finish]:
-    """An answer in one piece. Raises `MalformedAnswer`."""
+def parse_answer(body: bytes) -> tuple[str, list[Called], Finish]:
+    """An answer in one piece: its text, its tool calls, its end. Raises `MalformedAnswer`."""
     event = _parse(body)
-    if not event.choices or event.choices[0].message is None:
+    choice = event.choices[0] if event.choices else _Choice()
+    message = choice.message or _Text(content=choice.text)
+    if choice.message is None and choice.text is None:
         raise MalformedAnswer("an answer without a message")
-    choice = event.choices[0]
-    text = choice.message.content or "" if choice.message is not None else ""
-    return text, _finish(choice.finish_reason or "", event.usage, event.timings)
+    calls = [_called(part, place) for place, part in enumerate(message.tool_calls or ())]
+    finish = _finish(choice.finish_reason or "", event.usage, event.timings)
+    return message.content or "", calls, finish
+
+
+def _called(part: _PartOfCall, place: int) -> Called:
+    return Called(
+        index=place if part.index is None else part.index,
+        id=part.id or None,
+        name=part.function.name or None,
+        arguments=part.function.arguments or "",
+    )
+
+
+def parse_vectors(body: bytes, *, wanted: int) -> tuple[Vectors, Finish]:
+    """The vectors of an embedding request, in the order of its inputs. Raises `MalformedAnswer`."""
+    try:
+        told = _vectors(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedAnswer(str(error)) from error
+    places = [place if v.index is None else v.index for place, v in enumerate(told.data)]
+    if sorted(places) != list(range(wanted)):
+        raise MalformedAnswer(f"{len(told.data)} vectors for {wanted} inputs")
+    ordered = sorted(zip(places, told.data, strict=True), key=lambda pair: pair[0])
+    if any(not all(map(math.isfinite, one.embedding)) for one in told.data):
+        raise MalformedAnswer("a vector with a number that is none")
+    return Vectors(vectors=tuple(one.embedding for _, one in ordered)), Finish(
+        reason=FinishReason.STOP, usage=_read_usage(told.usage)
+    )
 
 
 def parse_refusal(status: int, body: bytes) -> EngineRefused:
@@ -240,7 +258,7 @@ def _message(data: bytes) -> str:
 
 def _finish(reason: str, usage: msgspec.Raw, timings: msgspec.Raw) -> Finish:
     return Finish(
-        reason=FinishReason.LENGTH if reason == "length" else FinishReason.STOP,
+        reason=_REASONS.get(reason, FinishReason.STOP),
         usage=_read_usage(usage),
         timings=_read_timings(timings),
     )

@@ -11,18 +11,33 @@ hands in the steps of each answer, with the events that hold it up.
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import math
 import re
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
+from arbiter.cost import Footprint
 from arbiter.engines.base import Availability, Engine, EngineContext, LoadSpec, Runner
 from arbiter.engines.script import Script, read_script
 from arbiter.errors import EngineRefused, InstanceLost, LoadFailed, ModelFileError, StreamCut
-from arbiter.inference import Chunk, Delta, Finish, FinishReason, Generation, Usage
+from arbiter.inference import (
+    Chat,
+    Chunk,
+    Completion,
+    Delta,
+    Embedding,
+    Finish,
+    FinishReason,
+    Generation,
+    Usage,
+    Vectors,
+)
 
 _WORD: Final = re.compile(r"\s*\S+|\s+")
+_DIMENSIONS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +83,7 @@ class Scripted:
         self,
         *,
         name: str = "scripted",
+        features: frozenset[str] = frozenset(),
         formats: frozenset[str] = frozenset({"script"}),
         reply: Reply | None = None,
         load_gate: asyncio.Event | None = None,
@@ -75,6 +91,7 @@ class Scripted:
         fail_load: str | None = None,
     ) -> None:
         self.name = name
+        self.features = features
         self.formats = formats
         self.reply = reply
         self.load_gate = load_gate
@@ -147,12 +164,17 @@ class ScriptedRunner:
         """It has no process of its own."""
         return None
 
+    @property
+    def reported(self) -> Footprint | None:
+        """Nobody says what it holds."""
+        return None
+
     async def generate(self, request: Generation) -> AsyncGenerator[Chunk, None]:
         """Answer, piece by piece. See `arbiter.engines.base.Runner`."""
         if self._stopping is not None:
             self.generated_after_unload = True
         self._refuse_when_over()
-        prompt_tokens = sum(len(_WORD.findall(m.content)) for m in request.messages)
+        prompt_tokens = sum(len(_WORD.findall(text)) for text in _texts(request.work))
         if prompt_tokens > self.spec.context:
             raise EngineRefused(
                 f"The prompt has {prompt_tokens} tokens, and this model is loaded with room for "
@@ -170,6 +192,16 @@ class ScriptedRunner:
                         yield chunk
             finally:
                 self.in_flight -= 1
+
+    async def embed(self, request: Embedding) -> tuple[Vectors, Finish]:
+        """A vector for each input: the sum of its words' own directions, of length 1."""
+        self._refuse_when_over()
+        async with self._slots:
+            self._refuse_when_over()
+            vectors = tuple(_vector(text)[: request.dimensions] for text in request.inputs)
+        count = sum(len(_WORD.findall(text)) for text in request.inputs)
+        usage = Usage(prompt_tokens=count, completion_tokens=0)
+        return Vectors(vectors=vectors), Finish(reason=FinishReason.STOP, usage=usage)
 
     async def is_healthy(self) -> bool:
         """Whether it answers now; a test may set `is_well`."""
@@ -295,9 +327,26 @@ class _Writer:
         )
 
 
+def _texts(work: Chat | Completion, *, role: str | None = None) -> list[str]:
+    """What was said, by everybody or by one role; a text to complete is the user's."""
+    if isinstance(work, Completion):
+        return [work.prompt]
+    return [m.content for m in work.messages if role is None or m.role == role]
+
+
+def _vector(text: str) -> tuple[float, ...]:
+    """A direction that depends on the words alone, so that texts which share words are near."""
+    sums = [0.0] * _DIMENSIONS
+    for word in text.lower().split():
+        for place, byte in enumerate(hashlib.sha256(word.encode()).digest()[:_DIMENSIONS]):
+            sums[place] += byte - 127.5
+    length = math.hypot(*sums)
+    return tuple(one / length if length else 0.0 for one in sums)
+
+
 def _by_script(script: Script) -> Reply:
     def reply(request: Generation) -> Iterator[Step]:
-        asked = [m.content for m in request.messages if m.role == "user"]
+        asked = _texts(request.work, role="user")
         line = script.answer(asked[-1] if asked else "")
         if line.die_after_tokens is None:
             yield Say(line.text)

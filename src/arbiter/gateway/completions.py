@@ -125,7 +125,7 @@ class _Exchange:
         async for chunk in chunks:
             if isinstance(chunk, Finish):
                 return waiting + frames.ending(chunk)
-            if chunk.text:
+            if isinstance(chunk, Delta) and chunk.text:
                 body = waiting + frames.delta(chunk.text)
                 waiting = b""
                 await send({"type": "http.response.body", "body": body, "more_body": True})
@@ -136,7 +136,7 @@ class _Exchange:
         async for chunk in chunks:
             if isinstance(chunk, Delta):
                 parts.append(chunk.text)
-            else:
+            elif isinstance(chunk, Finish):
                 return _completion(
                     decided, self._chat.model, self._created, text="".join(parts), finish=chunk
                 )

@@ -19,7 +19,7 @@ from arbiter.errors import BadRequest, InvalidField, Unsupported
 from arbiter.gateway.body import parse_json
 from arbiter.gateway.extras import Extras, read_extras
 from arbiter.gateway.security import Caller
-from arbiter.inference import Ask, Auto, Message, Named, Pinned, Role, Sampling, Target
+from arbiter.inference import Ask, Auto, Chat, Message, Named, Pinned, Role, Sampling, Target
 from arbiter.refs import TaskName, is_short_digest, parse_name, parse_task
 
 REFUSED = frozenset(
@@ -145,7 +145,7 @@ def ask_of(request: ChatRequest, extras: Mapping[str, str], caller: Caller) -> A
     messages = tuple([_message(message, index) for index, message in enumerate(request.messages)])
     return Ask(
         target=target,
-        messages=messages,
+        work=Chat(messages=messages),
         sampling=_sampling(request),
         stream=bool(request.stream),
         task=task or more.task,

@@ -133,6 +133,10 @@ class Pool:
             hint="; ".join(reasons) or "Install an engine for it: docs/how-to/add-an-engine.md.",
         )
 
+    def features(self, format_: str) -> frozenset[str]:
+        """What the engine that runs this format here adds to a model's own capabilities."""
+        return next((e.features for e in self._engines if format_ in e.formats), frozenset())
+
     def unavailable(self, format_: str) -> str | None:
         """Why this format cannot run here, or None when it can."""
         try:

@@ -19,7 +19,7 @@ from arbiter.errors import (
     InstanceLost,
     StreamCut,
 )
-from arbiter.inference import Answer, Ask, Delta, Pinned, Sampling
+from arbiter.inference import Answer, Ask, Chat, Delta, Pinned, Sampling
 from arbiter.judge.graders import grade, parse_grader
 from arbiter.knowledge.profiles import Profile, Profiles
 from arbiter.knowledge.tasks import Case, Grading, Task
@@ -142,7 +142,7 @@ class Validator:
     async def _run(self, version: VersionId, name: ModelName, task: Task, case: Case) -> CaseResult:
         ask = Ask(
             target=Pinned(name=name, digest_prefix=version),
-            messages=case.messages,
+            work=Chat(messages=case.messages),
             sampling=Sampling(temperature=0.0, seed=0, max_tokens=ANSWER_TOKENS),
             task=task.name,
             conversation=case.digest,

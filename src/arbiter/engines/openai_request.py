@@ -1,0 +1,197 @@
+"""Requests in the OpenAI dialect as servers understand it.
+
+Every field is named here: nothing that a client wrote passes by accident.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from arbiter.inference import Chat, Completion, Embedding, Generation, Message, Shape, Tools
+
+CHAT: Final = "/v1/chat/completions"
+COMPLETIONS: Final = "/v1/completions"
+EMBEDDINGS: Final = "/v1/embeddings"
+
+_RANDOM_SEED: Final = 0xFFFFFFFF
+"""llama.cpp takes this seed as a wish for a random one."""
+
+
+class _StreamOptions(msgspec.Struct):
+    include_usage: bool = True
+
+
+class _Function(msgspec.Struct, omit_defaults=True):
+    name: str
+    description: str | None = None
+    parameters: msgspec.Raw | None = None
+    strict: bool | None = None
+
+
+class _Tool(msgspec.Struct):
+    function: _Function
+    type: str = "function"
+
+
+class _CalledFunction(msgspec.Struct):
+    name: str
+    arguments: str
+
+
+class _Call(msgspec.Struct):
+    id: str
+    function: _CalledFunction
+    type: str = "function"
+
+
+class _Message(msgspec.Struct, omit_defaults=True):
+    role: str
+    content: str
+    tool_calls: list[_Call] | None = None
+    tool_call_id: str | None = None
+    name: str | None = None
+
+
+class _Request(msgspec.Struct, omit_defaults=True):
+    """Every field that is ever sent: nothing that a client wrote passes by accident."""
+
+    model: str | None = None
+    messages: list[_Message] | None = None
+    prompt: str | None = None
+    suffix: str | None = None
+    tools: list[_Tool] | None = None
+    tool_choice: str | dict[str, object] | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: dict[str, object] | None = None
+    stream: bool = False
+    stream_options: _StreamOptions | None = None
+    cache_prompt: bool | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    repeat_penalty: float | None = None
+
+
+class _EmbeddingRequest(msgspec.Struct, omit_defaults=True):
+    input: tuple[str, ...]
+    encoding_format: str
+    model: str | None = None
+    dimensions: int | None = None
+
+
+_encode = msgspec.json.Encoder().encode
+_WITH_USAGE: Final = _StreamOptions()
+
+
+def path_of(work: Chat | Completion) -> str:
+    """The address to which a request for this work goes."""
+    return CHAT if isinstance(work, Chat) else COMPLETIONS
+
+
+def encode_request(
+    request: Generation, *, model: str | None = None, cache_prompt: bool | None = None
+) -> bytes:
+    """The body of a chat or completion request. cache_prompt: a field of llama.cpp's own."""
+    how = request.sampling
+    seed = how.seed
+    if seed is not None:
+        seed &= 0xFFFFFFFF
+        seed -= seed == _RANDOM_SEED
+    work = request.work
+    chat = work if isinstance(work, Chat) else None
+    text = work if isinstance(work, Completion) else None
+    tools = None if chat is None else chat.tools
+    return _encode(
+        _Request(
+            model=model,
+            messages=None if chat is None else [_turn(message) for message in chat.messages],
+            prompt=None if text is None else text.prompt,
+            suffix=None if text is None else text.suffix,
+            tools=None if tools is None else _tools(tools),
+            tool_choice=None if tools is None else _choice(tools),
+            parallel_tool_calls=None if tools is None else tools.parallel,
+            response_format=None if chat is None or chat.shape is None else _format(chat.shape),
+            stream=request.stream,
+            stream_options=_WITH_USAGE if request.stream else None,
+            cache_prompt=cache_prompt,
+            temperature=how.temperature,
+            top_p=how.top_p,
+            seed=seed,
+            max_tokens=how.max_tokens,
+            stop=how.stop or None,
+            presence_penalty=how.presence_penalty,
+            frequency_penalty=how.frequency_penalty,
+            top_k=how.top_k,
+            min_p=how.min_p,
+            repeat_penalty=how.repeat_penalty,
+        )
+    )
+
+
+def encode_embedding(request: Embedding, *, model: str | None = None) -> bytes:
+    """The body of an embedding request."""
+    return _encode(
+        _EmbeddingRequest(
+            input=request.inputs,
+            model=model,
+            dimensions=request.dimensions,
+            encoding_format="float",
+        )
+    )
+
+
+def _turn(message: Message) -> _Message:
+    if not message.calls and message.answers is None:
+        return _Message(role=message.role, content=message.content)
+    return _Message(
+        role=message.role,
+        content=message.content,
+        tool_calls=[
+            _Call(id=call.id, function=_CalledFunction(name=call.name, arguments=call.arguments))
+            for call in message.calls
+        ]
+        or None,
+        tool_call_id=message.answers,
+        name=message.name,
+    )
+
+
+def _tools(tools: Tools) -> list[_Tool]:
+    return [
+        _Tool(
+            function=_Function(
+                name=tool.name,
+                description=tool.description,
+                parameters=None if tool.parameters is None else _raw(tool.parameters),
+                strict=tool.strict,
+            )
+        )
+        for tool in tools.offered
+    ]
+
+
+def _choice(tools: Tools) -> str | dict[str, object]:
+    if tools.named is not None:
+        return {"type": "function", "function": {"name": tools.named}}
+    return tools.choice
+
+
+def _format(shape: Shape) -> dict[str, object]:
+    if shape.schema is None:
+        return {"type": "json_object"}
+    schema: dict[str, object] = {"name": shape.name or "answer", "schema": _raw(shape.schema)}
+    if shape.strict is not None:
+        schema["strict"] = shape.strict
+    return {"type": "json_schema", "json_schema": schema}
+
+
+def _raw(text: str) -> msgspec.Raw:
+    return msgspec.Raw(text.encode())
