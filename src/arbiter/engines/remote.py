@@ -1,0 +1,174 @@
+"""HTTP to a program that serves models already: bounded in time and size, redirects refused.
+
+What goes wrong on the way is an `OSError` (nobody there, or gone), a `TimeoutError` (silent) or a
+`ValueError` (it talks nonsense); engines turn these into the house's errors. A redirect is not
+followed, because it could lead to an address that nobody named, and no proxy of the environment
+is used for the same reason.
+
+This module knows no engine and no dialect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+import aiohttp
+
+_MOST_BYTES: Final = 64 * 1024 * 1024
+_CONNECT_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """An answer in one piece."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Stream:
+    """An answer that is still coming."""
+
+    __slots__ = ("_response", "headers", "status")
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+
+    async def receive(self) -> bytes:
+        """What has come; nothing at the end. Raises `OSError` or `TimeoutError`."""
+        with _InPlainWords():
+            return await self._response.content.readany()
+
+    async def receive_all(self) -> bytes:
+        """The whole body. Raises `OSError`, `TimeoutError`, `ValueError` when it is too large."""
+        found, size = [], 0
+        while data := await self.receive():
+            found.append(data)
+            size += len(data)
+            if size > _MOST_BYTES:
+                raise ValueError(f"more than {_MOST_BYTES} bytes")
+        return b"".join(found)
+
+
+class Remote:
+    """One server. Close it when done.
+
+    url: its address, with the path under which it serves, if any. silence_s: the longest wait for
+    the next byte, by the event loop's own clock, because the client library keeps that time.
+    """
+
+    def __init__(self, url: str, *, key: str | None = None, connections: int = 0) -> None:
+        self.url = url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._connections = connections
+        self._session: aiohttp.ClientSession | None = None
+
+    async def get(self, path: str, *, silence_s: float) -> Response:
+        """Ask for something. Raises `OSError`, `TimeoutError`, `ValueError`."""
+        async with self.stream("GET", path, silence_s=silence_s) as stream:
+            return await _whole(stream)
+
+    async def post(self, path: str, body: bytes, *, silence_s: float) -> Response:
+        """Send something and wait for the whole answer. Raises as `get`."""
+        async with self.stream("POST", path, body, silence_s=silence_s) as stream:
+            return await _whole(stream)
+
+    @asynccontextmanager
+    async def stream(
+        self, method: str, path: str, body: bytes | None = None, *, silence_s: float
+    ) -> AsyncIterator[Stream]:
+        """An answer from its first byte on; leaving before its end closes the connection."""
+        response = await self._begin(method, path, body, silence_s)
+        try:
+            yield Stream(response)
+        finally:
+            # a whole answer's connection goes back to be used again; any other is closed, which
+            # is how the server learns that nobody listens any more
+            response.close() if not response.content.at_eof() else response.release()
+
+    async def close(self) -> None:
+        """Close every connection. Idempotent."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def _begin(
+        self, method: str, path: str, body: bytes | None, silence_s: float
+    ) -> aiohttp.ClientResponse:
+        try:
+            return await self._send(method, path, body, silence_s)
+        except (aiohttp.ServerDisconnectedError, ConnectionResetError, BrokenPipeError):
+            # a kept connection that the server closed in this very moment: once more on a fresh one
+            with _InPlainWords():
+                return await self._send(method, path, body, silence_s)
+        except (aiohttp.ClientError, OSError) as error:
+            raise _plain(error) from error
+
+    async def _send(
+        self, method: str, path: str, body: bytes | None, silence_s: float
+    ) -> aiohttp.ClientResponse:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=self._connections), headers=self._headers
+            )
+        return await self._session.request(
+            method,
+            self.url + path,
+            data=body,
+            headers={"Content-Type": "application/json"} if body is not None else None,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=min(_CONNECT_S, silence_s), sock_read=silence_s
+            ),
+        )
+
+
+async def _whole(stream: Stream) -> Response:
+    body = await stream.receive_all()
+    return Response(status=stream.status, headers=stream.headers, body=body)
+
+
+class _InPlainWords:
+    """Turn the client library's errors into plain ones."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, (aiohttp.ClientError, asyncio.TimeoutError)):
+            raise _plain(error) from error
+
+
+def _plain(error: BaseException) -> Exception:
+    if isinstance(error, TimeoutError):
+        return TimeoutError("it is silent")
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return ConnectionRefusedError(str(error.os_error.strerror or error.os_error))
+    if isinstance(error, (aiohttp.InvalidURL, aiohttp.ClientResponseError)):
+        return ValueError(str(error))
+    if isinstance(error, OSError):
+        return error
+    return ConnectionResetError("closed by the peer")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether an address stays on this machine.
+
+    >>> is_loopback("http://127.0.0.1:11434"), is_loopback("http://10.0.0.7:11434")
+    (True, False)
+    >>> is_loopback("http://127.0.0.1.example.org")
+    False
+    """
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
