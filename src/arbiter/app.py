@@ -48,6 +48,7 @@ from arbiter.knowledge.profiles import Profiles
 from arbiter.knowledge.rules import Rules, knowledge_digest
 from arbiter.knowledge.tasks import Tasks, Weights
 from arbiter.metering.process import ProcessReader
+from arbiter.pool.keeping import Keeping
 from arbiter.pool.pool import Pool, loadable
 from arbiter.refs import GENERAL, DecisionId, parse_name, parse_task
 from arbiter.registry.registry import Registry, Version
@@ -89,6 +90,7 @@ class House:
     outcomes: Outcomes
     pool: Pool
     controller: Controller
+    keeping: Keeping
     admission: Admission
     dispatch: Dispatch
     announcer: Announcer
@@ -386,6 +388,7 @@ async def open_house(
 async def _close(house: House) -> None:
     # the controller first: a validation that ran into a closed door would be taken for a verdict
     await house.controller.close()
+    await house.keeping.close()
     house.dispatch.close()
     try:
         async with asyncio.timeout(house.settings.door.drain_s + 10):
@@ -398,7 +401,6 @@ async def _build(
     settings: Settings, base: Database, *, engines: Sequence[Engine], clock: Clock, dice: Random
 ) -> House:
     announcer = Announcer()
-    reader = ProcessReader()
     registry = Registry(base, clock)
     tasks, rules = Tasks(base, clock), Rules(base, clock)
     profiles = Profiles(base, tasks.grading)
@@ -410,8 +412,8 @@ async def _build(
         database=base,
         clock=clock,
         announcer=announcer,
-        read_cpu=reader.cpu_ns,
-        read_memory=reader.footprint,
+        reader=ProcessReader(),
+        is_kept=lambda version: registry.kept_until(version) is not None,
     )
     for part in (registry, tasks, rules, profiles, pool):
         await part.load()
@@ -468,6 +470,8 @@ async def _build(
     )
     grader.prepare(tasks.all())
     await controller.open(validator)
+    keeping = Keeping(registry=registry, pool=pool, clock=clock, announcer=announcer)
+    keeping.open()
     return House(
         settings=settings,
         clock=clock,
@@ -479,6 +483,7 @@ async def _build(
         outcomes=outcomes,
         pool=pool,
         controller=controller,
+        keeping=keeping,
         admission=admission,
         dispatch=dispatch,
         announcer=announcer,

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -357,7 +358,7 @@ async def test_a_move_changes_name_standings_and_what_is_kept_together(
     await registry.move(moved("b"), standings=SWAPPED)
     assert registry.resolve(PRIMARY).version == version("b")
     assert registry.version(version("a")).standing is Standing.RETIRED
-    assert registry.kept_until(version("a")) == "2026-01-08T00:00:00+00:00"
+    assert registry.kept_until(version("a")) == datetime(2026, 1, 8, tzinfo=UTC)
     assert registry.kept_until(version("b")) is None
 
 

@@ -119,7 +119,7 @@ def test_proof_promotes_at_the_second_step_once_it_has_soaked() -> None:
     assert waiting.phase is Phase.PROGRESSING
     done, effects = advance(waiting, NOT_WORSE, elapsed_s=1.0, candidate_units=20)
     assert done.phase is Phase.PROMOTED
-    assert effects == (Effect.MOVE_ALIAS, Effect.KEEP_WARM)
+    assert effects == (Effect.MOVE_ALIAS,)
     assert done.weight == 0.0
     assert done.reason == "found not_worse"
 
@@ -209,7 +209,7 @@ LIVE = (Phase.PROGRESSING, Phase.PAUSED)
 VERBS: tuple[tuple[Verb, tuple[Phase, ...], Phase, tuple[Effect, ...]], ...] = (
     (pause, (Phase.PROGRESSING,), Phase.PAUSED, ()),
     (resume, (Phase.PAUSED,), Phase.PROGRESSING, (Effect.SET_WEIGHT,)),
-    (promote, LIVE, Phase.PROMOTED, (Effect.MOVE_ALIAS, Effect.KEEP_WARM)),
+    (promote, LIVE, Phase.PROMOTED, (Effect.MOVE_ALIAS,)),
     (abort, (Phase.VALIDATING, *LIVE), Phase.ABORTED, (Effect.RESTORE_STABLE,)),
     (undo, (Phase.PROMOTED,), Phase.UNDONE, (Effect.RESTORE_STABLE,)),
 )

@@ -109,8 +109,8 @@ class Stage:
             await self._asleep()
 
     async def _asleep(self) -> None:
-        """Until every rollout that goes on waits for the clock again."""
-        while self.clock.sleepers < len(self.house.controller.aliases()):
+        """Until every rollout that goes on, and who looks at dates, wait for the clock again."""
+        while self.clock.sleepers < 1 + len(self.house.controller.aliases()):
             await self.house.database.settle()
 
     async def swap(self, alias: str, model: str, **changes: object) -> RolloutId:

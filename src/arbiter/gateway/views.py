@@ -10,11 +10,12 @@ from arbiter.knowledge.profiles import Profile
 from arbiter.knowledge.rules import Rule
 from arbiter.knowledge.tasks import Task
 from arbiter.pool.pool import InstanceView
-from arbiter.refs import TaskName, short
+from arbiter.refs import TaskName, VersionId, short
 from arbiter.registry.registry import Move, Name, Registry, Version
 from arbiter.selection.contender import Choice, Scored
 from arbiter.swap.controller import RolloutView
 from arbiter.swap.records import Stored
+from arbiter.swap.rollout import Phase
 
 Plain = dict[str, object]
 
@@ -28,6 +29,11 @@ def profile_view(profile: Profile) -> Plain:
         "success_rate": profile.success_rate,
         "latency_ms": profile.mean_latency_ms,
     }
+
+
+def _kept_until(version: VersionId, registry: Registry) -> str | None:
+    until = registry.kept_until(version)
+    return None if until is None else until.isoformat()
 
 
 def version_view(version: Version, registry: Registry) -> Plain:
@@ -50,7 +56,7 @@ def version_view(version: Version, registry: Registry) -> Plain:
         "licence": artifact.licence,
         "provenance": dict(artifact.provenance),
         "predecessor": version.predecessor,
-        "kept_until": registry.kept_until(version.version),
+        "kept_until": _kept_until(version.version, registry),
         "registered_at": version.registered_at,
     }
 
@@ -192,6 +198,9 @@ def stored_view(stored: Stored, registry: Registry) -> Plain:
         "step": rollout.index,
         "steps": list(rollout.plan.ladder),
         "soaked_s": rollout.soaked_s,
+        "kept_until": _kept_until(rollout.stable, registry)
+        if rollout.phase is Phase.PROMOTED
+        else None,
         "reason": rollout.reason,
         "started_at": stored.started_at,
         "ended_at": stored.ended_at,

@@ -228,7 +228,8 @@ class Instance:
             raise
         except asyncio.CancelledError:
             self._loading = None
-            self._enter(State.COLD, "the load was cancelled")
+            if self.state is not State.DRAINING:
+                self._enter(State.COLD, "the load was cancelled")
             raise
         self._loading = None
         self.loads += 1
@@ -291,10 +292,15 @@ class Instance:
             # a drain that is under way ends in COLD by itself; a load under its feet would be lost
             self._enter(State.FAILED, error.message)
 
-    async def drain(self, reason: str) -> None:
-        """Let every lease end, then unload. Idempotent; new requests wait and load again."""
+    async def drain(self, reason: str, *, give_up_load: bool = False) -> None:
+        """Let every lease end, then unload. Idempotent; new requests wait and load again.
+
+        give_up_load: end a load instead of seeing it through. Whoever waits for it is cancelled.
+        """
         if self._draining is None and self.state is not State.COLD:
-            if self.state is not State.LOADING:
+            if give_up_load and self._loading is not None:
+                self._loading.cancel()
+            if give_up_load or self.state is not State.LOADING:
                 # from this moment on, not from when the task runs: nobody slips in between
                 self._enter(State.DRAINING, reason)
             self._draining = asyncio.create_task(self._drain(reason))

@@ -14,12 +14,13 @@ from pathlib import Path
 
 from arbiter.clock import Clock
 from arbiter.config import PoolSettings
-from arbiter.cost import Footprint, Method
-from arbiter.engines.base import Engine, LoadSpec
+from arbiter.cost import Method
+from arbiter.engines.base import Engine, LoadSpec, Runner
 from arbiter.errors import EngineUnavailable, LoadFailed, ShuttingDown
 from arbiter.events import Announcer, Event
+from arbiter.metering.process import ProcessReader
 from arbiter.pool.instance import Instance, Lease, State
-from arbiter.pool.residency import Resident, make_room
+from arbiter.pool.residency import Resident, free_room, make_room
 from arbiter.refs import VersionId
 from arbiter.registry.artifact import Artifact, is_unchanged, verify
 from arbiter.registry.registry import Version
@@ -92,8 +93,8 @@ class Pool:
         database: Database,
         clock: Clock,
         announcer: Announcer,
-        read_cpu: Callable[[int], int | None],
-        read_memory: Callable[[int], Footprint],
+        reader: ProcessReader,
+        is_kept: Callable[[VersionId], bool],
     ) -> None:
         self.budget_bytes = budget_bytes
         self.revision = 0
@@ -103,12 +104,14 @@ class Pool:
         self._database = database
         self._clock = clock
         self._announcer = announcer
-        self._read_cpu = read_cpu
-        self._read_memory = read_memory
+        self._reader = reader
+        self._is_kept = is_kept
         self._instances: dict[VersionId, Instance] = {}
         self._loadables: dict[VersionId, Loadable] = {}
         self._measured: dict[tuple[VersionId, int, int], int] = {}
         self._admitted: set[VersionId] = set()
+        self._spare: dict[VersionId, asyncio.Task[Runner]] = {}
+        """Loads that nobody waits for: they give way to any that somebody does."""
         self._admission = asyncio.Lock()
         self._freed = asyncio.Event()
         self._closed = False
@@ -169,7 +172,7 @@ class Pool:
                 engine=self.engine_for(loadable.format),
                 spec=self._spec(loadable),
                 clock=self._clock,
-                read_cpu=self._read_cpu,
+                read_cpu=self._reader.cpu_ns,
                 queue_bound=self._settings.queue,
                 wait_s=self._settings.wait_s,
                 on_change=self._changed,
@@ -192,6 +195,7 @@ class Pool:
         if self._closed:
             raise ShuttingDown
         instance = self._instance(loadable)
+        self._spare.pop(loadable.version, None)
         try:
             async with instance.lease(
                 lambda: self._admit(instance), patient=patient, bounded=bounded
@@ -205,7 +209,47 @@ class Pool:
         if self._closed:
             raise ShuttingDown
         instance = self._instance(loadable)
+        self._spare.pop(loadable.version, None)
         await instance.ensure_ready(lambda: self._admit(instance))
+
+    async def warm_spare(self, loadable: Loadable) -> None:
+        """Load a version if it fits beside the others, and else do nothing.
+
+        A request that needs the room ends this load. Raises `LoadFailed`, `EngineUnavailable`,
+        `ShuttingDown`.
+        """
+        if self._closed:
+            raise ShuttingDown
+        version, instance = loadable.version, self._instance(loadable)
+        async with self._admission:
+            need, _ = self.predicted_bytes(loadable)
+            room = free_room(need, self._residents(instance), self.budget_bytes)
+            if instance.state is not State.COLD or not room.fits:
+                return
+            self._admitted.add(version)
+            loading = asyncio.create_task(instance.ensure_ready(lambda: self._check(instance)))
+            self._spare[version] = loading
+        try:
+            await asyncio.wait({loading})
+        except asyncio.CancelledError:
+            if version in self._spare:
+                await self._evict(version, "nobody waits for it any more")
+            raise
+        finally:
+            loading.cancel()
+            self._spare.pop(version, None)
+            if instance.state in {State.COLD, State.FAILED}:
+                self._admitted.discard(version)
+            self._freed.set()
+        if not loading.cancelled():
+            loading.result()
+
+    async def let_go(self, version: VersionId, *, reason: str) -> bool:
+        """Unload a version unless somebody uses it. False: it is in use, or was not loaded."""
+        instance = self._instances.get(version)
+        if instance is None or instance.busy:
+            return False
+        return await self.unload(version, reason=reason)
 
     async def unload(self, version: VersionId, *, reason: str) -> bool:
         """Drain and unload a version. False: it was not loaded."""
@@ -215,8 +259,8 @@ class Pool:
         await instance.drain(reason)
         return True
 
-    async def _admit(self, wanted: Instance) -> None:
-        """Check the file and make room before a load; wait while nothing idle can leave.
+    async def _check(self, wanted: Instance) -> None:
+        """Look at the file before a load.
 
         Raises `LoadFailed` when the file is no longer what was registered: another file must not
         answer under this version's name and earn its record.
@@ -228,23 +272,41 @@ class Pool:
                 raise LoadFailed(
                     fault, hint="Put the file back, or register it anew: arbiter models add FILE."
                 )
+
+    def _residents(self, wanted: Instance) -> list[Resident]:
+        """Everything but this instance that takes room."""
+        return [
+            Resident(
+                version=version,
+                need_bytes=self.predicted_bytes(self._loadables[version])[0],
+                last_used=instance.last_used,
+                # a spare load that has not begun can not be ended yet; one that has, can
+                busy=instance.state is State.COLD if version in self._spare else instance.busy,
+                kept=self._is_kept(version),
+            )
+            for version, instance in self._instances.items()
+            if version in self._admitted and instance is not wanted
+        ]
+
+    async def _evict(self, version: VersionId, reason: str) -> None:
+        spare = self._spare.pop(version, None)
+        if spare is not None:
+            spare.cancel()
+        await self._instances[version].drain(reason, give_up_load=spare is not None)
+
+    async def _admit(self, wanted: Instance) -> None:
+        """Check the file and make room before a load; wait while nothing idle can leave.
+
+        Raises `LoadFailed` when the file is no longer what was registered.
+        """
+        await self._check(wanted)
         while True:
             self._freed.clear()
             async with self._admission:
-                residents = [
-                    Resident(
-                        version=version,
-                        need_bytes=self.predicted_bytes(self._loadables[version])[0],
-                        last_used=instance.last_used,
-                        busy=instance.busy,
-                    )
-                    for version, instance in self._instances.items()
-                    if version in self._admitted and instance is not wanted
-                ]
                 need, _ = self.predicted_bytes(self._loadables[wanted.spec.version])
-                room = make_room(need, residents, self.budget_bytes)
+                room = make_room(need, self._residents(wanted), self.budget_bytes)
                 for version in room.evict:
-                    await self._instances[version].drain(f"evicted: {room.reason}")
+                    await self._evict(version, f"evicted: {room.reason}")
                 if room.fits:
                     # only what was admitted takes room: two loads that wait for each other's
                     # memory would otherwise wait for ever
@@ -271,7 +333,7 @@ class Pool:
         runner = instance.runner
         if runner is None or runner.pid is None:
             return
-        footprint = self._read_memory(runner.pid)
+        footprint = self._reader.footprint(runner.pid)
         total = footprint.total_bytes
         if total is None or footprint.method is Method.UNKNOWN:
             return

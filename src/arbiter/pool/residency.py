@@ -1,6 +1,7 @@
 """Which instances have to go so that another fits: a pure plan with its reason.
 
-Nothing that is serving, loading or pinned is ever planned away.
+Nothing that is serving or loading is ever planned away. What is kept for the way back to it is
+last in line, but in line: nobody's request for another model waits because of it.
 """
 
 from __future__ import annotations
@@ -13,13 +14,17 @@ from arbiter.refs import VersionId
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resident:
-    """An instance in memory. last_used: seconds of a monotonic clock; busy: serving or loading."""
+    """An instance in memory.
+
+    last_used: seconds of a monotonic clock. busy: serving or loading for somebody. kept: replaced
+    by another version, and held ready in case people want it back.
+    """
 
     version: VersionId
     need_bytes: int
     last_used: float
     busy: bool
-    pinned: bool = False
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,28 +36,45 @@ class Room:
     reason: str
 
 
-def make_room(need_bytes: int, residents: Sequence[Resident], budget_bytes: int | None) -> Room:
-    """Plan room for an instance: evict the least recently used that are idle, and no more.
+def free_room(need_bytes: int, residents: Sequence[Resident], budget_bytes: int | None) -> Room:
+    """Whether an instance fits beside those that are there, so that nobody has to leave.
 
-    budget_bytes None means that nobody set or knows a limit: everything fits. An instance that is
-    larger than the whole budget may load alone, because refusing it outright would help nobody:
-    the estimate may be wrong, and the engine says so when it is not.
+    budget_bytes None means that nobody set or knows a limit: everything fits.
     """
     if budget_bytes is None:
         return Room(fits=True, evict=(), reason="no memory budget")
     free = budget_bytes - sum(resident.need_bytes for resident in residents)
-    if need_bytes <= free:
-        return Room(fits=True, evict=(), reason=f"{free} bytes free, {need_bytes} needed")
+    return Room(
+        fits=need_bytes <= free,
+        evict=(),
+        reason=f"{max(free, 0)} bytes free, {need_bytes} needed",
+    )
+
+
+def make_room(need_bytes: int, residents: Sequence[Resident], budget_bytes: int | None) -> Room:
+    """Plan room for an instance: evict the least recently used that are idle, and no more.
+
+    What is kept leaves only when all the others that are idle are not enough. An instance that is
+    larger than the whole budget may load alone, because refusing it outright would help nobody:
+    the estimate may be wrong, and the engine says so when it is not.
+    """
+    room = free_room(need_bytes, residents, budget_bytes)
+    if room.fits or budget_bytes is None:
+        return room
+    free = budget_bytes - sum(resident.need_bytes for resident in residents)
     leaving: list[VersionId] = []
-    idle = (resident for resident in residents if not resident.busy and not resident.pinned)
-    for resident in sorted(idle, key=lambda one: (one.last_used, one.version)):
+    kept = 0
+    idle = (resident for resident in residents if not resident.busy)
+    for resident in sorted(idle, key=lambda one: (one.kept, one.last_used, one.version)):
         leaving.append(resident.version)
+        kept += resident.kept
         free += resident.need_bytes
         if need_bytes <= free:
+            reason = f"{len(leaving)} idle instances make room for {need_bytes} bytes"
             return Room(
                 fits=True,
                 evict=tuple(leaving),
-                reason=f"{len(leaving)} idle instances make room for {need_bytes} bytes",
+                reason=f"{reason}; {kept} of them kept, for nothing else could" if kept else reason,
             )
     if len(leaving) == len(residents):
         return Room(

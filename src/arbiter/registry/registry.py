@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 
 import msgspec
@@ -84,7 +85,7 @@ class Registry:
         self._clock = clock
         self._versions: dict[VersionId, Version] = {}
         self._names: dict[ModelName, Name] = {}
-        self._kept: dict[VersionId, str] = {}
+        self._kept: dict[VersionId, datetime] = {}
         self.revision = 0
         """Grows with every change, so that what was derived from the registry can be kept."""
 
@@ -107,7 +108,7 @@ class Registry:
             )
         for _, version, until in await self._database.read("list_kept"):
             if version is not None:
-                self._kept[VersionId(str(version))] = str(until)
+                self._kept[VersionId(str(version))] = datetime.fromisoformat(str(until))
 
     def names(self) -> tuple[Name, ...]:
         """Every name, sorted."""
@@ -349,7 +350,7 @@ class Registry:
         self.revision += 1
         self._names[move.name] = replace(self._names[move.name], version=move.to_version)
         if move.keep_until is not None:
-            self._kept[move.from_version] = move.keep_until
+            self._kept[move.from_version] = datetime.fromisoformat(move.keep_until)
         for version, standing in standings.items():
             self._stand(version, standing)
 
@@ -379,9 +380,31 @@ class Registry:
         self.revision += 1
         self._versions[version] = replace(self._versions[version], standing=standing)
 
-    def kept_until(self, version: VersionId) -> str | None:
-        """Until when a replaced version is kept warm, if it was replaced."""
-        return self._kept.get(version)
+    def kept_until(self, version: VersionId) -> datetime | None:
+        """Until when a replaced version is kept warm.
+
+        None: it was not replaced, it is in use again, or the date has passed.
+        """
+        until = self._dates().get(version)
+        return until if until is not None and self._clock.now() < until else None
+
+    def kept(self) -> tuple[VersionId, ...]:
+        """Every version that is kept warm now, the one with the latest date first."""
+        now = self._clock.now()
+        dated = [(until, version) for version, until in self._dates().items() if now < until]
+        return tuple(version for _, version in sorted(dated, reverse=True))
+
+    def expired(self, *, after: datetime, by: datetime) -> tuple[VersionId, ...]:
+        """Every replaced version whose date lies between the two, the later one included."""
+        return tuple(v for v, until in self._dates().items() if after < until <= by)
+
+    def _dates(self) -> dict[VersionId, datetime]:
+        """Until when replaced versions are kept, passed or not; one in use again has no date."""
+        return {
+            version: until
+            for version, until in self._kept.items()
+            if self._versions[version].standing is Standing.RETIRED
+        }
 
     async def moves(self, name: ModelName) -> tuple[Move, ...]:
         """Everything that a name ever pointed at, the oldest first."""

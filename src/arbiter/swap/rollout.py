@@ -146,12 +146,10 @@ class Effect(StrEnum):
     SET_WEIGHT = "set_weight"
     """Draw new conversations with the rollout's weight."""
     MOVE_ALIAS = "move_alias"
-    """Let the alias stand for the candidate."""
+    """Let the alias stand for the candidate, and keep the old version for the plan's keep_s."""
     RESTORE_STABLE = "restore_stable"
     """Let the alias stand for the stable version alone."""
     ASK_OPERATOR = "ask_operator"
-    KEEP_WARM = "keep_warm"
-    """Keep the old version ready for the plan's keep_s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -356,7 +354,7 @@ def _back(rollout: Rollout, reason: str) -> Taken:
 
 def _promoted(rollout: Rollout, reason: str) -> Taken:
     done = replace(rollout, phase=Phase.PROMOTED, reason=reason)
-    return done, (Effect.MOVE_ALIAS, Effect.KEEP_WARM)
+    return done, (Effect.MOVE_ALIAS,)
 
 
 def _said(rollout: Rollout, phase: Phase, who: str, why: str) -> Rollout:

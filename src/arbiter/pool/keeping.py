@@ -1,0 +1,86 @@
+"""Keeps what a promotion replaced ready for the way back, and lets it go when its date has passed.
+
+The registry says what is kept and until when, and while it is, it is the last that the pool evicts.
+Here only the background work is done: to load it again after a restart where that costs nobody
+anything, and to unload it at its date. The version, its record and its file always stay. It knows
+nothing of rollouts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from arbiter.clock import Clock
+from arbiter.errors import ArbiterError
+from arbiter.events import Announcer, Event
+from arbiter.pool.pool import Pool, loadable
+from arbiter.refs import VersionId, short
+from arbiter.registry.registry import Registry
+
+LOG = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 60.0
+"""How often the dates are looked at. A machine that slept is late by as much at most."""
+
+
+class Keeping:
+    """The background work for versions that are kept."""
+
+    def __init__(
+        self, *, registry: Registry, pool: Pool, clock: Clock, announcer: Announcer
+    ) -> None:
+        self._registry = registry
+        self._pool = pool
+        self._clock = clock
+        self._announcer = announcer
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
+
+    def open(self) -> None:
+        """Load what is kept again, and look at the dates from now on, both in the background."""
+        self._tasks = (
+            asyncio.create_task(self._warm(), name="warming what is kept"),
+            asyncio.create_task(self._look(), name="looking at what is kept"),
+        )
+        for task in self._tasks:
+            task.add_done_callback(_report)
+
+    async def close(self) -> None:
+        """Stop. Every date counts on at the next start."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _warm(self) -> None:
+        for version in self._registry.kept():
+            try:
+                await self._pool.warm_spare(loadable(self._registry.version(version)))
+            except (ArbiterError, OSError) as error:
+                # nobody asked for it: whoever does is told
+                LOG.warning("%s is kept and could not be loaded: %s", short(version), error)
+
+    async def _look(self) -> None:
+        last = self._clock.now()
+        while True:
+            await self._clock.sleep(LOOK_EVERY_S)
+            now = self._clock.now()
+            for version in self._registry.expired(after=last, by=now):
+                await self._expire(version)
+            last = now
+
+    async def _expire(self, version: VersionId) -> None:
+        reason = "the date until which it was kept has passed"
+        self._announcer.announce(
+            Event(
+                kind="version.expired",
+                at=self._clock.now(),
+                detail={"version": version, "reason": reason},
+            )
+        )
+        await self._pool.let_go(version, reason=reason)
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    """A fault of ours in the background must not pass in silence."""
+    if not task.cancelled() and task.exception() is not None:
+        LOG.error("%s has stopped", task.get_name(), exc_info=task.exception())
