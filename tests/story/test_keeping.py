@@ -14,6 +14,7 @@ from tests.story.stage import Stage, name, stage, task
 from arbiter.engines.scripted import Scripted
 from arbiter.events import Event
 from arbiter.pool.instance import State
+from arbiter.pool.keeping import WARM_AFTER_S
 from arbiter.refs import RolloutId, VersionId
 from arbiter.registry.registry import Standing
 from arbiter.swap.rollout import DAY_S, Phase
@@ -55,8 +56,15 @@ async def _until(play: Stage, title: str, state: State) -> None:
         await play.house.database.settle()
 
 
+async def _settled(play: Stage) -> None:
+    """Let a house have been open for long enough to load what is kept."""
+    await play.tick()
+    play.clock.jump(WARM_AFTER_S)
+
+
 async def _pass(play: Stage, seconds: float) -> Event:
     """Let this much time pass, and hear that a version has expired."""
+    await _settled(play)
     await play.tick()
     with play.house.announcer.listening() as listener:
         play.clock.jump(seconds)
@@ -100,15 +108,28 @@ async def test_after_a_restart_what_is_kept_is_loaded_again_before_anybody_asks(
     async with stage(tmp_path / "data") as play:
         await _promoted(play)
     async with stage(tmp_path / "data") as play:
+        await _settled(play)
         await _until(play, "old", State.READY)
         assert _state(play, "new") is None
+
+
+async def test_a_house_opened_for_one_command_loads_nothing_that_it_was_not_asked_for(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path / "data") as play:
+        await _promoted(play)
+    async with stage(tmp_path / "data") as play:
+        play.clock.jump(WARM_AFTER_S / 2)
+        await play.ask(model="new")
+        assert [spec.version for spec in play.engine.loads] == [_id(play, "new")]
 
 
 async def test_what_is_kept_no_longer_is_not_loaded_after_a_restart(tmp_path: Path) -> None:
     async with stage(tmp_path / "data") as play:
         await _promoted(play, keep_s=0.0)
     async with stage(tmp_path / "data") as play:
-        await play.ask(model="new")
+        await _settled(play)
+        await play.tick()
         assert _state(play, "old") is None
 
 
@@ -116,8 +137,9 @@ async def test_what_is_kept_is_not_loaded_where_it_does_not_fit(tmp_path: Path) 
     async with stage(tmp_path / "data") as play:
         await _promoted(play)
     async with stage(tmp_path / "data", pool__memory_mb=20) as play:
-        await play.ask(model="new")
-        assert [spec.version for spec in play.engine.loads] == [_id(play, "new")]
+        await _settled(play)
+        await play.tick()
+        assert play.engine.loads == []
 
 
 async def _restarted(data: Path, engine: Scripted) -> None:
@@ -127,14 +149,20 @@ async def _restarted(data: Path, engine: Scripted) -> None:
     engine.load_gate = asyncio.Event()
 
 
+async def _loading(play: Stage) -> None:
+    """Until the engine loads what nobody asked for."""
+    await _settled(play)
+    while not play.engine.loads:
+        await play.house.database.settle()
+
+
 async def test_a_request_for_another_model_ends_a_load_that_nobody_asked_for(
     tmp_path: Path,
 ) -> None:
     engine = Scripted()
     await _restarted(tmp_path / "data", engine)
     async with stage(tmp_path / "data", engine=engine, pool__memory_mb=ONE_MB) as play:
-        while not engine.loads:
-            await play.house.database.settle()
+        await _loading(play)
         engine.load_gate = None
         assert await play.ask(model="new") == "yes"
         assert (_state(play, "old"), _state(play, "new")) == (State.COLD, State.READY)
@@ -147,8 +175,7 @@ async def test_a_request_for_what_is_being_loaded_anyway_waits_for_that_one_load
     engine = Scripted()
     await _restarted(tmp_path / "data", engine)
     async with stage(tmp_path / "data", engine=engine, pool__memory_mb=ONE_MB) as play:
-        while not engine.loads:
-            await play.house.database.settle()
+        await _loading(play)
         gate, engine.load_gate = engine.load_gate, None
         assert gate is not None
         first = asyncio.create_task(play.ask(model="old"))
@@ -167,8 +194,7 @@ async def test_a_house_that_closes_does_not_wait_for_a_load_that_nobody_asked_fo
     engine = Scripted()
     await _restarted(tmp_path / "data", engine)
     async with stage(tmp_path / "data", engine=engine) as play:
-        while not engine.loads:
-            await play.house.database.settle()
+        await _loading(play)
     assert engine.runners == []
 
 
@@ -180,6 +206,7 @@ async def test_a_kept_version_that_cannot_be_loaded_leaves_a_line_in_the_log_and
     engine = Scripted(fail_load="out of cheese")
     with caplog.at_level(logging.WARNING, logger="arbiter.pool.keeping"):
         async with stage(tmp_path / "data", engine=engine) as play:
+            await _settled(play)
             await _until(play, "old", State.FAILED)
             engine.fail_load = None
             assert await play.ask(model="primary") == "yes"
@@ -199,7 +226,9 @@ async def test_when_its_date_has_passed_the_old_version_is_unloaded_and_its_reco
 
 
 async def test_a_moment_before_its_date_the_old_version_is_still_kept(play: Stage) -> None:
-    play.clock.jump(7 * DAY_S - 1.0)
+    await _settled(play)
+    await play.tick()
+    play.clock.jump(7 * DAY_S - 60.0)
     await play.tick()
     assert play.house.registry.kept_until(_id(play, "old")) == datetime(2026, 1, 8, tzinfo=UTC)
     assert _state(play, "old") is State.READY
@@ -232,6 +261,8 @@ async def test_an_undo_after_the_date_works_and_the_next_request_loads(play: Sta
 async def test_what_was_taken_back_is_in_use_and_has_no_date(play: Stage) -> None:
     await play.house.undo("primary")
     assert play.house.registry.kept() == ()
+    await _settled(play)
+    await play.tick()
     play.clock.jump(8 * DAY_S)
     await play.tick()
     assert _state(play, "old") is State.READY

@@ -20,6 +20,12 @@ from arbiter.registry.registry import Registry
 
 LOG = logging.getLogger(__name__)
 
+WARM_AFTER_S = 10.0
+"""How long a house has been open before it loads what nobody asked for.
+
+One that was opened for a single command is closed by then, and first requests load first.
+"""
+
 LOOK_EVERY_S = 60.0
 """How often the dates are looked at. A machine that slept is late by as much at most."""
 
@@ -34,22 +40,29 @@ class Keeping:
         self._pool = pool
         self._clock = clock
         self._announcer = announcer
-        self._tasks: tuple[asyncio.Task[None], ...] = ()
+        self._task: asyncio.Task[None] | None = None
 
     def open(self) -> None:
         """Load what is kept again, and look at the dates from now on, both in the background."""
-        self._tasks = (
-            asyncio.create_task(self._warm(), name="warming what is kept"),
-            asyncio.create_task(self._look(), name="looking at what is kept"),
-        )
-        for task in self._tasks:
-            task.add_done_callback(_report)
+        self._task = asyncio.create_task(self._run(), name="what is kept")
+        self._task.add_done_callback(_report)
 
     async def close(self) -> None:
         """Stop. Every date counts on at the next start."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        last = self._clock.now()
+        await self._clock.sleep(WARM_AFTER_S)
+        await self._warm()
+        while True:
+            await self._clock.sleep(LOOK_EVERY_S)
+            now = self._clock.now()
+            for version in self._registry.expired(after=last, by=now):
+                await self._expire(version)
+            last = now
 
     async def _warm(self) -> None:
         for version in self._registry.kept():
@@ -58,15 +71,6 @@ class Keeping:
             except (ArbiterError, OSError) as error:
                 # nobody asked for it: whoever does is told
                 LOG.warning("%s is kept and could not be loaded: %s", short(version), error)
-
-    async def _look(self) -> None:
-        last = self._clock.now()
-        while True:
-            await self._clock.sleep(LOOK_EVERY_S)
-            now = self._clock.now()
-            for version in self._registry.expired(after=last, by=now):
-                await self._expire(version)
-            last = now
 
     async def _expire(self, version: VersionId) -> None:
         reason = "the date until which it was kept has passed"
@@ -83,4 +87,4 @@ class Keeping:
 def _report(task: asyncio.Task[None]) -> None:
     """A fault of ours in the background must not pass in silence."""
     if not task.cancelled() and task.exception() is not None:
-        LOG.error("%s has stopped", task.get_name(), exc_info=task.exception())
+        LOG.error("%s is no longer looked at", task.get_name(), exc_info=task.exception())
