@@ -164,7 +164,14 @@ def test_a_swap_can_be_paused_promoted_and_undone(furnished: Shell) -> None:
     assert "paused" in furnished.ok("rollouts", "pause", rollout, "--why", "lunch")
     assert "progressing" in furnished.ok("rollouts", "resume", rollout)
     assert furnished.json("rollouts", "promote", rollout)["phase"] == "promoted"
-    assert "is yea again" in furnished.ok("swap", "primary", "--undo")
+    until = furnished.json("models", "show", "yea")["kept_until"]
+    assert f"retired, kept until {until[:10]}" in furnished.ok("models", "list")
+    assert f"kept_until      {until}" in furnished.ok("models", "show", "yea")
+    assert f"yea is kept until {until[:19]}" in furnished.ok("rollouts", "show", rollout)
+    undone = furnished("swap", "primary", "--undo").output
+    assert "is yea again" in undone
+    assert "it is loaded when it is first asked" in undone
+    assert furnished.json("rollouts", "show", rollout)["kept_until"] is None
     assert "nothing to undo" in furnished.refused("swap", "primary", "--undo")
 
 

@@ -87,7 +87,7 @@ def list_(data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson =
                 (
                     text(one["names"]),
                     one["short"],
-                    one["standing"],
+                    _standing(one),
                     text(one["architecture"]),
                     number(one["parameters"], digits=0),
                     text(one["quantization"]),
@@ -100,6 +100,11 @@ def list_(data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson =
         )
 
     with_house(data_dir, config, work)
+
+
+def _standing(one: Json) -> str:
+    standing, until = text(one["standing"]), one["kept_until"]
+    return f"{standing}, kept until {text(until)[:10]}" if until else standing
 
 
 @app.command()

@@ -55,6 +55,8 @@ def swap(
                 names = found["stable_names"]
                 others = [n for n in (names if isinstance(names, list) else []) if n != alias]
                 OUT.print(f"{alias} is {text(others)} again", markup=False)
+                if not found["loaded"]:
+                    ERR.print("It is not in memory: it is loaded when it is first asked.")
             return
         if model is None:
             raise InvalidField("Which model?", hint="arbiter swap ALIAS MODEL, or --undo.")
@@ -176,6 +178,10 @@ def _show(found: Json) -> None:
         markup=False,
     )
     OUT.print(f"  {found['reason']}", markup=False)
+    if found["kept_until"]:
+        until = text(found["kept_until"])[:19]
+        undo = f"arbiter swap {found['alias']} --undo"
+        OUT.print(f"  {text(found['stable_names'])} is kept until {until}: {undo}", markup=False)
     findings = found["findings"]
     for one in findings if isinstance(findings, list) else []:
         OUT.print(f"  {one['verdict']:<9} {one['sentence']}", markup=False)

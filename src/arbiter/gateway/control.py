@@ -31,6 +31,7 @@ from arbiter.knowledge.outcomes import Feedback, Outcomes
 from arbiter.knowledge.profiles import Profiles
 from arbiter.knowledge.rules import Rule, Rules, knowledge_digest
 from arbiter.knowledge.tasks import Tasks, parse_cases, task_from_spec
+from arbiter.pool.instance import State
 from arbiter.pool.pool import Pool, loadable
 from arbiter.refs import (
     DecisionId,
@@ -512,7 +513,8 @@ def _rollouts(rooms: ControlRooms) -> APIRouter:
     @router.post("/undo/{alias:path}")
     async def undo(alias: str, body: Annotated[Why, Body()]) -> Plain:
         stored = await controller.undo(parse_name(alias, what="alias"), who=WHO, why=body.why)
-        return views.stored_view(stored, registry)
+        state = rooms.pool.states().get(stored.rollout.stable)
+        return {**views.stored_view(stored, registry), "loaded": state is State.READY}
 
     return router
 
