@@ -413,7 +413,7 @@ async def _build(
         clock=clock,
         announcer=announcer,
         reader=ProcessReader(),
-        is_kept=lambda version: registry.kept_until(version) is not None,
+        registry=registry,
     )
     for part in (registry, tasks, rules, profiles, pool):
         await part.load()

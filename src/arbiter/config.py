@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -74,10 +75,53 @@ class PoolSettings(_Section):
     context: int = Field(4096, ge=128, description="Largest context to load a model with, tokens.")
     slots: int = Field(4, ge=1, le=256, description="Requests that an instance serves at once.")
     threads: int | None = Field(None, ge=1, description="Threads of an instance; engine's default.")
+    server_slots: int = Field(
+        32, ge=1, le=4096, description="Requests sent at once to a model that a server offers."
+    )
     queue: int = Field(256, ge=1, description="Requests that may wait for one version.")
     wait_s: float = Field(
         300.0, gt=0, description="Longest wait for a free slot, or for memory to load."
     )
+
+
+class DiscoverySettings(_Section):
+    """Models that are there already: servers that run, folders of files."""
+
+    enabled: bool = Field(True, description="Whether `arbiter up` looks for models.")
+    usual: bool = Field(
+        True, description="Look at the usual ports of this machine and the usual folders too."
+    )
+    servers: tuple[str, ...] = Field(
+        (), description="Addresses of further servers; the only way to one of another machine."
+    )
+    folders: tuple[Path, ...] = Field((), description="Further folders of model files.")
+    register_found: Literal["all", "servers", "none"] = Field(
+        "all", description="What to register of what was found; the rest is only shown."
+    )
+    every_s: float = Field(
+        15.0, ge=1, description="Look again this often; a server's loss is noticed at once."
+    )
+    keys: dict[str, str] = Field(
+        default_factory=dict, description="The key to send to a server, by its address."
+    )
+
+    @field_validator("servers")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_address(url) for url in value)
+
+    @field_validator("folders")
+    @classmethod
+    def _folders(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+        try:
+            return tuple(folder.expanduser().absolute() for folder in value)
+        except RuntimeError as error:
+            raise ValueError("it names the home of nobody here") from error
+
+    @field_validator("keys")
+    @classmethod
+    def _keys(cls, value: dict[str, str]) -> dict[str, str]:
+        return {_address(url): key for url, key in value.items()}
 
 
 class RolloutSettings(_Section):
@@ -129,6 +173,16 @@ class Settings(_Section):
     selection: SelectionSettings = SelectionSettings()
     pool: PoolSettings = PoolSettings()
     rollout: RolloutSettings = RolloutSettings()
+    discovery: DiscoverySettings = DiscoverySettings()
+    aliases: dict[str, str] = Field(
+        default_factory=lambda: {
+            "fast": "gemma3:1b",
+            "primary": "gemma3n:e2b",
+            "quality": "gemma3n:e4b",
+            "alternative": "gemma3:4b",
+        },
+        description="Aliases to set when their model is first found, unless they stand already.",
+    )
 
     @field_validator("data_dir")
     @classmethod
@@ -180,6 +234,24 @@ def load_settings(
             hint="docs/reference/configuration.md lists every setting.",
             param=field,
         ) from error
+
+
+def _address(text: str) -> str:
+    """An address as the house writes it: scheme, host and port, and a path if there is one.
+
+    >>> _address("localhost:11434/")
+    'http://localhost:11434'
+    """
+    url = text.strip() if "://" in text else f"http://{text.strip()}"
+    parts = urlsplit(url)
+    port = parts.port  # raises ValueError for what is no port
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"{text!r:.80} is no address like http://127.0.0.1:11434")
+    if parts.username or parts.password:
+        raise ValueError("a key does not belong into an address; use discovery.keys")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    end = f":{port}" if port is not None else ""
+    return f"{parts.scheme}://{host}{end}{parts.path.rstrip('/')}"
 
 
 def _file(path: Path) -> dict[str, object]:

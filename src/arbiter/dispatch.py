@@ -24,6 +24,7 @@ from arbiter.errors import (
     EngineRefused,
     InstanceLost,
     LoadFailed,
+    ServerGone,
     ShuttingDown,
     Unexpected,
 )
@@ -68,6 +69,10 @@ from arbiter.selection.selector import Selector
 from arbiter.swap.analysis import Failure
 from arbiter.swap.controller import Controller
 from arbiter.swap.traffic import Assignment, Ended, failure_of
+
+MOST_FALLBACKS = 3
+"""How many versions that failed one request may be replaced by the next; a server that is gone is
+found out at once and costs nothing, so it does not count."""
 
 FRESH_TRIES = 3
 """How often one request may find its instance dead before its first byte."""
@@ -206,7 +211,7 @@ class Dispatch:
         self._pool = behind.pool
         self._controller = behind.controller
         self._clock = behind.clock
-        self._contenders: tuple[tuple[int, int, int], tuple[Contender, ...]] | None = None
+        self._contenders: tuple[tuple[int, ...], tuple[Contender, ...]] | None = None
         self._closed = False
 
     def close(self) -> None:
@@ -292,7 +297,7 @@ class Dispatch:
     def _automatic(self, task: Task, limits: Limits) -> _Route:
         choice = self._pick(task, limits)
         versions = tuple(
-            self._registry.version(scored.contender.version) for scored in choice.scored[:3]
+            self._registry.version(scored.contender.version) for scored in choice.scored
         )
         return _Route(
             task=task,
@@ -324,7 +329,12 @@ class Dispatch:
 
     def _arms(self) -> Sequence[Contender]:
         """Whom `auto` may pick: one contender a version, made anew only when something changed."""
-        key = (self._registry.revision, self._pool.revision, self._controller.revision)
+        key = (
+            self._registry.revision,
+            self._pool.revision,
+            self._controller.revision,
+            self._registry.places.revision,
+        )
         if self._contenders is None or self._contenders[0] != key:
             names = self._registry.arms(self._controller.aliases())
             self._contenders = (key, tuple(self._contender(v, n) for v, n in names.items()))
@@ -340,7 +350,8 @@ class Dispatch:
             context=version.artifact.context_length,
             memory_bytes=need,
             memory_measured=measured,
-            unavailable=self._pool.unavailable(version.artifact.format),
+            unavailable=self._pool.unavailable(version.artifact.format)
+            or self._registry.places.absent(version_id),
         )
 
     def _split(self, route: _Route, conversation: str) -> _Route:
@@ -390,34 +401,48 @@ class Dispatch:
         """The first version of the route that gives a first byte."""
         ask, versions = way.ask, way.route.versions
         request = _request(ask)
-        for number, version in enumerate(versions):
+        number = 0
+        opened: tuple[Chunk, AsyncIterator[Chunk], Lease] | None = None
+        while opened is None:
+            version = versions[number]
             way.tried = version.version
-            last = number + 1 == len(versions)
             try:
-                first, rest, lease = await self._open(way, stack, version, request)
+                opened = await self._open(way, stack, version, request)
             except (EngineError, Busy) as error:
                 self._note(way.route, number, error)
-                if last or not _may_go_on(way.route, number, error):
+                following = self._following(way, number, error)
+                if following is None:
                     raise
                 way.attempts.append(Attempt(version=version.version, error=error.code))
-            else:
-                if number:
-                    way.decided = replace(
-                        way.decided,
-                        version=version.version,
-                        reason=f"{way.decided.reason}; {short(versions[0].version)} failed "
-                        f"({way.attempts[0].error}), served by the next",
-                    )
-                return _Served(
-                    decided=way.decided,
-                    first=first,
-                    rest=rest,
-                    lease=lease,
-                    clock=self._clock,
-                    started=way.started,
-                    timed=ask.stream,
-                )
-        raise AssertionError("a route has at least one version")
+                number = following
+        if number:
+            way.decided = replace(
+                way.decided,
+                version=way.tried,
+                reason=f"{way.decided.reason}; {short(versions[0].version)} failed "
+                f"({way.attempts[0].error}), served by the next",
+            )
+        first, rest, lease = opened
+        return _Served(
+            decided=way.decided,
+            first=first,
+            rest=rest,
+            lease=lease,
+            clock=self._clock,
+            started=way.started,
+            timed=ask.stream,
+        )
+
+    def _following(self, way: _Journey, number: int, error: ArbiterError) -> int | None:
+        """Which version of the route to try after this one failed so; None: nothing is left."""
+        absent = self._registry.places.absent
+        failed = sum(attempt.error != ServerGone.code for attempt in way.attempts)
+        versions = way.route.versions
+        later = range(number + 1, len(versions))
+        following = next((n for n in later if absent(versions[n].version) is None), None)
+        if following is None or failed >= MOST_FALLBACKS:
+            return None
+        return following if _may_go_on(way.route, number, following, error) else None
 
     async def _open(
         self,
@@ -563,7 +588,7 @@ def _status(
     return (Status.FAILURE if fault else Status.REFUSED), error
 
 
-def _may_go_on(route: _Route, number: int, error: ArbiterError) -> bool:
+def _may_go_on(route: _Route, number: int, following: int, error: ArbiterError) -> bool:
     """Whether the next version may be tried after an error before the first byte.
 
     A request that an engine refuses for what it is would be refused again: only the stable
@@ -573,7 +598,7 @@ def _may_go_on(route: _Route, number: int, error: ArbiterError) -> bool:
     if not isinstance(error, EngineRefused) or (number == 0 and route.arm is Arm.CANDIDATE):
         return True
     here = route.versions[number].artifact.context_length
-    there = route.versions[number + 1].artifact.context_length
+    there = route.versions[following].artifact.context_length
     return here is not None and there is not None and there > here
 
 

@@ -84,6 +84,7 @@ def test_a_gguf_file_is_examined(model: Path) -> None:
     artifact = examine(model)
     assert parse_version(artifact.version)
     assert (artifact.format, artifact.path) == ("gguf", str(model.resolve()))
+    assert artifact.identity is not None
     assert artifact.size_bytes == artifact.identity.size == model.stat().st_size
     assert (artifact.architecture, artifact.parameters) == ("llama", 4)
     assert (artifact.quantization, artifact.context_length) == ("F32", 256)

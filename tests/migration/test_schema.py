@@ -36,6 +36,7 @@ rollouts: rollout:text#, alias:text, stable:text, candidate:text, plan:text, pla
     salt:text, phase:text, step:int, soaked_s:real, total_s:real, units_at_step:int,
     reason:text, findings:text, knowledge_before:text, knowledge_after:text?, started_at:text,
     ended_at:text?
+places: url:text#, model:text#, engine:text, version:text, seen_at:text
 rules: task:text#, prefer:text, why:text, added_at:text
 tasks: task:text#, spec:text, added_at:text
 units: rollout:text#, position:int#, unit:text, task:text, arm:text, probability:real,
@@ -63,6 +64,7 @@ feedback.decision decisions.decision
 footprints.version versions.version
 names.version versions.version
 outcomes.decision decisions.decision
+places.version versions.version
 rollout_log.rollout rollouts.rollout
 rollouts.candidate versions.version
 rollouts.stable versions.version

@@ -45,7 +45,8 @@ class LoadSpec:
 
     path: the file; meaningless when there are places. context: tokens for one request. slots:
     requests that may run at once. threads: None leaves it to the engine. places: where the
-    version is served already, the best first; the engine takes the first that is there.
+    version is served already, the best first; the engine takes the first that is there. digest:
+    its content as its server calls it, where it calls it anything: another content is refused.
     """
 
     version: VersionId
@@ -55,6 +56,7 @@ class LoadSpec:
     threads: int | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     places: tuple[Place, ...] = ()
+    digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -89,6 +89,7 @@ class Instance:
         queue_bound: int,
         wait_s: float,
         on_change: Callable[[Instance, str], None],
+        prepare: Callable[[LoadSpec], LoadSpec] = lambda spec: spec,
     ) -> None:
         self.spec = spec
         self.engine = engine
@@ -106,6 +107,7 @@ class Instance:
         self._queue_bound = queue_bound
         self._wait_s = wait_s
         self._on_change = on_change
+        self._prepare = prepare
         self._meter = EqualShare()
         self._slots = asyncio.Semaphore(spec.slots)
         self._holding = 0
@@ -253,7 +255,7 @@ class Instance:
 
     async def _loaded(self) -> Runner:
         try:
-            return await self.engine.load(self.spec)
+            return await self.engine.load(self._prepare(self.spec))
         except OSError as error:
             # out of processes, files or memory, or the run folder is gone: said, and tried again
             raise LoadFailed(f"The system refused to load it: {error.strerror}.") from error
@@ -279,6 +281,13 @@ class Instance:
         """A request was served: what went wrong before is over."""
         self.failures = 0
         self.last_error = None
+
+    def forgive(self) -> None:
+        """What it failed of is over: the next load need not wait."""
+        if self.state is State.FAILED:
+            self.answered()
+            self._not_before = 0.0
+            self._enter(State.COLD, "what it waited for is back")
 
     def _fail(self, error: ArbiterError, *, lost: bool = False) -> None:
         self.failures += 1

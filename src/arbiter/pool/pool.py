@@ -7,35 +7,42 @@ measured after earlier loads, and estimated from the file before the first.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from arbiter.clock import Clock
 from arbiter.config import PoolSettings
 from arbiter.cost import Method
 from arbiter.engines.base import Engine, LoadSpec, Runner
-from arbiter.errors import EngineUnavailable, LoadFailed, ShuttingDown
+from arbiter.errors import EngineUnavailable, LoadFailed, ServerGone, ShuttingDown
 from arbiter.events import Announcer, Event
 from arbiter.metering.process import ProcessReader
 from arbiter.pool.instance import Instance, Lease, State
 from arbiter.pool.residency import Resident, free_room, make_room
 from arbiter.refs import VersionId
 from arbiter.registry.artifact import Artifact, is_unchanged, verify
-from arbiter.registry.registry import Version
+from arbiter.registry.registry import Registry, Version
 from arbiter.storage.database import Database, Statement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loadable:
-    """What the pool must know of a version: its file and a first guess of its size."""
+    """What the pool must know of a version: its file and a first guess of its size.
+
+    is_outside: another program runs it, in memory that is not this house's to give.
+    estimated_bytes: None when nobody says anything about its size. digest: of its content, for
+    its server to match.
+    """
 
     version: VersionId
     format: str
     path: str
     context_length: int | None
-    estimated_bytes: int
+    estimated_bytes: int | None
+    is_outside: bool = False
+    digest: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     artifact: Artifact | None = None
     """What was registered, to notice a file that is no longer the same; None: not checked."""
@@ -52,7 +59,7 @@ class InstanceView:
     waiting: int
     loads: int
     pid: int | None
-    predicted_bytes: int
+    predicted_bytes: int | None
     measured_bytes: int | None
     last_error: str | None
 
@@ -69,13 +76,18 @@ WORKER_BYTES = 40_000_000
 def loadable(version: Version) -> Loadable:
     """What the pool must know of a registered version."""
     artifact = version.artifact
-    cache = (artifact.kv_bytes_per_token or 0) * (artifact.context_length or 0)
+    size, estimated = artifact.size_bytes, artifact.size_bytes
+    if artifact.identity is not None and size is not None:
+        cache = (artifact.kv_bytes_per_token or 0) * (artifact.context_length or 0)
+        estimated = WORKER_BYTES + size + min(cache, size)
     return Loadable(
         version=version.version,
         format=artifact.format,
         path=artifact.path,
         context_length=artifact.context_length,
-        estimated_bytes=WORKER_BYTES + artifact.size_bytes + min(cache, artifact.size_bytes),
+        estimated_bytes=estimated,
+        is_outside=artifact.identity is None,
+        digest=artifact.content_digest if artifact.known_by == "server" else None,
         options=artifact.options,
         artifact=artifact,
     )
@@ -94,7 +106,7 @@ class Pool:
         clock: Clock,
         announcer: Announcer,
         reader: ProcessReader,
-        is_kept: Callable[[VersionId], bool],
+        registry: Registry,
     ) -> None:
         self.budget_bytes = budget_bytes
         self.revision = 0
@@ -105,7 +117,8 @@ class Pool:
         self._clock = clock
         self._announcer = announcer
         self._reader = reader
-        self._is_kept = is_kept
+        self._registry = registry
+        self._places = registry.places
         self._instances: dict[VersionId, Instance] = {}
         self._loadables: dict[VersionId, Loadable] = {}
         self._measured: dict[tuple[VersionId, int, int], int] = {}
@@ -148,22 +161,37 @@ class Pool:
             return error.sentence
         return None
 
-    def predicted_bytes(self, loadable: Loadable) -> tuple[int, bool]:
-        """Memory that a version needs, and whether that was measured or is an estimate."""
+    def predicted_bytes(self, loadable: Loadable) -> tuple[int | None, bool]:
+        """Memory that a version needs, and whether that was measured or is an estimate.
+
+        None when nobody knows: a server that offers it does not say.
+        """
         spec = self._spec(loadable)
         measured = self._measured.get((spec.version, spec.context, spec.slots))
         return (loadable.estimated_bytes, False) if measured is None else (measured, True)
 
     def _spec(self, loadable: Loadable) -> LoadSpec:
-        context = min(loadable.context_length or self._settings.context, self._settings.context)
+        context = loadable.context_length or self._settings.context
+        if not loadable.is_outside:
+            context = min(context, self._settings.context)
         return LoadSpec(
             version=loadable.version,
             path=Path(loadable.path),
             context=context,
-            slots=self._settings.slots,
+            slots=self._settings.server_slots if loadable.is_outside else self._settings.slots,
             threads=self._settings.threads,
             options=loadable.options,
+            digest=loadable.digest,
         )
+
+    def _placed(self, spec: LoadSpec) -> LoadSpec:
+        """A spec with the places of this moment, if its version is served by others."""
+        places = self._places.of(spec.version)
+        return replace(spec, places=places) if places else spec
+
+    def room_for(self, loadable: Loadable) -> int:
+        """The memory of this house that a version takes: none when another program runs it."""
+        return 0 if loadable.is_outside else self.predicted_bytes(loadable)[0] or 0
 
     def _instance(self, loadable: Loadable) -> Instance:
         found = self._instances.get(loadable.version)
@@ -176,6 +204,7 @@ class Pool:
                 queue_bound=self._settings.queue,
                 wait_s=self._settings.wait_s,
                 on_change=self._changed,
+                prepare=self._placed,
             )
             self._instances[loadable.version] = found
             self._loadables[loadable.version] = loadable
@@ -222,7 +251,7 @@ class Pool:
             raise ShuttingDown
         version, instance = loadable.version, self._instance(loadable)
         async with self._admission:
-            need, _ = self.predicted_bytes(loadable)
+            need = self.room_for(loadable)
             room = free_room(need, self._residents(instance), self.budget_bytes)
             if instance.state is not State.COLD or not room.fits:
                 return
@@ -278,11 +307,11 @@ class Pool:
         return [
             Resident(
                 version=version,
-                need_bytes=self.predicted_bytes(self._loadables[version])[0],
+                need_bytes=self.room_for(self._loadables[version]),
                 last_used=instance.last_used,
                 # a spare load that has not begun can not be ended yet; one that has, can
                 busy=instance.state is State.COLD if version in self._spare else instance.busy,
-                kept=self._is_kept(version),
+                kept=self._registry.kept_until(version) is not None,
             )
             for version, instance in self._instances.items()
             if version in self._admitted and instance is not wanted
@@ -300,10 +329,12 @@ class Pool:
         Raises `LoadFailed` when the file is no longer what was registered.
         """
         await self._check(wanted)
+        if self._loadables[wanted.spec.version].is_outside:
+            return
         while True:
             self._freed.clear()
             async with self._admission:
-                need, _ = self.predicted_bytes(self._loadables[wanted.spec.version])
+                need = self.room_for(self._loadables[wanted.spec.version])
                 room = make_room(need, self._residents(wanted), self.budget_bytes)
                 for version in room.evict:
                     await self._evict(version, f"evicted: {room.reason}")
@@ -319,6 +350,8 @@ class Pool:
             self._measure(instance)
         elif instance.state in {State.COLD, State.FAILED}:
             self._admitted.discard(instance.spec.version)
+            if isinstance(instance.last_error, ServerGone):
+                self._miss(instance.spec.version, instance.last_error)
         self._freed.set()
         self._announcer.announce(
             Event(
@@ -328,12 +361,27 @@ class Pool:
             )
         )
 
+    def _miss(self, version: VersionId, error: ServerGone) -> None:
+        """No server that offers a version is there: it is no choice until one is back."""
+        for place in self._places.of(version):
+            self._places.note(place.url, error.message)
+
+    def welcome_back(self, url: str) -> None:
+        """A server is there again: what it offers may be loaded at once."""
+        for version, instance in self._instances.items():
+            if any(place.url == url for place in self._places.of(version)):
+                instance.forgive()
+
     def _measure(self, instance: Instance) -> None:
         """Remember what the instance holds right after its load."""
         runner = instance.runner
-        if runner is None or runner.pid is None:
+        if runner is None:
             return
-        footprint = self._reader.footprint(runner.pid)
+        footprint = runner.reported
+        if footprint is None:
+            if runner.pid is None:
+                return
+            footprint = self._reader.footprint(runner.pid)
         total = footprint.total_bytes
         if total is None or footprint.method is Method.UNKNOWN:
             return

@@ -39,6 +39,7 @@ TEMPLATE_OPTION: Final = "chat_template"
 """The option that puts another chat template in the place of the file's own."""
 
 Format = Literal["gguf", "script"]
+KnownBy = Literal["content", "server", "claims"]
 
 _SCRIPT_BYTES = 4 * 1024 * 1024
 _HEAD_BYTES = 512
@@ -64,18 +65,21 @@ class Identity:
 class Artifact:
     """A version's file and what was read from it. None: the file does not say.
 
-    path: with symbolic links resolved. content_digest: of the file's bytes. template_digest: of
-    the chat template in force, the file's own or that of `options`. parameters: elements of all
-    tensors. kv_bytes_per_token: an estimate, of the cache for one token of context.
-    options: as they were given to `examine`; all of them change the output. name_hint: a name
-    that may be registered. provenance: what the file says of its origin.
+    path: with symbolic links resolved; for a model that another program serves, its address, a
+    ``#`` and its name there, and then there is no identity. known_by: what content_digest is of:
+    the file's bytes, what its server calls the digest, or only what the server claims of it.
+    template_digest: of the chat template in force, the file's own or that of `options`.
+    parameters: elements of all tensors. kv_bytes_per_token: an estimate, of the cache for one
+    token of context. options: as they were given to `examine`; all of them change the output.
+    name_hint: a name that may be registered. provenance: what the file says of its origin.
     """
 
     version: VersionId
-    format: Format
+    format: str
     path: str
-    size_bytes: int
-    identity: Identity
+    size_bytes: int | None
+    identity: Identity | None
+    known_by: KnownBy = "content"
     content_digest: str
     template_digest: str | None = None
     architecture: str | None = None
@@ -116,7 +120,10 @@ def is_unchanged(artifact: Artifact) -> bool:
     """Whether the file is, to the file system, the one that was examined. One `stat`, no reading.
 
     False does not mean that the content changed (a copy, a changed permission): ask `verify`.
+    True for a model that has no file: its server is asked at every load.
     """
+    if artifact.identity is None:
+        return True
     try:
         return _identity(os.stat(artifact.path)) == artifact.identity  # noqa: PTH116  # no Path needed
     except (OSError, ValueError):
@@ -206,9 +213,9 @@ def _examine_open(stream: BufferedReader, path: Path, options: Mapping[str, str]
     content = "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
     if _identity(os.fstat(stream.fileno())) != before:
         raise ModelFileError("it was changed while it was read.", hint="Try again.")
-    template = None if facts.template is None else _text_digest(facts.template)
+    template = None if facts.template is None else text_digest(facts.template)
     return Artifact(
-        version=_version(content, template, options),
+        version=version_of(content, template, options),
         format=file_format,
         path=str(path),
         size_bytes=before.size,
@@ -222,14 +229,14 @@ def _examine_open(stream: BufferedReader, path: Path, options: Mapping[str, str]
         capabilities=facts.capabilities,
         kv_bytes_per_token=facts.kv_bytes_per_token,
         licence=facts.licence,
-        name_hint=_name_hint(facts.name, path.stem),
+        name_hint=name_hint(facts.name, path.stem),
         provenance=facts.provenance,
         options=options,
     )
 
 
-def _version(content: str, template: str | None, options: Mapping[str, str]) -> VersionId:
-    """The identity of a version.
+def version_of(content: str, template: str | None, options: Mapping[str, str]) -> VersionId:
+    """The identity of a version: content, template in force, options that change the output.
 
     The template stands apart from the other options: overriding a file's template with the very
     same text changes nothing.
@@ -240,7 +247,8 @@ def _version(content: str, template: str | None, options: Mapping[str, str]) -> 
     )
 
 
-def _text_digest(text: str) -> str:
+def text_digest(text: str) -> str:
+    """The digest of a text."""
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -344,10 +352,10 @@ def _script_facts(content: bytes, options: Mapping[str, str]) -> _Facts:
     )
 
 
-def _name_hint(*wishes: str | None) -> str:
+def name_hint(*wishes: str | None) -> str:
     """The first of these that can be made into a name that may be registered.
 
-    >>> _name_hint("Gemma 3n E2B (it)", "file")
+    >>> name_hint("Gemma 3n E2B (it)", "file")
     'gemma-3n-e2b-it'
     """
     for wish in wishes:

@@ -19,6 +19,7 @@ from arbiter.clock import Clock
 from arbiter.errors import Conflict, InvalidField, NameTaken, StillInUse, UnknownAlias, UnknownModel
 from arbiter.refs import ModelName, RolloutId, VersionId, is_short_digest, parse_name, short
 from arbiter.registry.artifact import Artifact
+from arbiter.registry.places import Places
 from arbiter.storage.database import Database, Row, Statement
 
 ROLES = ("primary", "fast", "quality", "alternative")
@@ -86,11 +87,13 @@ class Registry:
         self._versions: dict[VersionId, Version] = {}
         self._names: dict[ModelName, Name] = {}
         self._kept: dict[VersionId, datetime] = {}
+        self.places = Places(database, clock)
         self.revision = 0
         """Grows with every change, so that what was derived from the registry can be kept."""
 
     async def load(self) -> None:
         """Read what is kept."""
+        await self.places.load()
         for version, artifact, predecessor, standing, at in await self._database.read(
             "list_versions"
         ):

@@ -360,15 +360,13 @@ class Controller:
             )
         except (LoadFailed, EngineUnavailable) as error:
             raise Unfit(error) from error
-        need = sum(
-            self._pool.predicted_bytes(loadable(version))[0] for version in (stable, candidate)
-        )
+        needs = [self._pool.room_for(loadable(version)) for version in (stable, candidate)]
         return compare(
             stable=stable.artifact,
             candidate=candidate.artifact,
             stable_results=old,
             candidate_results=new,
-            both_bytes=need,
+            both_bytes=sum(needs),
             budget_bytes=self._pool.budget_bytes,
         )
 

@@ -20,6 +20,16 @@ CREATE TABLE names (
     moved_at        TEXT NOT NULL
 );
 
+-- Where a version is found that another program serves. A place has one version at a time.
+CREATE TABLE places (
+    url             TEXT NOT NULL,
+    model           TEXT NOT NULL,
+    engine          TEXT NOT NULL,
+    version         TEXT NOT NULL REFERENCES versions (version),
+    seen_at         TEXT NOT NULL,
+    PRIMARY KEY (url, model)
+);
+
 CREATE TABLE moves (
     seq             INTEGER PRIMARY KEY,
     name            TEXT NOT NULL,

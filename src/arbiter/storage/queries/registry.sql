@@ -36,6 +36,17 @@ WHERE name = ? ORDER BY seq;
 -- name: list_kept
 SELECT name, from_version, keep_until FROM moves WHERE keep_until IS NOT NULL ORDER BY seq;
 
+-- name: list_places
+SELECT engine, url, model, version FROM places ORDER BY url, model;
+
+-- name: put_place
+INSERT INTO places (engine, url, model, version, seen_at) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (url, model) DO UPDATE
+    SET engine = excluded.engine, version = excluded.version, seen_at = excluded.seen_at;
+
+-- name: remove_place
+DELETE FROM places WHERE url = ? AND model = ? RETURNING url;
+
 -- name: put_footprint
 INSERT INTO footprints (version, context, slots, total_bytes, method, at)
 VALUES (?, ?, ?, ?, ?, ?)

@@ -1,0 +1,226 @@
+"""Looking for models that are there already: servers that run, folders of files.
+
+It looks at the usual ports of this machine and the usual folders, and at what was named in the
+settings; never at another machine that nobody named. It only tells what it found, and what it did
+not find and why: what becomes of it is decided in `arbiter.swap.adoption`. Files are not opened
+here, only listed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from arbiter.clock import Clock
+from arbiter.config import DiscoverySettings
+from arbiter.engines.base import Engine, ServerEngine, Site
+from arbiter.engines.deadlines import within
+from arbiter.errors import ArbiterError, NotThisKind, ServerGone
+
+LOOK_S: Final = 2.5
+"""Longest look at one address. What takes longer is told, and looked at again later."""
+
+_MOST_FILES: Final = 2000
+_DEEPEST: Final = 8
+_PART: Final = re.compile(r"-(\d{5})-of-(\d{5})\.gguf\Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """An address to look at. label: what is usual there, or where it was named.
+
+    engine: the engine to try first; None leaves it to what answers.
+    """
+
+    url: str
+    label: str
+    engine: str | None = None
+    is_named: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folder:
+    """A folder to look into. label: whose it usually is, or where it was named."""
+
+    path: Path
+    label: str
+    is_named: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSighting:
+    """What was found at an address: a site, or the trouble."""
+
+    address: Address
+    site: Site | None
+    trouble: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileSighting:
+    """A model file. trouble: why it cannot be a model of its own; None when it may be one."""
+
+    path: Path
+    size_bytes: int
+    trouble: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderSighting:
+    """What was found in a folder, or the trouble."""
+
+    folder: Folder
+    files: tuple[FileSighting, ...]
+    trouble: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """Everything that was looked at, in the order of the settings."""
+
+    servers: tuple[ServerSighting, ...]
+    folders: tuple[FolderSighting, ...]
+
+
+class Discovery:
+    """Looks; keeps nothing."""
+
+    def __init__(
+        self,
+        *,
+        engines: Sequence[Engine],
+        settings: DiscoverySettings,
+        clock: Clock,
+        home: Path,
+        environment: Mapping[str, str],
+    ) -> None:
+        self._engines = tuple(e for e in engines if isinstance(e, ServerEngine))
+        self._settings = settings
+        self._clock = clock
+        self._home = home
+        self._environment = environment
+
+    def addresses(self) -> tuple[Address, ...]:
+        """Where it looks for servers: what was named first, each address once."""
+        found = [
+            Address(url=url, label="named in discovery.servers", is_named=True)
+            for url in self._settings.servers
+        ]
+        if self._settings.usual:
+            found += [
+                Address(url=url, label=label, engine=engine.name)
+                for engine in self._engines
+                for label, url in engine.usual
+            ]
+        return tuple({address.url: address for address in reversed(found)}.values())[::-1]
+
+    def folders(self) -> tuple[Folder, ...]:
+        """Where it looks for files: what was named first."""
+        found = [
+            Folder(path=path, label="named in discovery.folders", is_named=True)
+            for path in self._settings.folders
+        ]
+        if self._settings.usual:
+            found += usual_folders(self._home, self._environment)
+        return tuple({folder.path: folder for folder in reversed(found)}.values())[::-1]
+
+    async def survey(self) -> Survey:
+        """Look everywhere at once. Never raises for what it finds."""
+        servers, folders = await asyncio.gather(
+            asyncio.gather(*(self.look(address) for address in self.addresses())),
+            asyncio.to_thread(lambda: tuple(look_into(folder) for folder in self.folders())),
+        )
+        return Survey(servers=tuple(servers), folders=folders)
+
+    async def look(self, address: Address) -> ServerSighting:
+        """What answers at an address: the first engine that knows it, or why none does."""
+        engines = sorted(self._engines, key=lambda e: (e.name != address.engine, e.name))
+        troubles: list[str] = []
+        for engine in engines:
+            try:
+                site = await within(self._clock, LOOK_S, engine.look(address.url))
+            except NotThisKind as error:
+                troubles.append(error.message)
+            except ServerGone as error:
+                return ServerSighting(address=address, site=None, trouble=error.message)
+            except ArbiterError as error:
+                return ServerSighting(address=address, site=None, trouble=error.sentence)
+            except TimeoutError:
+                slow = f"It did not answer within {LOOK_S} s; it will be looked at again."
+                return ServerSighting(address=address, site=None, trouble=slow)
+            else:
+                return ServerSighting(address=address, site=site)
+        return ServerSighting(address=address, site=None, trouble=" ".join(troubles))
+
+
+def usual_folders(home: Path, environment: Mapping[str, str]) -> tuple[Folder, ...]:
+    """Where Hugging Face, LM Studio and llama.cpp keep what they downloaded."""
+    cache = Path(environment.get("XDG_CACHE_HOME") or home / ".cache")
+    hub = environment.get("HF_HUB_CACHE")
+    if hub is None:
+        hub = str(Path(environment.get("HF_HOME") or cache / "huggingface") / "hub")
+    llama = environment.get("LLAMA_CACHE") or str(cache / "llama.cpp")
+    return (
+        Folder(path=Path(hub), label="Hugging Face's cache"),
+        Folder(path=home / ".lmstudio" / "models", label="LM Studio's models"),
+        Folder(path=cache / "lm-studio" / "models", label="LM Studio's models"),
+        Folder(path=Path(llama), label="llama.cpp's cache"),
+        Folder(path=home / "Library" / "Caches" / "llama.cpp", label="llama.cpp's cache"),
+    )
+
+
+def look_into(folder: Folder) -> FolderSighting:
+    """The GGUF files in a folder and below. Blocks for as long as listing takes."""
+    if not folder.path.is_dir():
+        what = "It is no folder." if folder.path.exists() else "There is no such folder."
+        return FolderSighting(folder=folder, files=(), trouble=what)
+    files: dict[Path, FileSighting] = {}
+    troubles: list[str] = []
+    for path in _gguf_files(folder.path, troubles):
+        if len(files) == _MOST_FILES:
+            troubles.append(f"Only the first {_MOST_FILES} files are listed.")
+            break
+        try:
+            real = path.resolve(strict=True)
+            # two names of one file are one model; a cache links its names to its files
+            files.setdefault(
+                real, FileSighting(path=path, size_bytes=real.stat().st_size, trouble=_part(path))
+            )
+        except OSError as error:
+            troubles.append(f"{path.name!r:.120} cannot be read: {error.strerror}.")
+    return FolderSighting(
+        folder=folder, files=tuple(files.values()), trouble=" ".join(troubles) or None
+    )
+
+
+def _gguf_files(folder: Path, troubles: list[str]) -> Iterator[Path]:
+    def note(error: OSError) -> None:
+        troubles.append(f"{error.filename!r:.120} cannot be read: {error.strerror}.")
+
+    for here, inner, names in os.walk(folder, onerror=note):
+        inner.sort()
+        if len(Path(here).relative_to(folder).parts) >= _DEEPEST:
+            inner.clear()
+        yield from (Path(here) / name for name in sorted(names) if name.endswith(".gguf"))
+
+
+def _part(path: Path) -> str | None:
+    """Why a file is no model of its own, by its name; what is inside is looked at later.
+
+    >>> _part(Path("model-00002-of-00003.gguf"))
+    'It is part 2 of 3 of a split model; join them with: llama-gguf-split --merge'
+    """
+    if path.name.lower().startswith("mmproj"):
+        return "It is the part of another model that sees pictures."
+    found = _PART.search(path.name)
+    if found is None or int(found[2]) == 1:
+        return None
+    return (
+        f"It is part {int(found[1])} of {int(found[2])} of a split model; join them with: "
+        "llama-gguf-split --merge"
+    )
