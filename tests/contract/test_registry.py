@@ -362,6 +362,45 @@ async def test_a_move_changes_name_standings_and_what_is_kept_together(
     assert registry.kept_until(version("b")) is None
 
 
+async def test_the_version_with_the_latest_date_is_the_first_of_those_kept(
+    registry: Registry,
+) -> None:
+    await registry.move(moved("b"), standings=SWAPPED)
+    later = moved("c", from_version=version("b"), keep_until="2026-01-09T00:00:00+00:00")
+    await registry.move(later, standings={version("b"): Standing.RETIRED})
+    assert registry.kept() == (version("b"), version("a"))
+
+
+async def test_a_date_that_has_passed_keeps_nothing(registry: Registry) -> None:
+    await registry.move(moved("b", keep_until="2026-01-01T00:00:00+00:00"), standings=SWAPPED)
+    assert (registry.kept_until(version("a")), registry.kept()) == (None, ())
+
+
+async def test_what_is_in_use_again_has_no_date(registry: Registry) -> None:
+    await registry.move(moved("b"), standings=SWAPPED)
+    await registry.set_alias(FAST, HERON, who="user")
+    assert (registry.kept_until(version("a")), registry.kept()) == (None, ())
+    assert registry.expired(after=FIRST, by=datetime(2027, 1, 1, tzinfo=UTC)) == ()
+
+
+FIRST, EIGHTH, NINTH = (datetime(2026, 1, day, tzinfo=UTC) for day in (1, 8, 9))
+
+
+@pytest.mark.parametrize(
+    ("after", "by", "expired"),
+    [
+        (FIRST, EIGHTH, (version("a"),)),
+        (EIGHTH, NINTH, ()),
+        (FIRST, FIRST, ()),
+    ],
+)
+async def test_a_date_passes_once(
+    registry: Registry, after: datetime, by: datetime, expired: tuple[VersionId, ...]
+) -> None:
+    await registry.move(moved("b"), standings=SWAPPED)
+    assert registry.expired(after=after, by=by) == expired
+
+
 async def test_what_else_must_be_true_is_written_with_the_move(registry: Registry) -> None:
     note = Statement(query="add_rule", parameters=("sums", "primary", "", "t"))
     await registry.move(moved("b"), standings=SWAPPED, also=[note])
