@@ -47,6 +47,7 @@ class LoadSpec:
     requests that may run at once. threads: None leaves it to the engine. places: where the
     version is served already, the best first; the engine takes the first that is there. digest:
     its content as its server calls it, where it calls it anything: another content is refused.
+    capabilities: what the version is known to do, because some are loaded otherwise for it.
     """
 
     version: VersionId
@@ -57,6 +58,7 @@ class LoadSpec:
     options: Mapping[str, str] = field(default_factory=dict)
     places: tuple[Place, ...] = ()
     digest: str | None = None
+    capabilities: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

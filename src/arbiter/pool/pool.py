@@ -171,6 +171,7 @@ class Pool:
         return (loadable.estimated_bytes, False) if measured is None else (measured, True)
 
     def _spec(self, loadable: Loadable) -> LoadSpec:
+        artifact = loadable.artifact
         context = loadable.context_length or self._settings.context
         if not loadable.is_outside:
             context = min(context, self._settings.context)
@@ -182,6 +183,7 @@ class Pool:
             threads=self._settings.threads,
             options=loadable.options,
             digest=loadable.digest,
+            capabilities=frozenset() if artifact is None else artifact.capabilities,
         )
 
     def _placed(self, spec: LoadSpec) -> LoadSpec:
