@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal, Self
@@ -214,6 +215,8 @@ def load_settings(
     ):
         if environment.get(name):
             _put(tree, field, environment[name])
+    if environment.get("OLLAMA_HOST"):
+        _also_look_at(tree, environment["OLLAMA_HOST"])
     for field, value in (overrides or {}).items():
         if value is not None:
             _put(tree, field, value)
@@ -234,6 +237,25 @@ def load_settings(
             hint="docs/reference/configuration.md lists every setting.",
             param=field,
         ) from error
+
+
+def _also_look_at(tree: dict[str, object], host: str) -> None:
+    """Where a person's Ollama listens when it is not the usual address, as Ollama reads it.
+
+    What is no address is left to Ollama to complain about; a server that listens on every
+    address is reached on this machine.
+    """
+    with suppress(ValueError):
+        parts = urlsplit(_address(host))
+        name = "127.0.0.1" if parts.hostname in {"0.0.0.0", "::"} else parts.hostname  # noqa: S104  # compared with
+        port = parts.port or (
+            11434 if "://" not in host else 443 if parts.scheme == "https" else 80
+        )
+        section = tree.setdefault("discovery", {})
+        if isinstance(section, dict):
+            listed = section.get("servers", [])
+            if isinstance(listed, list):
+                section["servers"] = [*listed, f"{parts.scheme}://{name}:{parts.port or usual}"]
 
 
 def _address(text: str) -> str:

@@ -116,7 +116,8 @@ def _fields(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             yield from _fields(inner, f"{prefix}{name}.")
             continue
-        default = "`~/.arbiter`" if name == "data_dir" else _default(field.default)
+        found = field.get_default(call_default_factory=True)
+        default = "`~/.arbiter`" if name == "data_dir" else _default(found)
         facts = schema[name]
         yield f"{prefix}{name}", _kind(facts), default, _bounds(facts), field.description or ""
 
@@ -135,11 +136,20 @@ def _parts(facts: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _kind(facts: Mapping[str, Any]) -> str:
-    words = {"integer": "whole number", "number": "number", "string": "text", "array": "list"}
+    words = {
+        "integer": "whole number",
+        "number": "number",
+        "string": "text",
+        "boolean": "true or false",
+        "array": "list",
+        "object": "table",
+    }
     part = _parts(facts)[0]
     kind = words[cast("str", part["type"])]
     if kind == "list":
         kind += f" of {words[part['items']['type']]}s"
+    if kind == "table":
+        kind += f" of {words[part['additionalProperties']['type']]}s"
     return kind
 
 
@@ -173,6 +183,7 @@ def configuration_page() -> str:
         '```toml\ndata_dir = "~/.arbiter"\n\n[door]\nport = 8017\n\n[rollout]\nsoak_s = 600\n'
         "```\n\n"
         f"The environment:\n\n{variables}\n- `ARBITER_CONFIG` names the file\n"
+        "- `OLLAMA_HOST` is one more of `discovery.servers`, as Ollama's own commands read it\n"
         "- `ARBITER_KEY` is the key that commands send; it is no setting of the house\n\n"
         "In Python two underscores stand for the dot: "
         '`arbiter.open("data", rollout__soak_s=600)`.\n\n'

@@ -23,6 +23,7 @@ feedback: decision:text#, source:text#, kind:text#, task:text, version:text, sco
 feedback_log: seq:int#, decision:text, source:text, kind:text, score:real, comment:text?,
     at:text
 footprints: version:text#, context:int#, slots:int#, total_bytes:big, method:text, at:text
+ledger: seq:int#, kind:text, at:text, who:text, body:text, previous:text?, hash:text
 moves: seq:int#, name:text, from_version:text?, to_version:text?, who:text, why:text,
     rollout:text?, keep_until:text?, at:text
 names: name:text#, version:text, kind:text, moved_at:text
@@ -30,13 +31,13 @@ outcomes: decision:text#, task:text, version:text, status:text, error:text?, det
     latency_ms:real?, wait_ms:real?, ttft_ms:real?, prompt_tokens:int?, completion_tokens:int?,
     cached_tokens:int?, prefill_ms:real?, decode_ms:real?, cpu_ms:real?, cpu_method:text,
     cpu_note:text?, grade:real?, at:text
+places: url:text#, model:text#, engine:text, version:text, seen_at:text
 rollout_log: seq:int#, rollout:text, phase:text, step:int, weight:real, units:int, who:text,
     reason:text, at:text
 rollouts: rollout:text#, alias:text, stable:text, candidate:text, plan:text, plan_digest:text,
     salt:text, phase:text, step:int, soaked_s:real, total_s:real, units_at_step:int,
     reason:text, findings:text, knowledge_before:text, knowledge_after:text?, started_at:text,
     ended_at:text?
-places: url:text#, model:text#, engine:text, version:text, seen_at:text
 rules: task:text#, prefer:text, why:text, added_at:text
 tasks: task:text#, spec:text, added_at:text
 units: rollout:text#, position:int#, unit:text, task:text, arm:text, probability:real,
@@ -62,6 +63,7 @@ attempts.decision decisions.decision
 cases.task tasks.task CASCADE
 feedback.decision decisions.decision
 footprints.version versions.version
+ledger.previous ledger.hash
 names.version versions.version
 outcomes.decision decisions.decision
 places.version versions.version
@@ -150,6 +152,15 @@ ROLLOUT = {
     "findings": "[]",
     "knowledge_before": "k",
     "started_at": "t",
+}
+ENTRY = {
+    "seq": 1,
+    "kind": "name.added",
+    "at": "t",
+    "who": "ada",
+    "body": "{}",
+    "previous": None,
+    "hash": A,
 }
 UNIT = {
     "rollout": "rol_1",
@@ -287,6 +298,13 @@ def test_there_is_one_row_a_unit_of_a_rollout(house: apsw.Connection) -> None:
         add(house, "units", **{**UNIT, "position": 1})
 
 
+def test_no_two_entries_of_the_ledger_follow_the_same_one(house: apsw.Connection) -> None:
+    for seq, previous, hash_ in ((1, None, A), (2, A, B)):
+        add(house, "ledger", **{**ENTRY, "seq": seq, "previous": previous, "hash": hash_})
+    with pytest.raises(apsw.ConstraintError, match=r"ledger\.previous"):
+        add(house, "ledger", **{**ENTRY, "seq": 3, "previous": A, "hash": C})
+
+
 def test_the_cases_of_a_task_go_with_it(house: apsw.Connection) -> None:
     add(house, "cases", task="sums", position=0, spec="{}")
     house.execute("DELETE FROM tasks")
@@ -353,6 +371,11 @@ FORBIDDEN: list[tuple[str, Mapping[str, apsw.SQLiteValue]]] = [
     ("units", {**UNIT, "probability": 0.0}),
     ("units", {**UNIT, "probability": 1.0}),
     ("units", {**UNIT, "score": 1.5}),
+    ("ledger", {**ENTRY, "seq": 0}),
+    ("ledger", {**ENTRY, "seq": 2}),
+    ("ledger", {**ENTRY, "seq": 2, "previous": B}),
+    ("ledger", {**ENTRY, "previous": A}),
+    ("ledger", {**ENTRY, "hash": "short"}),
     ("cases", {"task": "unknown", "position": 0, "spec": "{}"}),
     ("attempts", {"decision": "x", "position": 0, "task": "", "version": "", "error": ""}),
     (
@@ -384,6 +407,7 @@ ALLOWED: list[tuple[str, Mapping[str, apsw.SQLiteValue]]] = [
     ("feedback", FEEDBACK),
     ("validations", VALIDATION),
     ("units", UNIT),
+    ("ledger", ENTRY),
     ("rollouts", {**ROLLOUT, "rollout": "rol_2", "alias": "fast", "candidate": C}),
 ]
 

@@ -228,3 +228,23 @@ def described(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, s
 def test_every_setting_says_what_it_is(name: str, description: str | None) -> None:
     assert description, name
     assert description.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1:11500", "http://127.0.0.1:11500"),
+        ("0.0.0.0", "http://127.0.0.1:11434"),
+        ("gpu-box", "http://gpu-box:11434"),
+        ("https://gpu-box", "https://gpu-box:443"),
+    ],
+)
+def test_where_ollama_listens_is_taken_as_ollama_reads_it(host: str, address: str) -> None:
+    settings = load_settings(environment={"OLLAMA_HOST": host})
+    assert settings.discovery.servers == (address,)
+
+
+@pytest.mark.parametrize("url", ["ftp://x", "http://", "http://a:99999", "http://me:secret@a"])
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"discovery\.servers"):
+        load_settings(environment={}, overrides={"discovery.servers": [url]})

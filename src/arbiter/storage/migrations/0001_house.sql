@@ -217,3 +217,16 @@ CREATE TABLE attempts (
     error           TEXT NOT NULL,
     PRIMARY KEY (decision, position)
 );
+
+-- What happened to models, in a chain: see arbiter/ledger.py. Nothing is changed or taken out.
+-- An entry follows another one that is there, and none is followed by two.
+CREATE TABLE ledger (
+    seq             INTEGER PRIMARY KEY CHECK (seq >= 1),
+    kind            TEXT NOT NULL,
+    at              TEXT NOT NULL,
+    who             TEXT NOT NULL,
+    body            TEXT NOT NULL,               -- canonical JSON
+    previous        TEXT UNIQUE REFERENCES ledger (hash),
+    hash            TEXT NOT NULL UNIQUE CHECK (length(hash) = 71 AND hash LIKE 'sha256:%'),
+    CHECK ((seq = 1) = (previous IS NULL))
+);
