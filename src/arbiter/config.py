@@ -247,10 +247,9 @@ def _also_look_at(tree: dict[str, object], host: str) -> None:
     """
     with suppress(ValueError):
         parts = urlsplit(_address(host))
-        name = "127.0.0.1" if parts.hostname in {"0.0.0.0", "::"} else parts.hostname  # noqa: S104  # compared with
-        port = parts.port or (
-            11434 if "://" not in host else 443 if parts.scheme == "https" else 80
-        )
+        everywhere = {"0.0.0.0", "::"}  # noqa: S104  # compared with
+        name = "127.0.0.1" if parts.hostname in everywhere else parts.hostname
+        usual = {"http": 80, "https": 443}[parts.scheme] if "://" in host else 11434
         section = tree.setdefault("discovery", {})
         if isinstance(section, dict):
             listed = section.get("servers", [])
