@@ -139,7 +139,7 @@ async def test_what_is_kept_is_not_loaded_where_it_does_not_fit(tmp_path: Path) 
     async with stage(tmp_path / "data", pool__memory_mb=20) as play:
         await _settled(play)
         await play.tick()
-        assert play.engine.loads == []
+        assert (_state(play, "old"), play.engine.loads) == (State.COLD, [])
 
 
 async def _restarted(data: Path, engine: Scripted) -> None:
@@ -164,9 +164,20 @@ async def test_a_request_for_another_model_ends_a_load_that_nobody_asked_for(
     async with stage(tmp_path / "data", engine=engine, pool__memory_mb=ONE_MB) as play:
         await _loading(play)
         engine.load_gate = None
-        assert await play.ask(model="new") == "yes"
-        assert (_state(play, "old"), _state(play, "new")) == (State.COLD, State.READY)
-        assert await play.ask(model="old") == "yes"
+        with play.house.announcer.listening() as listener:
+            assert await play.ask(model="new") == "yes"
+            assert (_state(play, "old"), _state(play, "new")) == (State.COLD, State.READY)
+            assert await play.ask(model="old") == "yes"
+            heard = listener.stream()
+            kinds = [(await anext(heard)).kind for _ in range(5)]
+        # no moment between its load and its drain at which a request could load it again
+        assert kinds == [
+            "instance.loading",
+            "instance.draining",
+            "instance.draining",
+            "instance.cold",
+            "instance.ready",
+        ]
 
 
 async def test_a_request_for_what_is_being_loaded_anyway_waits_for_that_one_load(
