@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import uvloop
-from bench import decision, evidence, loading, proxy, start, storage
+from bench import decision, evidence, ledger, loading, proxy, start, storage
 from bench.figures import Figure, Missing, machine
 
 NO_LLAMA = 'llama.cpp is not installed: pip install "arbiter-house[llama]"'
@@ -72,6 +72,10 @@ async def _storage(effort: Effort) -> Found:
     return [*await storage.measure(effort.outcomes)]
 
 
+async def _ledger(effort: Effort) -> Found:
+    return [*await ledger.measure(effort.rounds)]
+
+
 async def _worker(effort: Effort) -> Found:
     if not _has_llama():
         return [Missing(area=loading.AREA, why=NO_LLAMA)]
@@ -84,6 +88,7 @@ AREAS: dict[str, Callable[[Effort], Awaitable[Found]]] = {
     decision.AREA: _decision,
     evidence.AREA: _statistics,
     storage.AREA: _storage,
+    ledger.AREA: _ledger,
     loading.AREA: _worker,
 }
 

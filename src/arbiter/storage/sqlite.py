@@ -118,6 +118,11 @@ class SqliteDatabase:
                 return list(self._reader.execute(sql, parameters))
             except apsw.Error as error:
                 raise _translated(error) from error
+            except UnicodeDecodeError as error:
+                raise StorageError(
+                    "The database holds text that is not UTF-8: another program wrote it.",
+                    hint="Bring the data directory back from a copy.",
+                ) from error
 
     async def settle(self) -> None:
         """Return when everything queued so far is durable."""
