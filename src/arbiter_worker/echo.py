@@ -1,7 +1,8 @@
 """A stand-in for a model's worker: ``python -m arbiter_worker.echo``. Standard library only.
 
 It speaks exactly as `arbiter_worker.llama_cpp` does, on the wire and to its parent, and answers
-with the words of the last message, one word a token. Measuring the house against it measures the
+with the words of the last message, or of the text that it is to go on with, one word a token.
+A vector of it is made of the letters of its text. Measuring the house against it measures the
 house alone. When the last message begins with one of these, it fails on purpose, after N words
 (0 unless given):
 
@@ -17,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import math
 import os
 import signal
 import sys
@@ -34,7 +36,14 @@ from arbiter_worker.launch import (
 )
 
 _LARGEST: Final = 64 * 1024 * 1024
-_REASONS: Final = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found"}
+_REASONS: Final = {
+    200: "OK",
+    400: "Bad Request",
+    401: "Unauthorized",
+    404: "Not Found",
+    501: "Not Implemented",
+}
+_DIMENSIONS: Final = 8
 _ABSURD: Final[Mapping[str, object]] = {
     "usage": {
         "prompt_tokens": -1,
@@ -52,6 +61,7 @@ class _Door(asyncio.Protocol):
 
     def __init__(self, configuration: Configuration) -> None:
         self._context = configuration.context
+        self._embeds = configuration.embeddings
         self._bearer = f"bearer {configuration.key}".encode().lower()
         self._rest = b""
         self._stream: Iterator[bytes] | None = None
@@ -92,6 +102,10 @@ class _Door(asyncio.Protocol):
             self._problem(401, "Invalid API Key", "authentication_error")
         elif line.startswith(b"POST /v1/chat/completions "):
             self._chat(json.loads(body))
+        elif line.startswith(b"POST /v1/completions "):
+            self._complete(json.loads(body))
+        elif line.startswith(b"POST /v1/embeddings "):
+            self._embed(json.loads(body))
         else:
             self._problem(404, "File Not Found", "not_found_error")
 
@@ -100,14 +114,7 @@ class _Door(asyncio.Protocol):
         assert isinstance(messages, list)  # noqa: S101  # what the house sends is known
         words = str(messages[-1]["content"]).split()
         prompt = sum(len(str(message["content"]).split()) for message in messages)
-        if prompt > self._context:
-            self._problem(
-                400,
-                "too long",
-                "exceed_context_size_error",
-                n_prompt_tokens=prompt,
-                n_ctx=self._context,
-            )
+        if self._is_too_long(prompt):
             return
         order = words.pop(0) if words and words[0].startswith("!") else ""
         if order == "!refuse":
@@ -123,6 +130,47 @@ class _Door(asyncio.Protocol):
         self._say(count)
         _ORDERS[order](self, tokens)
 
+    def _complete(self, asked: Asked) -> None:
+        words = str(asked["prompt"]).split()
+        if self._is_too_long(len(words)):
+            return
+        tokens, reason = _spoken(words, asked)
+        report = _report(len(words), len(tokens))
+        if not asked.get("stream"):
+            choice = {"index": 0, "text": "".join(tokens), "finish_reason": reason}
+            self._reply(200, {"choices": [choice], **report})
+            return
+        self._transport.write(_STREAM_HEAD)
+        pieces = [{"text": token, "finish_reason": None} for token in tokens]
+        pieces.append({"text": "", "finish_reason": reason})
+        events = [_event({"choices": [{"index": 0, **piece}]}) for piece in pieces]
+        self._end_stream([*events, _event({"choices": [], **report})])
+
+    def _embed(self, asked: Asked) -> None:
+        if not self._embeds:
+            self._problem(501, "This server does not make vectors", "not_supported_error")
+            return
+        texts = asked["input"]
+        assert isinstance(texts, list)  # noqa: S101  # what the house sends is known
+        counts = [len(text.split()) for text in texts]
+        if self._is_too_long(max(counts)):
+            return
+        data = [{"index": at, "embedding": _vector(text)} for at, text in enumerate(texts)]
+        usage = {"prompt_tokens": sum(counts), "total_tokens": sum(counts)}
+        # a server may give them in any order: the index counts
+        self._reply(200, {"object": "list", "data": data[::-1], "usage": usage})
+
+    def _is_too_long(self, count: int) -> bool:
+        if count > self._context:
+            self._problem(
+                400,
+                "too long",
+                "exceed_context_size_error",
+                n_prompt_tokens=count,
+                n_ctx=self._context,
+            )
+        return count > self._context
+
     def _answer(self, asked: Asked, tokens: list[str], reason: str, report: Asked) -> None:
         if not asked.get("stream"):
             message = {"role": "assistant", "content": "".join(tokens)}
@@ -131,14 +179,15 @@ class _Door(asyncio.Protocol):
             return
         self._begin_stream()
         last = {"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}
-        events = [*map(_delta, tokens), _event(last), _event({"choices": [], **report})]
+        self._end_stream([*map(_delta, tokens), _event(last), _event({"choices": [], **report})])
+
+    def _end_stream(self, events: list[bytes]) -> None:
         self._transport.write(b"".join([*events, _framed(b"data: [DONE]\n\n"), b"0\r\n\r\n"]))
         self._transport.close()
 
     def _begin_stream(self) -> None:
         self._transport.write(
-            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
-            b"Transfer-Encoding: chunked\r\n\r\n"
+            _STREAM_HEAD
             + _event({"choices": [{"index": 0, "delta": {"role": "assistant", "content": None}}]})
         )
 
@@ -208,6 +257,9 @@ class _Door(asyncio.Protocol):
         )
 
 
+_STREAM_HEAD: Final = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
 _ORDERS: Final[Mapping[str, Callable[[_Door, list[str]], None]]] = {
     "!endless": _Door.endless,
     "!stall": _Door.stall,
@@ -230,6 +282,15 @@ def _spoken(words: list[str], asked: Asked) -> tuple[list[str], str]:
     if isinstance(most, int) and 0 <= most < len(tokens):
         return tokens[:most], "length"
     return tokens, "stop"
+
+
+def _vector(text: str) -> list[float]:
+    """Where the letters of a text lie, as a direction of length 1."""
+    sums = [1.0] + [0.0] * (_DIMENSIONS - 1)
+    for letter in text.encode():
+        sums[letter % _DIMENSIONS] += 1.0
+    length = math.hypot(*sums)
+    return [one / length for one in sums]
 
 
 def _report(prompt: int, completion: int) -> Asked:

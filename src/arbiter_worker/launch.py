@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 _PR_SET_PDEATHSIG: Final = 1
-_LONGEST_CONFIG: Final = 64 * 1024
+_LONGEST_CONFIG: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,8 @@ class Configuration:
     """What the parent wants loaded.
 
     context: tokens for one request. socket: the path to listen on, or None for a free loopback
-    port. threads, gpu_layers: None leaves it to the engine.
+    port. threads, gpu_layers: None leaves it to the engine. chat_template: in the place of the
+    file's own. embeddings: the model makes vectors and writes nothing.
     """
 
     model: str
@@ -38,6 +39,8 @@ class Configuration:
     socket: str | None = None
     threads: int | None = None
     gpu_layers: int | None = None
+    chat_template: str | None = None
+    embeddings: bool = False
 
     def __repr__(self) -> str:
         """Without the key: a traceback may print this."""

@@ -51,6 +51,14 @@ def start_server(configuration: Configuration) -> object:
     params.cpuparams_batch.n_threads = params.cpuparams.n_threads
     if configuration.gpu_layers is not None:
         params.n_gpu_layers = configuration.gpu_layers
+    # tools are put into the prompt and read out of the answer by the model's own template
+    params.use_jinja = True
+    if configuration.chat_template is not None:
+        params.chat_template = configuration.chat_template
+    if configuration.embeddings:
+        # how a text's tokens become one vector stands in the file; a text is read in one piece
+        params.embedding = True
+        params.n_batch = params.n_ubatch = configuration.context
     params.api_keys = [configuration.key]
     params.hostnames = [configuration.socket or "127.0.0.1"]
     params.port = 0

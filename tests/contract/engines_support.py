@@ -12,6 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
+from tests.standins.embedder import embedder
+
 import arbiter.demo
 from arbiter.clock import Clock, SystemClock
 from arbiter.engines.base import Engine, EngineContext, LoadSpec, Runner
@@ -57,6 +59,7 @@ class Kind(Protocol):
     def engine(self, clock: Clock, run_dir: Path) -> Engine: ...
     def model(self, folder: Path) -> Path: ...
     def endless_model(self, folder: Path) -> Path: ...
+    def embedder(self, folder: Path) -> Path: ...
     def broken_models(self, folder: Path) -> list[Path]: ...
     def kill(self, runner: Runner) -> None: ...
 
@@ -82,6 +85,9 @@ class ScriptedKind:
         )
 
     def endless_model(self, folder: Path) -> Path:
+        return self.model(folder)
+
+    def embedder(self, folder: Path) -> Path:
         return self.model(folder)
 
     def broken_models(self, folder: Path) -> list[Path]:
@@ -119,6 +125,9 @@ class WorkerKind:
 
     def endless_model(self, folder: Path) -> Path:
         return saved(folder / "endless.gguf", never_ending(demo_model().read_bytes()))
+
+    def embedder(self, folder: Path) -> Path:
+        return saved(folder / "embedder.gguf", embedder(demo_model().read_bytes()))
 
     def broken_models(self, folder: Path) -> list[Path]:
         whole = demo_model().read_bytes()
@@ -160,10 +169,21 @@ def written(path: Path, value: object) -> Path:
 
 
 def load_spec(
-    path: Path, *, slots: int = 4, context: int = 512, options: Mapping[str, str] | None = None
+    path: Path,
+    *,
+    slots: int = 4,
+    context: int = 512,
+    options: Mapping[str, str] | None = None,
+    capabilities: frozenset[str] = frozenset(),
 ) -> LoadSpec:
     return LoadSpec(
-        version=VERSION, path=path, context=context, slots=slots, threads=1, options=options or {}
+        version=VERSION,
+        path=path,
+        context=context,
+        slots=slots,
+        threads=1,
+        options=options or {},
+        capabilities=capabilities,
     )
 
 

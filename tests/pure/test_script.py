@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from arbiter.engines.script import MAX_BYTES, parse_script, read_script
 from arbiter.engines.scripted import Die, Hold, Reply, Say, Scripted, ScriptedRunner, Step
 from arbiter.errors import InstanceLost, LoadFailed, ModelFileError, StreamCut
 from arbiter.inference import (
+    Called,
     Chat,
     Chunk,
     Delta,
@@ -25,6 +27,9 @@ from arbiter.inference import (
     Generation,
     Message,
     Sampling,
+    Tool,
+    ToolCall,
+    Tools,
 )
 from arbiter.refs import VersionId
 
@@ -71,6 +76,67 @@ def test_the_first_rule_that_matches_answers() -> None:
     assert said == ["one", "two", "no"]
 
 
+CLOCK = {"match": "time", "call": {"name": "clock", "arguments": {"zone": "utc"}}}
+
+
+def test_a_tool_is_called_when_it_is_offered_and_else_its_rule_is_passed_over() -> None:
+    found = parse_script(script(rules=[CLOCK], default="no idea"))
+    assert found.answer("what time?", tools=frozenset({"clock"})).call == (
+        "clock",
+        '{"zone":"utc"}',
+    )
+    assert found.answer("what time?", tools=frozenset({"dice"})).text == "no idea"
+    assert found.answer("what time?").call is None
+
+
+async def test_a_script_calls_a_tool_and_then_answers_to_its_result(tmp_path: Path) -> None:
+    path = tmp_path / "s.json"
+    path.write_bytes(script(rules=[CLOCK, {"match": "^12:00$", "reply": "It is noon."}]))
+    runner = await Scripted().load(replace(SPEC, path=path))
+    tools = Tools(offered=(Tool(name="clock"),))
+    asked = (Message(role="user", content="what time?"),)
+    answered = (
+        *asked,
+        Message(
+            role="assistant", content="", calls=(ToolCall(id="1", name="clock", arguments=""),)
+        ),
+        Message(role="tool", content="12:00", answers="1"),
+    )
+    first = [
+        chunk async for chunk in runner.generate(Generation(work=Chat(messages=asked, tools=tools)))
+    ]
+    assert first[:2] == [
+        Called(index=0, id="call_0", name="clock"),
+        Called(index=0, arguments='{"zone":"utc"}'),
+    ]
+    assert isinstance(first[-1], Finish)
+    assert first[-1].reason is FinishReason.TOOL_CALLS
+    second = [
+        c async for c in runner.generate(Generation(work=Chat(messages=answered, tools=tools)))
+    ]
+    assert "".join(c.text for c in second if isinstance(c, Delta)) == "It is noon."
+
+
+NOT_TO_BE_CALLED = [
+    None,
+    Tools(offered=(Tool(name="dice"),)),
+    Tools(offered=(Tool(name="clock"),), choice="none"),
+    Tools(offered=(Tool(name="clock"), Tool(name="dice")), named="dice"),
+]
+
+
+@pytest.mark.parametrize("tools", NOT_TO_BE_CALLED)
+async def test_a_script_calls_nothing_that_it_may_not_call(
+    tools: Tools | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "s.json"
+    path.write_bytes(script(rules=[CLOCK], default="no idea"))
+    runner = await Scripted().load(replace(SPEC, path=path))
+    work = Chat(messages=(Message(role="user", content="what time?"),), tools=tools)
+    chunks = [chunk async for chunk in runner.generate(Generation(work=work))]
+    assert [chunk for chunk in chunks if isinstance(chunk, Called)] == []
+
+
 def test_an_oracle_is_right_for_its_share_of_prompts_and_always_the_same_way() -> None:
     rule = {"match": "", "right": "r", "wrong": "w", "accuracy": 0.8, "salt": "s"}
     found = parse_script(script(rules=[rule]))
@@ -95,6 +161,8 @@ def test_an_oracle_is_right_for_its_share_of_prompts_and_always_the_same_way() -
         (script(rules=[{"match": "(a+)+$", "reply": ""}]), "repeats a repetition"),
         (script(rules=[{"match": "a" * 501, "reply": ""}]), "too long"),
         (script(rules=[{"match": "", "right": "r"}]), "right and wrong"),
+        (script(rules=[{"match": "", "reply": "", "call": {"name": "x"}}]), "or call"),
+        (script(rules=[{"match": "", "call": {"name": "x", "arguments": "{}"}}]), "arguments"),
         (script(rules=[{"match": "", "right": "r", "wrong": "w", "accuracy": 2}]), "accuracy"),
         (script(rules=[{"match": "", "reply": "", "die_after_tokens": -1}]), "die_after_tokens"),
     ],

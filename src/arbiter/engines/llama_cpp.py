@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import re
 import secrets
 import shutil
 import socket
 import tempfile
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -24,13 +25,19 @@ from arbiter.clock import Clock
 from arbiter.engines.base import Availability, Engine, EngineContext, LoadSpec
 from arbiter.engines.channel import Address, Channel, Connection
 from arbiter.engines.deadlines import Deadlines
-from arbiter.engines.openai_request import encode_request, path_of
+from arbiter.engines.openai_request import (
+    EMBEDDINGS,
+    encode_embedding,
+    encode_request,
+    path_of,
+)
 from arbiter.engines.openai_wire import (
     MalformedAnswer,
     ReportedError,
     StreamedAnswer,
     parse_answer,
     parse_refusal,
+    parse_vectors,
 )
 from arbiter.engines.worker import Worker
 from arbiter.errors import (
@@ -42,13 +49,14 @@ from arbiter.errors import (
     LoadFailed,
     StreamCut,
 )
-from arbiter.inference import Chunk, Delta, Embedding, Finish, Generation, Vectors
+from arbiter.inference import Chat, Chunk, Delta, Embedding, Finish, Generation, Vectors
 
 MODULE: Final = "arbiter_worker.llama_cpp"
 
 _LONGEST_SOCKET_PATH: Final = 100
 _HEALTH_S: Final = 2.0
-_OPTIONS: Final = frozenset({"gpu_layers", "cache_prompt"})
+_TOO_LARGE: Final = re.compile(r"input \((\d+) tokens\) is too large")
+_OPTIONS: Final = frozenset({"gpu_layers", "cache_prompt", "chat_template"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,15 +81,17 @@ def engine(context: EngineContext) -> Engine:
 class LlamaCppEngine:
     """Loads GGUF files.
 
-    Options of a `LoadSpec`: ``gpu_layers`` (a number; by default what fits) and ``cache_prompt``
-    (``true`` or ``false``; by default a prompt's common beginning is not computed again).
+    Options of a `LoadSpec`: ``gpu_layers`` (a number; by default what fits), ``cache_prompt``
+    (``true`` or ``false``; by default a prompt's common beginning is not computed again) and
+    ``chat_template`` (in the place of the file's own). A version that is known to make vectors is
+    loaded to do that and nothing else.
 
     worker: the module to run, for a stand-in. unix_sockets: False listens on loopback.
     """
 
     name = "llama_cpp"
     formats = frozenset({"gguf"})
-    features = frozenset[str]()
+    features = frozenset({"json"})
 
     def __init__(
         self,
@@ -110,7 +120,7 @@ class LlamaCppEngine:
         found = await asyncio.to_thread(self.availability)
         if not found.available:
             raise EngineUnavailable(found.reason)
-        gpu_layers, cache_prompt = _options(spec.options)
+        given = _options(spec.options)
         key = secrets.token_urlsafe(32)
         folder = None
         if self._unix_sockets:
@@ -127,7 +137,9 @@ class LlamaCppEngine:
                     "context": spec.context,
                     "slots": spec.slots,
                     "threads": spec.threads,
-                    "gpu_layers": gpu_layers,
+                    "gpu_layers": given.gpu_layers,
+                    "chat_template": given.chat_template,
+                    "embeddings": "embedding" in spec.capabilities,
                     "key": key,
                     "socket": None if folder is None else str(folder / "s.sock"),
                 },
@@ -145,7 +157,7 @@ class LlamaCppEngine:
             spec=spec,
             clock=self._context.clock,
             patience=self._patience,
-            cache_prompt=cache_prompt,
+            cache_prompt=given.cache_prompt,
         )
 
 
@@ -167,6 +179,7 @@ class LlamaCppRunner:
         self._folder = folder
         self._patience = patience
         self._cache_prompt = cache_prompt
+        self._context = spec.context
         self._deadlines = Deadlines(clock)
         self._channel = Channel(
             address=_address(worker.address, folder),
@@ -192,7 +205,13 @@ class LlamaCppRunner:
 
     async def generate(self, request: Generation) -> AsyncGenerator[Chunk, None]:
         """Answer, piece by piece. See `arbiter.engines.base.Runner`."""
-        connection = await self._ask(request)
+        body = encode_request(_understood(request), cache_prompt=self._cache_prompt)
+        connection = await self._ask(
+            path_of(request.work),
+            body,
+            keep=not request.stream,
+            seconds=self._patience.first_token_s if request.stream else self._patience.whole_s,
+        )
         keep = False
         begun = False
         try:
@@ -229,8 +248,21 @@ class LlamaCppRunner:
             self._channel.release(connection, keep=keep)
 
     async def embed(self, request: Embedding) -> tuple[Vectors, Finish]:
-        """See `arbiter.engines.base.Runner`."""
-        raise EngineRefused(f"{len(request.inputs)} texts cannot be embedded by this engine.")
+        """A vector for each input. See `arbiter.engines.base.Runner`."""
+        connection = await self._ask(
+            EMBEDDINGS, encode_embedding(request), keep=True, seconds=self._patience.whole_s
+        )
+        try:
+            if connection.status != 200:
+                raise _of_input(await self._refusal(connection), self._context)
+            body = await connection.receive_all(self._deadlines, self._patience.next_token_s)
+            vectors, finish = parse_vectors(body, wanted=len(request.inputs))
+        except (OSError, MalformedAnswer) as error:
+            raise await self._translate(error, begun=False) from error
+        finally:
+            self._channel.release(connection, keep=True)
+        _check_length(vectors, request.dimensions)
+        return vectors, finish
 
     async def is_healthy(self) -> bool:
         """Whether the worker answers now."""
@@ -264,15 +296,11 @@ class LlamaCppRunner:
         await self._deadlines.close()
         await asyncio.to_thread(_remove, self._folder)
 
-    async def _ask(self, request: Generation) -> Connection:
+    async def _ask(self, path: str, body: bytes, *, keep: bool, seconds: float) -> Connection:
         if self._worker.is_stopping or self._worker.gone.is_set():
             raise InstanceLost("This model was unloaded.")
-        body = encode_request(request, cache_prompt=self._cache_prompt)
-        limit = self._patience.first_token_s if request.stream else self._patience.whole_s
         try:
-            return await self._channel.ask(
-                "POST", path_of(request.work), body, keep=not request.stream, seconds=limit
-            )
+            return await self._channel.ask("POST", path, body, keep=keep, seconds=seconds)
         except OSError as error:
             raise await self._translate(error, begun=False) from error
 
@@ -304,7 +332,61 @@ class LlamaCppRunner:
         return InstanceLost()
 
 
-def _options(options: Mapping[str, str]) -> tuple[int | None, bool]:
+def _understood(request: Generation) -> Generation:
+    """The same request in llama.cpp's words.
+
+    It takes a tool that must be called by its name for no choice at all; so that tool is the only
+    one that it hears of, and one must be called.
+    """
+    work = request.work
+    if not isinstance(work, Chat) or work.tools is None or work.tools.named is None:
+        return request
+    only = tuple(tool for tool in work.tools.offered if tool.name == work.tools.named)
+    tools = replace(work.tools, offered=only, choice="required", named=None)
+    return replace(request, work=replace(work, tools=tools))
+
+
+def _of_input(refusal: EngineRefused, context: int) -> EngineRefused:
+    """The refusal of an embedding, about the field that it is about.
+
+    llama.cpp would have the user increase a batch size, which is the context here.
+    """
+    too_large = _TOO_LARGE.search(refusal.message)
+    refusal.param = "input"
+    if too_large is None:
+        return refusal
+    return EngineRefused(
+        f"A text has {too_large[1]} tokens, and this model is loaded with room for {context}.",
+        hint="Send shorter texts, or load the model with a larger context.",
+        param="input",
+    )
+
+
+def _check_length(vectors: Vectors, wanted: int | None) -> None:
+    """Raise `EngineRefused` for vectors of another length than was asked for.
+
+    llama.cpp leaves that field unread, and a vector that is cut short means something only for
+    models that were trained for it, which a file does not say.
+    """
+    found = len(vectors.vectors[0]) if vectors.vectors else 0
+    if wanted is not None and wanted != found:
+        raise EngineRefused(
+            f"This model's vectors have {found} numbers, and cannot be made to have {wanted}.",
+            hint="Leave dimensions out.",
+            param="dimensions",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Options:
+    """The options of a `LoadSpec`, read."""
+
+    gpu_layers: int | None
+    cache_prompt: bool
+    chat_template: str | None
+
+
+def _options(options: Mapping[str, str]) -> _Options:
     unknown = sorted(options.keys() - _OPTIONS)
     if unknown:
         raise LoadFailed(
@@ -319,7 +401,11 @@ def _options(options: Mapping[str, str]) -> tuple[int | None, bool]:
     cache = options.get("cache_prompt", "true")
     if cache not in {"true", "false"}:
         raise LoadFailed(f"cache_prompt is true or false, not {cache!r}.")
-    return gpu_layers, cache == "true"
+    return _Options(
+        gpu_layers=gpu_layers,
+        cache_prompt=cache == "true",
+        chat_template=options.get("chat_template"),
+    )
 
 
 def _private_folder(run_dir: Path) -> Path:

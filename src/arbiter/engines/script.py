@@ -7,15 +7,19 @@ r"""The format of the scripted engine: a model that is a JSON file of rules.
      "rules": [
        {"match": "^hello", "reply": "Hello yourself."},
        {"match": "2 \\+ 2", "right": "4", "wrong": "5", "accuracy": 0.8, "salt": "a"},
+       {"match": "what time", "call": {"name": "clock", "arguments": {"zone": "utc"}}},
        {"match": "^crash", "reply": "one two three", "die_after_tokens": 2}
      ],
      "default": "I do not know.",
      "tokens_per_reply_word": 1,
      "fail_load": null}
 
-The first rule whose pattern is found in the last user message answers. A rule with ``right`` and
-``wrong`` answers rightly for that share of all prompts which ``accuracy`` says; which prompts
-those are depends on the prompt and the salt alone, so the same prompt always gets the same answer.
+The first rule whose pattern is found in the last message answers: the user's, or the result of a
+tool. A rule with ``right`` and ``wrong`` answers rightly for that share of all prompts which
+``accuracy`` says; which prompts those are depends on the prompt and the salt alone, so the same
+prompt always gets the same answer. A rule with ``call`` calls a tool, and is passed over when the
+request does not offer that tool; for a script that has such rules, name ``tools`` among its
+capabilities. A script calls what its rules say and nothing else, also when a call is required.
 """
 
 from __future__ import annotations
@@ -42,10 +46,19 @@ _NESTED_REPEAT: Final = re.compile(r"[+*}]\)\s*[+*{?]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """What a script says to a prompt, and after how many tokens it dies of it."""
+    """What a script says to a prompt, and after how many tokens it dies of it.
+
+    call: the tool that it calls instead of saying something, and its arguments as JSON.
+    """
 
     text: str
+    call: tuple[str, str] | None = None
     die_after_tokens: int | None = None
+
+
+class _Call(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    arguments: dict[str, object] = {}
 
 
 class _Rule(msgspec.Struct, forbid_unknown_fields=True):
@@ -55,6 +68,7 @@ class _Rule(msgspec.Struct, forbid_unknown_fields=True):
     wrong: str | None = None
     accuracy: float = 1.0
     salt: str = ""
+    call: _Call | None = None
     die_after_tokens: int | None = None
 
 
@@ -81,12 +95,17 @@ class Script:
         self._default = file.default
         self._rules = [(re.compile(rule.match), rule) for rule in file.rules]
 
-    def answer(self, prompt: str) -> Line:
-        """What it says to a prompt."""
+    def answer(self, prompt: str, *, tools: frozenset[str] = frozenset()) -> Line:
+        """What it says to a prompt when these tools may be called."""
         searched = prompt[:_SEARCHED]
         for pattern, rule in self._rules:
-            if pattern.search(searched):
-                return Line(text=_said(rule, prompt), die_after_tokens=rule.die_after_tokens)
+            call = rule.call
+            if (call is None or call.name in tools) and pattern.search(searched):
+                return Line(
+                    text=_said(rule, prompt),
+                    call=None if call is None else (call.name, _json(call.arguments)),
+                    die_after_tokens=rule.die_after_tokens,
+                )
         return Line(text=self._default)
 
 
@@ -126,8 +145,13 @@ def parse_script(data: bytes) -> Script:
 
 
 def _mistake(rule: _Rule) -> str | None:
-    if (rule.reply is None) == (rule.right is None or rule.wrong is None):
-        return "needs either reply, or right and wrong"
+    ways = (
+        rule.reply is not None,
+        rule.right is not None and rule.wrong is not None,
+        rule.call is not None,
+    )
+    if ways.count(True) != 1:
+        return "needs either reply, or right and wrong, or call"
     if not 0 <= rule.accuracy <= 1:
         return "has an accuracy outside 0 to 1"
     if rule.die_after_tokens is not None and rule.die_after_tokens < 0:
@@ -135,6 +159,10 @@ def _mistake(rule: _Rule) -> str | None:
     if len(rule.match) > _MAX_PATTERN or _NESTED_REPEAT.search(rule.match):
         return "has a pattern that is too long or repeats a repetition"
     return None
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _said(rule: _Rule, prompt: str) -> str:

@@ -24,6 +24,7 @@ from arbiter.engines.base import Availability, Engine, EngineContext, LoadSpec, 
 from arbiter.engines.script import Script, read_script
 from arbiter.errors import EngineRefused, InstanceLost, LoadFailed, ModelFileError, StreamCut
 from arbiter.inference import (
+    Called,
     Chat,
     Chunk,
     Completion,
@@ -38,6 +39,7 @@ from arbiter.inference import (
 
 _WORD: Final = re.compile(r"\s*\S+|\s+")
 _DIMENSIONS: Final = 16
+_ANSWERED: Final = frozenset({"user", "tool"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,14 @@ class Say:
     """Words of the answer: each is a token."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A tool to call. arguments: JSON; its words are tokens."""
+
+    name: str
+    arguments: str = "{}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +71,7 @@ class Die:
     words: str = "killed"
 
 
-Step = Say | Hold | Die
+Step = Say | Call | Hold | Die
 Reply = Callable[[Generation], Iterable[Step]]
 
 
@@ -180,7 +190,7 @@ class ScriptedRunner:
                 f"The prompt has {prompt_tokens} tokens, and this model is loaded with room for "
                 f"{self.spec.context}.",
                 hint="Send a shorter prompt, or load the model with a larger context.",
-                param="messages",
+                param="messages" if isinstance(request.work, Chat) else "prompt",
             )
         async with self._slots:
             self._refuse_when_over()
@@ -196,11 +206,19 @@ class ScriptedRunner:
     async def embed(self, request: Embedding) -> tuple[Vectors, Finish]:
         """A vector for each input: the sum of its words' own directions, of length 1."""
         self._refuse_when_over()
+        counts = [len(_WORD.findall(text)) for text in request.inputs]
+        if max(counts, default=0) > self.spec.context:
+            raise EngineRefused(
+                f"A text has {max(counts)} tokens, and this model is loaded with room for "
+                f"{self.spec.context}.",
+                hint="Send shorter texts, or load the model with a larger context.",
+                param="input",
+            )
         async with self._slots:
             self._refuse_when_over()
-            vectors = tuple(_vector(text)[: request.dimensions] for text in request.inputs)
-        count = sum(len(_WORD.findall(text)) for text in request.inputs)
-        usage = Usage(prompt_tokens=count, completion_tokens=0)
+            size = request.dimensions or _DIMENSIONS
+            vectors = tuple(_vector(text, size) for text in request.inputs)
+        usage = Usage(prompt_tokens=sum(counts), completion_tokens=0)
         return Vectors(vectors=vectors), Finish(reason=FinishReason.STOP, usage=usage)
 
     async def is_healthy(self) -> bool:
@@ -238,9 +256,14 @@ class ScriptedRunner:
 
     async def _chunks(self, request: Generation, prompt_tokens: int) -> AsyncGenerator[Chunk, None]:
         writer = _Writer(request, self._tokens_per_word)
-        begun = False
+        begun, calls = False, 0
         for step in self._reply(request):
-            if isinstance(step, Say):
+            if isinstance(step, Call):
+                begun = True
+                for piece in writer.call(step, index=calls):
+                    yield piece
+                calls += 1
+            elif isinstance(step, Say):
                 for text in writer.write(step.text):
                     if request.stream and text:
                         begun = True
@@ -256,7 +279,7 @@ class ScriptedRunner:
         if rest:
             yield Delta(text=rest)
         yield Finish(
-            reason=writer.reason or FinishReason.STOP,
+            reason=writer.reason or (FinishReason.TOOL_CALLS if calls else FinishReason.STOP),
             usage=Usage(
                 prompt_tokens=prompt_tokens, completion_tokens=writer.tokens, cached_tokens=0
             ),
@@ -307,6 +330,14 @@ class _Writer:
                 return
             yield self._send(len(self.said) - self._held_back())
 
+    def call(self, call: Call, *, index: int) -> Iterator[Called]:
+        """A tool call as engines send it: who is called, then with what."""
+        self.tokens += self._per_word
+        yield Called(index=index, id=f"call_{index}", name=call.name)
+        for match in _WORD.finditer(call.arguments):
+            self.tokens += self._per_word
+            yield Called(index=index, arguments=match.group())
+
     def rest(self) -> str:
         """What was held back."""
         return self._send(len(self.said))
@@ -327,18 +358,26 @@ class _Writer:
         )
 
 
-def _texts(work: Chat | Completion, *, role: str | None = None) -> list[str]:
-    """What was said, by everybody or by one role; a text to complete is the user's."""
+def _texts(work: Chat | Completion, roles: frozenset[str] | None = None) -> list[str]:
+    """What was said, by everybody or in these roles; a text to complete is the user's."""
     if isinstance(work, Completion):
         return [work.prompt]
-    return [m.content for m in work.messages if role is None or m.role == role]
+    return [m.content for m in work.messages if roles is None or m.role in roles]
 
 
-def _vector(text: str) -> tuple[float, ...]:
+def _offered(work: Chat | Completion) -> frozenset[str]:
+    """The tools that may be called."""
+    if isinstance(work, Completion) or work.tools is None or work.tools.choice == "none":
+        return frozenset()
+    names = frozenset([tool.name for tool in work.tools.offered])
+    return names if work.tools.named is None else names & {work.tools.named}
+
+
+def _vector(text: str, size: int) -> tuple[float, ...]:
     """A direction that depends on the words alone, so that texts which share words are near."""
-    sums = [0.0] * _DIMENSIONS
+    sums = [0.0] * min(size, _DIMENSIONS)
     for word in text.lower().split():
-        for place, byte in enumerate(hashlib.sha256(word.encode()).digest()[:_DIMENSIONS]):
+        for place, byte in enumerate(hashlib.sha256(word.encode()).digest()[: len(sums)]):
             sums[place] += byte - 127.5
     length = math.hypot(*sums)
     return tuple(one / length if length else 0.0 for one in sums)
@@ -346,8 +385,11 @@ def _vector(text: str) -> tuple[float, ...]:
 
 def _by_script(script: Script) -> Reply:
     def reply(request: Generation) -> Iterator[Step]:
-        asked = _texts(request.work, role="user")
-        line = script.answer(asked[-1] if asked else "")
+        asked = _texts(request.work, _ANSWERED)
+        line = script.answer(asked[-1] if asked else "", tools=_offered(request.work))
+        if line.call is not None:
+            yield Call(*line.call)
+            return
         if line.die_after_tokens is None:
             yield Say(line.text)
             return
