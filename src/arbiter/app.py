@@ -47,6 +47,7 @@ from arbiter.knowledge.outcomes import Feedback, Outcomes, Record
 from arbiter.knowledge.profiles import Profiles
 from arbiter.knowledge.rules import Rules, knowledge_digest
 from arbiter.knowledge.tasks import Tasks, Weights
+from arbiter.ledger import Ledger
 from arbiter.metering.process import ProcessReader
 from arbiter.pool.keeping import Keeping
 from arbiter.pool.pool import Pool, loadable
@@ -83,6 +84,7 @@ class House:
     settings: Settings
     clock: Clock
     database: Database
+    ledger: Ledger
     registry: Registry
     tasks: Tasks
     rules: Rules
@@ -401,7 +403,8 @@ async def _build(
     settings: Settings, base: Database, *, engines: Sequence[Engine], clock: Clock, dice: Random
 ) -> House:
     announcer = Announcer()
-    registry = Registry(base, clock)
+    ledger = Ledger(base, clock)
+    registry = Registry(base, clock, ledger)
     tasks, rules = Tasks(base, clock), Rules(base, clock)
     profiles = Profiles(base, tasks.grading)
     outcomes = Outcomes(base, clock, profiles)
@@ -415,7 +418,7 @@ async def _build(
         reader=ProcessReader(),
         registry=registry,
     )
-    for part in (registry, tasks, rules, profiles, pool):
+    for part in (ledger, registry, tasks, rules, profiles, pool):
         await part.load()
     controller = Controller(
         registry=registry,
@@ -476,6 +479,7 @@ async def _build(
         settings=settings,
         clock=clock,
         database=base,
+        ledger=ledger,
         registry=registry,
         tasks=tasks,
         rules=rules,

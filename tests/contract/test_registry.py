@@ -20,6 +20,7 @@ from arbiter.errors import (
     UnknownAlias,
     UnknownModel,
 )
+from arbiter.ledger import Ledger
 from arbiter.refs import ModelName, RolloutId, VersionId
 from arbiter.registry.artifact import Artifact, Identity
 from arbiter.registry.registry import Kind, Move, Name, Registry, Standing, Version
@@ -55,7 +56,8 @@ def artifact(letter: str, *, path: str = "/models/m.gguf") -> Artifact:
 @asynccontextmanager
 async def opened(path: Path) -> AsyncIterator[Registry]:
     database = await open_sqlite(path)
-    registry = Registry(database, ManualClock())
+    clock = ManualClock()
+    registry = Registry(database, clock, Ledger(database, clock))
     try:
         await registry.load()
         yield registry

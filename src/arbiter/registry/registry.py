@@ -17,9 +17,13 @@ import msgspec
 
 from arbiter.clock import Clock
 from arbiter.errors import Conflict, InvalidField, NameTaken, StillInUse, UnknownAlias, UnknownModel
+from arbiter.ledger import Kind as Entered
+from arbiter.ledger import Ledger, Note
 from arbiter.refs import ModelName, RolloutId, VersionId, is_short_digest, parse_name, short
 from arbiter.registry.artifact import Artifact
+from arbiter.registry.notes import registration_notes
 from arbiter.registry.places import Places
+from arbiter.registry.provenance import Claim, Provenance, provenance_of
 from arbiter.storage.database import Database, Row, Statement
 
 ROLES = ("primary", "fast", "quality", "alternative")
@@ -81,9 +85,10 @@ class Move:
 class Registry:
     """Every version and name, in memory and in the database. The only writer of both."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, ledger: Ledger) -> None:
         self._database = database
         self._clock = clock
+        self._ledger = ledger
         self._versions: dict[VersionId, Version] = {}
         self._names: dict[ModelName, Name] = {}
         self._kept: dict[VersionId, datetime] = {}
@@ -184,9 +189,18 @@ class Registry:
         return found[0]
 
     async def add(
-        self, artifact: Artifact, name: ModelName, *, predecessor: VersionId | None = None
+        self,
+        artifact: Artifact,
+        name: ModelName,
+        *,
+        predecessor: VersionId | None = None,
+        claim: Claim | None = None,
+        who: str = "user",
     ) -> Version:
         """Register an artifact under a name. The same content twice is one version.
+
+        claim: what a person says of its making; a claim about a version that is known already is
+        written beside the earlier ones.
 
         Raises `NameTaken` when the name stands for other content: what answers under a name
         changes by a swap, not by adding.
@@ -227,13 +241,22 @@ class Registry:
                         name=name,
                         from_version=None,
                         to_version=artifact.version,
-                        who="user",
+                        who=who,
                         why="registered",
                         at=now,
                     )
                 )
             )
-        await self._database.write(*statements)
+        notes = registration_notes(
+            artifact,
+            name,
+            predecessor=before,
+            known_at=None if known is None else known.artifact.path,
+            is_new_name=taken is None,
+            claim=claim,
+            who=who,
+        )
+        await self._ledger.write(*statements, notes=notes)
         version = Version(
             version=artifact.version,
             artifact=artifact,
@@ -270,19 +293,19 @@ class Registry:
                 must_change=True,
             )
         )
-        written = await self._database.write(
+        move = Move(
+            name=alias,
+            from_version=None if old is None else old.version,
+            to_version=version.version,
+            who=who,
+            why="set by hand",
+            at=now,
+        )
+        written = await self._ledger.write(
             change,
-            _log(
-                Move(
-                    name=alias,
-                    from_version=None if old is None else old.version,
-                    to_version=version.version,
-                    who=who,
-                    why="set by hand",
-                    at=now,
-                )
-            ),
+            _log(move),
             Statement(query="set_standing", parameters=(Standing.ACTIVE.value, version.version)),
+            notes=(_moved(move, Entered.ALIAS_SET),),
         )
         if not written.applied:
             raise Conflict(f"{alias} was moved at the same time; look and try again.")
@@ -292,7 +315,7 @@ class Registry:
         self._names[alias] = Name(name=alias, version=version.version, kind=kind)
         return self._names[alias]
 
-    async def remove(self, name: ModelName) -> None:
+    async def remove(self, name: ModelName, *, who: str = "user") -> None:
         """Forget a name. The file, the version's record and what was measured all stay.
 
         Raises `UnknownAlias`, or `StillInUse` while the version is in a rollout.
@@ -305,18 +328,18 @@ class Registry:
                 f"{name} is the candidate of a rollout.", hint="Abort the rollout first."
             )
         now = self._clock.now().isoformat()
-        written = await self._database.write(
+        move = Move(
+            name=name,
+            from_version=found.version,
+            to_version=None,
+            who=who,
+            why="removed",
+            at=now,
+        )
+        written = await self._ledger.write(
             Statement(query="remove_name", parameters=(name,), must_change=True),
-            _log(
-                Move(
-                    name=name,
-                    from_version=found.version,
-                    to_version=None,
-                    who="user",
-                    why="removed",
-                    at=now,
-                )
-            ),
+            _log(move),
+            notes=(_moved(move, Entered.NAME_REMOVED),),
         )
         if not written.applied:
             raise UnknownAlias(f"No model or alias is called {name!r}.", param="name")
@@ -329,8 +352,11 @@ class Registry:
         *,
         standings: Mapping[VersionId, Standing],
         also: Sequence[Statement] = (),
+        notes: Sequence[Note] = (),
     ) -> None:
         """Point a name at another version, together with whatever else must be true with it.
+
+        notes: what the ledger is told beside the move.
 
         All of it is one transaction: a kill leaves both or neither. Raises `Conflict` when the
         name no longer points at the version that the move starts from, or another part of it is
@@ -338,7 +364,7 @@ class Registry:
         """
         if move.from_version is None or move.to_version is None:
             raise Conflict("A name moves from one version to another.")
-        written = await self._database.write(
+        written = await self._ledger.write(
             Statement(
                 query="move_name",
                 parameters=(move.to_version, move.at, move.name, move.from_version),
@@ -347,6 +373,7 @@ class Registry:
             _log(move),
             *_standing_statements(standings),
             *also,
+            notes=(_moved(move, Entered.NAME_MOVED), *notes),
         )
         if not written.applied:
             raise Conflict(f"{move.name} no longer points at {short(move.from_version)}.")
@@ -358,13 +385,18 @@ class Registry:
             self._stand(version, standing)
 
     async def stand(
-        self, standings: Mapping[VersionId, Standing], *, also: Sequence[Statement] = ()
+        self,
+        standings: Mapping[VersionId, Standing],
+        *,
+        also: Sequence[Statement] = (),
+        notes: Sequence[Note] = (),
     ) -> None:
         """Change what versions may be used for, together with whatever must be true with it.
 
-        Raises `Conflict` when any part is refused; then nothing has changed.
+        notes: what the ledger is told of it. Raises `Conflict` when any part is refused; then
+        nothing has changed.
         """
-        written = await self._database.write(*_standing_statements(standings), *also)
+        written = await self._ledger.write(*_standing_statements(standings), *also, notes=notes)
         if not written.applied:
             raise Conflict("Something else changed this at the same time; look and try again.")
         for version, standing in standings.items():
@@ -413,6 +445,11 @@ class Registry:
         """Everything that a name ever pointed at, the oldest first."""
         return tuple(_move(row) for row in await self._database.read("list_moves", (name,)))
 
+    async def provenance(self, version: VersionId) -> Provenance:
+        """What people claim of a version's making, and what was read from its file."""
+        entries = await self._ledger.of(Entered.PROVENANCE_CLAIMED, Entered.PROVENANCE_READ)
+        return provenance_of(version, entries)
+
 
 def _log(move: Move) -> Statement:
     return Statement(
@@ -428,6 +465,18 @@ def _log(move: Move) -> Statement:
             move.at,
         ),
     )
+
+
+def _moved(move: Move, kind: Entered) -> Note:
+    body = {
+        "name": move.name,
+        "from": move.from_version,
+        "to": move.to_version,
+        "why": move.why,
+        "rollout": move.rollout,
+        "keep_until": move.keep_until,
+    }
+    return Note(kind=kind, who=move.who, body=body)
 
 
 def _standing_statements(standings: Mapping[VersionId, Standing]) -> tuple[Statement, ...]:

@@ -28,6 +28,7 @@ from arbiter.errors import (
 from arbiter.events import Announcer, Event
 from arbiter.inference import Arm
 from arbiter.knowledge.tasks import Tasks
+from arbiter.ledger import Note
 from arbiter.pool.pool import Pool, loadable
 from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId, new_id, short
 from arbiter.registry.registry import Kind, Move, Registry, Standing
@@ -35,6 +36,7 @@ from arbiter.storage.database import Database, Statement
 from arbiter.swap import rollout as steps
 from arbiter.swap.analysis import Failure, Judgement, TaskEvidence, verdict
 from arbiter.swap.compatibility import Compatibility, Finding, compare
+from arbiter.swap.notes import rollout_note
 from arbiter.swap.records import (
     Entry,
     Stored,
@@ -148,6 +150,14 @@ class Controller:
         """The aliases that have a rollout going on."""
         return frozenset(self._tracks)
 
+    def involving(self, version: VersionId) -> tuple[RolloutId, ...]:
+        """The rollouts going on that cannot go on without this version."""
+        return tuple(
+            track.rollout.id
+            for track in self._tracks.values()
+            if version in {track.rollout.stable, track.rollout.candidate}
+        )
+
     def draw(self, alias: ModelName, conversation: str) -> Assignment | None:
         """The side of this alias's rollout that a conversation is on, if there is a rollout."""
         track = self._tracks.get(alias)
@@ -209,6 +219,7 @@ class Controller:
             await self._registry.stand(
                 self._standing(new.version, Standing.CANDIDATE, except_for=alias),
                 also=(added(found), self._log(rollout, 0, who)),
+                notes=(rollout_note(found, was=None, who=who),),
             )
         except Conflict as error:
             raise RolloutActive(
@@ -266,6 +277,7 @@ class Controller:
                 **self._standing(undone.candidate, Standing.ROLLED_BACK, except_for=alias),
             },
             also=(saved(ended, was=found.rollout.phase), self._log(undone, 0, who)),
+            notes=(rollout_note(ended, was=found.rollout.phase, who=who),),
         )
         self._announce(undone, "undone")
         return ended
@@ -385,23 +397,32 @@ class Controller:
             saved(found, was=before.phase),
             self._log(after, track.evidence.means.n_new, who),
         )
+        note = rollout_note(
+            found,
+            was=before.phase,
+            who=who,
+            judgement=verdict(track.evidence) if before.phase.is_live else None,
+            tasks=track.evidence.tasks,
+        )
         if Effect.MOVE_ALIAS in effects:
-            await self._move(after, who, statements)
+            await self._move(after, who, statements, note)
         elif after.phase.is_final:
             # what live evidence took out stays out of auto; what never had traffic, or was called
             # off by a person, is what it was before
             end = Standing.ROLLED_BACK if after.phase is Phase.ROLLED_BACK else Standing.ACTIVE
             back = self._standing(after.candidate, end, except_for=after.alias)
-            await self._registry.stand(back, also=statements)
+            await self._registry.stand(back, also=statements, notes=(note,))
         else:
-            await self._registry.stand({}, also=statements)
+            await self._registry.stand({}, also=statements, notes=(note,))
         track.rollout = after
         self._stored[after.id] = found
         if after.phase.is_final:
             self._forget(after)
         self._announce(after, after.phase.value)
 
-    async def _move(self, after: Rollout, who: str, statements: tuple[Statement, ...]) -> None:
+    async def _move(
+        self, after: Rollout, who: str, statements: tuple[Statement, ...], note: Note
+    ) -> None:
         now = self._clock.now()
         await self._registry.move(
             Move(
@@ -419,6 +440,7 @@ class Controller:
                 **self._standing(after.stable, Standing.RETIRED, except_for=after.alias),
             },
             also=statements,
+            notes=(note,),
         )
 
     def _standing(
