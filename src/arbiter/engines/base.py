@@ -199,6 +199,32 @@ class ServerEngine(Engine, Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PullStep:
+    """How far a pull is: what the server says, and bytes of the part that it fetches now."""
+
+    status: str
+    completed: int | None = None
+    total: int | None = None
+
+
+@runtime_checkable
+class PullingEngine(ServerEngine, Protocol):
+    """An engine whose servers can fetch a newer content for one of their names."""
+
+    def pull(self, url: str, model: str) -> AsyncGenerator[PullStep, None]:
+        """Have the server fetch a model, step by step. Raises `EngineError` with its words."""
+        ...
+
+    async def copy(self, url: str, model: str, under: str) -> None:
+        """Give a model's content another name too, at the same server."""
+        ...
+
+    async def drop(self, url: str, model: str) -> None:
+        """Take a name away from a model; content that has another name stays."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineContext:
     """What the house gives every engine: time, a private folder, and the keys of servers.
 
