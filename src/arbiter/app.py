@@ -52,12 +52,14 @@ from arbiter.metering.process import ProcessReader
 from arbiter.pool.keeping import Keeping
 from arbiter.pool.pool import Pool, loadable
 from arbiter.refs import GENERAL, DecisionId, parse_name, parse_task
+from arbiter.registry.discovery import Discovery
 from arbiter.registry.registry import Registry, Version
 from arbiter.selection.contender import Choice, Situation
 from arbiter.selection.selector import Selector
 from arbiter.storage.database import Database
 from arbiter.storage.sqlite import open_sqlite
 from arbiter.swap.admission import Admission
+from arbiter.swap.adoption import Adoption
 from arbiter.swap.controller import Controller, RolloutView
 from arbiter.swap.records import Stored
 from arbiter.swap.validation import Progress, Validator, no_progress
@@ -94,6 +96,7 @@ class House:
     controller: Controller
     keeping: Keeping
     admission: Admission
+    adoption: Adoption
     dispatch: Dispatch
     announcer: Announcer
 
@@ -237,6 +240,7 @@ class House:
             pool=self.pool,
             controller=self.controller,
             admission=self.admission,
+            adoption=self.adoption,
             choose=self.dispatch.choose,
             announcer=self.announcer,
             database=self.database,
@@ -379,7 +383,9 @@ async def open_house(
         house = await _build(
             settings,
             base,
-            engines=engines(EngineContext(clock=clock, run_dir=run_dir)),
+            engines=engines(
+                EngineContext(clock=clock, run_dir=run_dir, keys=settings.discovery.keys)
+            ),
             clock=clock,
             dice=dice,
         )
@@ -391,6 +397,7 @@ async def _close(house: House) -> None:
     # the controller first: a validation that ran into a closed door would be taken for a verdict
     await house.controller.close()
     await house.keeping.close()
+    await house.adoption.close()
     house.dispatch.close()
     try:
         async with asyncio.timeout(house.settings.door.drain_s + 10):
@@ -489,6 +496,22 @@ async def _build(
         controller=controller,
         keeping=keeping,
         admission=admission,
+        adoption=Adoption(
+            discovery=Discovery(
+                engines=engines,
+                settings=settings.discovery,
+                clock=clock,
+                home=Path.home(),
+                environment=os.environ,
+            ),
+            registry=registry,
+            admission=admission,
+            controller=controller,
+            pool=pool,
+            settings=settings,
+            clock=clock,
+            announcer=announcer,
+        ),
         dispatch=dispatch,
         announcer=announcer,
     )

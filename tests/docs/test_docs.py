@@ -124,12 +124,14 @@ def test_every_kind_of_event_is_documented() -> None:
     said = set(re.findall(r'_announce\([^)]*?"(\w+)"', _source()))
     phases = {phase.value for phase in Phase} - {"validating"}
     kinds = {f"rollout.{what}" for what in said | phases} | {f"instance.{s.value}" for s in State}
-    kinds.add("version.expired")
+    kinds |= {"version.expired", "model.changed"}
     page = read("docs/reference/events.md")
     assert [kind for kind in sorted(kinds) if f"| `{kind}` |" not in page] == []
-    documented = set(re.findall(r"^\| `((?:rollout|instance|version)\.\w+)`", page, re.MULTILINE))
+    documented = set(
+        re.findall(r"^\| `((?:rollout|instance|version|model)\.\w+)`", page, re.MULTILINE)
+    )
     assert documented == kinds
-    assert len(re.findall(r"\bEvent\(\n", _source())) == 3, "a fourth room announces: document it"
+    assert len(re.findall(r"\bEvent\(\n", _source())) == 4, "a fifth room announces: document it"
 
 
 def test_every_route_is_documented() -> None:

@@ -13,9 +13,10 @@ from typing import Annotated
 import typer
 
 import arbiter
-from arbiter.app import open_house, reachable
+from arbiter.app import House, open_house, reachable
 from arbiter.cli import alias, asking, demo, models, rules, swap, tasks
 from arbiter.cli.client import Client
+from arbiter.cli.found import news, show_found
 from arbiter.cli.options import (
     AsJson,
     ConfigFile,
@@ -27,6 +28,8 @@ from arbiter.cli.options import (
 )
 from arbiter.cli.output import ERR, OUT, show_json
 from arbiter.errors import ArbiterError
+from arbiter.gateway.control_discovery import report_view
+from arbiter.swap.adoption import Report
 
 app = typer.Typer(
     name="arbiter",
@@ -98,12 +101,36 @@ def up(
                     else "  no model yet: arbiter models add FILE.gguf",
                     markup=False,
                 )
+                if settings.discovery.enabled:
+                    OUT.print("  looking for models on this machine ...")
             sys.stdout.flush()
             _settle_memory()
+            if settings.discovery.enabled:
+                house.adoption.open(_Teller(house, as_json=as_json))
             await stop.wait()
             ERR.print("closing: running requests may end", markup=False)
 
     run(work)
+
+
+class _Teller:
+    """Says what was found: all of the first look, and of later ones only what is new."""
+
+    def __init__(self, house: House, *, as_json: bool) -> None:
+        self._house = house
+        self._as_json = as_json
+        self._is_first = True
+
+    def __call__(self, report: Report) -> None:
+        found = report_view(report, self._house.registry)
+        told = found if self._is_first else news(found)
+        if self._as_json:
+            if self._is_first:
+                sys.stdout.write(json.dumps({"found": told}) + "\n")
+        elif self._is_first or any(told.values()):
+            show_found(told, everything=False)
+        self._is_first = False
+        sys.stdout.flush()
 
 
 def _settle_memory() -> None:

@@ -1,4 +1,4 @@
-"""`arbiter models`: add, list, show, remove, ps."""
+"""`arbiter models`: discover, add, list, show, remove, ps."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from arbiter.cli.client import Client, Json, segment
+from arbiter.cli.found import show_found
 from arbiter.cli.options import AsJson, ConfigFile, DataDir, followed, read_file, with_house
 from arbiter.cli.output import ERR, OUT, number, show_json, show_table, size, text
 
@@ -58,6 +59,28 @@ def add(
         _profiles(found)
         if found.get("unavailable"):
             ERR.print(f"it cannot run here yet: {found['unavailable']}", markup=False)
+
+    with_house(data_dir, config, work)
+
+
+@app.command()
+def discover(
+    register: Annotated[
+        bool, typer.Option("--register", help="Register everything that was found.")
+    ] = False,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look for models at the usual ports and folders and at those of the configuration."""
+
+    async def work(client: Client) -> None:
+        body: Json = {"register_found": "all" if register else "none"}
+        found = await client.call("POST", "/discover", body)
+        if as_json:
+            show_json(found)
+            return
+        show_found(found, everything=True)
 
     with_house(data_dir, config, work)
 

@@ -25,6 +25,7 @@ from arbiter.config import RolloutSettings
 from arbiter.errors import ArbiterError, InvalidField, MethodNotAllowed, UnknownRoute
 from arbiter.events import Announcer
 from arbiter.gateway import views
+from arbiter.gateway.control_discovery import discovery_router
 from arbiter.gateway.rendering import error_body
 from arbiter.inference import Limits
 from arbiter.knowledge.outcomes import Feedback, Outcomes
@@ -44,6 +45,7 @@ from arbiter.registry.registry import Registry
 from arbiter.selection.contender import Choice
 from arbiter.storage.database import Database
 from arbiter.swap.admission import Admission
+from arbiter.swap.adoption import Adoption
 from arbiter.swap.controller import Controller
 from arbiter.swap.rollout import Plan
 
@@ -63,6 +65,7 @@ class ControlRooms:
     pool: Pool
     controller: Controller
     admission: Admission
+    adoption: Adoption
     choose: Callable[[TaskName, Limits], Choice]
     announcer: Announcer
     database: Database
@@ -210,6 +213,7 @@ def control_app(rooms: ControlRooms) -> FastAPI:
         openapi_url="/v1/openapi.json",
     )
     for router in (
+        discovery_router(rooms.adoption, rooms.registry),
         _models(rooms),
         _aliases(rooms),
         _tasks(rooms),

@@ -66,6 +66,8 @@ class Keeping:
 
     async def _warm(self) -> None:
         for version in self._registry.kept():
+            if self._registry.version(version).artifact.identity is None:
+                continue  # another program's memory is not ours to fill
             try:
                 await self._pool.warm_spare(loadable(self._registry.version(version)))
             except (ArbiterError, OSError) as error:

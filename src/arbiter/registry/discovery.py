@@ -129,13 +129,25 @@ class Discovery:
             found += usual_folders(self._home, self._environment)
         return tuple({folder.path: folder for folder in reversed(found)}.values())[::-1]
 
-    async def survey(self) -> Survey:
+    async def survey(self, *, folders: bool = True) -> Survey:
         """Look everywhere at once. Never raises for what it finds."""
-        servers, folders = await asyncio.gather(
+        where = self.folders() if folders else ()
+        servers, found = await asyncio.gather(
             asyncio.gather(*(self.look(address) for address in self.addresses())),
-            asyncio.to_thread(lambda: tuple(look_into(folder) for folder in self.folders())),
+            asyncio.to_thread(lambda: tuple(look_into(folder) for folder in where)),
         )
-        return Survey(servers=tuple(servers), folders=folders)
+        return Survey(servers=tuple(servers), folders=found)
+
+    def format_of(self, engine: str) -> str:
+        """The format of what an engine's servers offer."""
+        return next(f for one in self._engines if one.name == engine for f in one.formats)
+
+    async def site(self, address: Address) -> Site:
+        """What answers at an address. Raises `ServerGone` that says why nothing does."""
+        sighting = await self.look(address)
+        if sighting.site is None:
+            raise ServerGone(f"{address.url}: {sighting.trouble}")
+        return sighting.site
 
     async def look(self, address: Address) -> ServerSighting:
         """What answers at an address: the first engine that knows it, or why none does."""
