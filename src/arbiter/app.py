@@ -232,6 +232,7 @@ class House:
     def control(self) -> ControlRooms:
         """The rooms that the control API needs."""
         return ControlRooms(
+            ledger=self.ledger,
             registry=self.registry,
             tasks=self.tasks,
             rules=self.rules,

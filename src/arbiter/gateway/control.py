@@ -7,33 +7,35 @@ on to its end even when nobody listens any more.
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 from fastapi import APIRouter, Body, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.exceptions import HTTPException
 
 from arbiter.config import RolloutSettings
 from arbiter.errors import ArbiterError, InvalidField, MethodNotAllowed, UnknownRoute
 from arbiter.events import Announcer
 from arbiter.gateway import views
+from arbiter.gateway.control_base import WHO, ControlBody, Plain, Say, streamed, telling
 from arbiter.gateway.control_discovery import discovery_router
+from arbiter.gateway.control_ledger import ledger_router
+from arbiter.gateway.control_models import models_router
 from arbiter.gateway.rendering import error_body
 from arbiter.inference import Limits
 from arbiter.knowledge.outcomes import Feedback, Outcomes
 from arbiter.knowledge.profiles import Profiles
 from arbiter.knowledge.rules import Rule, Rules, knowledge_digest
 from arbiter.knowledge.tasks import Tasks, parse_cases, task_from_spec
+from arbiter.ledger import Ledger
 from arbiter.pool.instance import State
-from arbiter.pool.pool import Pool, loadable
+from arbiter.pool.pool import Pool
 from arbiter.refs import (
     DecisionId,
     RolloutId,
@@ -49,14 +51,12 @@ from arbiter.swap.adoption import Adoption
 from arbiter.swap.controller import Controller
 from arbiter.swap.rollout import Plan
 
-Plain = views.Plain
-Say = Callable[[Plain], None]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlRooms:
     """What the control API is handed."""
 
+    ledger: Ledger
     registry: Registry
     tasks: Tasks
     rules: Rules
@@ -102,28 +102,13 @@ class ControlRooms:
         return knowledge_digest(self.tasks.all(), self.rules.all())
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class AddModel(_Body):
-    """A model file to register."""
-
-    path: str = Field(min_length=1, max_length=4096)
-    name: str
-    predecessor: str | None = None
-    chat_template: str | None = Field(None, max_length=200_000)
-    aliases: tuple[str, ...] = ()
-    calibrate: bool = True
-
-
-class SetAlias(_Body):
+class SetAlias(ControlBody):
     """What an alias is to point at."""
 
     target: str
 
 
-class LimitsBody(_Body):
+class LimitsBody(ControlBody):
     """Demands of a task or a request."""
 
     needs: tuple[str, ...] = ()
@@ -141,11 +126,11 @@ class LimitsBody(_Body):
         )
 
 
-class GraderBody(_Body):
+class GraderBody(ControlBody):
     """A grader by kind, with its options."""
 
     kind: str
-    options: dict[str, object] = {}
+    options: dict[str, object] = Field(default_factory=dict)
 
 
 class AddTask(LimitsBody):
@@ -156,14 +141,14 @@ class AddTask(LimitsBody):
     weights: dict[str, float] | None = None
 
 
-class AddRule(_Body):
+class AddRule(ControlBody):
     """Whom to prefer for a task."""
 
     prefer: str
     why: str = Field("", max_length=500)
 
 
-class GiveFeedback(_Body):
+class GiveFeedback(ControlBody):
     """A judgement of an answer: 0 is bad, 1 is good."""
 
     score: float
@@ -172,7 +157,7 @@ class GiveFeedback(_Body):
     comment: str | None = None
 
 
-class StartRollout(_Body):
+class StartRollout(ControlBody):
     """Replace what an alias points at by a model, step by step."""
 
     alias: str
@@ -187,7 +172,7 @@ class StartRollout(_Body):
     keep_s: float | None = None
 
 
-class Why(_Body):
+class Why(ControlBody):
     """The reason for what a person does to a rollout."""
 
     why: str = Field("", max_length=500)
@@ -197,10 +182,6 @@ class Select(LimitsBody):
     """Ask whom `auto` would pick."""
 
     task: str = "general"
-
-
-WHO = "operator"
-_NDJSON = "application/x-ndjson"
 
 
 def control_app(rooms: ControlRooms) -> FastAPI:
@@ -214,7 +195,8 @@ def control_app(rooms: ControlRooms) -> FastAPI:
     )
     for router in (
         discovery_router(rooms.adoption, rooms.registry),
-        _models(rooms),
+        models_router(rooms.registry, rooms.admission, rooms.pool, rooms.profiles),
+        ledger_router(rooms.ledger),
         _aliases(rooms),
         _tasks(rooms),
         _rules(rooms),
@@ -268,89 +250,6 @@ async def _render_http(request: Request, error: Exception) -> Response:
     )
 
 
-def _streamed(work: Callable[[Say], Awaitable[Plain]]) -> StreamingResponse:
-    """Run work to its end, telling its progress line by line; the last line is its result.
-
-    A listener that goes away does not stop the work: a half-registered model would be worse.
-    """
-    lines: asyncio.Queue[Plain | None] = asyncio.Queue()
-
-    async def run() -> None:
-        try:
-            lines.put_nowait({"result": await work(lines.put_nowait)})
-        except ArbiterError as error:
-            lines.put_nowait(json.loads(error_body(error, to_admin=True)))
-        finally:
-            lines.put_nowait(None)
-
-    running = asyncio.create_task(run())
-
-    async def stream() -> AsyncIterator[bytes]:
-        while (line := await lines.get()) is not None:
-            yield json.dumps(line).encode() + b"\n"
-        await running
-
-    return StreamingResponse(stream(), media_type=_NDJSON)
-
-
-def _telling(say: Say) -> Callable[[TaskName, int, int], None]:
-    def progress(task: TaskName, done: int, total: int) -> None:
-        say({"progress": {"task": task, "done": done, "total": total}})
-
-    return progress
-
-
-def _models(rooms: ControlRooms) -> APIRouter:
-    router = APIRouter(tags=["models"])
-    registry = rooms.registry
-
-    @router.get("/models")
-    async def list_models() -> Plain:
-        return {"models": [views.version_view(v, registry) for v in registry.versions()]}
-
-    @router.post("/models")
-    async def add_model(body: AddModel) -> StreamingResponse:
-        name = parse_name(body.name)
-        options = {} if body.chat_template is None else {"chat_template": body.chat_template}
-        version = await rooms.admission.register(
-            Path(body.path),
-            name,
-            predecessor=None if body.predecessor is None else parse_name(body.predecessor),
-            options=options,
-        )
-        for alias in body.aliases:
-            await rooms.admission.set_alias(parse_name(alias, what="alias"), name, who=WHO)
-
-        async def work(say: Say) -> Plain:
-            if body.calibrate and rooms.pool.unavailable(version.artifact.format) is None:
-                await rooms.admission.calibrate(version, name, progress=_telling(say))
-            return {
-                **views.version_view(registry.version(version.version), registry),
-                "unavailable": rooms.pool.unavailable(version.artifact.format),
-                "profiles": views.profiles_view(rooms.profiles.tasks_of(version.version)),
-            }
-
-        return _streamed(work)
-
-    @router.get("/models/{name:path}")
-    async def show_model(name: str) -> Plain:
-        version = registry.resolve(parse_name(name))
-        need, measured = rooms.pool.predicted_bytes(loadable(version))
-        return {
-            **views.version_view(version, registry),
-            "memory": {"bytes": need, "method": "measured" if measured else "estimated"},
-            "unavailable": rooms.pool.unavailable(version.artifact.format),
-            "profiles": views.profiles_view(rooms.profiles.tasks_of(version.version)),
-        }
-
-    @router.delete("/models/{name:path}")
-    async def remove_model(name: str) -> Plain:
-        await rooms.admission.remove_model(parse_name(name))
-        return {"removed": name}
-
-    return router
-
-
 def _aliases(rooms: ControlRooms) -> APIRouter:
     router = APIRouter(tags=["aliases"])
     registry = rooms.registry
@@ -400,10 +299,10 @@ def _tasks(rooms: ControlRooms) -> APIRouter:
         task = await rooms.admission.add_task(given)
 
         async def work(say: Say) -> Plain:
-            await rooms.admission.calibrate_task(task, progress=_telling(say))
+            await rooms.admission.calibrate_task(task, progress=telling(say))
             return views.task_view(task)
 
-        return _streamed(work)
+        return streamed(work)
 
     @router.get("/tasks/{name:path}")
     async def show_task(name: str) -> Plain:

@@ -54,7 +54,6 @@ def version_view(version: Version, registry: Registry) -> Plain:
         "capabilities": sorted(artifact.capabilities),
         "template_digest": artifact.template_digest,
         "licence": artifact.licence,
-        "provenance": dict(artifact.provenance),
         "predecessor": version.predecessor,
         "kept_until": _kept_until(version.version, registry),
         "registered_at": version.registered_at,

@@ -17,6 +17,7 @@ from arbiter.knowledge.rules import Rules
 from arbiter.knowledge.tasks import Grading, Task, Tasks
 from arbiter.refs import ModelName, TaskName, parse_name
 from arbiter.registry.artifact import examine
+from arbiter.registry.provenance import Claim
 from arbiter.registry.registry import Registry, Standing, Version
 from arbiter.swap.controller import Controller
 from arbiter.swap.validation import Progress, Validator, no_progress
@@ -49,15 +50,30 @@ class Admission:
         *,
         predecessor: ModelName | None = None,
         options: Mapping[str, str] | None = None,
+        claim: Claim | None = None,
+        who: str = "user",
     ) -> Version:
         """Examine a file and register it under a name.
+
+        claim: what a person says of its making; its base is also kept as the version that it
+        stands for now, if it is a registered name.
 
         Raises `ModelFileError` when the file cannot be trusted, `NameTaken`, `UnknownModel`.
         """
         parse_name(name)
         before = None if predecessor is None else self._registry.resolve(predecessor).version
         artifact = await asyncio.to_thread(examine, path, options=options or {})
-        return await self._registry.add(artifact, name, predecessor=before)
+        return await self._registry.add(
+            artifact,
+            name,
+            predecessor=before,
+            claim=None if claim is None else self._with_base(claim),
+            who=who,
+        )
+
+    def _with_base(self, claim: Claim) -> Claim:
+        base = next((one for one in self._registry.names() if one.name == claim.base), None)
+        return claim if base is None else replace(claim, base_version=base.version)
 
     async def calibrate(
         self, version: Version, name: ModelName, *, progress: Progress = no_progress
@@ -89,7 +105,7 @@ class Admission:
                     version.version, names[0], (task,), progress=progress
                 )
 
-    async def remove_model(self, name: ModelName) -> None:
+    async def remove_model(self, name: ModelName, *, who: str = "user") -> None:
         """Forget a name. Raises `StillInUse` while a rule or a rollout needs it."""
         rule = next((rule for rule in self._rules.all() if rule.prefer == name), None)
         if rule is not None:
@@ -100,7 +116,7 @@ class Admission:
         active = self._controller.active(name)
         if active is not None:
             raise StillInUse(f"{name} has a rollout going on: {active.id}.")
-        await self._registry.remove(name)
+        await self._registry.remove(name, who=who)
 
     async def remove_task(self, name: TaskName) -> None:
         """Forget a task and its cases. Raises `StillInUse` while a rule names it."""

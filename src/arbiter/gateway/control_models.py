@@ -1,0 +1,150 @@
+"""The control API's addresses about models: registered, shown, checked, forgotten."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from fastapi import APIRouter
+from fastapi.responses import StreamingResponse
+from pydantic import Field
+
+from arbiter.gateway import views
+from arbiter.gateway.control_base import WHO, ControlBody, Plain, Say, streamed, telling
+from arbiter.knowledge.profiles import Profiles
+from arbiter.pool.pool import Pool, loadable
+from arbiter.refs import parse_name, short
+from arbiter.registry.artifact import TEMPLATE_OPTION
+from arbiter.registry.checking import Checked, check_files
+from arbiter.registry.provenance import Claim, Provenance
+from arbiter.registry.registry import Registry
+from arbiter.swap.admission import Admission
+
+
+class ClaimBody(ControlBody):
+    """What you claim of a model's making: it is kept in the ledger as your word."""
+
+    trained_on: tuple[str, ...] = ()
+    base: str | None = None
+    licence: str | None = None
+    specializations: tuple[str, ...] = ()
+    trainer: str | None = None
+    script_commit: str | None = None
+
+    def claim(self) -> Claim:
+        """As the house's own value. Raises `InvalidField`."""
+        return Claim(**self.model_dump())
+
+
+class AddModel(ControlBody):
+    """A model file to register."""
+
+    path: str = Field(min_length=1, max_length=4096)
+    name: str
+    predecessor: str | None = None
+    chat_template: str | None = Field(None, max_length=200_000)
+    aliases: tuple[str, ...] = ()
+    calibrate: bool = True
+    claim: ClaimBody = ClaimBody()
+
+    def options(self) -> dict[str, str]:
+        """What changes the model's output, by the names that the registry knows."""
+        return {} if self.chat_template is None else {TEMPLATE_OPTION: self.chat_template}
+
+
+class VerifyModels(ControlBody):
+    """Which models' files to read again. names: all that are registered when empty."""
+
+    names: tuple[str, ...] = ()
+
+
+def models_router(
+    registry: Registry, admission: Admission, pool: Pool, profiles: Profiles
+) -> APIRouter:
+    """The addresses."""
+    router = APIRouter(tags=["models"])
+
+    @router.get("/models")
+    async def list_models() -> Plain:
+        return {"models": [views.version_view(v, registry) for v in registry.versions()]}
+
+    @router.post("/models")
+    async def add_model(body: AddModel) -> StreamingResponse:
+        name = parse_name(body.name)
+        version = await admission.register(
+            Path(body.path),
+            name,
+            predecessor=None if body.predecessor is None else parse_name(body.predecessor),
+            options=body.options(),
+            claim=body.claim.claim(),
+            who=WHO,
+        )
+        for alias in body.aliases:
+            await admission.set_alias(parse_name(alias, what="alias"), name, who=WHO)
+
+        async def work(say: Say) -> Plain:
+            if body.calibrate and pool.unavailable(version.artifact.format) is None:
+                await admission.calibrate(version, name, progress=telling(say))
+            return {
+                **views.version_view(registry.version(version.version), registry),
+                "unavailable": pool.unavailable(version.artifact.format),
+                "profiles": views.profiles_view(profiles.tasks_of(version.version)),
+            }
+
+        return streamed(work)
+
+    @router.get("/models/{name:path}")
+    async def show_model(name: str) -> Plain:
+        version = registry.resolve(parse_name(name))
+        need, measured = pool.predicted_bytes(loadable(version))
+        return {
+            **views.version_view(version, registry),
+            "provenance": provenance_view(await registry.provenance(version.version)),
+            "memory": {"bytes": need, "method": "measured" if measured else "estimated"},
+            "unavailable": pool.unavailable(version.artifact.format),
+            "profiles": views.profiles_view(profiles.tasks_of(version.version)),
+        }
+
+    @router.delete("/models/{name:path}")
+    async def remove_model(name: str) -> Plain:
+        await admission.remove_model(parse_name(name), who=WHO)
+        return {"removed": name}
+
+    _verify_route(router, registry)
+    return router
+
+
+def _verify_route(router: APIRouter, registry: Registry) -> None:
+    @router.post("/models/verify")
+    async def verify_models(body: VerifyModels) -> StreamingResponse:
+        chosen = [registry.resolve(parse_name(name)) for name in body.names]
+        versions = {v.version: v for v in chosen or registry.versions()}
+
+        async def work(say: Say) -> Plain:
+            def progress(path: str, done: int, total: int) -> None:
+                say({"progress": {"file": path, "done": done, "total": total}})
+
+            checked = await check_files(tuple(versions.values()), progress=progress)
+            return {"models": [checked_view(one, registry) for one in checked]}
+
+        return streamed(work)
+
+
+def checked_view(checked: Checked, registry: Registry) -> Plain:
+    """A version whose file was read again, or that has none here."""
+    return {
+        "version": checked.version,
+        "short": short(checked.version),
+        "names": list(registry.names_of(checked.version)),
+        "path": checked.path,
+        "known_by": checked.known_by,
+        "fault": checked.fault,
+    }
+
+
+def provenance_view(provenance: Provenance) -> Plain:
+    """What people claim, and what was read, apart."""
+    return {
+        "claimed": [asdict(one) for one in provenance.claimed],
+        "read": dict(provenance.read),
+    }
