@@ -5,11 +5,22 @@ Every field is named here: nothing that a client wrote passes by accident.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
-from arbiter.inference import Chat, Completion, Embedding, Generation, Message, Shape, Tools
+from arbiter.errors import EngineRefused
+from arbiter.inference import (
+    Chat,
+    Completion,
+    Embedding,
+    Generation,
+    Message,
+    Sampling,
+    Shape,
+    Tools,
+)
 
 CHAT: Final = "/v1/chat/completions"
 COMPLETIONS: Final = "/v1/completions"
@@ -17,6 +28,25 @@ EMBEDDINGS: Final = "/v1/embeddings"
 
 _RANDOM_SEED: Final = 0xFFFFFFFF
 """llama.cpp takes this seed as a wish for a random one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """What a kind of server understands beyond OpenAI's own fields.
+
+    name: the kind, as people know it. extras: those of ``top_k``, ``min_p`` and
+    ``repeat_penalty`` that it heeds. says_repetition: it calls the last one
+    ``repetition_penalty``. folds_seed: its seeds have 32 bits, one of which means a random one.
+    """
+
+    name: str
+    extras: frozenset[str] = frozenset()
+    says_repetition: bool = False
+    folds_seed: bool = False
+
+
+EVERY_EXTRA: Final = frozenset({"top_k", "min_p", "repeat_penalty"})
+LLAMA_CPP: Final = Dialect(name="llama.cpp", extras=EVERY_EXTRA, folds_seed=True)
 
 
 class _StreamOptions(msgspec.Struct):
@@ -78,6 +108,7 @@ class _Request(msgspec.Struct, omit_defaults=True):
     top_k: int | None = None
     min_p: float | None = None
     repeat_penalty: float | None = None
+    repetition_penalty: float | None = None
 
 
 class _EmbeddingRequest(msgspec.Struct, omit_defaults=True):
@@ -97,14 +128,29 @@ def path_of(work: Chat | Completion) -> str:
 
 
 def encode_request(
-    request: Generation, *, model: str | None = None, cache_prompt: bool | None = None
+    request: Generation,
+    *,
+    model: str | None = None,
+    cache_prompt: bool | None = None,
+    dialect: Dialect = LLAMA_CPP,
+    counted: bool = True,
 ) -> bytes:
-    """The body of a chat or completion request. cache_prompt: a field of llama.cpp's own."""
+    """The body of a chat or completion request.
+
+    cache_prompt: a field of llama.cpp's own. counted: whether a stream is to end with its usage,
+    which some servers refuse to be asked. Raises `EngineRefused` for an option of sampling that
+    the server would not heed: an answer that ignores what was asked for is a wrong one.
+    """
     how = request.sampling
+    if dialect is not LLAMA_CPP:
+        _check(how, dialect)
     seed = how.seed
-    if seed is not None:
+    if seed is not None and dialect.folds_seed:
         seed &= 0xFFFFFFFF
         seed -= seed == _RANDOM_SEED
+    repeat, repetition = how.repeat_penalty, None
+    if dialect.says_repetition:
+        repeat, repetition = None, repeat
     work = request.work
     chat = work if isinstance(work, Chat) else None
     text = work if isinstance(work, Completion) else None
@@ -120,7 +166,7 @@ def encode_request(
             parallel_tool_calls=None if tools is None else tools.parallel,
             response_format=None if chat is None or chat.shape is None else _format(chat.shape),
             stream=request.stream,
-            stream_options=_WITH_USAGE if request.stream else None,
+            stream_options=_WITH_USAGE if request.stream and counted else None,
             cache_prompt=cache_prompt,
             temperature=how.temperature,
             top_p=how.top_p,
@@ -131,9 +177,20 @@ def encode_request(
             frequency_penalty=how.frequency_penalty,
             top_k=how.top_k,
             min_p=how.min_p,
-            repeat_penalty=how.repeat_penalty,
+            repeat_penalty=repeat,
+            repetition_penalty=repetition,
         )
     )
+
+
+def _check(how: Sampling, dialect: Dialect) -> None:
+    for name in sorted(EVERY_EXTRA - dialect.extras):
+        if getattr(how, name) is not None:
+            raise EngineRefused(
+                f"{dialect.name} is not known to heed {name}, so it is not sent there.",
+                hint=f"Leave {name} out, or ask a model of another server.",
+                param=name,
+            )
 
 
 def encode_embedding(request: Embedding, *, model: str | None = None) -> bytes:

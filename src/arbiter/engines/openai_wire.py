@@ -16,7 +16,7 @@ from arbiter.inference import Called, Finish, FinishReason, Timings, Usage, Vect
 
 _MOST_TOKENS: Final = 2**31
 _LONGEST_MS: Final = 7 * 24 * 3600 * 1000.0
-_LONGEST_EVENT: Final = 4 * 1024 * 1024
+LONGEST_EVENT: Final = 4 * 1024 * 1024
 
 Number = float | None
 
@@ -111,7 +111,7 @@ _REASONS: Final = {
 
 
 class StreamedAnswer:
-    """Server-sent events, put together again however the network cut them."""
+    """Server-sent events as llama.cpp frames them, put together again however they were cut."""
 
     __slots__ = ("_calls", "_error", "_reason", "_rest", "_timings", "_usage")
 
@@ -131,7 +131,7 @@ class StreamedAnswer:
         """
         data = self._rest + data if self._rest else data
         *events, self._rest = data.split(b"\n\n")
-        if len(self._rest) > _LONGEST_EVENT:
+        if len(self._rest) > LONGEST_EVENT:
             raise MalformedAnswer("an event without an end")
         text = ""
         for event in events:
@@ -182,11 +182,16 @@ class StreamedAnswer:
 
 
 def parse_answer(body: bytes) -> tuple[str, list[Called], Finish]:
-    """An answer in one piece: its text, its tool calls, its end. Raises `MalformedAnswer`."""
+    """An answer in one piece: its text, its tool calls, its end.
+
+    Raises `MalformedAnswer`, and `ReportedError` for an error that pretends to be an answer.
+    """
     event = _parse(body)
     choice = event.choices[0] if event.choices else _Choice()
     message = choice.message or _Text(content=choice.text)
     if choice.message is None and choice.text is None:
+        if event.error:
+            raise ReportedError(words_of(body) or "it did not say what")
         raise MalformedAnswer("an answer without a message")
     calls = [_called(part, place) for place, part in enumerate(message.tool_calls or ())]
     finish = _finish(choice.finish_reason or "", event.usage, event.timings)
@@ -224,7 +229,9 @@ def parse_refusal(status: int, body: bytes) -> EngineRefused:
     try:
         problem = _refusal(body).error
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return EngineRefused(f"The engine refused the request with status {status}.")
+        words = words_of(body)
+        told = f": {words}" if words else "."
+        return EngineRefused(f"The engine refused the request with status {status}{told}")
     if problem.type == "exceed_context_size_error" and problem.n_prompt_tokens and problem.n_ctx:
         return EngineRefused(
             f"The prompt has {problem.n_prompt_tokens} tokens, and this model is loaded with room "
@@ -233,6 +240,36 @@ def parse_refusal(status: int, body: bytes) -> EngineRefused:
             param="messages",
         )
     return EngineRefused(f"The engine refused the request: {problem.message[:500]}")
+
+
+def words_of(body: bytes) -> str:
+    """What a server says in an error, in whatever form it says so; nothing when it is unreadable.
+
+    >>> words_of(b'{"error":{"message":"too long"}}'), words_of(b'{"detail":"no such thing"}')
+    ('too long', 'no such thing')
+    >>> words_of(b"upstream is down"), words_of(b"<html><body>502</body></html>")
+    ('upstream is down', '')
+    """
+    try:
+        told = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        text = body[:2000].decode("utf-8", "replace").strip()
+        return "" if text.startswith(("<", "{", "[")) else printable(text)
+    for _ in range(3):
+        if isinstance(told, dict):
+            told = told.get("error") or told.get("message") or told.get("detail")
+    return printable(told) if isinstance(told, str) else ""
+
+
+def printable(text: str, *, longest: int = 500) -> str:
+    """A text of somebody else's on one line, shortened, with nothing that moves a cursor.
+
+    >>> printable("a" + chr(27) + "[2Jb" + chr(10) + "  c")
+    'a [2Jb c'
+    """
+    shown = "".join(letter if letter.isprintable() else " " for letter in text[: 4 * longest])
+    shown = " ".join(shown.split())
+    return shown if len(shown) <= longest else f"{shown[:longest]} ..."
 
 
 def _parse(data: bytes) -> _Event:

@@ -71,6 +71,7 @@ class Remote:
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
+        self._is_closed = False
 
     async def get(self, path: str, *, silence_s: float) -> Response:
         """Ask for something. Raises `OSError`, `TimeoutError`, `ValueError`."""
@@ -97,6 +98,7 @@ class Remote:
 
     async def close(self) -> None:
         """Close every connection. Idempotent."""
+        self._is_closed = True
         session, self._session = self._session, None
         if session is not None:
             await session.close()
@@ -106,8 +108,11 @@ class Remote:
     ) -> aiohttp.ClientResponse:
         try:
             return await self._send(method, path, body, silence_s)
-        except (aiohttp.ServerDisconnectedError, ConnectionResetError, BrokenPipeError):
-            # a kept connection that the server closed in this very moment: once more on a fresh one
+        except (aiohttp.ClientConnectorError, TimeoutError) as error:
+            raise _plain(error) from error
+        except (aiohttp.ServerDisconnectedError, ConnectionError, aiohttp.ClientOSError):
+            # a kept connection that the server closed in this very moment: once more on a fresh
+            # one; llama-server closes after every stream, and says so in no header
             with _InPlainWords():
                 return await self._send(method, path, body, silence_s)
         except (aiohttp.ClientError, OSError) as error:
@@ -116,6 +121,9 @@ class Remote:
     async def _send(
         self, method: str, path: str, body: bytes | None, silence_s: float
     ) -> aiohttp.ClientResponse:
+        if self._is_closed:
+            # what was cut by closing must not be sent again through a new connection
+            raise ConnectionAbortedError("closed here")
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=self._connections), headers=self._headers

@@ -1,0 +1,71 @@
+"""What went wrong with an OpenAI-compatible server, in the house's errors.
+
+Pure. Before the first piece of an answer the house may ask elsewhere, after it never.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from arbiter.engines.openai_wire import (
+    ReportedError,
+    parse_refusal,
+    printable,
+    words_of,
+)
+from arbiter.engines.remote import Response
+from arbiter.errors import (
+    ArbiterError,
+    Busy,
+    EngineError,
+    EngineRefused,
+    EngineTimeout,
+    InstanceLost,
+    StreamCut,
+)
+
+_LONGEST_PAUSE_S: Final = 3600
+
+
+def refusal(response: Response, *, kind: str, path: str, has_key: bool) -> ArbiterError:
+    """What an answer means whose status is not 200."""
+    status, words = response.status, words_of(response.body)
+    said = f": {words}" if words else "."
+    if 300 <= status < 400:
+        where = printable(response.headers.get("Location", "nowhere"), longest=200)
+        return EngineRefused(
+            f"{kind} redirects {path} to {where}, which is not followed.",
+            hint="Name that address itself in discovery.servers if it is to be used.",
+        )
+    if status in {401, 403}:
+        return EngineRefused(
+            f"{kind} {'refuses the key that it was sent' if has_key else 'wants a key'}{said}",
+            hint="Set it in the settings, in [discovery.keys].",
+        )
+    if status in {429, 503}:
+        return Busy(f"{kind} is busy{said}", retry_after_s=_pause(response))
+    if status >= 500 and status != 501:
+        return EngineError(f"{kind} failed with status {status}{said}")
+    return parse_refusal(status, response.body)
+
+
+def failure(error: Exception, *, kind: str, begun: bool) -> EngineError:
+    """What it means that an answer did not come, or broke off. begun: a piece of it has come."""
+    if begun:
+        if isinstance(error, ReportedError):
+            return StreamCut(f"{kind} broke off: {printable(str(error))}")
+        if isinstance(error, TimeoutError):
+            return StreamCut(f"{kind} fell silent in the middle of its answer.")
+        return StreamCut(f"The answer of {kind} broke off.")
+    if isinstance(error, TimeoutError):
+        return EngineTimeout(f"{kind} did not answer in time.")
+    if isinstance(error, ReportedError):
+        return EngineError(f"{kind} failed: {printable(str(error))}")
+    if isinstance(error, ValueError):
+        return EngineError(f"The answer of {kind} cannot be understood.")
+    return InstanceLost(f"{kind} is gone, or closed the connection before it answered.")
+
+
+def _pause(response: Response) -> int | None:
+    told = response.headers.get("Retry-After", "").strip()
+    return min(int(told), _LONGEST_PAUSE_S) if told.isdecimal() and len(told) < 9 else None
