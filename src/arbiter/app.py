@@ -61,6 +61,7 @@ from arbiter.storage.sqlite import open_sqlite
 from arbiter.swap.admission import Admission
 from arbiter.swap.adoption import Adoption
 from arbiter.swap.controller import Controller, RolloutView
+from arbiter.swap.pulling import Pulling
 from arbiter.swap.records import Stored
 from arbiter.swap.validation import Progress, Validator, no_progress
 
@@ -97,6 +98,7 @@ class House:
     keeping: Keeping
     admission: Admission
     adoption: Adoption
+    pulling: Pulling
     dispatch: Dispatch
     announcer: Announcer
 
@@ -242,6 +244,7 @@ class House:
             controller=self.controller,
             admission=self.admission,
             adoption=self.adoption,
+            pulling=self.pulling,
             choose=self.dispatch.choose,
             announcer=self.announcer,
             database=self.database,
@@ -479,6 +482,23 @@ async def _build(
         validator=validator,
         controller=controller,
     )
+    discovery = Discovery(
+        engines=engines,
+        settings=settings.discovery,
+        clock=clock,
+        home=Path.home(),
+        environment=os.environ,
+    )
+    adoption = Adoption(
+        discovery=discovery,
+        registry=registry,
+        admission=admission,
+        controller=controller,
+        pool=pool,
+        settings=settings,
+        clock=clock,
+        announcer=announcer,
+    )
     grader.prepare(tasks.all())
     await controller.open(validator)
     keeping = Keeping(registry=registry, pool=pool, clock=clock, announcer=announcer)
@@ -497,22 +517,8 @@ async def _build(
         controller=controller,
         keeping=keeping,
         admission=admission,
-        adoption=Adoption(
-            discovery=Discovery(
-                engines=engines,
-                settings=settings.discovery,
-                clock=clock,
-                home=Path.home(),
-                environment=os.environ,
-            ),
-            registry=registry,
-            admission=admission,
-            controller=controller,
-            pool=pool,
-            settings=settings,
-            clock=clock,
-            announcer=announcer,
-        ),
+        adoption=adoption,
+        pulling=Pulling(discovery=discovery, registry=registry, adoption=adoption, clock=clock),
         dispatch=dispatch,
         announcer=announcer,
     )

@@ -79,9 +79,15 @@ class Running:
 
 
 @asynccontextmanager
-async def running(data_dir: Path, config: Path | None = None) -> AsyncIterator[Running]:
-    """`arbiter up` on this data directory, stopped by SIGTERM when it still runs."""
+async def running(
+    data_dir: Path, config: Path | None = None, *, discover: bool = False
+) -> AsyncIterator[Running]:
+    """`arbiter up` on this data directory, stopped by SIGTERM when it still runs.
+
+    discover: look for models beside it; what runs on this machine is no part of most tests.
+    """
     more = [] if config is None else ["--config", str(config)]
+    more.append("--discover" if discover else "--no-discover")
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "arbiter", "up", "--port", "0", "--json",
         "--data-dir", str(data_dir), *more,

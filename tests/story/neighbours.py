@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field, replace
 
-from arbiter.engines.base import LoadSpec, Offer, Runner, Site
+from arbiter.engines.base import LoadSpec, Offer, PullStep, Runner, Site
 from arbiter.engines.scripted import Reply, Say, Scripted, ScriptedRunner
-from arbiter.errors import LoadFailed, NotThisKind, ServerGone
+from arbiter.errors import EngineRefused, LoadFailed, NotThisKind, ServerGone
 
 A, B = "http://127.0.0.1:7001", "http://127.0.0.1:7002"
 
@@ -28,11 +29,13 @@ class Neighbour(Scripted):
     """An engine whose servers are a table: address, then what is offered there.
 
     strangers: addresses where something else answers. silent: where nothing is ever said.
+    library: what a pull of a name fetches.
     """
 
     servers: dict[str, list[Offer]] = field(default_factory=dict)
     strangers: frozenset[str] = frozenset()
     silent: frozenset[str] = frozenset()
+    library: dict[str, Offer] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__init__(name="neighbour", formats=frozenset({"neighbour"}))
@@ -65,6 +68,24 @@ class Neighbour(Scripted):
         runner = ScriptedRunner(spec, reply=_says(f"{place.model} at {place.url[-4:]}"))
         self.living.setdefault(place.url, []).append(runner)
         return runner
+
+    async def pull(self, url: str, model: str) -> AsyncGenerator[PullStep, None]:
+        """Fetch what the library has under a name."""
+        yield PullStep(status="pulling manifest")
+        if model not in self.library:
+            raise EngineRefused(f"pull model manifest: file does not exist: {model}")
+        self.servers[url] = [o for o in self.servers[url] if o.model != model]
+        self.servers[url].append(self.library[model])
+        yield PullStep(status="success", completed=1, total=1)
+
+    async def copy(self, url: str, model: str, under: str) -> None:
+        """One more name for the same content."""
+        found = next(o for o in self.servers[url] if o.model == model)
+        self.servers[url].append(replace(found, model=under))
+
+    async def drop(self, url: str, model: str) -> None:
+        """One name less."""
+        self.servers[url] = [o for o in self.servers[url] if o.model != model]
 
     def stop(self, url: str) -> None:
         """The server at this address is killed."""

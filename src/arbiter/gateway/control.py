@@ -49,6 +49,7 @@ from arbiter.storage.database import Database
 from arbiter.swap.admission import Admission
 from arbiter.swap.adoption import Adoption
 from arbiter.swap.controller import Controller
+from arbiter.swap.pulling import Pulling
 from arbiter.swap.rollout import Plan
 
 
@@ -66,6 +67,7 @@ class ControlRooms:
     controller: Controller
     admission: Admission
     adoption: Adoption
+    pulling: Pulling
     choose: Callable[[TaskName, Limits], Choice]
     announcer: Announcer
     database: Database
@@ -194,7 +196,7 @@ def control_app(rooms: ControlRooms) -> FastAPI:
         openapi_url="/v1/openapi.json",
     )
     for router in (
-        discovery_router(rooms.adoption, rooms.registry),
+        discovery_router(rooms.adoption, rooms.pulling, rooms.registry),
         models_router(rooms.registry, rooms.admission, rooms.pool, rooms.profiles),
         ledger_router(rooms.ledger),
         _aliases(rooms),

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict
+from fastapi.responses import StreamingResponse
+from pydantic import Field
 
+from arbiter.engines.base import PullStep
+from arbiter.gateway.control_base import ControlBody, Plain, Say, streamed
 from arbiter.registry.registry import Registry
 from arbiter.swap.adoption import Adopted, Adoption, Report
+from arbiter.swap.pulling import Pulling
 
-Plain = dict[str, object]
 
-
-class Discover(BaseModel):
+class Discover(ControlBody):
     """Look for models. register: what to register; by default what the settings say."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     register_found: Literal["all", "servers", "none"] | None = None
 
 
-def discovery_router(adoption: Adoption, registry: Registry) -> APIRouter:
+class Pull(ControlBody):
+    """Have a server fetch newer content for a name. url: which server, when several could."""
+
+    model: str = Field(min_length=1, max_length=256)
+    url: str | None = Field(None, max_length=2048)
+
+
+def discovery_router(adoption: Adoption, pulling: Pulling, registry: Registry) -> APIRouter:
     """The addresses."""
     router = APIRouter(tags=["models"])
 
@@ -29,7 +37,29 @@ def discovery_router(adoption: Adoption, registry: Registry) -> APIRouter:
     async def discover(body: Discover) -> Plain:
         return report_view(await adoption.look(register=body.register_found), registry)
 
+    @router.post("/pull")
+    async def pull(body: Pull) -> StreamingResponse:
+        async def work(say: Say) -> Plain:
+            pulled = await pulling.pull(body.model, url=body.url, tell=_telling(say))
+            return {
+                "url": pulled.url,
+                "model": pulled.model,
+                "new": pulled.is_new,
+                "kept_as": pulled.kept_as,
+                "models": [_adopted_view(one, registry) for one in pulled.adopted],
+            }
+
+        return streamed(work)
+
     return router
+
+
+def _telling(say: Say) -> Callable[[PullStep], None]:
+    def tell(step: PullStep) -> None:
+        said = {"status": step.status, "completed": step.completed, "total": step.total}
+        say({"progress": said})
+
+    return tell
 
 
 def report_view(report: Report, registry: Registry) -> Plain:

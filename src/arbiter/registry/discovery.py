@@ -18,7 +18,7 @@ from typing import Final
 
 from arbiter.clock import Clock
 from arbiter.config import DiscoverySettings
-from arbiter.engines.base import Engine, ServerEngine, Site
+from arbiter.engines.base import Engine, PullingEngine, ServerEngine, Site
 from arbiter.engines.deadlines import within
 from arbiter.errors import ArbiterError, NotThisKind, ServerGone
 
@@ -141,6 +141,14 @@ class Discovery:
     def format_of(self, engine: str) -> str:
         """The format of what an engine's servers offer."""
         return next(f for one in self._engines if one.name == engine for f in one.formats)
+
+    def can_pull(self, engine: str) -> bool:
+        """Whether the servers of an engine can fetch models."""
+        return any(isinstance(e, PullingEngine) and e.name == engine for e in self._engines)
+
+    def puller(self, engine: str) -> PullingEngine:
+        """The engine of this name, which can have its servers fetch models."""
+        return next(e for e in self._engines if isinstance(e, PullingEngine) and e.name == engine)
 
     async def site(self, address: Address) -> Site:
         """What answers at an address. Raises `ServerGone` that says why nothing does."""

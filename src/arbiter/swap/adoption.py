@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,13 @@ from arbiter.events import Announcer, Event
 from arbiter.pool.pool import Pool
 from arbiter.refs import ModelName, VersionId, parse_name, short
 from arbiter.registry.artifact import Artifact, examine, is_unchanged
-from arbiter.registry.discovery import Address, Discovery, FileSighting, Survey
+from arbiter.registry.discovery import (
+    Address,
+    Discovery,
+    FileSighting,
+    ServerSighting,
+    Survey,
+)
 from arbiter.registry.registry import Move, Registry, Standing
 from arbiter.registry.served import served_artifact
 from arbiter.swap.admission import Admission
@@ -165,16 +171,27 @@ class Adoption:
         which = register or self._settings.register_found
         survey = await self.discovery.survey(folders=folders)
         async with self._one_at_a_time:
-            self._note(survey)
-            adopted = [
-                await self._adopt(offer, site, register=which != "none")
-                for site, offer in self._offers(survey)
-            ]
+            adopted = await self._adopt_servers(survey.servers, register=which != "none")
             for folder in survey.folders:
                 adopted += [
                     await self._adopt_file(file, register=which == "all") for file in folder.files
                 ]
         return Report(survey=survey, adopted=tuple(adopted))
+
+    async def adopt(self, site: Site) -> tuple[Adopted, ...]:
+        """Register everything that one server offers."""
+        sighting = ServerSighting(address=Address(url=site.url, label=site.kind), site=site)
+        async with self._one_at_a_time:
+            return tuple(await self._adopt_servers((sighting,), register=True))
+
+    async def _adopt_servers(
+        self, sightings: Sequence[ServerSighting], *, register: bool
+    ) -> list[Adopted]:
+        self._note(sightings)
+        return [
+            await self._adopt(offer, site, register=register)
+            for site, offer in self._offers(sightings)
+        ]
 
     async def add(self, url: str, model: str, name: ModelName) -> VersionId:
         """Register one model of a server under a name, on a person's word.
@@ -209,10 +226,10 @@ class Adoption:
         format_ = self.discovery.format_of(site.engine)
         return place, served_artifact(offer, place, format_=format_)
 
-    def _note(self, survey: Survey) -> None:
+    def _note(self, sightings: Sequence[ServerSighting]) -> None:
         """Keep what is known of each place up to date: gone, back, or without its model."""
         places = self._registry.places
-        for sighting in survey.servers:
+        for sighting in sightings:
             url = sighting.address.url
             is_news = places.note(url, sighting.trouble)
             if sighting.site is None:
@@ -225,11 +242,11 @@ class Adoption:
             if is_news:
                 self._pool.welcome_back(url)
 
-    def _offers(self, survey: Survey) -> list[tuple[Site, Offer]]:
+    def _offers(self, sightings: Sequence[ServerSighting]) -> list[tuple[Site, Offer]]:
         """Every offer; those of known versions first, because a new one may leave them a place."""
         found = [
             (sighting.site, offer)
-            for sighting in survey.servers
+            for sighting in sightings
             if sighting.site is not None
             for offer in sighting.site.offers
         ]
