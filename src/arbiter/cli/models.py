@@ -1,4 +1,4 @@
-"""`arbiter models`: discover, add, list, show, remove, ps."""
+"""`arbiter models`: discover, add, list, show, verify, remove, ps."""
 
 from __future__ import annotations
 
@@ -35,11 +35,33 @@ def add(
     calibrate: Annotated[
         bool, typer.Option("--calibrate/--no-calibrate", help="Run each task's graded cases on it.")
     ] = True,
+    trained_on: Annotated[
+        list[str] | None,
+        typer.Option("--trained-on", help="A data set that it was trained on, in your words."),
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option("--base", help="The model that it was made from.")
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option("--licence", help="Its licence, such as apache-2.0.")
+    ] = None,
+    specialization: Annotated[
+        list[str] | None, typer.Option("--specialization", help="What it was made for.")
+    ] = None,
+    trainer: Annotated[
+        str | None, typer.Option("--trainer", help="Who or what trained it.")
+    ] = None,
+    script_commit: Annotated[
+        str | None, typer.Option("--script-commit", help="The commit of the training program.")
+    ] = None,
     data_dir: DataDir = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Register a model file, and run every task's graded cases on it."""
+    """Register a model file, and run every task's graded cases on it.
+
+    What you say of its making is kept in the ledger as your claim, apart from what the file says.
+    """
 
     async def work(client: Client) -> None:
         body: Json = {
@@ -48,6 +70,14 @@ def add(
             "predecessor": predecessor,
             "aliases": alias or [],
             "calibrate": calibrate,
+            "claim": {
+                "trained_on": trained_on or [],
+                "base": base,
+                "licence": licence,
+                "specializations": specialization or [],
+                "trainer": trainer,
+                "script_commit": script_commit,
+            },
         }
         if template is not None:
             body["chat_template"] = read_file(template)
@@ -150,14 +180,29 @@ def show(
         memory = found["memory"]
         if isinstance(memory, dict):
             OUT.print(f"{'memory':<15} {size(memory['bytes'])} ({memory['method']})", markup=False)
-        provenance = found["provenance"]
-        for key, value in (provenance if isinstance(provenance, dict) else {}).items():
-            OUT.print(f"  {key} = {text(value)}", markup=False)
+        _provenance(found["provenance"])
         if found.get("unavailable"):
             ERR.print(f"it cannot run here: {found['unavailable']}", markup=False)
         _profiles(found)
 
     with_house(data_dir, config, work)
+
+
+def _provenance(found: object) -> None:
+    """What people claim and what was read, each under its own head."""
+    if not isinstance(found, dict):
+        return
+    for one in found["claimed"]:
+        OUT.print(f"claimed by {one['who']}, {one['at'][:10]}, entry {one['seq']}:", markup=False)
+        _facts(one["claim"])
+    if found["read"]:
+        OUT.print(f"read from the {found['read_from']}:", markup=False)
+        _facts(found["read"])
+
+
+def _facts(said: Json) -> None:
+    for key, value in said.items():
+        OUT.print(f"  {key} = {text(value)}", markup=False)
 
 
 def _profiles(found: Json) -> None:
@@ -177,6 +222,49 @@ def _profiles(found: Json) -> None:
         ],
         empty="No samples yet: arbiter tasks add NAME --cases FILE --grader KIND",
     )
+
+
+@app.command()
+def verify(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Only these. [default: all]", show_default=False)
+    ] = None,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read registered files again; name those that changed or are gone, and end with 1."""
+
+    async def work(client: Client) -> None:
+        body: Json = {"names": names or []}
+        found = await followed(client, "POST", "/models/verify", body, quiet=as_json)
+        models = found["models"]
+        checked = models if isinstance(models, list) else []
+        if as_json:
+            show_json(found)
+        else:
+            show_table(
+                ("names", "version", "", "what"),
+                [(text(one["names"]), one["short"], *_checked(one)) for one in checked],
+                empty="No model yet. Add one: arbiter models add FILE.gguf",
+            )
+        if any(one["fault"] for one in checked):
+            raise typer.Exit(1)
+
+    with_house(data_dir, config, work)
+
+
+_KNOWN_BY = {
+    "content": ("good", "its file is what was registered"),
+    "server": ("served", "known by its server's digest, which is asked for at every load"),
+    "claims": ("served", "known by what its server claims of it; there is no digest to check"),
+}
+
+
+def _checked(one: Json) -> tuple[str, str]:
+    if one["fault"]:
+        return "BAD", text(one["fault"])
+    return _KNOWN_BY[text(one["known_by"])]
 
 
 @app.command()

@@ -107,6 +107,8 @@ async def followed(client: Client, method: str, path: str, body: Json, *, quiet:
         if isinstance(progress, dict) and not quiet:
             done, total = progress.get("done"), progress.get("total")
             line = f"  {progress.get('task')}: {done}/{total} cases"
+            if "file" in progress:
+                line = f"  {done}/{total} files: {progress['file']}"
             if done == total:
                 ERR.print(f"\r{line}" if ERR.is_terminal else line, markup=False)
             elif ERR.is_terminal:

@@ -147,4 +147,5 @@ def provenance_view(provenance: Provenance) -> Plain:
     return {
         "claimed": [asdict(one) for one in provenance.claimed],
         "read": dict(provenance.read),
+        "read_from": provenance.read_from,
     }

@@ -86,12 +86,13 @@ class Claimed:
 class Provenance:
     """Everything that is known of where a version comes from.
 
-    claimed: by people, the oldest first. read: from its file, or told by its server; empty when
-    it says nothing.
+    claimed: by people, the oldest first. read: what its file says, or its server: read_from
+    tells which; empty when it says nothing.
     """
 
     claimed: tuple[Claimed, ...] = ()
     read: Mapping[str, object] = field(default_factory=dict)
+    read_from: str | None = None
 
 
 def claim_note(version: VersionId, claim: Claim, *, who: str) -> Note:
@@ -116,17 +117,18 @@ def provenance_of(version: VersionId, entries: Iterable[Entry]) -> Provenance:
     """What the ledger's entries about provenance say of a version."""
     claimed: list[Claimed] = []
     read: Mapping[str, object] = {}
+    read_from: str | None = None
     for entry in entries:
         body = entry.plain()
         if not isinstance(body, dict) or body.get("version") != version:
             continue
         if entry.kind == Kind.PROVENANCE_READ:
-            read = dict(body["said"])
+            read, read_from = dict(body["said"]), str(body["from"])
         else:
             claimed.append(
                 Claimed(seq=entry.seq, at=entry.at, who=entry.who, claim=dict(body["claim"]))
             )
-    return Provenance(claimed=tuple(claimed), read=read)
+    return Provenance(claimed=tuple(claimed), read=read, read_from=read_from)
 
 
 def _short(value: object) -> object:
