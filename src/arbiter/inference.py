@@ -6,7 +6,7 @@ wire format, no engine and no model.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -227,6 +227,28 @@ class Vectors:
 
 
 Chunk = Delta | Called | Vectors | Finish
+
+
+def calls_of(chunks: Iterable[Chunk]) -> tuple[ToolCall, ...]:
+    """The tool calls of an answer, put together. The id is empty where the engine gave none.
+
+    >>> calls_of([Called(index=0, id="a", name="clock"), Called(index=0, arguments="{}")])
+    (ToolCall(id='a', name='clock', arguments='{}'),)
+    """
+    found: dict[int, list[Called]] = {}
+    for chunk in chunks:
+        if isinstance(chunk, Called):
+            found.setdefault(chunk.index, []).append(chunk)
+    return tuple(
+        [
+            ToolCall(
+                id=next((piece.id for piece in pieces if piece.id), ""),
+                name=next((piece.name for piece in pieces if piece.name), ""),
+                arguments="".join([piece.arguments for piece in pieces]),
+            )
+            for _, pieces in sorted(found.items())
+        ]
+    )
 
 
 class Arm(StrEnum):

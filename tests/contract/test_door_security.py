@@ -321,6 +321,8 @@ def test_every_route_declares_what_it_asks_of_its_caller() -> None:
         ("/v1/models", Access.USE),
         ("/v1/models/{id:path}", Access.USE),
         (CHAT_PATH, Access.USE),
+        ("/v1/completions", Access.USE),
+        ("/v1/embeddings", Access.USE),
         ("/control/v1/decisions/{id}/feedback", Access.USE),
         ("/control/{rest:path}", Access.ADMIN),
     }

@@ -317,6 +317,9 @@ async def test_sampling_reaches_the_house() -> None:
             stop=["a", ""],
             presence_penalty=-2,
             frequency_penalty=2,
+            top_k=-1,
+            min_p=0.05,
+            repeat_penalty=1.1,
         )
     )
     assert ask.sampling == Sampling(
@@ -327,6 +330,9 @@ async def test_sampling_reaches_the_house() -> None:
         stop=("a",),
         presence_penalty=-2.0,
         frequency_penalty=2.0,
+        top_k=0,
+        min_p=0.05,
+        repeat_penalty=1.1,
     )
 
 
@@ -397,7 +403,7 @@ REFUSALS = [
     ({"messages": [{"role": "bard", "content": "x"}]}, "messages[0].role"),
     ({"messages": [{"role": "user"}]}, "messages[0].content"),
     ({"messages": [{"content": "x"}]}, "messages[0].role"),
-    ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role"),
+    ({"messages": [{"role": "function", "content": "x"}]}, "messages[0].role"),
     ({"messages": [{"role": "user", "content": 1}]}, "messages[0].content"),
     (
         {"messages": [{"role": "user", "content": [{"type": "text"}]}]},
@@ -406,10 +412,6 @@ REFUSALS = [
     (
         {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
         "messages[0].content[0].type",
-    ),
-    (
-        {"messages": [{"role": "assistant", "content": "x", "tool_calls": [{}]}]},
-        "messages[0].tool_calls",
     ),
     ({"temperature": -0.1}, "temperature"),
     ({"temperature": True}, "temperature"),
@@ -423,8 +425,11 @@ REFUSALS = [
     ({"stream": "yes"}, "stream"),
     ({"stream_options": {"include_usage": 1}}, "stream_options.include_usage"),
     ({"metadata": {"a": 1}}, "metadata[...]"),
-    ({"tools": [{}]}, "tools"),
-    ({"response_format": {"type": "json_object"}}, "response_format"),
+    ({"functions": [{"name": "clock"}]}, "functions"),
+    ({"function_call": {"name": "clock"}}, "function_call"),
+    ({"top_k": -2}, "top_k"),
+    ({"min_p": 1.5}, "min_p"),
+    ({"repeat_penalty": 0}, "repeat_penalty"),
     ({"logprobs": True}, "logprobs"),
     ({"api_base": "http://127.0.0.1:1"}, "api_base"),
     ({"n_discard": -1}, "n_discard"),
@@ -451,7 +456,7 @@ async def test_what_asks_for_nothing_is_taken_and_what_is_unknown_is_ignored() -
             store=True,
             service_tier="auto",
             parallel_tool_calls=True,
-            top_k=40,
+            mirostat=2,
         )
     )
     assert ask.sampling == Sampling()

@@ -1,9 +1,9 @@
-"""OpenAI's chat requests, as they arrive, and what the house makes of them.
+"""What OpenAI's requests have in common, as they arrive, and how a mistake in one is named.
 
-The lists below are the whole contract: what is taken, what is refused by name, and that anything
-else is ignored. Nothing that a client sends is passed on as it came; an engine only ever sees an
-`Ask`. (``reasoning``-like and sampling fields of other servers, ``store``, ``service_tier``,
-``parallel_tool_calls``, ``prompt_cache_key`` and the like are among the ignored.)
+The lists below and those beside each request are the whole contract: what is taken, what is
+refused by name, and that anything else is ignored. Nothing that a client sends is passed on as it
+came; an engine only ever sees an `Ask`. (``reasoning``-like and most sampling fields of other
+servers, ``store``, ``service_tier``, ``prompt_cache_key`` and the like are among the ignored.)
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -19,7 +19,7 @@ from arbiter.errors import BadRequest, InvalidField, Unsupported
 from arbiter.gateway.body import parse_json
 from arbiter.gateway.extras import Extras, read_extras
 from arbiter.gateway.security import Caller
-from arbiter.inference import Ask, Auto, Chat, Message, Named, Pinned, Role, Sampling, Target
+from arbiter.inference import Auto, Named, Pinned, Sampling, Target
 from arbiter.refs import TaskName, is_short_digest, parse_name, parse_task
 
 REFUSED = frozenset(
@@ -29,56 +29,17 @@ REFUSED = frozenset(
 """Fields by which a request could choose where it goes or what a server runs: never ignored,
 so that nobody believes that they were heeded."""
 
-UNSUPPORTED: Mapping[str, tuple[object, ...]] = {
-    "audio": (None,),
-    "function_call": (None, "none", "auto"),
-    "functions": (None, []),
-    "logit_bias": (None, {}),
-    "logprobs": (None, False),
-    "modalities": (None, ["text"]),
-    "n": (None, 1),
-    "prediction": (None,),
-    "reasoning_effort": (None,),
-    "response_format": (None, {"type": "text"}),
-    "tool_choice": (None, "none", "auto"),
-    "tools": (None, []),
-    "top_logprobs": (None, 0),
-    "verbosity": (None,),
-    "web_search_options": (None,),
-}
-"""Fields that would change the answer and that this door does not pass on yet, each with the
-values that ask for nothing."""
-
-_UNSUPPORTED_IN_MESSAGES = ("tool_calls", "function_call", "audio")
-
 _PATH = re.compile(r"(.*?)(?: - at `\$\.?(.*)`)?", re.DOTALL)
 _MISSING = re.compile(r".*missing required field `(\w+)`", re.DOTALL)
-
-MAX_MESSAGES = 4096
 
 Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Temperature = Annotated[float, msgspec.Meta(ge=0, le=2)]
 Penalty = Annotated[float, msgspec.Meta(ge=-2, le=2)]
+Factor = Annotated[float, msgspec.Meta(gt=0, le=2)]
 Tokens = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 Seed = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+TopK = Annotated[int, msgspec.Meta(ge=-1, le=2**31 - 1)]
 Stops = Annotated[list[str], msgspec.Meta(max_length=16)]
-
-
-class Part(msgspec.Struct, frozen=True):
-    """A part of a message's content; only text is passed on."""
-
-    type: str
-    text: str | None = None
-
-
-class WireMessage(msgspec.Struct, frozen=True):
-    """A message as it arrives."""
-
-    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[Part] | None = None
-    tool_calls: object = None
-    function_call: object = None
-    audio: object = None
 
 
 class StreamOptions(msgspec.Struct, frozen=True):
@@ -87,23 +48,33 @@ class StreamOptions(msgspec.Struct, frozen=True):
     include_usage: bool | None = None
 
 
-class ChatRequest(msgspec.Struct, frozen=True):
-    """A chat completion request: the fields that mean something here."""
+class AnyRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What every request may say."""
 
     model: str
-    messages: Annotated[list[WireMessage], msgspec.Meta(min_length=1, max_length=MAX_MESSAGES)]
+    user: str | None = None
+    metadata: dict[str, str] | None = None
+
+
+class WritingRequest(AnyRequest, frozen=True, kw_only=True):
+    """What a request for text may say.
+
+    ``top_k``, ``min_p`` and ``repeat_penalty`` are not OpenAI's: clients of llama.cpp, vLLM and
+    Ollama send them.
+    """
+
     temperature: Temperature | None = None
     top_p: Probability | None = None
     seed: Seed | None = None
     max_tokens: Tokens | None = None
-    max_completion_tokens: Tokens | None = None
     stop: str | Stops | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
+    top_k: TopK | None = None
+    min_p: Probability | None = None
+    repeat_penalty: Factor | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    user: str | None = None
-    metadata: dict[str, str] | None = None
 
     @property
     def wants_usage(self) -> bool:
@@ -111,17 +82,26 @@ class ChatRequest(msgspec.Struct, frozen=True):
         return self.stream_options is not None and bool(self.stream_options.include_usage)
 
 
-def read_chat(body: bytes) -> ChatRequest:
-    """The request in a body. Raises `BadRequest` naming the field that cannot be served."""
+_Kind = TypeVar("_Kind", bound=AnyRequest)
+
+
+def read_request(
+    body: bytes, kind: type[_Kind], unsupported: Mapping[str, tuple[object, ...]]
+) -> _Kind:
+    """The request in a body. Raises `BadRequest` naming the field that cannot be served.
+
+    unsupported: fields that would change the answer and that this door does not pass on yet, each
+    with the values that ask for nothing.
+    """
     value = parse_json(body)
     if not REFUSED.isdisjoint(value):
         name = min(REFUSED & value.keys())
         raise InvalidField(f"{name} may not be set by a request.", param=name)
-    for name in value.keys() & UNSUPPORTED.keys():
-        if value[name] not in UNSUPPORTED[name]:
+    for name in value.keys() & unsupported.keys():
+        if value[name] not in unsupported[name]:
             raise Unsupported(f"{name} is not supported here yet.", param=name)
     try:
-        return msgspec.convert(value, ChatRequest)
+        return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         raise _named(str(error)) from None
 
@@ -136,24 +116,20 @@ def _named(text: str) -> BadRequest:
     return InvalidField(f"{path or 'The body'}: {what:.200}.", param=path or None)
 
 
-def ask_of(request: ChatRequest, extras: Mapping[str, str], caller: Caller) -> Ask:
-    """The request as the house understands it; what its headers say comes before its metadata."""
+def read_whom(
+    request: AnyRequest, headers: Mapping[str, str]
+) -> tuple[Target, TaskName | None, Extras]:
+    """Who is to answer, at which task, and what else is said to the house.
+
+    What the headers say comes before the metadata.
+    """
     target, task = read_target(request.model)
-    more = read_extras(extras, request.metadata)
-    if task is not None and more.task is not None and task != more.task:
-        raise InvalidField(f"The model says task {task}, and task says {more.task}.", param="task")
-    messages = tuple([_message(message, index) for index, message in enumerate(request.messages)])
-    return Ask(
-        target=target,
-        work=Chat(messages=messages),
-        sampling=_sampling(request),
-        stream=bool(request.stream),
-        task=task or more.task,
-        limits=more.limits,
-        conversation=_conversation(request, more, messages, caller),
-        expected=more.expected,
-        caller=caller.id,
-    )
+    extras = read_extras(headers, request.metadata)
+    if task is not None and extras.task is not None and task != extras.task:
+        raise InvalidField(
+            f"The model says task {task}, and task says {extras.task}.", param="task"
+        )
+    return target, task or extras.task, extras
 
 
 def read_target(model: str) -> tuple[Target, TaskName | None]:
@@ -181,55 +157,28 @@ def read_target(model: str) -> tuple[Target, TaskName | None]:
     return Pinned(name=parse_name(name, what="model"), digest_prefix=prefix), None
 
 
-def _message(message: WireMessage, index: int) -> Message:
-    if message.role == "tool" or message.role == "function":  # noqa: PLR1714  # narrows the type
-        raise Unsupported(
-            f"Messages of the role {message.role} are not supported here yet.",
-            param=f"messages[{index}].role",
-        )
-    for name in _UNSUPPORTED_IN_MESSAGES:
-        if getattr(message, name):
-            raise Unsupported(
-                f"{name} is not supported here yet.", param=f"messages[{index}].{name}"
-            )
-    role: Role = "system" if message.role == "developer" else message.role
-    content = message.content
-    if isinstance(content, list):
-        content = "\n".join([_text(part, index, place) for place, part in enumerate(content)])
-    if content is None:
-        if role != "assistant":
-            raise InvalidField("A message needs content.", param=f"messages[{index}].content")
-        content = ""
-    return Message(role=role, content=content)
-
-
-def _text(part: Part, index: int, place: int) -> str:
-    where = f"messages[{index}].content[{place}]"
-    if part.type != "text":
-        raise Unsupported(
-            f"This door passes text only for now, not {part.type!r:.40}.", param=f"{where}.type"
-        )
-    if part.text is None:
-        raise InvalidField("A part of type text needs a text.", param=f"{where}.text")
-    return part.text
-
-
-def _sampling(request: ChatRequest) -> Sampling:
+def read_sampling(request: WritingRequest, *, max_tokens: int | None) -> Sampling:
+    """How tokens are to be chosen. max_tokens: as each request names it."""
     stop = request.stop or ()
     stops = (stop,) if isinstance(stop, str) else tuple([text for text in stop if text])
+    top_k = request.top_k
     return Sampling(
         temperature=request.temperature,
         top_p=request.top_p,
         seed=request.seed,
-        max_tokens=request.max_completion_tokens or request.max_tokens,
+        max_tokens=max_tokens,
         stop=stops,
         presence_penalty=request.presence_penalty,
         frequency_penalty=request.frequency_penalty,
+        # every server takes 0 for all tokens; -1 means so to some, and nothing to others
+        top_k=0 if top_k == -1 else top_k,
+        min_p=request.min_p,
+        repeat_penalty=request.repeat_penalty,
     )
 
 
-def _conversation(
-    request: ChatRequest, extras: Extras, messages: tuple[Message, ...], caller: Caller
+def conversation_of(
+    request: AnyRequest, extras: Extras, caller: Caller, beginning: tuple[str, ...]
 ) -> str:
     """What tells this conversation from another: what the client says, or how it began.
 
@@ -238,7 +187,5 @@ def _conversation(
     said = extras.conversation or request.user
     if said:
         return said
-    system = [message.content for message in messages if message.role == "system"]
-    first = [message.content for message in messages if message.role == "user"][:1]
-    text = "\0".join([caller.id, *system, "\0", *first])
+    text = "\0".join((caller.id, *beginning))
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -14,6 +14,7 @@ import msgspec
 from starlette.types import Send
 
 from arbiter.errors import ArbiterError, MethodNotAllowed, Unexpected
+from arbiter.inference import Usage
 
 Header = tuple[bytes, bytes]
 
@@ -35,6 +36,24 @@ def encoded_text(text: str) -> bytes:
         return _ENCODER.encode(text)
     except UnicodeEncodeError:
         return _ENCODER.encode(text.encode("utf-8", "replace").decode())
+
+
+def usage_of(usage: Usage) -> dict[str, object] | None:
+    """The usage as OpenAI shows it; None when the engine did not count both sides.
+
+    Clients add these numbers up: a made-up zero would be worse than saying nothing.
+    """
+    prompt, completion = usage.prompt_tokens, usage.completion_tokens
+    if prompt is None or completion is None:
+        return None
+    shown: dict[str, object] = {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+    }
+    if usage.cached_tokens is not None:
+        shown["prompt_tokens_details"] = {"cached_tokens": usage.cached_tokens}
+    return shown
 
 
 def error_type(status: int) -> str:

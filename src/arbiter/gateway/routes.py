@@ -15,7 +15,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from arbiter.errors import MethodNotAllowed, UnknownModel, UnknownRoute
 from arbiter.gateway.body import ClientGone, read_body
-from arbiter.gateway.completions import Request, chat_completions
+from arbiter.gateway.chat import chat_completions
+from arbiter.gateway.completions import completions
+from arbiter.gateway.embeddings import embeddings
+from arbiter.gateway.exchange import Request
 from arbiter.gateway.rendering import encoded, known, send_error, send_json
 from arbiter.gateway.rooms import ModelCard, Rooms
 from arbiter.gateway.security import (
@@ -98,6 +101,8 @@ ROUTES = (
     Route(methods=_GET, path="/v1/models", access=Access.USE, handler=list_models),
     Route(methods=_GET, path="/v1/models/{id:path}", access=Access.USE, handler=one_model),
     Route(methods=_POST, path="/v1/chat/completions", access=Access.USE, handler=chat_completions),
+    Route(methods=_POST, path="/v1/completions", access=Access.USE, handler=completions),
+    Route(methods=_POST, path="/v1/embeddings", access=Access.USE, handler=embeddings),
     Route(
         # Whoever may ask may also say how good the answer was; control looks whose decision it is.
         methods=_POST,

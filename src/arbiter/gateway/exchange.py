@@ -1,0 +1,188 @@
+"""One request and its reply, whatever was asked for: from an `Ask` to bytes.
+
+Once a stream has begun, an error is an event in it, never a second response, and the stream then
+ends without ``[DONE]``. The answer's context is left before the last bytes go out: by the time a
+client sees the end, the slot is free and the decision can be asked about.
+
+How an answer looks is not known here: a `Writer` says it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from starlette.types import Receive, Send
+
+from arbiter.errors import ArbiterError, ShuttingDown, StreamCut
+from arbiter.gateway.hangup import Line, Watch
+from arbiter.gateway.rendering import Header, error_body, known, send_error, send_json
+from arbiter.gateway.rooms import Rooms
+from arbiter.gateway.security import Caller, Head
+from arbiter.inference import Ask, Chunk, Decided, Finish
+
+_MAX_REASON = 200
+_UNPRINTABLE = dict.fromkeys((*range(32), *range(127, 160)), " ")
+
+_SSE: tuple[Header, ...] = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),  # nginx would collect the stream otherwise
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A request that came through the door: its caller is known and its body is read."""
+
+    receive: Receive
+    send: Send
+    head: Head
+    caller: Caller
+    path: str
+    body: bytes = b""
+    line: Line | None = None
+    """The connection, where the server tells when it is lost."""
+
+
+class Frames(Protocol):
+    """The events of one stream. opening: what goes out with the first piece, or with the end."""
+
+    opening: bytes
+
+    def piece(self, chunk: Chunk) -> bytes:
+        """The event for a piece of the answer; nothing for one that says nothing."""
+        ...
+
+    def ending(self, finish: Finish) -> bytes:
+        """The last events."""
+        ...
+
+
+Whole = Callable[[Decided, Sequence[Chunk], Finish], bytes]
+"""Writes an answer in one piece."""
+
+Streamed = Callable[[Decided], Frames]
+"""Begins to write one as a stream."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writer:
+    """How an answer becomes bytes. streamed: None for what never comes in pieces."""
+
+    whole: Whole
+    streamed: Streamed | None = None
+
+
+async def exchange(request: Request, rooms: Rooms, ask: Ask, writer: Writer) -> None:
+    """Have a request answered, and send the answer or what went wrong."""
+    under_way = _Exchange(request, rooms, writer)
+    try:
+        await under_way.answer(ask)
+    except asyncio.CancelledError:
+        # Not the client's doing, so the server's: it closes and gave up waiting for this one.
+        await under_way.fail(ShuttingDown())
+    except Exception as error:  # noqa: BLE001  # a client must get an answer; it is logged
+        await under_way.fail(known(error))
+
+
+class _Exchange:
+    """What was decided about a request, and whether bytes are out already."""
+
+    __slots__ = (
+        "_line",
+        "_receive",
+        "_rooms",
+        "_send",
+        "_writer",
+        "decided",
+        "is_ending",
+        "is_streaming",
+    )
+
+    def __init__(self, request: Request, rooms: Rooms, writer: Writer) -> None:
+        self._receive = request.receive
+        self._line = request.line
+        self._send = request.send
+        self._rooms = rooms
+        self._writer = writer
+        self.decided: Decided | None = None
+        self.is_streaming = False
+        self.is_ending = False
+
+    async def answer(self, ask: Ask) -> None:
+        """Send the answer; nothing when the client hangs up."""
+        last = b""
+        streamed = self._writer.streamed if ask.stream else None
+        with Watch(self._receive, self._line) as watch:
+            async with self._rooms.answer.answer(ask) as reply:
+                decided = self.decided = reply.decided
+                if streamed is not None:
+                    last = await self._stream(decided, streamed(decided), reply.chunks())
+                else:
+                    last = await self._whole(decided, reply.chunks())
+        if watch.gone:
+            return
+        self.is_ending = True
+        if streamed is not None:
+            await self._send({"type": "http.response.body", "body": last})
+        else:
+            await send_json(self._send, last, headers=decision_headers(decided))
+
+    async def _stream(
+        self, decided: Decided, frames: Frames, chunks: AsyncIterator[Chunk]
+    ) -> bytes:
+        """Send everything but the end, which is returned."""
+        send = self._send
+        headers = [*_SSE, *decision_headers(decided)]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        self.is_streaming = True
+        has_begun = False
+        async for chunk in chunks:
+            if isinstance(chunk, Finish):
+                end = frames.ending(chunk)
+                return end if has_begun else frames.opening + end
+            body = frames.piece(chunk)
+            if body:
+                if not has_begun:
+                    has_begun = True
+                    body = frames.opening + body
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+        raise StreamCut
+
+    async def _whole(self, decided: Decided, chunks: AsyncIterator[Chunk]) -> bytes:
+        parts: list[Chunk] = []
+        async for chunk in chunks:
+            if isinstance(chunk, Finish):
+                return self._writer.whole(decided, parts, chunk)
+            parts.append(chunk)
+        raise StreamCut
+
+    async def fail(self, error: ArbiterError) -> None:
+        """Say what went wrong, in whichever form is still possible."""
+        if self.is_ending:
+            return
+        decided = self.decided
+        decision = decided.decision if decided else None
+        if self.is_streaming:
+            event = b"data: " + error_body(error, decision) + b"\n\n"
+            await self._send({"type": "http.response.body", "body": event})
+            return
+        headers = decision_headers(decided) if decided else ()
+        await send_error(self._send, error, decision=decision, headers=headers)
+
+
+def decision_headers(decided: Decided) -> list[Header]:
+    """What the house decided, for every reply."""
+    reason = decided.reason[:_MAX_REASON].translate(_UNPRINTABLE)
+    return [
+        (b"x-arbiter-decision", decided.decision.encode()),
+        (b"x-arbiter-task", decided.task.encode()),
+        (b"x-arbiter-alias", decided.alias.encode()),
+        (b"x-arbiter-version", decided.version.encode()),
+        (b"x-arbiter-arm", decided.arm.value.encode()),
+        (b"x-arbiter-reason", reason.encode("latin-1", "replace")),
+        (b"x-arbiter-probability", b"%.6g" % decided.probability),
+    ]

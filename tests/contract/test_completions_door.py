@@ -1,0 +1,170 @@
+"""Text completions at the OpenAI door, by OpenAI's own client and byte by byte."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import openai
+import pytest
+from tests.contract.door_support import (
+    DECISION,
+    ScriptedHouse,
+    at_the_door,
+    post,
+    request,
+)
+
+from arbiter.errors import CannotDo, StreamCut
+from arbiter.inference import Ask, Called, Completion, Delta, Finish, FinishReason, Sampling
+
+PATH = "/v1/completions"
+
+
+@asynccontextmanager
+async def client_of(house: ScriptedHouse) -> AsyncIterator[openai.AsyncOpenAI]:
+    async with (
+        at_the_door(house) as address,
+        openai.AsyncOpenAI(base_url=f"{address.url}/v1", api_key="unused", max_retries=0) as client,
+    ):
+        yield client
+
+
+def body(**fields: object) -> bytes:
+    return json.dumps({"model": "tiny", "prompt": "Once", **fields}).encode()
+
+
+async def asked(**fields: object) -> Ask:
+    house = ScriptedHouse()
+    async with at_the_door(house) as address:
+        answered = await post(address, body(**fields), path=PATH)
+    assert answered.status == 200, answered.text
+    return house.asks[0]
+
+
+async def test_the_official_client_gets_a_text() -> None:
+    async with client_of(ScriptedHouse()) as client:
+        answer = await client.completions.create(model="tiny", prompt="Once")
+    assert answer.choices[0].text == 'Hello "you"\n'
+    assert answer.choices[0].finish_reason == "stop"
+    assert answer.usage is not None
+    assert answer.usage.total_tokens == 9
+
+
+async def test_the_official_client_gets_a_stream_and_its_usage() -> None:
+    async with client_of(ScriptedHouse()) as client:
+        stream = await client.completions.create(
+            model="tiny", prompt="Once", stream=True, stream_options={"include_usage": True}
+        )
+        chunks = [chunk async for chunk in stream]
+    assert "".join(chunk.choices[0].text for chunk in chunks[:-1]) == 'Hello "you"\n'
+    assert chunks[-2].choices[0].finish_reason == "stop"
+    assert {chunk.id for chunk in chunks} == {f"cmpl-{DECISION}"}
+    assert chunks[-1].choices == []
+    assert chunks[-1].usage is not None
+    assert chunks[-1].usage.total_tokens == 9
+
+
+async def test_a_text_is_these_bytes() -> None:
+    async with at_the_door(ScriptedHouse()) as address:
+        answered = await post(address, body(), path=PATH)
+    assert answered.headers["x-arbiter-decision"] == DECISION
+    assert answered.text == (
+        '{"id":"cmpl-dec_01kdwzkm000000000000000000","object":"text_completion",'
+        '"created":1767225600,"model":"tiny","system_fingerprint":"abababababab",'
+        '"choices":[{"text":"Hello \\"you\\"\\n","index":0,"logprobs":null,'
+        '"finish_reason":"stop"}],"usage":{"prompt_tokens":7,'
+        '"completion_tokens":2,"total_tokens":9,"prompt_tokens_details":{"cached_tokens":3}}}'
+    )
+
+
+async def test_a_streamed_text_is_these_bytes() -> None:
+    script = (Delta(text="a"), Delta(text=""), Called(index=0), Finish(reason=FinishReason.LENGTH))
+    head = (
+        'data: {"id":"cmpl-dec_01kdwzkm000000000000000000","object":"text_completion",'
+        '"created":1767225600,"model":"tiny","system_fingerprint":"abababababab","choices":['
+    )
+    async with at_the_door(ScriptedHouse(script=script)) as address:
+        answered = await post(address, body(stream=True), path=PATH)
+    assert answered.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert answered.text.split("\n\n") == [
+        head + '{"text":"a","index":0,"logprobs":null,"finish_reason":null}]}',
+        head + '{"text":"","index":0,"logprobs":null,"finish_reason":"length"}]}',
+        "data: [DONE]",
+        "",
+    ]
+
+
+async def test_a_prompt_and_how_to_go_on_reach_the_house() -> None:
+    ask = await asked(prompt=["Once"], suffix="end.", max_tokens=3, stop="x", top_k=5, user="u")
+    assert ask.work == Completion(prompt="Once", suffix="end.")
+    assert ask.sampling == Sampling(max_tokens=3, stop=("x",), top_k=5)
+    assert ask.conversation == "u"
+
+
+async def test_what_asks_for_nothing_is_taken() -> None:
+    ask = await asked(suffix="", echo=False, best_of=1, n=1, logprobs=None, logit_bias={})
+    assert ask.work == Completion(prompt="Once")
+    assert ask.sampling == Sampling()
+
+
+async def test_a_conversation_is_known_by_its_prompt() -> None:
+    assert (await asked()).conversation == (await asked()).conversation
+    assert (await asked()).conversation != (await asked(prompt="Twice")).conversation
+
+
+MISTAKES = [
+    ({"prompt": None}, "prompt", "invalid_field"),
+    ({"prompt": []}, "prompt", "invalid_field"),
+    ({"prompt": ["a", "b"]}, "prompt", "unsupported"),
+    ({"prompt": [1, 2]}, "prompt", "unsupported"),
+    ({"prompt": [[1, 2]]}, "prompt", "unsupported"),
+    ({"suffix": 1}, "suffix", "invalid_field"),
+    ({"echo": True}, "echo", "unsupported"),
+    ({"best_of": 2}, "best_of", "unsupported"),
+    ({"n": 2}, "n", "unsupported"),
+    ({"logprobs": 0}, "logprobs", "unsupported"),
+    ({"max_tokens": 0}, "max_tokens", "invalid_field"),
+    ({"model": "a b"}, "model", "invalid_field"),
+    ({"model_path": "/x"}, "model_path", "invalid_field"),
+]
+
+
+@pytest.mark.parametrize(("fields", "param", "code"), MISTAKES)
+async def test_a_mistake_is_refused_and_names_its_field(
+    fields: dict[str, object], param: str, code: str
+) -> None:
+    async with at_the_door(house := ScriptedHouse()) as address:
+        answered = await post(address, body(**fields), path=PATH)
+    assert (answered.status, house.asks) == (400, []), answered.text
+    error = json.loads(answered.body)["error"]
+    assert (error["param"], error["code"]) == (param, code)
+
+
+async def test_an_error_within_a_stream_is_raised_by_the_client() -> None:
+    async with client_of(ScriptedHouse(fails_at=1, failure=StreamCut())) as client:
+        stream = await client.completions.create(model="x", prompt="a", stream=True)
+        with pytest.raises(openai.APIError, match="The engine died in the middle"):
+            [chunk async for chunk in stream]
+
+
+async def test_a_model_that_cannot_is_the_clients_own_exception() -> None:
+    failure = CannotDo("tiny cannot do insert.", param="model")
+    async with client_of(ScriptedHouse(fails_at=-1, failure=failure)) as client:
+        with pytest.raises(openai.BadRequestError, match="cannot do insert") as caught:
+            await client.completions.create(model="tiny", prompt="a", suffix="b")
+    assert (caught.value.param, caught.value.code) == ("model", "cannot_do")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_client_that_hangs_up_ends_the_work_for_it(stream: bool) -> None:
+    house = ScriptedHouse(hold_at=1)
+    async with at_the_door(house) as address:
+        _, writer = await asyncio.open_connection(address.host, address.port)
+        writer.write(request("POST", PATH, address, body=body(stream=stream)))
+        await asyncio.wait_for(house.is_held.wait(), 5)
+        writer.close()
+        await asyncio.wait_for(house.has_left.wait(), 5)
+        assert house.closed_early == [True]
