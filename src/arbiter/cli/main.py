@@ -14,7 +14,7 @@ import typer
 
 import arbiter
 from arbiter.app import House, open_house, reachable
-from arbiter.cli import alias, asking, demo, ledger, models, rules, swap, tasks
+from arbiter.cli import alias, asking, demo, ledger, models, pulling, rules, swap, tasks
 from arbiter.cli.client import Client
 from arbiter.cli.found import news, show_found
 from arbiter.cli.options import (
@@ -47,6 +47,7 @@ app.add_typer(rules.app, name="rules")
 app.add_typer(swap.rollouts, name="rollouts")
 app.add_typer(ledger.app, name="ledger")
 app.command("swap")(swap.swap)
+app.command("pull")(pulling.pull)
 app.command("ask")(asking.ask)
 app.command("select")(asking.select)
 app.command("why")(asking.why)
@@ -73,6 +74,14 @@ Host = Annotated[
 def up(
     port: Port = None,
     host: Host = None,
+    discover: Annotated[
+        bool | None,
+        typer.Option(
+            "--discover/--no-discover",
+            help="Look for models on this machine. [default: as configured]",
+            show_default=False,
+        ),
+    ] = None,
     data_dir: DataDir = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
@@ -80,7 +89,8 @@ def up(
     """Open the house and its door, until Ctrl-C."""
 
     async def work() -> None:
-        settings = settings_from(data_dir, config, **{"door.port": port, "door.host": host})
+        given = {"door.port": port, "door.host": host, "discovery.enabled": discover}
+        settings = settings_from(data_dir, config, **given)
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for one in (signal.SIGINT, signal.SIGTERM):
