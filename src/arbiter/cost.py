@@ -53,15 +53,19 @@ class Footprint:
 
     anonymous_bytes: private memory (caches, activations), with swap.
     weights_bytes: resident bytes of files mapped by the process, counted once a process.
+    reported_bytes: what another program says it holds, parts and devices together.
     """
 
     anonymous_bytes: int | None
     weights_bytes: int | None
     method: Method
+    reported_bytes: int | None = None
 
     @property
     def total_bytes(self) -> int | None:
-        """Both parts together, or None when either is unknown."""
+        """What was reported, else both parts together, or None when either is unknown."""
+        if self.reported_bytes is not None:
+            return self.reported_bytes
         if self.anonymous_bytes is None or self.weights_bytes is None:
             return None
         return self.anonymous_bytes + self.weights_bytes

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -159,12 +160,19 @@ def _plain(error: BaseException) -> Exception:
     if isinstance(error, TimeoutError):
         return TimeoutError("it is silent")
     if isinstance(error, aiohttp.ClientConnectorError):
-        return ConnectionRefusedError(str(error.os_error.strerror or error.os_error))
+        return ConnectionRefusedError(_system_words(error.os_error))
     if isinstance(error, (aiohttp.InvalidURL, aiohttp.ClientResponseError)):
         return ValueError(str(error))
     if isinstance(error, OSError):
         return error
     return ConnectionResetError("closed by the peer")
+
+
+def _system_words(error: OSError) -> str:
+    """Why a connection was not made; asyncio puts the address there instead of the reason."""
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return str(error.strerror or error)
 
 
 def is_loopback(url: str) -> bool:
