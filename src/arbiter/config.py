@@ -105,6 +105,11 @@ class DiscoverySettings(_Section):
     keys: dict[str, str] = Field(
         default_factory=dict, description="The key to send to a server, by its address."
     )
+    options: dict[str, dict[str, str]] = Field(
+        default_factory=dict,
+        description="Options to load a server's model with, by its name there, such as num_ctx; "
+        "other options are another version.",
+    )
 
     @field_validator("servers")
     @classmethod

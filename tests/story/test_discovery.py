@@ -247,8 +247,8 @@ async def test_where_a_version_was_found_survives_a_restart(tmp_path: Path) -> N
 async def test_one_model_of_a_server_is_registered_by_hand(tmp_path: Path) -> None:
     neighbour = Neighbour(servers={A: [offer("ant", "a")]})
     async with street(tmp_path, neighbour) as here:
-        version = await here.house.adoption.add(A, "ant", name("insect"))
-        assert here.version("insect") == version
+        added = await here.house.adoption.add(A, "ant", name("insect"))
+        assert here.version("insect") == added.version
         with pytest.raises(UnknownModel, match=r"offers no 'wasp'.*It offers: ant"):
             await here.house.adoption.add(A, "wasp", name("wasp"))
         with pytest.raises(ServerGone, match="Nothing listens"):

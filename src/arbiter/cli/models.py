@@ -19,7 +19,14 @@ Name = Annotated[str, typer.Argument(help="A registered name or alias.", show_de
 
 @app.command()
 def add(
-    file: Annotated[Path, typer.Argument(help="A GGUF file.", show_default=False)],
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|URL#MODEL",
+            help="A GGUF file, or a server's model: http://127.0.0.1:11434#gemma3:1b.",
+            show_default=False,
+        ),
+    ],
     name: Annotated[
         str | None, typer.Option("--name", help="Its name. [default: the file's]")
     ] = None,
@@ -58,15 +65,16 @@ def add(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Register a model file, and run every task's graded cases on it.
+    """Register a model, and run every task's graded cases on it.
 
     What you say of its making is kept in the ledger as your claim, apart from what the file says.
     """
+    where = file if "://" in file else str(Path(file).expanduser().absolute())
 
     async def work(client: Client) -> None:
         body: Json = {
-            "path": str(file.expanduser().absolute()),
-            "name": name or file.name.removesuffix(".gguf").removesuffix(".json"),
+            "path": where,
+            "name": name or _named(file),
             "predecessor": predecessor,
             "aliases": alias or [],
             "calibrate": calibrate,
@@ -91,6 +99,17 @@ def add(
             ERR.print(f"it cannot run here yet: {found['unavailable']}", markup=False)
 
     with_house(data_dir, config, work)
+
+
+def _named(file: str) -> str:
+    """The name of a model that nobody named.
+
+    >>> _named("models/sparrow.gguf"), _named("http://127.0.0.1:11434#gemma3:1b")
+    ('sparrow', 'gemma3:1b')
+    """
+    if "://" in file:
+        return file.partition("#")[2] or "model"
+    return Path(file).name.removesuffix(".gguf").removesuffix(".json")
 
 
 @app.command()

@@ -197,7 +197,13 @@ def control_app(rooms: ControlRooms) -> FastAPI:
     )
     for router in (
         discovery_router(rooms.adoption, rooms.pulling, rooms.registry),
-        models_router(rooms.registry, rooms.admission, rooms.pool, rooms.profiles),
+        models_router(
+            registry=rooms.registry,
+            admission=rooms.admission,
+            adoption=rooms.adoption,
+            pool=rooms.pool,
+            profiles=rooms.profiles,
+        ),
         ledger_router(rooms.ledger),
         _aliases(rooms),
         _tasks(rooms),

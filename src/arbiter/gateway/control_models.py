@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
+from arbiter.errors import InvalidField
 from arbiter.gateway import views
 from arbiter.gateway.control_base import WHO, ControlBody, Plain, Say, streamed, telling
 from arbiter.knowledge.profiles import Profiles
@@ -19,6 +20,7 @@ from arbiter.registry.checking import Checked, check_files
 from arbiter.registry.provenance import Claim, Provenance
 from arbiter.registry.registry import Registry
 from arbiter.swap.admission import Admission
+from arbiter.swap.adoption import Adoption
 
 
 class ClaimBody(ControlBody):
@@ -37,7 +39,7 @@ class ClaimBody(ControlBody):
 
 
 class AddModel(ControlBody):
-    """A model file to register."""
+    """A model to register: a file, or a server's model as ``http://HOST:PORT#MODEL``."""
 
     path: str = Field(min_length=1, max_length=4096)
     name: str
@@ -46,6 +48,23 @@ class AddModel(ControlBody):
     aliases: tuple[str, ...] = ()
     calibrate: bool = True
     claim: ClaimBody = ClaimBody()
+
+    def served(self) -> tuple[str, str]:
+        """The server and the model there, when it is no file that is to be registered.
+
+        Raises `InvalidField` for an address without a model.
+        """
+        if not self.path.startswith(("http://", "https://")):
+            return "", ""
+        url, _, model = self.path.partition("#")
+        if not model:
+            raise InvalidField(
+                f"{self.path!r:.200} names a server, not a model.",
+                hint="Write it as http://127.0.0.1:11434#gemma3:1b, or see what is there: "
+                "arbiter models discover.",
+                param="path",
+            )
+        return url.rstrip("/"), model
 
     def options(self) -> dict[str, str]:
         """What changes the model's output, by the names that the registry knows."""
@@ -59,7 +78,12 @@ class VerifyModels(ControlBody):
 
 
 def models_router(
-    registry: Registry, admission: Admission, pool: Pool, profiles: Profiles
+    *,
+    registry: Registry,
+    admission: Admission,
+    adoption: Adoption,
+    pool: Pool,
+    profiles: Profiles,
 ) -> APIRouter:
     """The addresses."""
     router = APIRouter(tags=["models"])
@@ -71,14 +95,19 @@ def models_router(
     @router.post("/models")
     async def add_model(body: AddModel) -> StreamingResponse:
         name = parse_name(body.name)
-        version = await admission.register(
-            Path(body.path),
-            name,
-            predecessor=None if body.predecessor is None else parse_name(body.predecessor),
-            options=body.options(),
-            claim=body.claim.claim(),
-            who=WHO,
-        )
+        before = None if body.predecessor is None else parse_name(body.predecessor)
+        url, model = body.served()
+        if model:
+            version = await adoption.add(url, model, name, predecessor=before)
+        else:
+            version = await admission.register(
+                Path(body.path),
+                name,
+                predecessor=before,
+                options=body.options(),
+                claim=body.claim.claim(),
+                who=WHO,
+            )
         for alias in body.aliases:
             await admission.set_alias(parse_name(alias, what="alias"), name, who=WHO)
 

@@ -34,7 +34,7 @@ from arbiter.registry.discovery import (
     ServerSighting,
     Survey,
 )
-from arbiter.registry.registry import Move, Registry, Standing
+from arbiter.registry.registry import Move, Registry, Standing, Version
 from arbiter.registry.served import served_artifact
 from arbiter.swap.admission import Admission
 from arbiter.swap.controller import Controller
@@ -193,7 +193,9 @@ class Adoption:
             for site, offer in self._offers(sightings)
         ]
 
-    async def add(self, url: str, model: str, name: ModelName) -> VersionId:
+    async def add(
+        self, url: str, model: str, name: ModelName, *, predecessor: ModelName | None = None
+    ) -> Version:
         """Register one model of a server under a name, on a person's word.
 
         Raises `UnknownModel` that lists what the server offers, `ServerGone`, `NotThisKind`.
@@ -206,9 +208,10 @@ class Adoption:
                 hint=f"It offers: {', '.join(one.model for one in site.offers) or 'nothing'}.",
             )
         place, artifact = self._seen(offer, site)
-        version = await self._registry.add(artifact, name)
+        before = None if predecessor is None else self._registry.resolve(predecessor).version
+        version = await self._registry.add(artifact, name, predecessor=before)
         await self._registry.places.settle(place, version.version)
-        return version.version
+        return version
 
     async def calibrated(self) -> None:
         """Return when every model that was taken in so far has its graded cases behind it."""
@@ -224,7 +227,8 @@ class Adoption:
     def _seen(self, offer: Offer, site: Site) -> tuple[Place, Artifact]:
         place = Place(engine=site.engine, url=site.url, model=offer.model)
         format_ = self.discovery.format_of(site.engine)
-        return place, served_artifact(offer, place, format_=format_)
+        options = self._settings.options.get(offer.model, {})
+        return place, served_artifact(offer, place, format_=format_, options=options)
 
     def _note(self, sightings: Sequence[ServerSighting]) -> None:
         """Keep what is known of each place up to date: gone, back, or without its model."""
@@ -280,15 +284,13 @@ class Adoption:
                 what = "shown"
             case Register(predecessor=predecessor):
                 name = self._name(artifact, offer.model, site.url, dated=predecessor is not None)
-                await self._take_in(artifact, name, predecessor)
-                await places.settle(place, artifact.version)
+                await self._take_in(artifact, name, predecessor, place)
                 what = "registered"
                 if predecessor is not None:
                     why = await self._beside(offer.model, artifact, predecessor, name)
             case Replace(predecessor=predecessor):
                 name = self._name(artifact, offer.model, site.url, dated=True)
-                await self._take_in(artifact, name, predecessor)
-                await places.settle(place, artifact.version)
+                await self._take_in(artifact, name, predecessor, place)
                 why = await self._replace(predecessor, artifact.version, place)
                 what = "changed"
             case _:
@@ -322,7 +324,7 @@ class Adoption:
         if any(v.version == artifact.version for v in self._registry.versions()):
             return Adopted(where=where, model=model, what="known", version=artifact.version)
         name = self._name(artifact, artifact.name_hint, "", dated=before is not None)
-        await self._take_in(artifact, name, before)
+        await self._take_in(artifact, name, before, None)
         why = ""
         if before is not None:
             # a file that changed is refused under its old name; a person says what becomes of it
@@ -336,10 +338,16 @@ class Adoption:
         return trouble if size == file.size_bytes else None
 
     async def _take_in(
-        self, artifact: Artifact, name: ModelName, predecessor: VersionId | None
+        self,
+        artifact: Artifact,
+        name: ModelName,
+        predecessor: VersionId | None,
+        place: Place | None,
     ) -> None:
         """Register it, give it the aliases that wait for it, and have its graded cases run."""
         await self._registry.add(artifact, name, predecessor=predecessor)
+        if place is not None:
+            await self._registry.places.settle(place, artifact.version)
         for alias, model in self._aliases.items():
             if model == name and all(one.name != alias for one in self._registry.names()):
                 await self._registry.set_alias(parse_name(alias), name, who="config")
