@@ -13,16 +13,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from arbiter.app import Answered, House
+    from arbiter.app import Answered, Embedded, House
     from arbiter.app import open_at as open  # noqa: A004  # arbiter.open reads as what it is
 
 __version__ = "0.1.0"
-__all__ = ["Answered", "House", "__version__", "open"]
+__all__ = ["Answered", "Embedded", "House", "__version__", "open"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  # whatever the name stands for
     """Import the house only when it is used, so that ``import arbiter`` costs nothing."""
-    if name in {"Answered", "House", "open"}:
+    if name in {"Answered", "Embedded", "House", "open"}:
         from arbiter import app  # noqa: PLC0415  # only when it is used, as said above
 
         return app.open_at if name == "open" else getattr(app, name)

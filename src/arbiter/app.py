@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from random import Random, SystemRandom
+from typing import assert_never
 from urllib.parse import quote
 
 import psutil
@@ -23,7 +24,7 @@ from arbiter.clock import Clock, SystemClock
 from arbiter.config import Settings, load_settings
 from arbiter.dispatch import Behind, Dispatch
 from arbiter.engines.base import Engine, EngineContext, installed_engines
-from arbiter.errors import HouseLocked, StorageError
+from arbiter.errors import HouseLocked, InvalidField, StorageError
 from arbiter.events import Announcer
 from arbiter.gateway.control import ControlRooms, control_app
 from arbiter.gateway.rooms import ModelCard, Rooms
@@ -34,13 +35,19 @@ from arbiter.inference import (
     Ask,
     Auto,
     Chat,
+    Completion,
     Delta,
+    Embedding,
     Limits,
     Message,
     Named,
     Reply,
     Sampling,
     Target,
+    ToolCall,
+    Vectors,
+    Work,
+    calls_of,
 )
 from arbiter.judge.grading import TaskGrader
 from arbiter.knowledge.outcomes import Feedback, Outcomes, Record
@@ -71,9 +78,21 @@ SHARE_OF_FREE_MEMORY = 0.7
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """A whole answer, with the decision that led to it."""
+    """A whole answer, with the decision that led to it. calls: what tools it wants called."""
 
     text: str
+    reply: Reply
+    calls: tuple[ToolCall, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    """A vector for each text, in their order, with the decision that led to them.
+
+    Only vectors of one version can be compared with each other: ``reply.decided.version``.
+    """
+
+    vectors: tuple[Sequence[float], ...]
     reply: Reply
 
 
@@ -112,7 +131,7 @@ class House:
     @asynccontextmanager
     async def stream(
         self,
-        prompt: str | Sequence[Message],
+        prompt: str | Sequence[Message] | Work,
         *,
         model: str = "auto",
         task: str | None = None,
@@ -124,23 +143,22 @@ class House:
     ) -> AsyncIterator[Reply]:
         """Ask, and have the answer piece by piece: ``async for chunk in reply.chunks()``.
 
-        model: ``auto``, or a registered name or alias. conversation: what a rollout sticks to; by
-        default the prompt. expected: the known right answer, given before the answer is seen, so
-        that it counts as evidence. Raises any `ArbiterError` before the first piece, `StreamCut`
-        after it.
+        prompt: a text, messages, or a `Work`: a `Chat` with tools or with a shape for the answer,
+        a `Completion`, an `Embedding`. model: ``auto``, or a registered name or alias.
+        conversation: what a rollout sticks to; by default the prompt. expected: the known right
+        answer, given before the answer is seen, so that it counts as evidence. Raises any
+        `ArbiterError` before the first piece, `StreamCut` after it.
         """
-        messages = (
-            (Message(role="user", content=prompt),) if isinstance(prompt, str) else tuple(prompt)
-        )
+        work = _work(prompt)
         target: Target = Auto() if model == "auto" else Named(name=parse_name(model, what="model"))
         ask = Ask(
             target=target,
-            work=Chat(messages=messages),
+            work=work,
             sampling=sampling,
             stream=not whole,
             task=None if task is None else parse_task(task),
             limits=limits,
-            conversation=conversation or "\0".join(message.content for message in messages),
+            conversation=conversation or "\0".join(_texts(work)),
             expected=expected,
             caller="python",
         )
@@ -149,7 +167,7 @@ class House:
 
     async def ask(
         self,
-        prompt: str | Sequence[Message],
+        prompt: str | Sequence[Message] | Work,
         *,
         model: str = "auto",
         task: str | None = None,
@@ -169,8 +187,31 @@ class House:
             expected=expected,
             whole=True,
         ) as reply:
-            text = "".join([c.text async for c in reply.chunks() if isinstance(c, Delta)])
-        return Answered(text=text, reply=reply)
+            chunks = [chunk async for chunk in reply.chunks()]
+        text = "".join([chunk.text for chunk in chunks if isinstance(chunk, Delta)])
+        return Answered(text=text, reply=reply, calls=calls_of(chunks))
+
+    async def embed(
+        self,
+        texts: str | Sequence[str],
+        *,
+        model: str = "auto",
+        task: str | None = None,
+        limits: Limits = Limits(),
+        dimensions: int | None = None,
+    ) -> Embedded:
+        """A vector for each text. ``auto`` picks among the models that make vectors.
+
+        dimensions: a shorter vector than the model's own, where its engine can make one.
+        Raises any `ArbiterError`, such as `CannotDo` for a named model that makes none.
+        """
+        inputs = (texts,) if isinstance(texts, str) else tuple(texts)
+        if not all(inputs) or not inputs:
+            raise InvalidField("An empty text has no vector.", param="texts")
+        work = Embedding(inputs=inputs, dimensions=dimensions)
+        async with self.stream(work, model=model, task=task, limits=limits, whole=True) as reply:
+            made = [chunk async for chunk in reply.chunks() if isinstance(chunk, Vectors)]
+        return Embedded(vectors=tuple([v for one in made for v in one.vectors]), reply=reply)
 
     async def add(
         self,
@@ -274,7 +315,7 @@ class House:
                     owned_by=version.artifact.format,
                     version=version.version,
                     context_length=version.artifact.context_length,
-                    capabilities=tuple(sorted(version.artifact.capabilities)),
+                    capabilities=tuple(sorted(self.dispatch.capabilities(version))),
                 )
             )
         return cards
@@ -306,6 +347,26 @@ class House:
         ) as address:
             with _announced(self.settings.data_dir, address):
                 yield address
+
+
+def _work(prompt: str | Sequence[Message] | Work) -> Work:
+    if isinstance(prompt, Chat | Completion | Embedding):
+        return prompt
+    if isinstance(prompt, str):
+        return Chat(messages=(Message(role="user", content=prompt),))
+    return Chat(messages=tuple(prompt))
+
+
+def _texts(work: Work) -> tuple[str, ...]:
+    match work:
+        case Chat(messages=messages):
+            return tuple([message.content for message in messages])
+        case Completion(prompt=prompt):
+            return (prompt,)
+        case Embedding(inputs=inputs):
+            return inputs
+        case _:
+            assert_never(work)
 
 
 def _seconds(version: Version) -> int:
@@ -472,6 +533,7 @@ async def _build(
         database=base,
         profiles=profiles,
         clock=clock,
+        capabilities=lambda version: registry.version(version).artifact.capabilities,
         cases_per_task=settings.rollout.calibration_cases,
     )
     admission = Admission(

@@ -251,6 +251,11 @@ class Dispatch:
         found = self._behind.tasks.get(task)
         return self._pick(found, found.limits.narrowed(limits))
 
+    def capabilities(self, version: Version) -> frozenset[str]:
+        """What a version can do with the engine that runs it here."""
+        can = version.artifact.capabilities
+        return can | self._pool.features(version.artifact.format) if "chat" in can else can
+
     def _route(self, ask: Ask) -> _Route:
         task = self._behind.tasks.get(ask.task or GENERAL)
         if ask.expected is not None:
@@ -280,7 +285,7 @@ class Dispatch:
 
     def _check(self, version: Version, work: Work, name: ModelName) -> None:
         """Raise `CannotDo` when a version that the caller named is known not to be able to."""
-        can = self._capabilities(version)
+        can = self.capabilities(version)
         missing = lacking(work, can)
         if missing:
             raise CannotDo(
@@ -288,11 +293,6 @@ class Dispatch:
                 hint=f"It can do {', '.join(sorted(can))}.",
                 param="model",
             )
-
-    def _capabilities(self, version: Version) -> frozenset[str]:
-        """What a version can do with the engine that runs it here."""
-        can = version.artifact.capabilities
-        return can | self._pool.features(version.artifact.format) if "chat" in can else can
 
     def _automatic(self, task: Task, limits: Limits) -> _Route:
         choice = self._pick(task, limits)
@@ -346,7 +346,7 @@ class Dispatch:
         return Contender(
             name=name,
             version=version_id,
-            capabilities=self._capabilities(version),
+            capabilities=self.capabilities(version),
             context=version.artifact.context_length,
             memory_bytes=need,
             memory_measured=measured,

@@ -378,6 +378,7 @@ def python_page() -> str:
         f"\n## Answered\n\n{_plain(app.Answered.__doc__ or '')}\n\n"
         "`text` is the answer. `reply.decided` is the decision: `decision`, `task`, `alias`,\n"
         "`version`, `arm`, `reason`, `probability`, `rollout`, `fallback`, `scores`, `dropped`.\n"
+        f"\n## Embedded\n\n{_plain(app.Embedded.__doc__ or '')}\n"
     )
     return "".join(parts)
 

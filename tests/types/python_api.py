@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import assert_type
 
 import arbiter
-from arbiter.inference import Chunk, Limits, Reply, Sampling
+from arbiter.inference import Chat, Chunk, Limits, Message, Reply, Sampling, Tool, ToolCall, Tools
 from arbiter.knowledge.outcomes import Record
 from arbiter.registry.registry import Version
 from arbiter.selection.contender import Choice
@@ -21,6 +22,14 @@ async def a_day_in_the_house() -> None:
         answered = await house.ask("2 + 2?", task="sum", sampling=Sampling(temperature=0))
         assert_type(answered, arbiter.Answered)
         assert_type(answered.text, str)
+        asked = (Message(role="user", content="What time is it?"),)
+        tools = Tools(offered=(Tool(name="clock"),))
+        called = await house.ask(Chat(messages=asked, tools=tools), model="heron")
+        assert_type(called.calls, tuple[ToolCall, ...])
+        embedded = await house.embed(["a", "b"], dimensions=64)
+        assert_type(embedded, arbiter.Embedded)
+        assert_type(embedded.vectors, tuple[Sequence[float], ...])
+        assert_type(embedded.reply.decided.reason, str)
         async with house.stream("2 + 2?", model="heron") as reply:
             assert_type(reply, Reply)
             async for chunk in reply.chunks():

@@ -19,7 +19,7 @@ from arbiter.errors import (
     InstanceLost,
     StreamCut,
 )
-from arbiter.inference import Answer, Ask, Chat, Delta, Pinned, Sampling
+from arbiter.inference import Answer, Ask, Chat, Delta, Pinned, Sampling, lacking
 from arbiter.judge.graders import grade, parse_grader
 from arbiter.knowledge.profiles import Profile, Profiles
 from arbiter.knowledge.tasks import Case, Grading, Task
@@ -28,6 +28,8 @@ from arbiter.storage.database import Database, Statement
 
 ANSWER_TOKENS = 512
 """Longest answer to a case: a version that does not stop must not hold up a validation."""
+
+_ANY_CASE = Chat(messages=())
 
 AT_ONCE = 4
 """Cases in flight at once: what one instance serves side by side by default."""
@@ -52,7 +54,10 @@ def no_progress(task: TaskName, done: int, total: int) -> None:
 
 
 class Validator:
-    """Runs cases on versions and keeps the results."""
+    """Runs cases on versions and keeps the results.
+
+    capabilities: what a version can do; nothing when nobody knows.
+    """
 
     def __init__(
         self,
@@ -62,6 +67,7 @@ class Validator:
         database: Database,
         profiles: Profiles,
         clock: Clock,
+        capabilities: Callable[[VersionId], frozenset[str]],
         cases_per_task: int,
     ) -> None:
         self._answer = answer
@@ -69,6 +75,7 @@ class Validator:
         self._database = database
         self._profiles = profiles
         self._clock = clock
+        self._capabilities = capabilities
         self._cases_per_task = cases_per_task
 
     async def validate(
@@ -81,10 +88,15 @@ class Validator:
     ) -> dict[TaskName, tuple[CaseResult, ...]]:
         """Results of this version on every task that has cases, run now where there are none.
 
+        A version that cannot chat has none: every case is a chat, and a score of 0 would say that
+        it is bad at what nobody asks of it.
+
         Raises `LoadFailed`, `EngineUnavailable` and the like when the version cannot be served at
         all: that is no measurement of its quality. An answer that fails is one, and scores 0.
         """
         found: dict[TaskName, tuple[CaseResult, ...]] = {}
+        if lacking(_ANY_CASE, self._capabilities(version)):
+            return found
         for task in tasks:
             if task.cases and task.grading is not None:
                 found[task.name] = await self._task(version, name, task, progress)
