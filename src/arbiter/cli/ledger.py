@@ -96,7 +96,8 @@ def verify(
         if as_json:
             show_json(found)
         else:
-            OUT.print(f"{found['good']} entries are good", markup=False)
+            good = found["good"]
+            OUT.print("1 entry is good" if good == 1 else f"{good} entries are good")
             if isinstance(bad, dict):
                 ERR.print(f"bad ({bad['fault']}): {bad['sentence']}", style="red", markup=False)
             elif found["head"] is not None:
