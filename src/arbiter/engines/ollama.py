@@ -151,14 +151,14 @@ class OllamaEngine:
     async def copy(self, url: str, model: str, under: str) -> None:
         """Give a model's content another name too. Raises `EngineError` with the server's words."""
         body = msgspec.json.encode({"source": model, "destination": under})
-        await self._do("POST", "/api/copy", url, body, f"copy {model} to {under}")
+        await self._change(url, "POST", "/api/copy", body, what=f"copy {model} to {under}")
 
     async def drop(self, url: str, model: str) -> None:
         """Take a name away from a model. Raises `EngineError` with the server's words."""
         body = msgspec.json.encode({"model": model})
-        await self._do("DELETE", "/api/delete", url, body, f"drop {model}")
+        await self._change(url, "DELETE", "/api/delete", body, what=f"drop {model}")
 
-    async def _do(self, method: str, path: str, url: str, body: bytes, what: str) -> None:
+    async def _change(self, url: str, method: str, path: str, body: bytes, *, what: str) -> None:
         remote = self._remote(url)
         try:
             async with remote.stream(

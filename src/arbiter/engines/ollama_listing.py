@@ -197,12 +197,14 @@ def tagged(digest: str) -> str | None:
 
 
 def loaded(model: str, digest: str | None, processes: tuple[Process, ...]) -> Process | None:
-    """The loaded model of this name and content. digest: None takes any content."""
+    """The loaded model of this content, else of this name; None when there is neither.
+
+    A content with two names is listed under the one by which it was loaded; and a name whose
+    weights stayed the same is listed with the content that it had when it was loaded.
+    """
     wanted = None if digest is None else tagged(digest)
-    for process in processes:
-        if process.title == model and (wanted is None or tagged(process.digest) == wanted):
-            return process
-    return None
+    same = (p for p in processes if wanted is not None and tagged(p.digest) == wanted)
+    return next(same, next((p for p in processes if p.title == model), None))
 
 
 def footprint(process: Process) -> Footprint | None:

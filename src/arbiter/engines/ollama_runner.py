@@ -1,7 +1,7 @@
 """A model that an Ollama serves: what is asked of it, and what goes wrong on the way.
 
 Ollama knows a model by a name whose content may change at any time. So after the first bytes of
-every answer it is asked which content is loaded under that name; an answer of another content is
+every answer it is asked which content the name stands for now; an answer of another content is
 never given for the one that was registered.
 """
 
@@ -15,7 +15,7 @@ from typing import Final
 
 from arbiter.cost import Footprint
 from arbiter.engines.base import Place
-from arbiter.engines.ollama_listing import parse_processes, parse_version, tagged
+from arbiter.engines.ollama_listing import parse_tags, parse_version, tagged
 from arbiter.engines.ollama_request import (
     EMBED,
     Pinned,
@@ -177,25 +177,24 @@ class OllamaRunner:
         return error
 
     async def _check_content(self) -> None:
-        """Raise `InstanceLost` when another content is loaded under the name than was registered.
+        """Raise `InstanceLost` when the name stands for another content than was registered.
 
-        What is loaded says what has answered just now; the list of what is there could already
-        tell of something newer. Where Ollama does not say, nothing speaks against the answer.
+        Asked once the answer has begun: what the name stands for then, it stood for when Ollama
+        took the request. The list of what is loaded does not do: it goes on telling the content
+        with which a model was loaded first. Where Ollama does not say, nothing speaks against it.
         """
         if self._digest is None:
             return
         try:
-            response = await self._remote.get("/api/ps", silence_s=self._patience.step_s)
-            processes = parse_processes(response.body) if response.status == 200 else ()
+            response = await self._remote.get("/api/tags", silence_s=self._patience.step_s)
+            tags = parse_tags(response.body)
         except (OSError, ValueError):
             return
-        model = self._place.model
-        for process in processes:
-            found = tagged(process.digest)
-            if process.title == model and found is not None and found != self._digest:
-                words = changed(self._place, found, self._digest)
-                self._lose(words)
-                raise InstanceLost(words, hint="Run: arbiter models discover")
+        found = next((tagged(t.digest) for t in tags if t.title == self._place.model), None)
+        if found is not None and found != self._digest:
+            words = changed(self._place, found, self._digest)
+            self._lose(words)
+            raise InstanceLost(words, hint="Run: arbiter models discover")
 
     async def _answers(self) -> bool:
         try:
