@@ -11,12 +11,15 @@ from typing import Any
 import aiohttp
 import pytest
 from tests.story.houses import house_with, running
+from tests.story.neighbours import A, Neighbour, offer
 from tests.story.stage import Stage, name, stage, task
+from tests.story.test_discovery import street
 
 from arbiter.clock import ManualClock
 from arbiter.errors import Conflict, RolloutActive
 from arbiter.ledger import Kind, Ledger
 from arbiter.refs import RolloutId, parse_name
+from arbiter.registry.provenance import Claim
 from arbiter.storage.sqlite import open_sqlite
 from arbiter.swap.rollout import Phase
 
@@ -70,6 +73,25 @@ async def test_a_registration_says_what_the_version_is_known_by(play: Stage) -> 
         "options": {},
         "predecessor": None,
     }
+
+
+async def test_what_a_neighbour_serves_is_entered_as_found_with_its_address(tmp_path: Path) -> None:
+    neighbour = Neighbour(servers={A: [offer("ant", "a")]})
+    async with street(tmp_path, neighbour) as here:
+        await here.look()
+        claim = Claim(base="ant", licence="mit")
+        await here.house.adoption.add(A, "ant", name("insect"), claim=claim, who="ada")
+        (claimed,) = (await here.house.registry.provenance(here.version("ant"))).claimed
+        registered = (await here.house.ledger.of(Kind.VERSION_REGISTERED))[0]
+        assert (await here.house.ledger.verify()).bad is None
+    assert claimed.claim == {
+        "base": "ant",
+        "base_version": here.version("ant"),
+        "licence": "mit",
+    }
+    body = registered.plain()
+    assert isinstance(body, dict)
+    assert (registered.who, body["path"], body["known_by"]) == ("discovery", f"{A}#ant", "server")
 
 
 async def test_a_promoted_swap_that_is_taken_back_leaves_its_whole_life(play: Stage) -> None:

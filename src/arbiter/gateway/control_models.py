@@ -98,7 +98,9 @@ def models_router(
         before = None if body.predecessor is None else parse_name(body.predecessor)
         url, model = body.served()
         if model:
-            version = await adoption.add(url, model, name, predecessor=before)
+            version = await adoption.add(
+                url, model, name, predecessor=before, claim=body.claim.claim(), who=WHO
+            )
         else:
             version = await admission.register(
                 Path(body.path),

@@ -199,8 +199,9 @@ class Registry:
     ) -> Version:
         """Register an artifact under a name. The same content twice is one version.
 
-        claim: what a person says of its making; a claim about a version that is known already is
-        written beside the earlier ones.
+        claim: what a person says of its making; its base is also kept as the version that it
+        stands for now, if it is a registered name. A claim about a version that is known already
+        is written beside the earlier ones.
 
         Raises `NameTaken` when the name stands for other content: what answers under a name
         changes by a swap, not by adding.
@@ -253,7 +254,7 @@ class Registry:
             predecessor=before,
             known_at=None if known is None else known.artifact.path,
             is_new_name=taken is None,
-            claim=claim,
+            claim=None if claim is None else self._with_base(claim),
             who=who,
         )
         await self._ledger.write(*statements, notes=notes)
@@ -269,6 +270,10 @@ class Registry:
         if taken is None:
             self._names[name] = Name(name=name, version=version.version, kind=Kind.MODEL)
         return version
+
+    def _with_base(self, claim: Claim) -> Claim:
+        base = None if claim.base is None else self._names.get(ModelName(claim.base))
+        return claim if base is None else replace(claim, base_version=base.version)
 
     async def set_alias(self, alias: ModelName, target: ModelName, *, who: str) -> Name:
         """Point an alias at what another name points at now. A person's word: no rollout.

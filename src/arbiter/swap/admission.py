@@ -55,25 +55,14 @@ class Admission:
     ) -> Version:
         """Examine a file and register it under a name.
 
-        claim: what a person says of its making; its base is also kept as the version that it
-        stands for now, if it is a registered name.
+        claim: what a person says of its making.
 
         Raises `ModelFileError` when the file cannot be trusted, `NameTaken`, `UnknownModel`.
         """
         parse_name(name)
         before = None if predecessor is None else self._registry.resolve(predecessor).version
         artifact = await asyncio.to_thread(examine, path, options=options or {})
-        return await self._registry.add(
-            artifact,
-            name,
-            predecessor=before,
-            claim=None if claim is None else self._with_base(claim),
-            who=who,
-        )
-
-    def _with_base(self, claim: Claim) -> Claim:
-        base = next((one for one in self._registry.names() if one.name == claim.base), None)
-        return claim if base is None else replace(claim, base_version=base.version)
+        return await self._registry.add(artifact, name, predecessor=before, claim=claim, who=who)
 
     async def calibrate(
         self, version: Version, name: ModelName, *, progress: Progress = no_progress

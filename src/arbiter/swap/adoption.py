@@ -34,6 +34,7 @@ from arbiter.registry.discovery import (
     ServerSighting,
     Survey,
 )
+from arbiter.registry.provenance import Claim
 from arbiter.registry.registry import Move, Registry, Standing, Version
 from arbiter.registry.served import served_artifact
 from arbiter.swap.admission import Admission
@@ -194,9 +195,18 @@ class Adoption:
         ]
 
     async def add(
-        self, url: str, model: str, name: ModelName, *, predecessor: ModelName | None = None
+        self,
+        url: str,
+        model: str,
+        name: ModelName,
+        *,
+        predecessor: ModelName | None = None,
+        claim: Claim | None = None,
+        who: str = "user",
     ) -> Version:
         """Register one model of a server under a name, on a person's word.
+
+        claim: what they say of its making.
 
         Raises `UnknownModel` that lists what the server offers, `ServerGone`, `NotThisKind`.
         """
@@ -209,7 +219,7 @@ class Adoption:
             )
         place, artifact = self._seen(offer, site)
         before = None if predecessor is None else self._registry.resolve(predecessor).version
-        version = await self._registry.add(artifact, name, predecessor=before)
+        version = await self._registry.add(artifact, name, predecessor=before, claim=claim, who=who)
         await self._registry.places.settle(place, version.version)
         return version
 
@@ -345,7 +355,7 @@ class Adoption:
         place: Place | None,
     ) -> None:
         """Register it, give it the aliases that wait for it, and have its graded cases run."""
-        await self._registry.add(artifact, name, predecessor=predecessor)
+        await self._registry.add(artifact, name, predecessor=predecessor, who=WHO)
         if place is not None:
             await self._registry.places.settle(place, artifact.version)
         for alias, model in self._aliases.items():
