@@ -60,6 +60,7 @@ from arbiter.pool.keeping import Keeping
 from arbiter.pool.pool import Pool, loadable
 from arbiter.refs import GENERAL, DecisionId, parse_name, parse_task
 from arbiter.registry.discovery import Discovery
+from arbiter.registry.provenance import Claim
 from arbiter.registry.registry import Registry, Version
 from arbiter.selection.contender import Choice, Situation
 from arbiter.selection.selector import Selector
@@ -219,10 +220,12 @@ class House:
         name: str,
         *,
         predecessor: str | None = None,
+        claim: Claim | None = None,
         progress: Progress = no_progress,
     ) -> Version:
         """Register a model file under a name and run its graded cases.
 
+        claim: what you say of its making; it is kept in the ledger as your word.
         Raises `ModelFileError`, `NameTaken`, and `LoadFailed` when it cannot be run.
         """
         model = parse_name(name)
@@ -230,6 +233,8 @@ class House:
             Path(path),
             model,
             predecessor=None if predecessor is None else parse_name(predecessor),
+            claim=claim,
+            who="python",
         )
         await self.admission.calibrate(version, model, progress=progress)
         return version

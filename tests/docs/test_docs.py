@@ -27,6 +27,7 @@ from arbiter.config import load_settings
 from arbiter.demo.story import task_of
 from arbiter.gateway.extras import NAMES
 from arbiter.gateway.routes import ROUTES
+from arbiter.ledger import Fault, Kind
 from arbiter.pool.instance import State
 from arbiter.swap.rollout import Phase
 
@@ -132,6 +133,12 @@ def test_every_kind_of_event_is_documented() -> None:
     )
     assert documented == kinds
     assert len(re.findall(r"\bEvent\(\n", _source())) == 4, "a fifth room announces: document it"
+
+
+def test_every_kind_of_ledger_entry_and_every_fault_is_documented() -> None:
+    page = read("docs/reference/ledger.md")
+    words = [*(kind.value for kind in Kind), *(fault.value for fault in Fault)]
+    assert [word for word in words if f"| `{word}` |" not in page] == []
 
 
 def test_every_route_is_documented() -> None:
