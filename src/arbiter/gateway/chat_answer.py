@@ -90,8 +90,9 @@ def whole_chat(
     decided: Decided, chunks: Sequence[Chunk], finish: Finish, *, model: str, created: int
 ) -> bytes:
     """A whole answer."""
-    text = "".join([chunk.text for chunk in chunks if isinstance(chunk, Delta)])
-    calls = calls_of(chunks)
+    texts = [chunk.text for chunk in chunks if isinstance(chunk, Delta)]
+    text = "".join(texts)
+    calls = calls_of(chunks) if len(texts) < len(chunks) else ()
     return (
         b'{"id":"chatcmpl-%s","object":"chat.completion","created":%d,"model":%s,'
         b'"system_fingerprint":"%s","choices":[{"index":0,"message":{"role":"assistant",'

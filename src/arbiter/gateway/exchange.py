@@ -140,25 +140,28 @@ class _Exchange:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         self.is_streaming = True
         has_begun = False
+        end = b""
+        # gone through to its end: what is left of a generator costs a task that closes it
         async for chunk in chunks:
             if isinstance(chunk, Finish):
                 end = frames.ending(chunk)
-                return end if has_begun else frames.opening + end
+                continue
             body = frames.piece(chunk)
             if body:
                 if not has_begun:
                     has_begun = True
                     body = frames.opening + body
                 await send({"type": "http.response.body", "body": body, "more_body": True})
-        raise StreamCut
+        if not end:
+            raise StreamCut
+        return end if has_begun else frames.opening + end
 
     async def _whole(self, decided: Decided, chunks: AsyncIterator[Chunk]) -> bytes:
-        parts: list[Chunk] = []
-        async for chunk in chunks:
-            if isinstance(chunk, Finish):
-                return self._writer.whole(decided, parts, chunk)
-            parts.append(chunk)
-        raise StreamCut
+        parts = [chunk async for chunk in chunks]
+        finish = parts.pop() if parts else None
+        if not isinstance(finish, Finish):
+            raise StreamCut
+        return self._writer.whole(decided, parts, finish)
 
     async def fail(self, error: ArbiterError) -> None:
         """Say what went wrong, in whichever form is still possible."""
