@@ -5,7 +5,8 @@
 It tells one line of JSON, ``{"url": ..., "pid": ...}``, when it answers, and leaves when its
 standard input ends. ``--library NAME=PATH`` is what a pull of that name fetches, ``--template
 NAME=PATH`` puts a chat template in the place of a model's own, and ``--must-call`` has models call
-a tool whenever they are offered one, because small ones never would.
+a tool whenever they are offered one, because small ones never would. ``--no-cache`` has a prompt
+computed anew every time: in other batches the rounding differs.
 
 What was said to it can be asked under ``/stand-in``. It does as an Ollama of late 2026 does, with
 two exceptions: it never cuts a prompt short, and no model of its can fill a gap.
@@ -172,6 +173,8 @@ class Ollama:
         del request
         content = self._store.content(body.get("model") or body.get("name") or "")
         header = content.header
+        if header is None:
+            raise Refused(500, "invalid file magic")
         name = header.architecture
         info = {
             **{key: value for key, value in header.provenance.items() if key != "general.name"},
@@ -188,7 +191,7 @@ class Ollama:
                 "details": content.details,
                 "model_info": info,
                 "tensors": [{"name": "token_embd.weight", "type": "F16", "shape": [1, 1]}],
-                "capabilities": content.capabilities,
+                "capabilities": sorted(content.capabilities),
                 "modified_at": now(),
             }
         )
@@ -554,7 +557,12 @@ async def serve(asked: argparse.Namespace) -> None:
         return {name: Content(path, templates.get(name)) for name, path in named}
 
     with tempfile.TemporaryDirectory(prefix="ollama-") as folder:
-        store = Store(contents(asked.model), contents(asked.library), Path(folder))
+        store = Store(
+            contents(asked.model),
+            contents(asked.library),
+            Path(folder),
+            cache_prompt=not asked.no_cache,
+        )
         app = Ollama(store, must_call=asked.must_call).app()
         listening = socket.create_server(("127.0.0.1", asked.port))
         server = uvicorn.Server(
@@ -578,6 +586,7 @@ def main() -> None:
     parser.add_argument("--library", action="append", default=[], metavar="NAME=PATH")
     parser.add_argument("--template", action="append", default=[], metavar="NAME=PATH")
     parser.add_argument("--must-call", action="store_true")
+    parser.add_argument("--no-cache", action="store_true")
     asyncio.run(serve(parser.parse_args()))
 
 

@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ import psutil
 from arbiter.clock import SystemClock
 from arbiter.engines.base import EngineContext, LoadSpec
 from arbiter.engines.llama_cpp import LlamaCppEngine, LlamaCppRunner
+from arbiter.errors import ModelFileError
 from arbiter.refs import VersionId
 from arbiter.registry.gguf import GgufHeader, capabilities, read_header
 
@@ -45,32 +47,44 @@ class Content:
     template: str | None = None
 
     @cached_property
+    def data(self) -> bytes:
+        """What is in the file; nothing when it is gone."""
+        return self.path.read_bytes() if self.path.exists() else b""
+
+    @cached_property
     def digest(self) -> str:
-        return hashlib.sha256(self.path.read_bytes() + (self.template or "").encode()).hexdigest()
-
-    @cached_property
-    def size(self) -> int:
-        return self.path.stat().st_size
-
-    @cached_property
-    def header(self) -> GgufHeader:
-        with self.path.open("rb") as stream:
-            return read_header(stream, file_size=self.size)
+        return hashlib.sha256(self.data + (self.template or "").encode()).hexdigest()
 
     @property
-    def capabilities(self) -> list[str]:
-        """In Ollama's words: who completes can chat."""
-        return sorted(capabilities(self.header) - {"chat"})
+    def size(self) -> int:
+        return len(self.data)
+
+    @cached_property
+    def header(self) -> GgufHeader | None:
+        """What the file says of itself; None when it cannot be read, which a list survives."""
+        try:
+            return read_header(BytesIO(self.data), file_size=self.size)
+        except ModelFileError:
+            return None
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What it can do, in Ollama's words: who completes can chat."""
+        found = {"completion"} if self.header is None else capabilities(self.header)
+        return frozenset(found - {"chat"})
 
     @property
     def details(self) -> dict[str, Any]:
+        header = self.header
+        if header is None:
+            return {"format": "gguf"}
         return {
             "parent_model": "",
             "format": "gguf",
-            "family": self.header.architecture,
-            "families": [self.header.architecture],
-            "parameter_size": f"{self.header.parameter_count / 1e6:.2f}M",
-            "quantization_level": self.header.quantization or "unknown",
+            "family": header.architecture,
+            "families": [header.architecture],
+            "parameter_size": f"{header.parameter_count / 1e6:.2f}M",
+            "quantization_level": header.quantization or "unknown",
         }
 
 
@@ -97,8 +111,14 @@ class Store:
     """Every model, and a count of what was done with them."""
 
     def __init__(
-        self, models: Mapping[str, Content], library: Mapping[str, Content], folder: Path
+        self,
+        models: Mapping[str, Content],
+        library: Mapping[str, Content],
+        folder: Path,
+        *,
+        cache_prompt: bool,
     ) -> None:
+        self._options = {"cache_prompt": str(cache_prompt).lower()}
         self.models = dict(models)
         self.library = dict(library)
         self.loads: Counter[str] = Counter()
@@ -159,8 +179,11 @@ class Store:
             await self._end(found)
         asked = wanted.get("num_ctx")
         context = asked if isinstance(asked, int) else DEFAULT_CONTEXT
-        context = min(context, content.header.context_length or context)
-        self.loads[name] += 1
+        if content.header is not None:
+            context = min(context, content.header.context_length or context)
+        given = dict(self._options)
+        if content.template is not None:
+            given["chat_template"] = content.template
         one = Loaded(
             name=name,
             content=content,
@@ -172,11 +195,12 @@ class Store:
                     path=content.path,
                     context=context,
                     threads=1,
-                    options={} if content.template is None else {"chat_template": content.template},
-                    capabilities=capabilities(content.header),
+                    options=given,
+                    capabilities=content.capabilities,
                 )
             ),
         )
+        self.loads[name] += 1
         self.loaded[content.digest] = one
         return one
 

@@ -307,13 +307,14 @@ class OllamaEngine:
             response = await remote.post(path, body, silence_s=self._patience.load_s)
         except TimeoutError as error:
             raise LoadFailed(
-                f"{place.url} did not load {place.model} in {self._patience.load_s:g} s."
+                f"{place.model} could not be loaded at {place.url} in "
+                f"{self._patience.load_s:g} s."
             ) from error
         except (OSError, ValueError) as error:
             raise ServerGone(f"{place.url} broke off while it loaded {place.model}.") from error
         if response.status != 200:
             words = error_words(response.body)
-            raise LoadFailed(f"{place.url} could not load {place.model}: {words}.")
+            raise LoadFailed(f"{place.model} could not be loaded at {place.url}: {words}.")
 
 
 def _sorted_out(
