@@ -12,12 +12,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
+from tests.contract.engines_served import ServedEngine, ServedRunner
 from tests.standins.embedder import embedder
 
 import arbiter.demo
 from arbiter.clock import Clock, SystemClock
 from arbiter.engines.base import Engine, EngineContext, LoadSpec, Runner
 from arbiter.engines.llama_cpp import LlamaCppEngine
+from arbiter.engines.openai_server import OpenAIServerEngine
 from arbiter.engines.scripted import Scripted, ScriptedRunner
 from arbiter.inference import Chat, Chunk, Delta, Finish, Generation, Message, Sampling
 from arbiter.refs import VersionId
@@ -55,6 +57,8 @@ class Kind(Protocol):
     """An engine under test, and what it can be given to load."""
 
     name: str
+    last_words: str
+    """A word in what is said of a runner that was killed."""
 
     def engine(self, clock: Clock, run_dir: Path) -> Engine: ...
     def model(self, folder: Path) -> Path: ...
@@ -69,6 +73,7 @@ class ScriptedKind:
     """The scripted engine."""
 
     name: str = "scripted"
+    last_words: str = "kill"
 
     def engine(self, clock: Clock, run_dir: Path) -> Engine:
         del clock, run_dir
@@ -111,6 +116,7 @@ class WorkerKind:
     module: str
     unix_sockets: bool = True
     hostile: bool = field(default=False)
+    last_words: str = "kill"
 
     def engine(self, clock: Clock, run_dir: Path) -> Engine:
         return LlamaCppEngine(
@@ -151,11 +157,28 @@ class WorkerKind:
         os.kill(runner.pid, signal.SIGKILL)
 
 
+@dataclass
+class ServedKind(WorkerKind):
+    """The engine for OpenAI-compatible servers, with a llama-server for every load."""
+
+    name: str = "openai_server"
+    module: str = ""
+    last_words: str = "gone"
+
+    def engine(self, clock: Clock, run_dir: Path) -> Engine:
+        return ServedEngine(OpenAIServerEngine(EngineContext(clock=clock, run_dir=run_dir)))
+
+    def kill(self, runner: Runner) -> None:
+        assert isinstance(runner, ServedRunner)
+        os.kill(runner.server.process.pid, signal.SIGKILL)
+
+
 SCRIPTED = ScriptedKind()
 STAND_IN = WorkerKind("stand-in", ECHO)
 STAND_IN_TCP = WorkerKind("stand-in-tcp", ECHO, unix_sockets=False)
 LLAMA = WorkerKind("llama_cpp", "arbiter_worker.llama_cpp", hostile=True)
 LLAMA_TCP = WorkerKind("llama_cpp-tcp", "arbiter_worker.llama_cpp", unix_sockets=False)
+SERVED = ServedKind()
 HAS_LLAMA = find_spec("xllamacpp") is not None
 
 

@@ -13,6 +13,7 @@ from tests.contract.engines_support import (
     LLAMA,
     PROMPTS,
     SCRIPTED,
+    SERVED,
     STAND_IN,
     Kind,
     answer,
@@ -41,7 +42,12 @@ from arbiter.inference import (
 )
 
 needs_llama = pytest.mark.skipif(not HAS_LLAMA, reason="llama.cpp is not installed")
-KINDS = [SCRIPTED, STAND_IN, pytest.param(LLAMA, marks=needs_llama)]
+KINDS = [
+    SCRIPTED,
+    STAND_IN,
+    pytest.param(LLAMA, marks=needs_llama),
+    pytest.param(SERVED, marks=needs_llama),
+]
 over_every_engine = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 
 CALLS = """\

@@ -15,6 +15,7 @@ from tests.contract.engines_support import (
     LLAMA_TCP,
     PROMPTS,
     SCRIPTED,
+    SERVED,
     STAND_IN,
     STAND_IN_TCP,
     Kind,
@@ -38,8 +39,13 @@ KINDS = [
     STAND_IN_TCP,
     pytest.param(LLAMA, marks=needs_llama),
     pytest.param(LLAMA_TCP, marks=needs_llama),
+    pytest.param(SERVED, marks=needs_llama),
 ]
-WITH_SLOTS = [SCRIPTED, pytest.param(LLAMA, marks=needs_llama)]
+WITH_SLOTS = [
+    SCRIPTED,
+    pytest.param(LLAMA, marks=needs_llama),
+    pytest.param(SERVED, marks=needs_llama),
+]
 over_every_engine = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 over_engines_with_slots = pytest.mark.parametrize("kind", WITH_SLOTS, ids=lambda kind: kind.name)
 
@@ -209,7 +215,7 @@ async def test_a_death_in_the_middle_cuts_the_stream_and_is_noticed(
             kind.kill(runner)
             with pytest.raises(StreamCut):
                 await exhaust(chunks)
-        assert "kill" in (await watching).lower()
+        assert kind.last_words in (await watching).lower()
         with pytest.raises(InstanceLost):
             await answer(runner, asking(PROMPTS[0]))
         assert not await runner.is_healthy()
@@ -217,7 +223,7 @@ async def test_a_death_in_the_middle_cuts_the_stream_and_is_noticed(
 
 def test_every_engine_that_ships_is_found_by_its_entry_point(tmp_path: Path) -> None:
     found = installed_engines(EngineContext(clock=SystemClock(), run_dir=tmp_path))
-    assert {"llama_cpp", "scripted"} <= {engine.name for engine in found}
+    assert {"llama_cpp", "openai_server", "scripted"} <= {engine.name for engine in found}
     for engine in found:
         assert engine.formats
         assert engine.availability().reason

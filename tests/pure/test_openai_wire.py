@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from arbiter.engines.openai_dialects import dialect_of
+from arbiter.engines.openai_facts import LLAMA_SERVER, VLLM
 from arbiter.engines.openai_request import encode_request
+from arbiter.engines.openai_stream import ServerStream
 from arbiter.engines.openai_wire import (
     MalformedAnswer,
     ReportedError,
@@ -17,7 +20,18 @@ from arbiter.engines.openai_wire import (
     parse_answer,
     parse_refusal,
 )
-from arbiter.inference import Chat, FinishReason, Generation, Message, Sampling, Timings, Usage
+from arbiter.inference import (
+    Called,
+    Chat,
+    FinishReason,
+    Generation,
+    Message,
+    Sampling,
+    Timings,
+    Tool,
+    Tools,
+    Usage,
+)
 
 ASKED = (Message(role="user", content="hello"),)
 PIECE = b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\n'
@@ -27,6 +41,13 @@ END = b'data: {"choices":[{"delta":{},"finish_reason":"length"}]}\n\ndata: [DONE
 def sent(sampling: Sampling, *, stream: bool = True) -> dict[str, object]:
     request = Generation(work=Chat(messages=ASKED), sampling=sampling, stream=stream)
     found = json.loads(encode_request(request, cache_prompt=True))
+    assert isinstance(found, dict)
+    return found
+
+
+def asked_of(kind: str, sampling: Sampling, tools: Tools | None = None) -> dict[str, object]:
+    request = Generation(work=Chat(messages=ASKED, tools=tools), sampling=sampling)
+    found = json.loads(encode_request(request, model="m", dialect=dialect_of(kind)))
     assert isinstance(found, dict)
     return found
 
@@ -140,3 +161,115 @@ def test_a_plausible_report_is_taken() -> None:
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"error":"x"}', b"\xff"])
 def test_a_refusal_that_cannot_be_read_tells_its_status(body: bytes) -> None:
     assert "status 500" in parse_refusal(500, body).message
+
+
+@pytest.mark.parametrize(("kind", "taken"), [(LLAMA_SERVER, 2**32 - 2), (VLLM, -1)])
+def test_a_seed_is_folded_only_where_seeds_are_small(kind: str, taken: int) -> None:
+    assert asked_of(kind, Sampling(seed=-1))["seed"] == taken
+
+
+@pytest.mark.parametrize(
+    ("kind", "choice", "offered"),
+    [
+        (VLLM, {"type": "function", "function": {"name": "bell"}}, ["clock", "bell"]),
+        (LLAMA_SERVER, "required", ["bell"]),
+    ],
+)
+def test_a_tool_that_must_be_called_is_named_or_offered_alone(
+    kind: str, choice: object, offered: list[str]
+) -> None:
+    both = Tools(offered=(Tool(name="clock"), Tool(name="bell")), named="bell")
+    found = asked_of(kind, Sampling(), both)
+    tools = found["tools"]
+    assert isinstance(tools, list)
+    assert (found["tool_choice"], [t["function"]["name"] for t in tools]) == (choice, offered)
+
+
+FRAMES = st.sampled_from([b"\n", b"\r\n", b"\r"])
+EVENTS = (
+    b'{"choices":[{"delta":{"role":"assistant"}}]}',
+    '{"choices":[{"delta":{"content":"é🙂 \\"error\\" "}}]}'.encode(),
+    b'{"choices":[{"delta":{"content":"hi","reasoning_content":"hm"}}]}',
+    b'{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"c","function":{"name":"bell"}}]}}]}',
+    b'{"choices":[{"delta":{},"finish_reason":"tool_calls"}]}',
+    b'{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}',
+    b"[DONE]",
+)
+
+
+@settings(deadline=None)  # a busy machine is no bug
+@given(
+    line=FRAMES,
+    space=st.booleans(),
+    named=st.booleans(),
+    comments=st.booleans(),
+    ends=st.booleans(),
+    cuts=st.lists(st.integers(0, 2000), max_size=20),
+)
+def test_any_framing_cut_anywhere_gives_the_same_answer(
+    line: bytes, space: bool, named: bool, comments: bool, ends: bool, cuts: list[int]
+) -> None:
+    begin = (b"event: message" + line if named else b"") + (b"data: " if space else b"data:")
+    between = line + (b": ping" + line + line if comments else b"")
+    data = b"".join(begin + event + line + between for event in EVENTS)
+    if not ends:
+        data = data[: data.index(b"[DONE]") + len(b"[DONE]")]
+    places = sorted({0, len(data), *(cut % len(data) for cut in cuts)})
+    answer = ServerStream()
+    text, calls = "", []
+    for piece in [*(data[a:b] for a, b in itertools.pairwise(places)), b"\n\n"]:
+        text += answer.feed(piece)
+        calls += answer.calls()
+    finish = answer.finish()
+    assert text == 'é🙂 "error" hi'
+    assert calls == [Called(index=0, id="c", name="bell")]
+    assert finish.reason is FinishReason.TOOL_CALLS
+    assert finish.usage == Usage(prompt_tokens=3, completion_tokens=2)
+    assert answer.is_done
+
+
+def test_an_event_over_several_lines_is_one() -> None:
+    answer = ServerStream()
+    assert answer.feed(b'data: {"choices":[\ndata: {"delta":{"content":"hi"}}]}\n\n') == "hi"
+
+
+def test_nothing_is_heard_after_the_end() -> None:
+    answer = ServerStream()
+    assert answer.feed(PIECE + END + PIECE) == "hi"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        b'data: {"error":{"message":"oom"}}\n\n',
+        b'data: {"error":"oom"}\n\n',
+        b'event: error\ndata: {"message":"oom"}\n\n',
+        b'data: {"object":"error","message":"oom"}\n\n',
+    ],
+)
+def test_an_error_in_any_form_ends_the_answer(told: bytes) -> None:
+    answer = ServerStream()
+    assert answer.feed(PIECE + told + PIECE + END) == "hi"
+    assert answer.is_broken
+    with pytest.raises(ReportedError, match="oom"):
+        answer.finish()
+
+
+def test_a_stream_that_says_it_is_done_need_not_say_why() -> None:
+    answer = ServerStream()
+    answer.feed(PIECE + b"data: [DONE]\n\n")
+    assert answer.finish().reason is FinishReason.STOP
+
+
+@pytest.mark.parametrize("data", [b"data: [DONE]\n\n", PIECE, b""])
+def test_a_stream_that_says_nothing_or_does_not_end_is_malformed(data: bytes) -> None:
+    answer = ServerStream()
+    answer.feed(data)
+    with pytest.raises(MalformedAnswer, match="without an end"):
+        answer.finish()
+
+
+@pytest.mark.parametrize("data", [b"data: " + b"x" * 5_000_000, b"data: x\n" * 3_000_000])
+def test_an_event_of_a_server_is_bounded_too(data: bytes) -> None:
+    with pytest.raises(MalformedAnswer, match="event without an end"):
+        ServerStream().feed(data)

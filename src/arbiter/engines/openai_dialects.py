@@ -8,6 +8,7 @@ answer that silently ignores what was asked for looks like a right one.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from arbiter.engines.openai_facts import (
@@ -19,17 +20,18 @@ from arbiter.engines.openai_facts import (
     SGLANG,
     VLLM,
 )
-from arbiter.engines.openai_request import EVERY_EXTRA, Dialect
+from arbiter.engines.openai_request import EVERY_EXTRA, LLAMA_CPP, Dialect
 
+_SOME: Final = frozenset({"top_k", "repeat_penalty"})
 _DIALECTS: Final[Mapping[str, Dialect]] = {
     dialect.name: dialect
     for dialect in (
-        Dialect(name=LLAMA_SERVER, extras=EVERY_EXTRA, folds_seed=True),
+        replace(LLAMA_CPP, name=LLAMA_SERVER),
         Dialect(name=LOCALAI, extras=EVERY_EXTRA),
-        Dialect(name=LM_STUDIO, extras=frozenset({"top_k", "repeat_penalty"})),
-        Dialect(name=LEMONADE, extras=frozenset({"top_k", "repeat_penalty"})),
+        Dialect(name=LM_STUDIO, extras=_SOME, names_tools=False),
+        Dialect(name=LEMONADE, extras=_SOME, names_tools=False),
         # llama.cpp or vLLM is behind it, and they call the penalty differently
-        Dialect(name=DOCKER, extras=frozenset({"top_k", "min_p"})),
+        Dialect(name=DOCKER, extras=frozenset({"top_k", "min_p"}), names_tools=False),
         Dialect(name=VLLM, extras=EVERY_EXTRA, says_repetition=True),
         Dialect(name=SGLANG, extras=EVERY_EXTRA, says_repetition=True),
     )

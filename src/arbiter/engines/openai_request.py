@@ -5,7 +5,7 @@ Every field is named here: nothing that a client wrote passes by accident.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
@@ -37,16 +37,18 @@ class Dialect:
     name: the kind, as people know it. extras: those of ``top_k``, ``min_p`` and
     ``repeat_penalty`` that it heeds. says_repetition: it calls the last one
     ``repetition_penalty``. folds_seed: its seeds have 32 bits, one of which means a random one.
+    names_tools: it can be told which tool to call; others are offered that one alone.
     """
 
     name: str
     extras: frozenset[str] = frozenset()
     says_repetition: bool = False
     folds_seed: bool = False
+    names_tools: bool = True
 
 
 EVERY_EXTRA: Final = frozenset({"top_k", "min_p", "repeat_penalty"})
-LLAMA_CPP: Final = Dialect(name="llama.cpp", extras=EVERY_EXTRA, folds_seed=True)
+LLAMA_CPP: Final = Dialect(name="llama.cpp", extras=EVERY_EXTRA, folds_seed=True, names_tools=False)
 
 
 class _StreamOptions(msgspec.Struct):
@@ -155,6 +157,9 @@ def encode_request(
     chat = work if isinstance(work, Chat) else None
     text = work if isinstance(work, Completion) else None
     tools = None if chat is None else chat.tools
+    if tools is not None and tools.named is not None and not dialect.names_tools:
+        only = tuple(tool for tool in tools.offered if tool.name == tools.named)
+        tools = replace(tools, offered=only, choice="required", named=None)
     return _encode(
         _Request(
             model=model,

@@ -21,7 +21,7 @@ from arbiter.engines.openai_offers import OFFERS_OF
 from arbiter.engines.openai_probe import LIST, LIST_S, entries_of
 from arbiter.engines.openai_request import EMBEDDINGS, encode_embedding, encode_request, path_of
 from arbiter.engines.openai_stream import ServerStream
-from arbiter.engines.openai_trouble import failure, refusal
+from arbiter.engines.openai_trouble import failure, refusal, wrong_length
 from arbiter.engines.openai_wire import ReportedError, parse_answer, parse_vectors
 from arbiter.engines.remote import Remote, Response, Stream
 from arbiter.errors import ArbiterError, EngineError, InstanceLost, StreamCut
@@ -120,9 +120,13 @@ class OpenAIServerRunner:
                 )
                 if response.status != 200:
                     raise await self._refusal(response, EMBEDDINGS)
-                return parse_vectors(response.body, wanted=len(request.inputs))
+                vectors, finish = parse_vectors(response.body, wanted=len(request.inputs))
             except (OSError, ValueError) as error:
                 raise self._failed(error, begun=False) from error
+        unheeded = wrong_length(vectors, wanted=request.dimensions, kind=self._kind)
+        if unheeded is not None:
+            raise unheeded
+        return vectors, finish
 
     async def is_healthy(self) -> bool:
         """Whether the server answers now."""

@@ -26,11 +26,12 @@ class ServerStream(StreamedAnswer):
     server does with the connection then.
     """
 
-    __slots__ = ("_data", "_has_spoken", "_is_named_error", "is_done")
+    __slots__ = ("_data", "_has_spoken", "_is_named_error", "_size", "is_done")
 
     def __init__(self) -> None:
         super().__init__()
         self._data: list[bytes] = []
+        self._size = 0
         self._has_spoken = False
         self._is_named_error = False
         self.is_done = False
@@ -67,7 +68,8 @@ class ServerStream(StreamedAnswer):
             return self._dispatch()
         if line.startswith(b"data:"):
             self._data.append(line[6:] if line[5:6] == b" " else line[5:])
-            if sum(map(len, self._data)) > LONGEST_EVENT:
+            self._size += len(line)
+            if self._size > LONGEST_EVENT:
                 raise MalformedAnswer("an event without an end")
         elif line.startswith(b"event:"):
             self._is_named_error = line[6:].strip() == b"error"
@@ -78,6 +80,7 @@ class ServerStream(StreamedAnswer):
         data = b"\n".join(self._data)
         is_error, self._is_named_error = self._is_named_error, False
         self._data.clear()
+        self._size = 0
         if not data or self.is_done or self.is_broken:
             return ""
         if data.strip() == b"[DONE]":

@@ -5,6 +5,7 @@ Pure. Before the first piece of an answer the house may ask elsewhere, after it 
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from arbiter.engines.openai_wire import (
@@ -23,8 +24,11 @@ from arbiter.errors import (
     InstanceLost,
     StreamCut,
 )
+from arbiter.inference import Vectors
 
 _LONGEST_PAUSE_S: Final = 3600
+_TOO_LARGE: Final = re.compile(r"input \((\d+) tokens\) is too large.*batch size: (\d+)")
+"""How llama-server, with a status of 500, refuses to make a vector of a long text."""
 
 
 def refusal(response: Response, *, kind: str, path: str, has_key: bool) -> ArbiterError:
@@ -44,6 +48,13 @@ def refusal(response: Response, *, kind: str, path: str, has_key: bool) -> Arbit
         )
     if status in {429, 503}:
         return Busy(f"{kind} is busy{said}", retry_after_s=_pause(response))
+    if too_large := _TOO_LARGE.search(words):
+        return EngineRefused(
+            f"A text has {too_large[1]} tokens, and {kind} was started with room for "
+            f"{too_large[2]} in one.",
+            hint="Send shorter texts, or start the server with a larger physical batch.",
+            param="input",
+        )
     if status >= 500 and status != 501:
         return EngineError(f"{kind} failed with status {status}{said}")
     return parse_refusal(status, response.body)
@@ -64,6 +75,18 @@ def failure(error: Exception, *, kind: str, begun: bool) -> EngineError:
     if isinstance(error, ValueError):
         return EngineError(f"The answer of {kind} cannot be understood.")
     return InstanceLost(f"{kind} is gone, or closed the connection before it answered.")
+
+
+def wrong_length(vectors: Vectors, *, wanted: int | None, kind: str) -> EngineRefused | None:
+    """What to say of vectors of another length than was asked for: some servers do not heed it."""
+    found = len(vectors.vectors[0]) if vectors.vectors else 0
+    if wanted is None or wanted == found:
+        return None
+    return EngineRefused(
+        f"The vectors of this model have {found} numbers, and {kind} did not make them {wanted}.",
+        hint="Leave dimensions out.",
+        param="dimensions",
+    )
 
 
 def _pause(response: Response) -> int | None:
