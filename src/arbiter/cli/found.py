@@ -30,7 +30,8 @@ def show_found(report: Json, *, everything: bool) -> None:
             _show_place(place, models, is_there=is_there)
     if nothing and not everything:
         OUT.print(
-            "  nothing was found at the usual places: arbiter models discover says where it looked",
+            "  no model was found: arbiter models discover says where it looked, "
+            "arbiter models add FILE.gguf takes a file",
             markup=False,
         )
 
@@ -40,7 +41,7 @@ def _show_place(
 ) -> None:
     what = " ".join(str(place[k]) for k in ("kind", "version") if place.get(k)) or place["label"]
     where = place.get("url") or place.get("path")
-    trouble = place.get("trouble")
+    trouble = str(place.get("trouble") or "").replace(f" at {where}", "")
     said = f": {trouble}" if trouble else "" if is_there else ": nothing there"
     OUT.print(f"  {what} at {where}{said}", markup=False)
     for model in models:

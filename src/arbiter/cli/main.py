@@ -106,12 +106,10 @@ def up(
             else:
                 OUT.print(f"Arbiter is up at {url} (data in {settings.data_dir})", markup=False)
                 OUT.print(f"  OpenAI base URL: {url}/v1, models: auto, task:NAME or a name")
-                OUT.print(
-                    f"  registered: {', '.join(names)}"
-                    if names
-                    else "  no model yet: arbiter models add FILE.gguf",
-                    markup=False,
-                )
+                if names:
+                    OUT.print(f"  registered: {', '.join(names)}", markup=False)
+                elif not settings.discovery.enabled:
+                    OUT.print("  no model yet: arbiter models add FILE.gguf")
                 if settings.discovery.enabled:
                     OUT.print("  looking for models on this machine ...")
             sys.stdout.flush()

@@ -34,8 +34,9 @@ from arbiter.registry.discovery import (
     ServerSighting,
     Survey,
 )
+from arbiter.registry.moves import Move
 from arbiter.registry.provenance import Claim
-from arbiter.registry.registry import Move, Registry, Standing, Version
+from arbiter.registry.registry import Registry, Standing, Version
 from arbiter.registry.served import served_artifact
 from arbiter.swap.admission import Admission
 from arbiter.swap.controller import Controller
@@ -375,8 +376,11 @@ class Adoption:
     async def _beside(
         self, model: str, artifact: Artifact, before: VersionId, name: ModelName
     ) -> str:
-        names = ", ".join(self._registry.names_of(before)) or short(before)
-        why = f"{model} has other content than {names}; try it: arbiter swap {names} {name}"
+        names = self._registry.names_of(before)
+        known = model if model in names else next(iter(names), None)
+        why = f"{model} has other content than {known or short(before)}"
+        if known is not None:
+            why += f"; roll it out: arbiter swap {known} {name}"
         self._announce(before, artifact.version, why)
         return why
 
@@ -415,7 +419,8 @@ class Adoption:
         """A name that stands for nothing else: the model's own, or with its date or its host."""
         base = artifact.name_hint
         with suppress(ArbiterError):
-            base = parse_name(model)
+            # a server that was started on a file may call its model by the file's whole path
+            base = parse_name(Path(model).stem if model.endswith(".gguf") else model)
         taken = {name.name for name in self._registry.names()}
         parts = urlsplit(url)
         where = str(parts.port or "") if parts.hostname == "127.0.0.1" else (parts.hostname or "")
