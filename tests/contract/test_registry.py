@@ -23,8 +23,9 @@ from arbiter.errors import (
 from arbiter.ledger import Ledger
 from arbiter.refs import ModelName, RolloutId, VersionId
 from arbiter.registry.artifact import Artifact, Identity
+from arbiter.registry.moves import Move
 from arbiter.registry.provenance import Claim
-from arbiter.registry.registry import Kind, Move, Name, Registry, Standing, Version
+from arbiter.registry.registry import Kind, Name, Registry, Standing, Version
 from arbiter.storage.database import Statement
 from arbiter.storage.sqlite import open_sqlite
 

@@ -15,7 +15,7 @@ from arbiter.knowledge.profiles import NOTHING, Profile
 from arbiter.knowledge.rules import Rule
 from arbiter.knowledge.tasks import Case, Grading, Task
 from arbiter.refs import DecisionId, ModelName, TaskName, VersionId
-from arbiter.registry.registry import Move
+from arbiter.registry.moves import Move
 from arbiter.selection.contender import Choice, Contender, Scored
 
 A = VersionId("sha256:" + "a" * 64)

@@ -219,7 +219,9 @@ async def test_a_house_killed_while_names_move_has_a_good_ledger_that_lacks_no_a
                     enough.set()
 
         moving = [asyncio.create_task(move(f"alias-{number}")) for number in range(4)]
-        await enough.wait()
+        waiting = asyncio.create_task(enough.wait())
+        await asyncio.wait({waiting, *moving}, return_when=asyncio.FIRST_COMPLETED)
+        assert waiting.done(), [one.exception() for one in moving if one.done()]
         await first.kill()
         ended = await asyncio.gather(*moving, return_exceptions=True)
     assert all(isinstance(one, aiohttp.ClientError) for one in ended)

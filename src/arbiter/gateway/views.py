@@ -11,7 +11,8 @@ from arbiter.knowledge.rules import Rule
 from arbiter.knowledge.tasks import Task
 from arbiter.pool.pool import InstanceView
 from arbiter.refs import TaskName, VersionId, short
-from arbiter.registry.registry import Move, Name, Registry, Version
+from arbiter.registry.moves import Move
+from arbiter.registry.registry import Name, Registry, Version
 from arbiter.selection.contender import Choice, Scored
 from arbiter.swap.controller import RolloutView
 from arbiter.swap.records import Stored

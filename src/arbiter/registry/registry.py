@@ -19,12 +19,13 @@ from arbiter.clock import Clock
 from arbiter.errors import Conflict, InvalidField, NameTaken, StillInUse, UnknownAlias, UnknownModel
 from arbiter.ledger import Kind as Entered
 from arbiter.ledger import Ledger, Note
-from arbiter.refs import ModelName, RolloutId, VersionId, is_short_digest, parse_name, short
+from arbiter.refs import ModelName, VersionId, is_short_digest, parse_name, short
 from arbiter.registry.artifact import Artifact
+from arbiter.registry.moves import Move, logged, move_note, read_move
 from arbiter.registry.notes import registration_notes
 from arbiter.registry.places import Places
 from arbiter.registry.provenance import Claim, Provenance, provenance_of
-from arbiter.storage.database import Database, Row, Statement
+from arbiter.storage.database import Database, Statement
 
 ROLES = ("primary", "fast", "quality", "alternative")
 """The aliases that every house offers; a person may add any other."""
@@ -66,20 +67,6 @@ class Name:
     name: ModelName
     version: VersionId
     kind: Kind
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Move:
-    """A name pointed elsewhere: from, to, who, why, and how long the old one is kept."""
-
-    name: ModelName
-    from_version: VersionId | None
-    to_version: VersionId | None
-    who: str
-    why: str
-    rollout: RolloutId | None = None
-    keep_until: str | None = None
-    at: str
 
 
 class Registry:
@@ -237,7 +224,7 @@ class Registry:
                 )
             )
             statements.append(
-                _log(
+                logged(
                     Move(
                         name=name,
                         from_version=None,
@@ -308,9 +295,9 @@ class Registry:
         )
         written = await self._ledger.write(
             change,
-            _log(move),
+            logged(move),
             Statement(query="set_standing", parameters=(Standing.ACTIVE.value, version.version)),
-            notes=(_moved(move, Entered.ALIAS_SET),),
+            notes=(move_note(move, Entered.ALIAS_SET),),
         )
         if not written.applied:
             raise Conflict(f"{alias} was moved at the same time; look and try again.")
@@ -343,8 +330,8 @@ class Registry:
         )
         written = await self._ledger.write(
             Statement(query="remove_name", parameters=(name,), must_change=True),
-            _log(move),
-            notes=(_moved(move, Entered.NAME_REMOVED),),
+            logged(move),
+            notes=(move_note(move, Entered.NAME_REMOVED),),
         )
         if not written.applied:
             raise UnknownAlias(f"No model or alias is called {name!r}.", param="name")
@@ -375,10 +362,10 @@ class Registry:
                 parameters=(move.to_version, move.at, move.name, move.from_version),
                 must_change=True,
             ),
-            _log(move),
+            logged(move),
             *_standing_statements(standings),
             *also,
-            notes=(_moved(move, Entered.NAME_MOVED), *notes),
+            notes=(move_note(move, Entered.NAME_MOVED), *notes),
         )
         if not written.applied:
             raise Conflict(f"{move.name} no longer points at {short(move.from_version)}.")
@@ -448,40 +435,12 @@ class Registry:
 
     async def moves(self, name: ModelName) -> tuple[Move, ...]:
         """Everything that a name ever pointed at, the oldest first."""
-        return tuple(_move(row) for row in await self._database.read("list_moves", (name,)))
+        return tuple(read_move(row) for row in await self._database.read("list_moves", (name,)))
 
     async def provenance(self, version: VersionId) -> Provenance:
         """What people claim of a version's making, and what was read from its file."""
         entries = await self._ledger.of(Entered.PROVENANCE_CLAIMED, Entered.PROVENANCE_READ)
         return provenance_of(version, entries)
-
-
-def _log(move: Move) -> Statement:
-    return Statement(
-        query="log_move",
-        parameters=(
-            move.name,
-            move.from_version,
-            move.to_version,
-            move.who,
-            move.why,
-            move.rollout,
-            move.keep_until,
-            move.at,
-        ),
-    )
-
-
-def _moved(move: Move, kind: Entered) -> Note:
-    body = {
-        "name": move.name,
-        "from": move.from_version,
-        "to": move.to_version,
-        "why": move.why,
-        "rollout": move.rollout,
-        "keep_until": move.keep_until,
-    }
-    return Note(kind=kind, who=move.who, body=body)
 
 
 def _standing_statements(standings: Mapping[VersionId, Standing]) -> tuple[Statement, ...]:
@@ -493,17 +452,3 @@ def _standing_statements(standings: Mapping[VersionId, Standing]) -> tuple[State
 
 def _version(value: object) -> VersionId | None:
     return None if value is None else VersionId(str(value))
-
-
-def _move(row: Row) -> Move:
-    name, old, new, who, why, rollout, until, at = row
-    return Move(
-        name=ModelName(str(name)),
-        from_version=_version(old),
-        to_version=_version(new),
-        who=str(who),
-        why=str(why),
-        rollout=None if rollout is None else RolloutId(str(rollout)),
-        keep_until=None if until is None else str(until),
-        at=str(at),
-    )

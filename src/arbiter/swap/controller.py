@@ -31,7 +31,8 @@ from arbiter.knowledge.tasks import Tasks
 from arbiter.ledger import Note
 from arbiter.pool.pool import Pool, loadable
 from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId, new_id, short
-from arbiter.registry.registry import Kind, Move, Registry, Standing
+from arbiter.registry.moves import Move
+from arbiter.registry.registry import Kind, Registry, Standing
 from arbiter.storage.database import Database, Statement
 from arbiter.swap import rollout as steps
 from arbiter.swap.analysis import Failure, Judgement, TaskEvidence, verdict
