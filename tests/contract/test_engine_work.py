@@ -178,6 +178,27 @@ async def test_llama_cpp_refuses_a_schema_that_it_does_not_know(tmp_path: Path) 
             await answer(runner, Generation(work=work))
 
 
+LARGE = json.dumps({"enum": ["x" * 70_000]})
+TOO_LARGE = [
+    (Chat(messages=(), shape=Shape(schema=LARGE)), "response_format"),
+    (
+        Chat(messages=(), tools=Tools(offered=(CLOCK, Tool(name="t", parameters=LARGE)))),
+        "tools[1].function.parameters",
+    ),
+]
+
+
+@pytest.mark.parametrize(("work", "field"), TOO_LARGE)
+async def test_a_schema_that_would_keep_the_model_busy_is_refused(
+    work: Chat, field: str, tmp_path: Path
+) -> None:
+    engine = STAND_IN.engine(SystemClock(), tmp_path / "run")
+    async with loaded(engine, load_spec(demo_model())) as runner:
+        with pytest.raises(EngineRefused, match="at most 65536") as refused:
+            await answer(runner, Generation(work=work))
+    assert refused.value.param == field
+
+
 CHOICES = [
     (Tools(offered=(CLOCK,), choice="required"), "clock"),
     (Tools(offered=(CLOCK, CALENDAR), named="calendar"), "calendar"),

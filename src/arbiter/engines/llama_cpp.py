@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import re
 import secrets
 import shutil
 import socket
 import tempfile
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -25,6 +24,7 @@ from arbiter.clock import Clock
 from arbiter.engines.base import Availability, Engine, EngineContext, LoadSpec
 from arbiter.engines.channel import Address, Channel, Connection
 from arbiter.engines.deadlines import Deadlines
+from arbiter.engines.llama_dialect import check_length, of_input, understood
 from arbiter.engines.openai_request import (
     EMBEDDINGS,
     encode_embedding,
@@ -49,13 +49,12 @@ from arbiter.errors import (
     LoadFailed,
     StreamCut,
 )
-from arbiter.inference import Chat, Chunk, Delta, Embedding, Finish, Generation, Vectors
+from arbiter.inference import Chunk, Delta, Embedding, Finish, Generation, Vectors
 
 MODULE: Final = "arbiter_worker.llama_cpp"
 
 _LONGEST_SOCKET_PATH: Final = 100
 _HEALTH_S: Final = 2.0
-_TOO_LARGE: Final = re.compile(r"input \((\d+) tokens\) is too large")
 _OPTIONS: Final = frozenset({"gpu_layers", "cache_prompt", "chat_template"})
 
 
@@ -205,7 +204,7 @@ class LlamaCppRunner:
 
     async def generate(self, request: Generation) -> AsyncGenerator[Chunk, None]:
         """Answer, piece by piece. See `arbiter.engines.base.Runner`."""
-        body = encode_request(_understood(request), cache_prompt=self._cache_prompt)
+        body = encode_request(understood(request), cache_prompt=self._cache_prompt)
         connection = await self._ask(
             path_of(request.work),
             body,
@@ -254,14 +253,14 @@ class LlamaCppRunner:
         )
         try:
             if connection.status != 200:
-                raise _of_input(await self._refusal(connection), self._context)
+                raise of_input(await self._refusal(connection), self._context)
             body = await connection.receive_all(self._deadlines, self._patience.next_token_s)
             vectors, finish = parse_vectors(body, wanted=len(request.inputs))
         except (OSError, MalformedAnswer) as error:
             raise await self._translate(error, begun=False) from error
         finally:
             self._channel.release(connection, keep=True)
-        _check_length(vectors, request.dimensions)
+        check_length(vectors, request.dimensions)
         return vectors, finish
 
     async def is_healthy(self) -> bool:
@@ -330,51 +329,6 @@ class LlamaCppRunner:
             # to hear of it; most often it is dead already and this only waits for its last words
             await self._worker.kill()
         return InstanceLost()
-
-
-def _understood(request: Generation) -> Generation:
-    """The same request in llama.cpp's words.
-
-    It takes a tool that must be called by its name for no choice at all; so that tool is the only
-    one that it hears of, and one must be called.
-    """
-    work = request.work
-    if not isinstance(work, Chat) or work.tools is None or work.tools.named is None:
-        return request
-    only = tuple(tool for tool in work.tools.offered if tool.name == work.tools.named)
-    tools = replace(work.tools, offered=only, choice="required", named=None)
-    return replace(request, work=replace(work, tools=tools))
-
-
-def _of_input(refusal: EngineRefused, context: int) -> EngineRefused:
-    """The refusal of an embedding, about the field that it is about.
-
-    llama.cpp would have the user increase a batch size, which is the context here.
-    """
-    too_large = _TOO_LARGE.search(refusal.message)
-    refusal.param = "input"
-    if too_large is None:
-        return refusal
-    return EngineRefused(
-        f"A text has {too_large[1]} tokens, and this model is loaded with room for {context}.",
-        hint="Send shorter texts, or load the model with a larger context.",
-        param="input",
-    )
-
-
-def _check_length(vectors: Vectors, wanted: int | None) -> None:
-    """Raise `EngineRefused` for vectors of another length than was asked for.
-
-    llama.cpp leaves that field unread, and a vector that is cut short means something only for
-    models that were trained for it, which a file does not say.
-    """
-    found = len(vectors.vectors[0]) if vectors.vectors else 0
-    if wanted is not None and wanted != found:
-        raise EngineRefused(
-            f"This model's vectors have {found} numbers, and cannot be made to have {wanted}.",
-            hint="Leave dimensions out.",
-            param="dimensions",
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
