@@ -106,7 +106,7 @@ async def test_a_script_calls_a_tool_and_then_answers_to_its_result(tmp_path: Pa
         chunk async for chunk in runner.generate(Generation(work=Chat(messages=asked, tools=tools)))
     ]
     assert first[:2] == [
-        Called(index=0, id="call_0", name="clock"),
+        Called(index=0, id="call_1", name="clock"),
         Called(index=0, arguments='{"zone":"utc"}'),
     ]
     assert isinstance(first[-1], Finish)

@@ -141,7 +141,8 @@ class Scripted:
 class ScriptedRunner:
     """A loaded script, and a witness of what was done to it.
 
-    in_flight, most_in_flight: answers that run now, and the most that ever ran at once.
+    in_flight, most_in_flight: answers that run now, and the most that ever ran at once. called:
+    tool calls that it made.
     unloaded_while_serving, generated_after_unload: what nobody may ever do.
     """
 
@@ -156,6 +157,7 @@ class ScriptedRunner:
         self.spec = spec
         self.in_flight = 0
         self.most_in_flight = 0
+        self.called = 0
         self.unloads = 0
         self.unloaded_while_serving = False
         self.generated_after_unload = False
@@ -260,7 +262,8 @@ class ScriptedRunner:
         for step in self._reply(request):
             if isinstance(step, Call):
                 begun = True
-                for piece in writer.call(step, index=calls):
+                self.called += 1
+                for piece in writer.call(step, index=calls, id_=f"call_{self.called}"):
                     yield piece
                 calls += 1
             elif isinstance(step, Say):
@@ -330,10 +333,10 @@ class _Writer:
                 return
             yield self._send(len(self.said) - self._held_back())
 
-    def call(self, call: Call, *, index: int) -> Iterator[Called]:
+    def call(self, call: Call, *, index: int, id_: str) -> Iterator[Called]:
         """A tool call as engines send it: who is called, then with what."""
         self.tokens += self._per_word
-        yield Called(index=index, id=f"call_{index}", name=call.name)
+        yield Called(index=index, id=id_, name=call.name)
         for match in _WORD.finditer(call.arguments):
             self.tokens += self._per_word
             yield Called(index=index, arguments=match.group())
