@@ -52,7 +52,7 @@ class AddModel(ControlBody):
     def served(self) -> tuple[str, str]:
         """The server and the model there, when it is no file that is to be registered.
 
-        Raises `InvalidField` for an address without a model.
+        Raises `InvalidField` for an address without a model, or with a template of its own.
         """
         if not self.path.startswith(("http://", "https://")):
             return "", ""
@@ -63,6 +63,12 @@ class AddModel(ControlBody):
                 hint="Write it as http://127.0.0.1:11434#gemma3:1b, or see what is there: "
                 "arbiter models discover.",
                 param="path",
+            )
+        if self.chat_template is not None:
+            raise InvalidField(
+                "A model that a server runs has its server's chat template.",
+                hint="Set it there, or register the model's file.",
+                param="chat_template",
             )
         return url.rstrip("/"), model
 
