@@ -336,7 +336,7 @@ async def test_options_are_sent_in_the_servers_own_words(
         ("LM Studio", "min_p"),
         ("Lemonade", "min_p"),
         ("Docker Model Runner", "repeat_penalty"),
-        ("an OpenAI-compatible server", "min_p"),
+        ("OpenAI-compatible server", "min_p"),
     ],
 )
 async def test_an_option_that_would_be_ignored_is_refused_and_nothing_sent(
@@ -352,7 +352,7 @@ async def test_an_option_that_would_be_ignored_is_refused_and_nothing_sent(
 @needs_llama
 async def test_a_server_that_cannot_count_a_stream_is_asked_without(real: str) -> None:
     async with (
-        serving(named_flavour("an OpenAI-compatible server"), real) as flavour,
+        serving(named_flavour("OpenAI-compatible server"), real) as flavour,
         loaded(made(), at((flavour.url, flavour.model))) as runner,
     ):
         for _ in range(2):
@@ -594,6 +594,12 @@ async def test_an_answer_in_one_piece_is_taken_where_a_stream_was_asked_for() ->
     async with raw(said(whole)) as (_, runner):
         text, finish = await answer(runner, asking("x"))
     assert (text, finish.reason) == ("hi", FinishReason.LENGTH)
+
+
+async def test_a_stream_of_no_declared_type_is_still_read() -> None:
+    head = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+    async with raw(head + event(content="hi") + END) as (_, runner):
+        assert (await answer(runner, asking("x")))[0] == "hi"
 
 
 async def test_the_loss_of_an_idle_server_is_noticed_at_the_next_look(clock: ManualClock) -> None:

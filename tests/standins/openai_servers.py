@@ -174,7 +174,7 @@ def flavours() -> tuple[Flavour, ...]:
             },
         ),
         Flavour(
-            kind="an OpenAI-compatible server",
+            kind="OpenAI-compatible server",
             model="m",
             counts_streams=False,
             answers={"/v1/models": _listed({"id": "m", "owned_by": "me"})},

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from arbiter.engines.openai_facts import (
+    ARBITER,
     DOCKER,
     LEMONADE,
     LLAMA_SERVER,
@@ -27,6 +28,8 @@ _DIALECTS: Final[Mapping[str, Dialect]] = {
     dialect.name: dialect
     for dialect in (
         replace(LLAMA_CPP, name=LLAMA_SERVER),
+        # another house sends on what its own servers heed, and refuses the rest
+        Dialect(name=ARBITER, extras=EVERY_EXTRA),
         Dialect(name=LOCALAI, extras=EVERY_EXTRA),
         Dialect(name=LM_STUDIO, extras=_SOME, names_tools=False),
         Dialect(name=LEMONADE, extras=_SOME, names_tools=False),

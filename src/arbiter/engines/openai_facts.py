@@ -27,7 +27,7 @@ DOCKER: Final = "Docker Model Runner"
 LOCALAI: Final = "LocalAI"
 LEMONADE: Final = "Lemonade"
 ARBITER: Final = "Arbiter"
-GENERIC: Final = "an OpenAI-compatible server"
+GENERIC: Final = "OpenAI-compatible server"
 
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}\Z")
 _LARGEST: Final = 2**62

@@ -93,7 +93,7 @@ class OpenAIServerRunner:
         async with self._at_work():
             try:
                 async with self._posted(request) as stream:
-                    if _is_streamed(stream):
+                    if _is_streamed(stream, asked=request.stream):
                         answer = ServerStream()
                         async with aclosing(self._pieces(stream, answer)) as pieces:
                             async for piece in pieces:
@@ -261,9 +261,7 @@ class OpenAIServerRunner:
             return f"{where} was started again and loads its model."
         now = self._listed(entries)
         if now is None or not now.items() <= self._claims.items():
-            return (
-                f"{self._kind} at {self._remote.url} offers another {self._model!r} now, or none."
-            )
+            return f"{where} offers another {self._model!r} now, or none."
         return None
 
     def _listed(self, entries: tuple[Entry, ...]) -> Mapping[str, Fact] | None:
@@ -272,5 +270,7 @@ class OpenAIServerRunner:
         return next((offer.claims for offer in found if offer.model == self._model), None)
 
 
-def _is_streamed(stream: Stream) -> bool:
-    return stream.headers.get("Content-Type", "").lower().startswith("text/event-stream")
+def _is_streamed(stream: Stream, *, asked: bool) -> bool:
+    """Whether events come: some servers answer whole, whatever they were asked, or name no type."""
+    kind = stream.headers.get("Content-Type", "").lower()
+    return "event-stream" in kind or (asked and "json" not in kind)
