@@ -15,6 +15,7 @@ from tests.contract.engines_support import (
     PROMPTS,
     answer,
     asking,
+    begun,
     demo_model,
     exhaust,
     load_spec,
@@ -210,6 +211,22 @@ async def test_the_servers_own_stopwatch_is_used_where_it_has_one(real: str) -> 
         _, finish = await answer(runner, asking(PROMPTS[0]))
     assert finish.timings.prefill_ms is not None
     assert finish.timings.decode_ms is not None
+
+
+@needs_llama
+async def test_a_connection_that_the_server_closes_after_a_stream_is_not_used_again(
+    real: str,
+) -> None:
+    short = Sampling(temperature=0.0, max_tokens=3)
+    async with loaded(made(), at((real, "org/spar:row"))) as runner:
+
+        async def ask(times: int) -> int:
+            for number in range(times):
+                stream = bool(number % 3)
+                await answer(runner, asking(PROMPTS[0], stream=stream, sampling=short))
+            return times
+
+        assert sum(await asyncio.gather(*(ask(30) for _ in range(6)))) == 180
 
 
 @needs_llama
@@ -564,6 +581,17 @@ async def test_silence_is_bounded_before_the_first_piece_and_after_it() -> None:
 async def test_the_end_that_a_server_tells_is_the_end_whatever_its_connection_does() -> None:
     async with raw((STREAM + event(content="hi") + END, None)) as (_, runner):
         assert (await answer(runner, asking("x")))[0] == "hi"
+
+
+async def test_an_unload_cuts_what_still_runs(clock: ManualClock) -> None:
+    reply = (STREAM + event(content="a"), None)
+    async with Raw(**{"models": said(LISTED), "chat/completions": reply}).open() as server:
+        runner = await made(clock).load(at((server.url, "m")))
+        async with begun(runner, asking("x")) as chunks:
+            await runner.unload()
+            with pytest.raises(StreamCut):
+                await exhaust(chunks)
+        assert not await runner.is_healthy()
 
 
 async def test_what_a_model_thinks_is_no_part_of_its_answer() -> None:

@@ -64,13 +64,18 @@ class Remote:
     """One server. Close it when done.
 
     url: its address, with the path under which it serves, if any. silence_s: the longest wait for
-    the next byte, by the event loop's own clock, because the client library keeps that time.
+    the next byte, by the event loop's own clock, because the client library keeps that time. keep:
+    whether a connection is used again; a server that closes them as it likes may close one in
+    the very moment in which it is used, and then nobody knows whether the request has come.
     """
 
-    def __init__(self, url: str, *, key: str | None = None, connections: int = 0) -> None:
+    def __init__(
+        self, url: str, *, key: str | None = None, connections: int = 0, keep: bool = True
+    ) -> None:
         self.url = url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._connections = connections
+        self._keep = keep
         self._session: aiohttp.ClientSession | None = None
         self._is_closed = False
 
@@ -111,9 +116,10 @@ class Remote:
             return await self._send(method, path, body, silence_s)
         except (aiohttp.ClientConnectorError, TimeoutError) as error:
             raise _plain(error) from error
-        except (aiohttp.ServerDisconnectedError, ConnectionError, aiohttp.ClientOSError):
-            # a kept connection that the server closed in this very moment: once more on a fresh
-            # one; llama-server closes after every stream, and says so in no header
+        except (aiohttp.ServerDisconnectedError, ConnectionError, aiohttp.ClientOSError) as error:
+            if not self._keep:
+                raise _plain(error) from error
+            # a kept connection that the server closed in this very moment: once more on another
             with _InPlainWords():
                 return await self._send(method, path, body, silence_s)
         except (aiohttp.ClientError, OSError) as error:
@@ -127,7 +133,8 @@ class Remote:
             raise ConnectionAbortedError("closed here")
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._connections), headers=self._headers
+                connector=aiohttp.TCPConnector(limit=self._connections, force_close=not self._keep),
+                headers=self._headers,
             )
         return await self._session.request(
             method,
@@ -152,7 +159,8 @@ class _InPlainWords:
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (aiohttp.ClientError, asyncio.TimeoutError)):
+        # the last is the library's word for reading on after the connection was closed here
+        if isinstance(error, (aiohttp.ClientError, asyncio.TimeoutError, RuntimeError)):
             raise _plain(error) from error
 
 
