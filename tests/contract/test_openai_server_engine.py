@@ -584,8 +584,11 @@ async def test_the_end_that_a_server_tells_is_the_end_whatever_its_connection_do
 
 
 async def test_an_unload_cuts_what_still_runs(clock: ManualClock) -> None:
-    reply = (STREAM + event(content="a"), None)
-    async with Raw(**{"models": said(LISTED), "chat/completions": reply}).open() as server:
+    replies: dict[str, bytes | tuple[bytes | None, ...]] = {
+        "models": said(LISTED),
+        "chat/completions": (STREAM + event(content="a"), None),
+    }
+    async with Raw(**replies).open() as server:
         runner = await made(clock).load(at((server.url, "m")))
         async with begun(runner, asking("x")) as chunks:
             await runner.unload()
