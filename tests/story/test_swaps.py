@@ -269,6 +269,13 @@ async def test_an_alias_has_one_rollout_and_a_version_is_one_candidate(play: Sta
         await play.house.swap("fast", "new")
 
 
+async def test_what_makes_vectors_is_not_swapped_step_by_step(play: Stage) -> None:
+    await play.add("near", {"chat": 1.0}, capabilities=["embedding"])
+    await play.add("nearer", {"chat": 1.0}, capabilities=["embedding"])
+    with pytest.raises(InvalidField, match=r"do not mix.*arbiter alias set near nearer"):
+        await play.house.swap("near", "nearer")
+
+
 async def test_a_swap_with_itself_or_with_nothing_is_refused(play: Stage) -> None:
     with pytest.raises(InvalidField, match="already"):
         await play.house.swap("primary", "old")

@@ -33,6 +33,7 @@ from arbiter.pool.pool import Pool, loadable
 from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId, new_id, short
 from arbiter.registry.moves import Move
 from arbiter.registry.registry import Kind, Registry, Standing
+from arbiter.registry.served import TALKS
 from arbiter.storage.database import Database, Statement
 from arbiter.swap import rollout as steps
 from arbiter.swap.analysis import Failure, Judgement, TaskEvidence, verdict
@@ -191,6 +192,12 @@ class Controller:
         if stable.version == new.version:
             raise InvalidField(
                 f"{alias} is {candidate} already ({short(new.version)}).", param="model"
+            )
+        if any(not v.artifact.capabilities & TALKS for v in (stable, new)):
+            raise InvalidField(
+                f"{alias} or {candidate} makes vectors, and those of two models do not mix.",
+                hint=f"Make all of them anew, then: arbiter alias set {alias} {candidate}.",
+                param="model",
             )
         if alias in self._tracks:
             going = self._tracks[alias].rollout.id

@@ -44,9 +44,6 @@ INSERT INTO places (engine, url, model, version, seen_at) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (url, model) DO UPDATE
     SET engine = excluded.engine, version = excluded.version, seen_at = excluded.seen_at;
 
--- name: remove_place
-DELETE FROM places WHERE url = ? AND model = ? RETURNING url;
-
 -- name: put_footprint
 INSERT INTO footprints (version, context, slots, total_bytes, method, at)
 VALUES (?, ?, ?, ?, ?, ?)
