@@ -58,6 +58,7 @@ class Faulty:
     replies: Mapping[str, Reply | Sequence[Reply]]
     url: str = ""
     asked: list[tuple[str, bytes]] = field(default_factory=list)
+    heads: list[str] = field(default_factory=list)
     hung_up: asyncio.Event = field(default_factory=asyncio.Event)
     _given: dict[str, int] = field(default_factory=dict)
 
@@ -67,16 +68,18 @@ class Faulty:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            while head := await _head(reader):
-                path, body = head
+            while found := await _request(reader):
+                head, body = found
+                path = head.split(" ")[1]
+                self.heads.append(head)
                 self.asked.append((path, body))
-                found = self._next(path)
-                sent = found if isinstance(found, bytes) else found.begins
+                answer = self._next(path)
+                sent = answer if isinstance(answer, bytes) else answer.begins
                 writer.write(sent)
                 await writer.drain()
-                if isinstance(found, Broken) and found.closes:
+                if isinstance(answer, Broken) and answer.closes:
                     break
-                if sent == SILENT or isinstance(found, Broken):
+                if sent == SILENT or isinstance(answer, Broken):
                     await reader.read()
                     self.hung_up.set()
                     break
@@ -96,7 +99,8 @@ class Faulty:
         return found[min(number, len(found) - 1)]
 
 
-async def _head(reader: asyncio.StreamReader) -> tuple[str, bytes] | None:
+async def _request(reader: asyncio.StreamReader) -> tuple[str, bytes] | None:
+    """The head and the body of the next request; None when there is none."""
     try:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     except asyncio.IncompleteReadError:
@@ -106,7 +110,7 @@ async def _head(reader: asyncio.StreamReader) -> tuple[str, bytes] | None:
         name, _, value = line.partition(":")
         if name.lower() == "content-length":
             length = int(value)
-    return head.split(" ")[1], await reader.readexactly(length)
+    return head, await reader.readexactly(length)
 
 
 @asynccontextmanager

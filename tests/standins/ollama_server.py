@@ -23,8 +23,8 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,7 @@ class Ollama:
         self._running = 0
         self._idle = asyncio.Event()
         self._idle.set()
+        self._busy = asyncio.Event()
 
     def app(self) -> Starlette:
         post = [
@@ -109,6 +110,7 @@ class Ollama:
                 Route("/api/delete", self._reading(self.delete), methods=["DELETE"]),
                 Route("/stand-in", self.told),
                 Route("/stand-in/idle", self.is_idle),
+                Route("/stand-in/busy", self.is_busy),
             ]
         )
 
@@ -129,6 +131,12 @@ class Ollama:
         """Answers when nobody generates any more."""
         del request
         await self._idle.wait()
+        return JSONResponse({"running": self._running})
+
+    async def is_busy(self, request: Request) -> Response:
+        """Answers when somebody generates."""
+        del request
+        await self._busy.wait()
         return JSONResponse({"running": self._running})
 
     async def tags(self, request: Request) -> Response:
@@ -356,10 +364,10 @@ class Ollama:
                     part = last.get("message", last)
                     text += part.get("content") or part.get("response") or ""
                     calls += part.get("tool_calls", [])
-            whole = {**last, **said(text)}
+            answer = {**last, **said(text)}
             if calls:
-                whole["message"]["tool_calls"] = calls
-            return whole
+                answer["message"]["tool_calls"] = calls
+            return answer
 
         async def hung_up() -> None:
             while (await request.receive())["type"] != "http.disconnect":
@@ -393,8 +401,8 @@ class Ollama:
                         case Called():
                             put_together(calls, chunk)
                         case Finish():
-                            if calls:
-                                yield {**head, "message": called(calls), "done": False}
+                            if whole(calls):
+                                yield {**head, "message": called(whole(calls)), "done": False}
                             yield {
                                 **head,
                                 **said(""),
@@ -409,12 +417,14 @@ class Ollama:
     async def _counted(self) -> AsyncIterator[None]:
         self._running += 1
         self._idle.clear()
+        self._busy.set()
         try:
             yield
         finally:
             self._running -= 1
             if not self._running:
                 self._idle.set()
+                self._busy.clear()
 
 
 def now() -> str:
@@ -509,7 +519,7 @@ def put_together(calls: dict[int, ToolCall], piece: Called) -> None:
     )
 
 
-def called(calls: dict[int, ToolCall]) -> Body:
+def called(calls: Sequence[ToolCall]) -> Body:
     return {
         "role": "assistant",
         "content": "",
@@ -519,12 +529,22 @@ def called(calls: dict[int, ToolCall]) -> Body:
                 "function": {
                     "index": index,
                     "name": call.name,
-                    "arguments": json.loads(call.arguments or "{}"),
+                    "arguments": json.loads(call.arguments),
                 },
             }
-            for index, call in sorted(calls.items())
+            for index, call in enumerate(calls)
         ],
     }
+
+
+def whole(calls: Mapping[int, ToolCall]) -> list[ToolCall]:
+    """The calls that the model saw through to their end."""
+    found = []
+    for _, call in sorted(calls.items()):
+        with suppress(ValueError):
+            json.loads(call.arguments)
+            found.append(call)
+    return found
 
 
 def figures(finish: Finish) -> Body:

@@ -27,7 +27,7 @@ from arbiter.engines.base import EngineContext, LoadSpec
 from arbiter.engines.llama_cpp import LlamaCppEngine, LlamaCppRunner
 from arbiter.errors import ModelFileError
 from arbiter.refs import VersionId
-from arbiter.registry.gguf import GgufHeader, capabilities, read_header
+from arbiter.registry.gguf import GgufHeader, capabilities, read_header, template_capabilities
 
 LOAD_OPTIONS = ("num_ctx", "num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread")
 DEFAULT_CONTEXT = 4096
@@ -70,8 +70,10 @@ class Content:
     @property
     def capabilities(self) -> frozenset[str]:
         """What it can do, in Ollama's words: who completes can chat."""
-        found = {"completion"} if self.header is None else capabilities(self.header)
-        return frozenset(found - {"chat"})
+        found = frozenset({"completion"}) if self.header is None else capabilities(self.header)
+        if self.template is not None and "completion" in found:
+            found = template_capabilities(self.template)
+        return found - {"chat"}
 
     @property
     def details(self) -> dict[str, Any]:

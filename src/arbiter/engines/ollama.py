@@ -307,8 +307,7 @@ class OllamaEngine:
             response = await remote.post(path, body, silence_s=self._patience.load_s)
         except TimeoutError as error:
             raise LoadFailed(
-                f"{place.model} could not be loaded at {place.url} in "
-                f"{self._patience.load_s:g} s."
+                f"{place.model} could not be loaded at {place.url} in {self._patience.load_s:g} s."
             ) from error
         except (OSError, ValueError) as error:
             raise ServerGone(f"{place.url} broke off while it loaded {place.model}.") from error

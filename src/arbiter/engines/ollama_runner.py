@@ -163,6 +163,8 @@ class OllamaRunner:
         """The answer to a request, if it is one. Raises what a refusal means."""
         if self._unloading is not None:
             raise InstanceLost("This model was unloaded.")
+        if self._lost.is_set():
+            raise InstanceLost(self._last_words)
         seconds = self._patience.silence_s if is_streamed else self._patience.whole_s
         async with self._remote.stream("POST", path, body, silence_s=seconds) as stream:
             if stream.status != 200:
