@@ -230,6 +230,18 @@ async def test_a_connection_that_the_server_closes_after_a_stream_is_not_used_ag
 
 
 @needs_llama
+async def test_a_server_that_was_started_to_make_vectors_is_known_by_its_refusal(
+    tmp_path: Path, real: str
+) -> None:
+    model = saved(tmp_path / "embedder.gguf", embedder(demo_model().read_bytes()))
+    async with llama_server(model, "--embeddings", "--alias", "e") as server:
+        assert (await made().look(server.url)).offers[0].capabilities == {"embedding"}
+    talks = (await made().look(real)).offers[0].capabilities
+    assert talks is not None
+    assert "embedding" not in talks
+
+
+@needs_llama
 async def test_vectors_of_another_length_than_asked_for_are_refused(tmp_path: Path) -> None:
     model = saved(tmp_path / "embedder.gguf", embedder(demo_model().read_bytes()))
     async with (

@@ -35,6 +35,7 @@ from arbiter.engines.openai_facts import (
     text_of,
     words_in,
 )
+from arbiter.engines.openai_request import EMBEDDINGS
 
 _TALKS: Final = frozenset({"chat", "completion"})
 _EMBEDS: Final = frozenset({"embedding"})
@@ -63,10 +64,10 @@ def _llama_server(entries: Sequence[Entry], told: Told) -> Described:
         elif "status" in entry:
             found.append(_routed(name, entry, fields_of(told.get(props_of(name)))))
         else:
-            found.append(_single(name, entry, only))
+            found.append(_single(name, entry, only, embeds=_embeds(told)))
     if not only and entries and "status" not in entries[0]:
         trouble.append("It did not tell its properties: what its model can do is not known.")
-    builds = {text_of(props.get("build_info")) for props in map(fields_of, told.values())}
+    builds = {text_of(fields_of(answer).get("build_info")) for answer in told.values()} - {None}
     return Described(
         offers=tuple(found),
         version=next(iter(builds)) if len(builds) == 1 else None,
@@ -74,7 +75,14 @@ def _llama_server(entries: Sequence[Entry], told: Told) -> Described:
     )
 
 
-def _single(name: str, entry: Entry, props: Entry) -> Offer:
+def _embeds(told: Told) -> bool:
+    """Whether it was started to make vectors, by its refusal of a request for those of nothing."""
+    refusal = fields_of(told.get(EMBEDDINGS))
+    words = text_of(refusal.get("words")) or ""
+    return refusal.get("status") == 400 and "pooling type" not in words.lower()
+
+
+def _single(name: str, entry: Entry, props: Entry, *, embeds: bool) -> Offer:
     meta = fields_of(entry.get("meta"))
     template = props.get("chat_template")
     template = template if isinstance(template, str) and template else None
@@ -95,7 +103,7 @@ def _single(name: str, entry: Entry, props: Entry) -> Offer:
         parameters=parameters,
         quantization=quantization,
         context_length=_context(props) or count_of(meta.get("n_ctx")),
-        capabilities=_llama_capabilities(props),
+        capabilities=_EMBEDS if embeds else _llama_capabilities(props),
         size_bytes=size,
         template=template,
         loaded=None if "is_sleeping" not in props else props.get("is_sleeping") is False,
@@ -132,7 +140,7 @@ def _context(props: Entry) -> int | None:
 
 
 def _llama_capabilities(props: Entry) -> frozenset[str] | None:
-    """Whether it embeds is not told by any answer, so that is left to whoever registers it."""
+    """What a model that writes can do, as far as its server tells."""
     template = fields_of(props.get("chat_template_caps"))
     if not template:
         return None

@@ -1,6 +1,7 @@
 """What an OpenAI-compatible server is and what it offers, learned by asking it harmless questions.
 
-Every question is a GET that makes no server load a model or do work. What a server does not say
+No question makes a server load a model or do work: all are GETs, but for one empty request that
+a llama-server refuses, in words that tell whether it makes vectors. What a server does not say
 stays unknown. How each kind describes its models is in `arbiter.engines.openai_offers`.
 """
 
@@ -17,6 +18,7 @@ from arbiter.engines import openai_facts as facts
 from arbiter.engines.base import Offer, Site
 from arbiter.engines.openai_facts import Entry, Told
 from arbiter.engines.openai_offers import OFFERS_OF
+from arbiter.engines.openai_request import EMBEDDINGS
 from arbiter.engines.openai_wire import printable, words_of
 from arbiter.engines.remote import Remote, Response
 from arbiter.errors import EngineRefused, NotThisKind, ServerGone
@@ -141,7 +143,10 @@ async def _ask_kind(remote: Remote, kind: str, entries: Sequence[Entry]) -> Told
             paths = [facts.props_of(name) for name, e in facts.named(entries) if facts.is_loaded(e)]
             return await _ask(remote, *paths[:_MOST_PROBED])
         case facts.LLAMA_SERVER:
-            return await _ask(remote, "/props")
+            told = await _ask(remote, "/props")
+            if facts.fields_of(told.get("/props")).get("is_sleeping") is True:
+                return told  # the refusal would wake it
+            return {**told, EMBEDDINGS: await _refusal(remote)}
         case facts.VLLM:
             return await _ask(remote, "/version")
         case facts.SGLANG:
@@ -164,6 +169,15 @@ async def _ask(remote: Remote, *paths: str) -> Told:
     """The answers to some questions at once: JSON, or text; absent when there was none."""
     answers = await asyncio.gather(*(_answer(remote, path) for path in paths))
     return {path: answer for path, answer in zip(paths, answers, strict=True) if answer is not None}
+
+
+async def _refusal(remote: Remote) -> object:
+    """What a llama-server says to a request for the vectors of nothing."""
+    try:
+        response = await remote.post(EMBEDDINGS, b"{}", silence_s=PROBE_S)
+    except (OSError, TimeoutError, ValueError):
+        return None
+    return {"status": response.status, "words": words_of(response.body)}
 
 
 async def _answer(remote: Remote, path: str) -> object:
