@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from asyncio.subprocess import Process
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
-from tests.standins.openai_servers import Server, started
+from tests.standins.openai_servers import started
 
 from arbiter.engines.base import Availability, LoadSpec, Place, Runner
 from arbiter.engines.openai_server import OpenAIServerEngine
@@ -42,6 +44,14 @@ class ServedEngine:
             await server.kill()
             raise
         return ServedRunner(inner, server)
+
+
+class Server(Protocol):
+    """A server in a child process."""
+
+    process: Process
+
+    async def kill(self) -> None: ...
 
 
 class ServedRunner:

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
+from tests.contract.engines_ollama import ServedOllama
 from tests.contract.engines_served import ServedEngine, ServedRunner
 from tests.standins.embedder import embedder
 
@@ -19,6 +20,7 @@ import arbiter.demo
 from arbiter.clock import Clock, SystemClock
 from arbiter.engines.base import Engine, EngineContext, LoadSpec, Runner
 from arbiter.engines.llama_cpp import LlamaCppEngine
+from arbiter.engines.ollama import OllamaEngine
 from arbiter.engines.openai_server import OpenAIServerEngine
 from arbiter.engines.scripted import Scripted, ScriptedRunner
 from arbiter.inference import Chat, Chunk, Delta, Finish, Generation, Message, Sampling
@@ -59,6 +61,8 @@ class Kind(Protocol):
     name: str
     last_words: str
     """A word in what is said of a runner that was killed."""
+    tells_cached: bool
+    """Whether it says how much of a prompt it knew already."""
 
     def engine(self, clock: Clock, run_dir: Path) -> Engine: ...
     def model(self, folder: Path) -> Path: ...
@@ -74,6 +78,7 @@ class ScriptedKind:
 
     name: str = "scripted"
     last_words: str = "kill"
+    tells_cached: bool = True
 
     def engine(self, clock: Clock, run_dir: Path) -> Engine:
         del clock, run_dir
@@ -117,6 +122,7 @@ class WorkerKind:
     unix_sockets: bool = True
     hostile: bool = field(default=False)
     last_words: str = "kill"
+    tells_cached: bool = True
 
     def engine(self, clock: Clock, run_dir: Path) -> Engine:
         return LlamaCppEngine(
@@ -173,12 +179,25 @@ class ServedKind(WorkerKind):
         os.kill(runner.server.process.pid, signal.SIGKILL)
 
 
+@dataclass
+class OllamaKind(ServedKind):
+    """The engine for Ollama, with a stand-in for every load."""
+
+    name: str = "ollama"
+    last_words: str = "does not answer"
+    tells_cached: bool = False
+
+    def engine(self, clock: Clock, run_dir: Path) -> Engine:
+        return ServedOllama(OllamaEngine(EngineContext(clock=clock, run_dir=run_dir)))
+
+
 SCRIPTED = ScriptedKind()
 STAND_IN = WorkerKind("stand-in", ECHO)
 STAND_IN_TCP = WorkerKind("stand-in-tcp", ECHO, unix_sockets=False)
 LLAMA = WorkerKind("llama_cpp", "arbiter_worker.llama_cpp", hostile=True)
 LLAMA_TCP = WorkerKind("llama_cpp-tcp", "arbiter_worker.llama_cpp", unix_sockets=False)
 SERVED = ServedKind()
+OLLAMA = OllamaKind()
 HAS_LLAMA = find_spec("xllamacpp") is not None
 
 

@@ -11,6 +11,7 @@ import pytest
 from tests.contract.engines_support import (
     HAS_LLAMA,
     LLAMA,
+    OLLAMA,
     PROMPTS,
     SCRIPTED,
     SERVED,
@@ -47,6 +48,7 @@ KINDS = [
     STAND_IN,
     pytest.param(LLAMA, marks=needs_llama),
     pytest.param(SERVED, marks=needs_llama),
+    pytest.param(OLLAMA, marks=needs_llama),
 ]
 over_every_engine = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 

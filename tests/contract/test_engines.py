@@ -13,6 +13,7 @@ from tests.contract.engines_support import (
     HAS_LLAMA,
     LLAMA,
     LLAMA_TCP,
+    OLLAMA,
     PROMPTS,
     SCRIPTED,
     SERVED,
@@ -40,6 +41,7 @@ KINDS = [
     pytest.param(LLAMA, marks=needs_llama),
     pytest.param(LLAMA_TCP, marks=needs_llama),
     pytest.param(SERVED, marks=needs_llama),
+    pytest.param(OLLAMA, marks=needs_llama),
 ]
 WITH_SLOTS = [
     SCRIPTED,
@@ -95,13 +97,13 @@ async def test_max_tokens_ends_the_answer_for_its_length(runner: Runner, stream:
 
 
 @over_every_engine
-async def test_tokens_are_counted(runner: Runner) -> None:
+async def test_tokens_are_counted(runner: Runner, kind: Kind) -> None:
     _, short = await answer(runner, asking(PROMPTS[0]))
     _, long = await answer(runner, asking(PROMPTS[1], stream=False))
     for finish in (short, long):
         assert finish.usage.prompt_tokens
         assert finish.usage.completion_tokens
-        assert finish.usage.cached_tokens is not None
+        assert (finish.usage.cached_tokens is not None) == kind.tells_cached
     assert (short.usage.prompt_tokens or 0) < (long.usage.prompt_tokens or 0)
 
 
@@ -223,7 +225,7 @@ async def test_a_death_in_the_middle_cuts_the_stream_and_is_noticed(
 
 def test_every_engine_that_ships_is_found_by_its_entry_point(tmp_path: Path) -> None:
     found = installed_engines(EngineContext(clock=SystemClock(), run_dir=tmp_path))
-    assert {"llama_cpp", "openai_server", "scripted"} <= {engine.name for engine in found}
+    assert {"llama_cpp", "ollama", "openai_server", "scripted"} <= {engine.name for engine in found}
     for engine in found:
         assert engine.formats
         assert engine.availability().reason
