@@ -25,6 +25,7 @@ from uvicorn.server import ServerState
 
 from arbiter.errors import ConfigError
 from arbiter.gateway.hangup import Line
+from arbiter.gateway.outlet import Outlet
 
 log = logging.getLogger("arbiter.gateway")
 
@@ -112,6 +113,7 @@ class _Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
+        self.transport = Outlet(transport, self.loop)
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:

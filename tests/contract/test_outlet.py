@@ -1,0 +1,84 @@
+"""What goes out on a connection: gathered, in order, and never held for longer than a turn."""
+
+from __future__ import annotations
+
+import asyncio
+
+from arbiter.gateway.outlet import Outlet
+
+
+class Wire(asyncio.Transport):
+    """A transport that notes what is done to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.done: list[bytes | str] = []
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.done.append(bytes(data))
+
+    def close(self) -> None:
+        self.done.append("close")
+
+    def abort(self) -> None:
+        self.done.append("abort")
+
+    def is_closing(self) -> bool:
+        return "close" in self.done
+
+
+def an_outlet() -> tuple[Outlet, Wire]:
+    wire = Wire()
+    return Outlet(wire, asyncio.get_running_loop()), wire
+
+
+async def a_turn() -> None:
+    """Return when the loop has done all that it had at hand."""
+    done = asyncio.Event()
+    asyncio.get_running_loop().call_soon(done.set)
+    await done.wait()
+
+
+async def test_what_is_written_in_one_turn_goes_out_together() -> None:
+    outlet, wire = an_outlet()
+    outlet.write(b"head ")
+    outlet.write(bytearray(b"body"))
+    assert wire.done == []
+    await a_turn()
+    assert wire.done == [b"head body"]
+
+
+async def test_the_next_turn_has_a_write_of_its_own() -> None:
+    outlet, wire = an_outlet()
+    outlet.write(b"one")
+    await a_turn()
+    outlet.write(b"two")
+    await a_turn()
+    assert wire.done == [b"one", b"two"]
+
+
+async def test_much_goes_out_at_once_so_that_a_slow_reader_is_noticed() -> None:
+    outlet, wire = an_outlet()
+    outlet.write(b"a")
+    outlet.write(b"b" * 70_000)
+    assert wire.done == [b"a" + b"b" * 70_000]
+    await a_turn()
+    assert len(wire.done) == 1
+
+
+async def test_closing_sends_what_is_held_first() -> None:
+    outlet, wire = an_outlet()
+    outlet.write(b"last words")
+    outlet.close()
+    assert wire.done == [b"last words", "close"]
+    assert outlet.is_closing()
+    await a_turn()
+    assert wire.done == [b"last words", "close"]
+
+
+async def test_aborting_sends_nothing_more() -> None:
+    outlet, wire = an_outlet()
+    outlet.write(b"never")
+    outlet.abort()
+    await a_turn()
+    assert wire.done == ["abort"]
