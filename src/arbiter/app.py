@@ -7,16 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import json
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from random import Random, SystemRandom
-from typing import assert_never
-from urllib.parse import quote
 
 import psutil
 
@@ -24,33 +19,11 @@ from arbiter.clock import Clock, SystemClock
 from arbiter.config import Settings, load_settings
 from arbiter.dispatch import Behind, Dispatch
 from arbiter.engines.base import Engine, EngineContext, installed_engines
-from arbiter.errors import HouseLocked, InvalidField, StorageError
+from arbiter.errors import HouseLocked, StorageError
 from arbiter.events import Announcer
-from arbiter.gateway.control import ControlRooms, control_app
-from arbiter.gateway.rooms import ModelCard, Rooms
-from arbiter.gateway.routes import door
-from arbiter.gateway.security import Access, Key, binding, hashed
-from arbiter.gateway.serving import Address, Patience, serving
-from arbiter.inference import (
-    Ask,
-    Auto,
-    Chat,
-    Completion,
-    Delta,
-    Embedding,
-    Limits,
-    Message,
-    Named,
-    Reply,
-    Sampling,
-    Target,
-    ToolCall,
-    Vectors,
-    Work,
-    calls_of,
-)
+from arbiter.house import House, own_addresses
 from arbiter.judge.grading import TaskGrader
-from arbiter.knowledge.outcomes import Feedback, Outcomes, Record
+from arbiter.knowledge.outcomes import Outcomes
 from arbiter.knowledge.profiles import Profiles
 from arbiter.knowledge.rules import Rules, knowledge_digest
 from arbiter.knowledge.tasks import Tasks, Weights
@@ -58,346 +31,20 @@ from arbiter.ledger import Ledger
 from arbiter.metering.process import ProcessReader
 from arbiter.pool.keeping import Keeping
 from arbiter.pool.pool import Pool, loadable
-from arbiter.refs import GENERAL, DecisionId, parse_name, parse_task
 from arbiter.registry.discovery import Discovery
-from arbiter.registry.provenance import Claim
-from arbiter.registry.registry import Registry, Version
-from arbiter.selection.contender import Choice, Situation
+from arbiter.registry.registry import Registry
+from arbiter.selection.contender import Situation
 from arbiter.selection.selector import Selector
 from arbiter.storage.database import Database
 from arbiter.storage.sqlite import open_sqlite
 from arbiter.swap.admission import Admission
 from arbiter.swap.adoption import Adoption
-from arbiter.swap.controller import Controller, RolloutView
+from arbiter.swap.controller import Controller
 from arbiter.swap.pulling import Pulling
-from arbiter.swap.records import Stored
-from arbiter.swap.validation import Progress, Validator, no_progress
+from arbiter.swap.validation import Validator
 
 SHARE_OF_FREE_MEMORY = 0.7
 """Memory for models when nobody set it: this much of what was free when the house opened."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
-    """A whole answer, with the decision that led to it. calls: what tools it wants called."""
-
-    text: str
-    reply: Reply
-    calls: tuple[ToolCall, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Embedded:
-    """A vector for each text, in their order, with the decision that led to them.
-
-    Only vectors of one version can be compared with each other: ``reply.decided.version``.
-    """
-
-    vectors: tuple[Sequence[float], ...]
-    reply: Reply
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class House:
-    """An open house. `arbiter.open` gives one; everything in it lives as long as its context.
-
-    The doors and the command line do what they do through the same rooms.
-    """
-
-    settings: Settings
-    clock: Clock
-    database: Database
-    ledger: Ledger
-    registry: Registry
-    tasks: Tasks
-    rules: Rules
-    profiles: Profiles
-    outcomes: Outcomes
-    pool: Pool
-    controller: Controller
-    keeping: Keeping
-    admission: Admission
-    adoption: Adoption
-    pulling: Pulling
-    dispatch: Dispatch
-    announcer: Announcer
-
-    def select(self, task: str = GENERAL, *, limits: Limits = Limits()) -> Choice:
-        """Whom `auto` would pick for a task now, and why. Nothing is run.
-
-        Raises `UnknownTask`, `NothingCapable` that lists every version with its reason.
-        """
-        return self.dispatch.choose(parse_task(task), limits)
-
-    @asynccontextmanager
-    async def stream(
-        self,
-        prompt: str | Sequence[Message] | Work,
-        *,
-        model: str = "auto",
-        task: str | None = None,
-        sampling: Sampling = Sampling(),
-        limits: Limits = Limits(),
-        conversation: str | None = None,
-        expected: str | None = None,
-        whole: bool = False,
-    ) -> AsyncIterator[Reply]:
-        """Ask, and have the answer piece by piece: ``async for chunk in reply.chunks()``.
-
-        prompt: a text, messages, or a `Work`: a `Chat` with tools or with a shape for the answer,
-        a `Completion`, an `Embedding`. model: ``auto``, or a registered name or alias.
-        conversation: what a rollout sticks to; by default the prompt. expected: the known right
-        answer, given before the answer is seen, so that it counts as evidence. Raises any
-        `ArbiterError` before the first piece, `StreamCut` after it.
-        """
-        work = _work(prompt)
-        target: Target = Auto() if model == "auto" else Named(name=parse_name(model, what="model"))
-        ask = Ask(
-            target=target,
-            work=work,
-            sampling=sampling,
-            stream=not whole,
-            task=None if task is None else parse_task(task),
-            limits=limits,
-            conversation=conversation or "\0".join(_texts(work)),
-            expected=expected,
-            caller="python",
-        )
-        async with self.dispatch.answer(ask) as reply:
-            yield reply
-
-    async def ask(
-        self,
-        prompt: str | Sequence[Message] | Work,
-        *,
-        model: str = "auto",
-        task: str | None = None,
-        sampling: Sampling = Sampling(),
-        limits: Limits = Limits(),
-        conversation: str | None = None,
-        expected: str | None = None,
-    ) -> Answered:
-        """Ask, and have the whole answer. The arguments and errors are those of `stream`."""
-        async with self.stream(
-            prompt,
-            model=model,
-            task=task,
-            sampling=sampling,
-            limits=limits,
-            conversation=conversation,
-            expected=expected,
-            whole=True,
-        ) as reply:
-            chunks = [chunk async for chunk in reply.chunks()]
-        text = "".join([chunk.text for chunk in chunks if isinstance(chunk, Delta)])
-        return Answered(text=text, reply=reply, calls=calls_of(chunks))
-
-    async def embed(
-        self,
-        texts: str | Sequence[str],
-        *,
-        model: str = "auto",
-        task: str | None = None,
-        limits: Limits = Limits(),
-        dimensions: int | None = None,
-    ) -> Embedded:
-        """A vector for each text. ``auto`` picks among the models that make vectors.
-
-        dimensions: a shorter vector than the model's own, where its engine can make one.
-        Raises any `ArbiterError`, such as `CannotDo` for a named model that makes none.
-        """
-        inputs = (texts,) if isinstance(texts, str) else tuple(texts)
-        if not all(inputs) or not inputs:
-            raise InvalidField("An empty text has no vector.", param="texts")
-        work = Embedding(inputs=inputs, dimensions=dimensions)
-        async with self.stream(work, model=model, task=task, limits=limits, whole=True) as reply:
-            made = [chunk async for chunk in reply.chunks() if isinstance(chunk, Vectors)]
-        return Embedded(vectors=tuple([v for one in made for v in one.vectors]), reply=reply)
-
-    async def add(
-        self,
-        path: str | Path,
-        name: str,
-        *,
-        predecessor: str | None = None,
-        claim: Claim | None = None,
-        progress: Progress = no_progress,
-    ) -> Version:
-        """Register a model file under a name and run its graded cases.
-
-        claim: what you say of its making; it is kept in the ledger as your word.
-        Raises `ModelFileError`, `NameTaken`, and `LoadFailed` when it cannot be run.
-        """
-        model = parse_name(name)
-        version = await self.admission.register(
-            Path(path),
-            model,
-            predecessor=None if predecessor is None else parse_name(predecessor),
-            claim=claim,
-            who="python",
-        )
-        await self.admission.calibrate(version, model, progress=progress)
-        return version
-
-    async def swap(self, alias: str, model: str, **changes: object) -> Stored:
-        """Begin to replace what an alias points at by a model; returns at once.
-
-        changes: fields of the plan, such as ``soak_s``. `rollout` shows how it goes.
-        Raises `RolloutActive`, `UnknownModel`, `InvalidField`.
-        """
-        plan = self.control().plan(**changes)
-        return await self.controller.start(
-            parse_name(alias, what="alias"), parse_name(model, what="model"), plan, who="python"
-        )
-
-    async def rollout(self, stored: Stored) -> RolloutView:
-        """How a rollout stands, with its evidence."""
-        return await self.controller.view(stored.rollout.id)
-
-    async def undo(self, alias: str, *, why: str = "") -> Stored:
-        """Take back the last promotion of an alias. Raises `UnknownRollout`, `Conflict`."""
-        return await self.controller.undo(parse_name(alias, what="alias"), who="python", why=why)
-
-    async def feedback(
-        self, decision: str, score: float, *, source: str = "person", comment: str | None = None
-    ) -> bool:
-        """Judge an answer: 0 is bad, 1 is good. Durable when it returns; False if it was known.
-
-        Raises `UnknownDecision`, `InvalidField`.
-        """
-        return await self.outcomes.give(
-            Feedback(decision=DecisionId(decision), score=score, source=source, comment=comment)
-        )
-
-    async def record(self, decision: str) -> Record:
-        """Everything that is known of a decision. Raises `UnknownDecision`."""
-        return await self.outcomes.find(decision)
-
-    def knowledge(self) -> str:
-        """The digest of every task and rule: no swap changes it."""
-        return knowledge_digest(self.tasks.all(), self.rules.all())
-
-    def control(self) -> ControlRooms:
-        """The rooms that the control API needs."""
-        return ControlRooms(
-            ledger=self.ledger,
-            registry=self.registry,
-            tasks=self.tasks,
-            rules=self.rules,
-            profiles=self.profiles,
-            outcomes=self.outcomes,
-            pool=self.pool,
-            controller=self.controller,
-            admission=self.admission,
-            adoption=self.adoption,
-            pulling=self.pulling,
-            choose=self.dispatch.choose,
-            announcer=self.announcer,
-            database=self.database,
-            rollout=self.settings.rollout,
-            status=self._status,
-        )
-
-    def _status(self) -> dict[str, object]:
-        return {
-            "ok": True,
-            "pid": os.getpid(),
-            "data_dir": str(self.settings.data_dir),
-            "versions": len(self.registry.versions()),
-            "tasks": len(self.tasks.all()),
-            "rollouts": sorted(self.controller.aliases()),
-        }
-
-    def cards(self) -> Sequence[ModelCard]:
-        """What can be asked for by name, and ``auto``."""
-        cards = [ModelCard(id="auto", created=0, owned_by="arbiter", version="")]
-        for name in self.registry.names():
-            version = self.registry.version(name.version)
-            cards.append(
-                ModelCard(
-                    id=name.name,
-                    created=_seconds(version),
-                    owned_by=version.artifact.format,
-                    version=version.version,
-                    context_length=version.artifact.context_length,
-                    capabilities=tuple(sorted(self.dispatch.capabilities(version))),
-                )
-            )
-        return cards
-
-    @asynccontextmanager
-    async def door(self) -> AsyncIterator[Address]:
-        """Listen at the address of the settings for as long as the context is open."""
-        settings = self.settings.door
-        keys = tuple(
-            Key(id=f"key-{number}", digest=hashed(secret), access=Access.ADMIN)
-            for number, secret in enumerate(settings.keys, start=1)
-        )
-        policy = replace(
-            binding(settings.host, names=settings.allowed_hosts, keys=keys),
-            max_body_bytes=int(settings.max_body_mb * 1024 * 1024),
-        )
-        rooms = Rooms(
-            answer=self.dispatch,
-            models=self.cards,
-            healthy=lambda: {"ok": True},
-            clock=self.clock,
-            control=control_app(self.control()),
-        )
-        async with serving(
-            door(rooms, policy),
-            settings.host,
-            settings.port,
-            patience=Patience(drain_s=settings.drain_s),
-        ) as address:
-            with _announced(self.settings.data_dir, address):
-                yield address
-
-
-def _work(prompt: str | Sequence[Message] | Work) -> Work:
-    if isinstance(prompt, Chat | Completion | Embedding):
-        return prompt
-    if isinstance(prompt, str):
-        return Chat(messages=(Message(role="user", content=prompt),))
-    return Chat(messages=tuple(prompt))
-
-
-def _texts(work: Work) -> tuple[str, ...]:
-    match work:
-        case Chat(messages=messages):
-            return tuple([message.content for message in messages])
-        case Completion(prompt=prompt):
-            return (prompt,)
-        case Embedding(inputs=inputs):
-            return inputs
-        case _:
-            assert_never(work)
-
-
-def _seconds(version: Version) -> int:
-    return int(datetime.fromisoformat(version.registered_at).timestamp())
-
-
-def reachable(address: Address) -> str:
-    """The URL at which this machine reaches a door, also one that listens everywhere.
-
-    >>> reachable(Address(host="0.0.0.0", port=8017))
-    'http://127.0.0.1:8017'
-    """
-    host = f"[{address.host}]" if ":" in address.host else address.host
-    everywhere = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104  # compared with
-    return f"http://{quote(everywhere.get(host, host), safe='[]:')}:{address.port}"
-
-
-@contextmanager
-def _announced(data_dir: Path, address: Address) -> Iterator[None]:
-    """Leave word in the data directory of where the running house listens."""
-    note = data_dir / "house.json"
-    note.write_text(json.dumps({"pid": os.getpid(), "url": reachable(address)}), encoding="utf-8")
-    try:
-        yield
-    finally:
-        note.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -555,6 +202,7 @@ async def _build(
         clock=clock,
         home=Path.home(),
         environment=os.environ,
+        own=own_addresses(settings.door.host, settings.door.port),
     )
     adoption = Adoption(
         discovery=discovery,

@@ -235,7 +235,7 @@ async def test_a_server_that_was_started_to_make_vectors_is_known_by_its_refusal
 ) -> None:
     model = saved(tmp_path / "embedder.gguf", embedder(demo_model().read_bytes()))
     async with llama_server(model, "--embeddings", "--alias", "e") as server:
-        assert (await made().look(server.url)).offers[0].capabilities == {"embedding"}
+        assert (await made().look(server.url)).offers[0].capabilities == frozenset({"embedding"})
     talks = (await made().look(real)).offers[0].capabilities
     assert talks is not None
     assert "embedding" not in talks

@@ -19,7 +19,7 @@ import typer.main
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from arbiter import app, errors
+from arbiter import app, errors, house
 from arbiter.cli.main import app as commands
 from arbiter.config import Settings
 from arbiter.gateway import rendering
@@ -367,8 +367,8 @@ def python_page() -> str:
     parts = [_PYTHON]
     parts.append(f"\n## arbiter.open\n\n```text\n{opening}\n```\n\n")
     parts.append(f"{_plain(app.open_at.__doc__ or '')}\n")
-    parts.append(f"\n## House\n\n{_plain(app.House.__doc__ or '')}\n")
-    for name, member in vars(app.House).items():
+    parts.append(f"\n## House\n\n{_plain(house.House.__doc__ or '')}\n")
+    for name, member in vars(house.House).items():
         if name.startswith("_") or not callable(member):
             continue
         parts.append(
@@ -376,10 +376,10 @@ def python_page() -> str:
             f"{_plain(member.__doc__ or '')}\n"
         )
     parts.append(
-        f"\n## Answered\n\n{_plain(app.Answered.__doc__ or '')}\n\n"
+        f"\n## Answered\n\n{_plain(house.Answered.__doc__ or '')}\n\n"
         "`text` is the answer. `reply.decided` is the decision: `decision`, `task`, `alias`,\n"
         "`version`, `arm`, `reason`, `probability`, `rollout`, `fallback`, `scores`, `dropped`.\n"
-        f"\n## Embedded\n\n{_plain(app.Embedded.__doc__ or '')}\n"
+        f"\n## Embedded\n\n{_plain(house.Embedded.__doc__ or '')}\n"
     )
     return "".join(parts)
 

@@ -15,10 +15,11 @@ from typing import Any
 
 import aiohttp
 
-from arbiter.app import House, open_house
+from arbiter.app import open_house
 from arbiter.config import Settings, load_settings
 from arbiter.demo.lessons import Item
 from arbiter.demo.story import task_of
+from arbiter.house import House
 
 MODELS = Path(__file__).parents[2] / "src" / "arbiter" / "demo" / "models"
 

@@ -12,9 +12,10 @@ from random import Random
 
 from tests.story.houses import settings
 
-from arbiter.app import House, open_house
+from arbiter.app import open_house
 from arbiter.clock import ManualClock
 from arbiter.engines.scripted import Scripted
+from arbiter.house import House
 from arbiter.inference import Arm, Decided, Limits, Message
 from arbiter.knowledge.tasks import Case, Grading, Task
 from arbiter.refs import ModelName, RolloutId, parse_name, parse_task

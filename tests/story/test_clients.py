@@ -9,7 +9,7 @@ import openai
 import pytest
 from tests.story.houses import house_with
 
-from arbiter.app import House
+from arbiter.house import House
 from arbiter.refs import parse_name
 
 

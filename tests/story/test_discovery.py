@@ -15,9 +15,10 @@ from tests.story.houses import settings
 from tests.story.neighbours import A, B, Neighbour, offer
 from tests.story.stage import name, task
 
-from arbiter.app import House, open_house
+from arbiter.app import open_house
 from arbiter.clock import ManualClock
 from arbiter.errors import LoadFailed, NothingCapable, ServerGone, UnknownModel
+from arbiter.house import House
 from arbiter.refs import VersionId
 from arbiter.registry.registry import Standing
 from arbiter.swap.adoption import Report
@@ -289,3 +290,9 @@ async def test_a_silent_server_is_told_and_does_not_hold_up_the_others(tmp_path:
         trouble = report.survey.servers[1].trouble
         assert trouble is not None
         assert trouble.startswith("It did not answer within")
+
+
+async def test_a_house_does_not_find_itself(tmp_path: Path) -> None:
+    async with street(tmp_path, Neighbour(), door__port=7002) as here:
+        looked_at = [one.address.url for one in (await here.report()).survey.servers]
+        assert looked_at == [A]

@@ -10,9 +10,10 @@ import pytest
 from tests.standins.beside import beside
 from tests.story.houses import MODELS, settings
 
-from arbiter.app import House, open_house
+from arbiter.app import open_house
 from arbiter.demo.lessons import draw_many
 from arbiter.demo.story import task_of
+from arbiter.house import House
 from arbiter.knowledge.rules import Rule
 from arbiter.refs import parse_name, parse_task
 from arbiter.swap.controller import RolloutView

@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 from tests.story.houses import MODELS, alive, house_with, kill
 
-from arbiter.app import House
+from arbiter.house import House
 from arbiter.refs import parse_name
 
 

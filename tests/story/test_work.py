@@ -16,8 +16,8 @@ from tests.contract.test_engine_work import CALLS
 from tests.standins.embedder import embedder
 from tests.story.houses import MODELS, house_with
 
-from arbiter.app import House
 from arbiter.errors import CannotDo, InvalidField, NothingCapable
+from arbiter.house import House
 from arbiter.inference import Chat, Completion, Limits, Message, Sampling, Tool, Tools
 from arbiter.refs import parse_name
 

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 import arbiter
-from arbiter.app import House, open_house, reachable
+from arbiter.app import open_house
 from arbiter.cli import alias, asking, demo, ledger, models, pulling, rules, swap, tasks
 from arbiter.cli.client import Client
 from arbiter.cli.found import news, show_found
@@ -29,6 +29,7 @@ from arbiter.cli.options import (
 from arbiter.cli.output import ERR, OUT, show_json
 from arbiter.errors import ArbiterError
 from arbiter.gateway.control_discovery import report_view
+from arbiter.house import House, reachable
 from arbiter.swap.adoption import Report
 
 app = typer.Typer(

@@ -18,11 +18,12 @@ from random import Random
 
 import aiohttp
 
-from arbiter.app import House, open_house
+from arbiter.app import open_house
 from arbiter.config import Settings, load_settings
 from arbiter.demo.lessons import TASKS, Item, draw_many
 from arbiter.demo.traffic import Clients, Tally, live_items
 from arbiter.errors import EngineUnavailable, InvalidField
+from arbiter.house import House
 from arbiter.inference import Limits
 from arbiter.knowledge.rules import Rule
 from arbiter.knowledge.tasks import Grading, Task, parse_cases

@@ -98,12 +98,15 @@ class Discovery:
         clock: Clock,
         home: Path,
         environment: Mapping[str, str],
+        own: frozenset[str] = frozenset(),
     ) -> None:
+        """own: where this house itself listens: it must not find itself."""
         self._engines = tuple(e for e in engines if isinstance(e, ServerEngine))
         self._settings = settings
         self._clock = clock
         self._home = home
         self._environment = environment
+        self._own = own
 
     def addresses(self) -> tuple[Address, ...]:
         """Where it looks for servers: what was named first, each address once."""
@@ -117,7 +120,8 @@ class Discovery:
                 for engine in self._engines
                 for label, url in engine.usual
             ]
-        return tuple({address.url: address for address in reversed(found)}.values())[::-1]
+        once = {address.url: address for address in reversed(found) if address.url not in self._own}
+        return tuple(once.values())[::-1]
 
     def folders(self) -> tuple[Folder, ...]:
         """Where it looks for files: what was named first."""
