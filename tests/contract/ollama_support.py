@@ -31,7 +31,7 @@ from arbiter.refs import VersionId
 needs_llama = pytest.mark.skipif(not HAS_LLAMA, reason="llama.cpp is not installed")
 MODEL = "gemma3:1b"
 WRITES, EMBEDS = frozenset({"chat", "completion"}), frozenset({"embedding"})
-HASTY = Patience(step_s=0.2, look_s=0.5, load_s=0.5, silence_s=0.3, whole_s=0.3)
+HASTY = Patience(step_s=0.5, look_s=1.5, load_s=0.5, silence_s=0.5, whole_s=0.5)
 """Bounds for what never comes; whatever comes at all comes at once."""
 
 DIGEST = "a" * 64

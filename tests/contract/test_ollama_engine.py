@@ -242,6 +242,16 @@ async def test_tools_are_called_whole(stream: bool, tmp_path: Path) -> None:
     assert finish.reason is FinishReason.TOOL_CALLS
 
 
+async def test_no_second_call_comes_when_calls_are_wanted_one_by_one() -> None:
+    call = {"function": {"name": "clock", "arguments": {}}}
+    both = {"message": {"role": "assistant", "content": "", "tool_calls": [call, call]}}
+    tools = Tools(offered=(Tool(name="clock"),), parallel=False)
+    work = Chat(messages=(Message(role="user", content="hi"),), tools=tools)
+    async with served({"/api/chat": reply({**both, "done": True})}) as (runner, _):
+        chunks = [chunk async for chunk in runner.generate(Generation(work=work))]
+    assert [chunk.name for chunk in chunks if isinstance(chunk, Called)] == ["clock"]
+
+
 @needs_llama
 async def test_a_prompt_that_does_not_fit_is_refused_and_never_cut(server: Ollama) -> None:
     async with loaded(engine(), spec(server.url)) as runner:

@@ -25,6 +25,7 @@ from tests.standins.faulty import SILENT, Broken, Reply, begun, faulty, reply
 from tests.standins.ollamas import Ollama
 
 from arbiter.engines.base import PullingEngine, Site
+from arbiter.engines.ollama_runner import Patience
 from arbiter.errors import (
     EngineError,
     NotThisKind,
@@ -119,6 +120,15 @@ async def test_a_port_that_belongs_to_something_else_is_told(
 ) -> None:
     with pytest.raises(NotThisKind, match=words):
         await looked(replies)
+
+
+async def test_a_look_is_over_in_time_whatever_the_server_does() -> None:
+    patience = Patience(step_s=60.0, look_s=1.0)
+    async with faulty({**WELL, "/api/version": SILENT}) as one:
+        with pytest.raises(ServerGone, match="too slowly"):
+            await engine(patience).look(one.url)
+    async with faulty({**WELL, "/api/show": SILENT}) as one:
+        assert "not described in time" in (await engine(patience).look(one.url)).trouble[0]
 
 
 async def test_a_redirect_to_another_address_is_not_followed() -> None:

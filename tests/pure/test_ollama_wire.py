@@ -419,6 +419,7 @@ def test_vectors_that_are_none_are_malformed(embeddings: object) -> None:
 OVERFLOW = json.dumps(
     {
         "error": {
+            "details": "x" * 1000,
             "code": 400,
             "message": "request (2622 tokens) exceeds the available context size (512 tokens)",
             "type": "exceed_context_size_error",
@@ -436,6 +437,8 @@ OVERFLOW = json.dumps(
         (400, OVERFLOW, EngineRefused, "has 2622 tokens, and this model is loaded with room for"),
         (404, "model 'x' not found", InstanceLost, "http://here does not have gemma3:1b any more"),
         (500, "out of memory", EngineError, "http://here failed with status 500: out of memory."),
+        (500, '{"error":{"message":"it died"}}', EngineError, "status 500: it died."),
+        (400, "\x1b[2Jno", EngineRefused, "refused the request: [2Jno."),
         (499, "request canceled", EngineError, "status 499"),
         (302, None, EngineError, "sends requests elsewhere"),
         (503, "server busy", Busy, "http://here is busy: server busy."),
@@ -527,6 +530,13 @@ def test_what_is_not_described_stays_unknown(info: object) -> None:
     found = parse_shown(shown(model_info=info, license=None, details={}))
     assert (found.architecture, found.parameters, found.context_length) == (None, None, None)
     assert (found.licence, found.quantization, found.details) == (None, None, {})
+
+
+def test_what_a_server_calls_things_is_shown_on_one_line() -> None:
+    (tag,) = parse_tags(tags({**TAG, "model": "a\x1b[31m\nb"}))
+    assert tag.shown == "a [31m b"
+    found = parse_shown(shown(license="\x07\n Mine \x1b[2J", details={"family": "a\nb"}))
+    assert (found.licence, found.details["family"]) == ("Mine [2J", "a b")
 
 
 @pytest.mark.parametrize("absurd", [-1, 0, 1.5, "many", 2**60])

@@ -40,7 +40,7 @@ from arbiter.engines.ollama_listing import (
 from arbiter.engines.ollama_request import Pinned, encode_load, read_options
 from arbiter.engines.ollama_runner import OllamaRunner, Patience, changed
 from arbiter.engines.ollama_wire import Lines, error_words, parse_step
-from arbiter.engines.openai_wire import ReportedError
+from arbiter.engines.openai_wire import ReportedError, printable
 from arbiter.engines.remote import Remote, Response
 from arbiter.errors import EngineError, LoadFailed, NotThisKind, ServerGone
 
@@ -252,14 +252,14 @@ class OllamaEngine:
             async with asyncio.timeout_at(until):
                 response = await remote.post("/api/show", body, silence_s=self._patience.step_s)
             if response.status == 404:
-                return f"{tag.title} was gone before it could be described."
+                return f"{tag.shown} was gone before it could be described."
             if response.status != 200:
-                return f"{tag.title} is not described: {error_words(response.body)}."
+                return f"{tag.shown} is not described: {error_words(response.body)}."
             return parse_shown(response.body)
         except TimeoutError:
-            return f"{tag.title} was not described in time; it will be looked at again."
+            return f"{tag.shown} was not described in time; it will be looked at again."
         except (OSError, ValueError):
-            return f"What the server tells of {tag.title} cannot be understood."
+            return f"What the server tells of {tag.shown} cannot be understood."
 
     async def _load_at(self, place: Place, spec: LoadSpec, pinned: Pinned) -> OllamaRunner:
         remote = self._remote(place.url)
@@ -326,11 +326,11 @@ def _sorted_out(
     for tag, told in found:
         host = tag.remote_host or (told.remote_host if isinstance(told, Shown) else "")
         if host:
-            elsewhere.append(f"{tag.title} ({host[:80]})")
+            elsewhere.append(f"{tag.shown} ({printable(host, longest=80)})")
         elif isinstance(told, str):
             trouble.append(told)
         elif tagged(tag.digest) is None:
-            trouble.append(f"{tag.title} has no digest, so nobody could tell when it changes.")
+            trouble.append(f"{tag.shown} has no digest, so nobody could tell when it changes.")
         else:
             offers.append(offer(tag, told, processes))
     if elsewhere:

@@ -18,6 +18,7 @@ import msgspec
 
 from arbiter.cost import Footprint, Method
 from arbiter.engines.base import Fact, Offer
+from arbiter.engines.openai_wire import printable
 
 RUNNING: Final = b"Ollama is running"
 """What an Ollama says at its root."""
@@ -64,6 +65,11 @@ class Tag(msgspec.Struct):
     def title(self) -> str:
         """The name by which Ollama knows it."""
         return self.model or self.name
+
+    @property
+    def shown(self) -> str:
+        """The name as it may be shown: anybody who runs a server may call a model anything."""
+        return printable(self.title, longest=_LONGEST)
 
 
 class Process(msgspec.Struct):
@@ -123,7 +129,7 @@ class Shown:
 
 def parse_version(body: bytes) -> str:
     """The server's version. Raises `ValueError` when this tells none."""
-    return _understood(_version, body).version[:_LONGEST]
+    return printable(_understood(_version, body).version, longest=_LONGEST)
 
 
 def parse_tags(body: bytes) -> tuple[Tag, ...]:
@@ -143,7 +149,7 @@ def parse_shown(body: bytes) -> Shown:
     info = told.model_info or {}
     architecture = _text(info.get("general.architecture"))
     details: dict[str, Fact] = {
-        key: value
+        key: printable(value, longest=_LONGEST)
         for key, value in (
             ("family", told.details.family),
             ("file_format", told.details.format),
@@ -161,7 +167,7 @@ def parse_shown(body: bytes) -> Shown:
         licence=_first_line(told.license),
         architecture=architecture,
         parameters=_count(info.get("general.parameter_count")),
-        quantization=told.details.quantization_level or None,
+        quantization=printable(told.details.quantization_level, longest=_LONGEST) or None,
         context_length=_count(info.get(f"{architecture}.context_length")),
         details=details,
         remote_host=told.remote_host,
@@ -235,8 +241,8 @@ def _capabilities(told: list[str] | None) -> frozenset[str] | None:
 
 def _first_line(told: str | list[str] | None) -> str | None:
     text = "\n".join(told) if isinstance(told, list) else told or ""
-    lines = (line.strip() for line in text.splitlines())
-    return next((line[:_LONGEST] for line in lines if line), None)
+    lines = (printable(line, longest=_LONGEST) for line in text.splitlines())
+    return next((line for line in lines if line), None)
 
 
 def _count(raw: msgspec.Raw | None) -> int | None:
@@ -249,6 +255,6 @@ def _count(raw: msgspec.Raw | None) -> int | None:
 
 def _text(raw: msgspec.Raw | None) -> str | None:
     try:
-        return (_string.decode(raw)[:_LONGEST] or None) if raw is not None else None
+        return (printable(_string.decode(raw)) or None) if raw is not None else None
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None

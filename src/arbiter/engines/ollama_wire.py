@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from arbiter.engines.base import PullStep
-from arbiter.engines.openai_wire import MalformedAnswer, ReportedError
+from arbiter.engines.openai_wire import MalformedAnswer, ReportedError, printable, words_of
 from arbiter.engines.openai_wire import parse_refusal as parse_llama_refusal
 from arbiter.errors import ArbiterError, Busy, EngineError, EngineRefused, InstanceLost
 from arbiter.inference import Called, Delta, Finish, FinishReason, Timings, Usage, Vectors
@@ -25,7 +25,6 @@ from arbiter.inference import Called, Delta, Finish, FinishReason, Timings, Usag
 _MOST_TOKENS: Final = 2**31
 _LONGEST_NS: Final = 7 * 24 * 3600 * 10**9
 _LONGEST_LINE: Final = 4 * 1024 * 1024
-_WORDS: Final = 500
 
 Number = float | None
 
@@ -160,7 +159,7 @@ class Answer:
     def _take(self, data: bytes) -> Iterator[Delta | Called]:
         line = _parse(data)
         if line.error:
-            self._error = ReportedError(_words(line.error))
+            self._error = ReportedError(_plain(_raw_text(line.error)))
             return
         if line.done:
             self._last, self._reason = data, line.done_reason
@@ -205,7 +204,8 @@ def parse_vectors(body: bytes, *, wanted: int) -> tuple[Vectors, Finish]:
 
 def parse_refusal(status: int, body: bytes, *, model: str, url: str) -> ArbiterError:
     """What a response that is no answer means for the request that got it."""
-    words = error_words(body)
+    told = _told(body)
+    words = _plain(told)
     if status == 404:
         return InstanceLost(f"{url} does not have {model} any more: {words}.")
     if status in {429, 503}:
@@ -215,18 +215,14 @@ def parse_refusal(status: int, body: bytes, *, model: str, url: str) -> ArbiterE
     if not 400 <= status < 499:
         # no verdict on the request: a runner that ended, memory that ran out
         return EngineError(f"{url} failed with status {status}: {words}.")
-    if words.startswith("{"):
-        # newer servers pass on, as a text, what llama.cpp's server told them
-        return parse_llama_refusal(status, words.encode())
+    if told.startswith("{"):
+        return parse_llama_refusal(status, told.encode())
     return EngineRefused(f"Ollama refused the request: {words}.")
 
 
 def error_words(body: bytes) -> str:
     """What the server says went wrong, without the full stop."""
-    try:
-        return _words(_refusal(body).error)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return "it did not say why"
+    return _plain(_told(body))
 
 
 def parse_step(line: bytes) -> PullStep:
@@ -236,9 +232,9 @@ def parse_step(line: bytes) -> PullStep:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedAnswer(str(error)) from error
     if told.error:
-        raise ReportedError(_words(told.error))
+        raise ReportedError(_plain(_raw_text(told.error)))
     return PullStep(
-        status=told.status[:_WORDS],
+        status=printable(told.status),
         completed=_whole(told.completed, most=2**53),
         total=_whole(told.total, most=2**53),
     )
@@ -258,11 +254,29 @@ def _parse(data: bytes) -> _Line:
         raise MalformedAnswer(str(error)) from error
 
 
-def _words(raw: msgspec.Raw) -> str:
+def _raw_text(raw: msgspec.Raw) -> str:
     try:
-        return _text(raw).strip().rstrip(".")[:_WORDS] or "it did not say why"
+        return _text(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return "it did not say why"
+        return ""
+
+
+def _told(body: bytes) -> str:
+    """The error in a body, as it stands there; nothing when there is none."""
+    try:
+        return _raw_text(_refusal(body).error)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+
+
+def _plain(told: str) -> str:
+    """An error as people read it. Newer servers pass on what llama.cpp's server told them, as JSON.
+
+    >>> _plain('{"error":{"message":"out of memory."}}'), _plain("")
+    ('out of memory', 'it did not say why')
+    """
+    words = words_of(told.encode()) if told.startswith("{") else told
+    return printable(words).rstrip(".") or "it did not say why"
 
 
 def _arguments(raw: msgspec.Raw) -> str:
