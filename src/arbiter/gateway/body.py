@@ -29,12 +29,18 @@ class ClientGone(Exception):
     """The client hung up; there is nobody to answer."""
 
 
-async def read_body(receive: Receive, *, limit: int, deadline_s: float) -> bytes:
+async def read_body(
+    receive: Receive, *, limit: int, deadline_s: float, is_there: bool = False
+) -> bytes:
     """The whole body.
+
+    is_there: all of it has come already, so that nothing is waited for and no timer is needed.
 
     Raises `TooLarge` at the first byte past the limit, `BodyTooSlow` when it is not complete in
     time, `ClientGone` when the client hangs up.
     """
+    if is_there:
+        return await _collect(receive, limit)
     try:
         async with asyncio.timeout(deadline_s):
             return await _collect(receive, limit)

@@ -177,7 +177,10 @@ class _Passage:
         body = b""
         if check_body_head(head, scope, policy):
             body = await read_body(
-                self.receive, limit=policy.max_body_bytes, deadline_s=policy.body_deadline_s
+                self.receive,
+                limit=policy.max_body_bytes,
+                deadline_s=policy.body_deadline_s,
+                is_there=scope.get("arbiter.is_whole", False),
             )
         self.is_read = True
         await self._serve(route, rooms, body)

@@ -124,10 +124,11 @@ class _Protocol(HttpToolsProtocol):
         self._line.cut()
 
     def data_received(self, data: bytes) -> None:
-        if not (self._head_alarm.is_set or self._is_busy()):
-            self._await_head()
         self._unparsed += len(data)
         super().data_received(data)
+        # after it was read: most heads come whole, and then there is nothing to wait for
+        if not (self._head_alarm.is_set or self._is_busy()):
+            self._await_head()
         if self._unparsed > self._patience.head_bytes:
             self._refuse(b"431 Request Header Fields Too Large")
 
@@ -142,12 +143,16 @@ class _Protocol(HttpToolsProtocol):
             # An absolute target names a host of its own, past the check of the Host header.
             raise httptools.HttpParserInvalidURLError("only paths are served here")
         super().on_headers_complete()
-        # a name of our own beside those of ASGI, for the door that this server was made for
+        # names of our own beside those of ASGI, for the door that this server was made for
         cast("dict[str, object]", self.scope)["arbiter.line"] = self._line
 
     def on_body(self, body: bytes) -> None:
         self._unparsed = 0
         super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        cast("dict[str, object]", self.scope)["arbiter.is_whole"] = True
 
     def pause_writing(self) -> None:
         super().pause_writing()
