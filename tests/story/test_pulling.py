@@ -47,6 +47,21 @@ async def test_a_pull_keeps_the_old_content_under_a_dated_name_and_swaps_there_a
         assert old.text == "ant:1b-until-20260101 at 7001"
 
 
+async def test_a_second_pull_before_any_swap_fetches_the_name_and_not_the_dated_one(
+    tmp_path: Path,
+) -> None:
+    neighbour = Neighbour(
+        servers={A: [offer("ant:1b", "a")]}, library={"ant:1b": offer("ant:1b", "c")}
+    )
+    async with street(tmp_path, neighbour) as here:
+        await here.look()
+        await pulled(here, "ant:1b")
+        neighbour.library["ant:1b"] = offer("ant:1b", "d")
+        told = await pulled(here, "ant:1b")
+        assert (told.model, told.kept_as) == ("ant:1b", "ant:1b-until-20260101-2")
+        assert here.names() == {"ant:1b": "a", "ant:1b-20260101": "c", "ant:1b-20260101-2": "d"}
+
+
 async def test_a_pull_that_brings_nothing_new_leaves_nothing_behind(tmp_path: Path) -> None:
     neighbour = Neighbour(
         servers={A: [offer("ant:1b", "a")]}, library={"ant:1b": offer("ant:1b", "a")}

@@ -104,7 +104,11 @@ class Pulling:
         if len(chosen) > 1:
             urls = ", ".join(site.url for site in chosen)
             raise InvalidField(f"Several servers could fetch it: {urls}.", hint="Add --from URL.")
-        return chosen[0], known.get(chosen[0].url, name)
+        site = chosen[0]
+        # a name of the server's own comes first: after a pull the registered one stands for the
+        # dated name until a swap, and nobody could fetch that
+        is_offered = any(offer.model == _tagged(name) for offer in site.offers)
+        return site, name if is_offered else known.get(site.url, name)
 
     async def _sites(self, url: str | None) -> list[Site]:
         if url is not None:
