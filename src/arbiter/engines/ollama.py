@@ -105,6 +105,7 @@ class OllamaEngine:
             kind="Ollama",
             version=version,
             offers=tuple(offers),
+            unread=frozenset(tag.title for tag, told in found if isinstance(told, str) and told),
             trouble=tuple(trouble),
         )
 

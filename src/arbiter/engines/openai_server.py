@@ -19,6 +19,7 @@ from arbiter.engines.base import (
     Offer,
     Place,
     Site,
+    content_of,
 )
 from arbiter.engines.deadlines import within
 from arbiter.engines.openai_facts import LLAMA_SERVER
@@ -87,7 +88,7 @@ class OpenAIServerEngine:
         others: list[str] = []
         for place in spec.places:
             try:
-                return await self._reach(place, cache_prompt)
+                return await self._reach(place, spec.digest, cache_prompt)
             except ServerGone as error:
                 gone.append(error.message)
             except (LoadFailed, NotThisKind, EngineRefused) as error:
@@ -99,11 +100,13 @@ class OpenAIServerEngine:
             hint="Start the server again; it is looked for by itself.",
         )
 
-    async def _reach(self, place: Place, cache_prompt: bool | None) -> OpenAIServerRunner:
+    async def _reach(
+        self, place: Place, content: str | None, cache_prompt: bool | None
+    ) -> OpenAIServerRunner:
         remote = self._remote(server_root(place.url))
         try:
             site = await self._look(remote)
-            offer = _offered(site, place.model, cache_prompt)
+            offer = _offered(site, place, content, cache_prompt)
         except BaseException:
             await remote.close()
             raise
@@ -135,20 +138,25 @@ class OpenAIServerEngine:
         return exact.get(url) or {_origin(at): key for at, key in exact.items()}.get(_origin(url))
 
 
-def _offered(site: Site, model: str, cache_prompt: bool | None) -> Offer:
+def _offered(site: Site, place: Place, content: str | None, cache_prompt: bool | None) -> Offer:
     """The offer of a model. Raises `LoadFailed` when the server has it not, or not so."""
     if cache_prompt is not None and site.kind != LLAMA_SERVER:
         raise LoadFailed(f"{site.kind} has no option 'cache_prompt'; llama-server has.")
     for offer in site.offers:
-        if offer.model == model:
-            return offer
+        if offer.model == place.model:
+            if content is None or content_of(offer, place.url) == content:
+                return offer
+            raise LoadFailed(
+                f"{place.model} at {site.url} is not what was registered any more.",
+                hint="Look again: arbiter models discover.",
+            )
     if not site.offers and site.trouble:
         raise LoadFailed(f"{site.kind} at {site.url}: {site.trouble[0]}", retry_after_s=2)
     names = [repr(offer.model) for offer in site.offers]
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     listed = ", ".join(names[:_MOST_NAMED]) or "nothing"
     raise LoadFailed(
-        f"{site.kind} at {site.url} no longer offers {model!r}; it offers: {listed}{more}."
+        f"{site.kind} at {site.url} no longer offers {place.model!r}; it offers: {listed}{more}."
     )
 
 

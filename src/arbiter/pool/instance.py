@@ -12,6 +12,7 @@ answer that has begun is never cut by an unload.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from enum import StrEnum
@@ -111,6 +112,10 @@ class Instance:
         self._meter = EqualShare()
         self._slots = asyncio.Semaphore(spec.slots)
         self._holding = 0
+        self._held: Counter[Runner] = Counter()
+        self._lost: set[Runner] = set()
+        """Runners that are offered no more and serve their last leases."""
+        self._leaving: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
         self._loading: asyncio.Task[Runner] | None = None
@@ -159,11 +164,13 @@ class Instance:
             # nothing is awaited between the check in ensure_ready and this count, so a drain
             # either sees this lease or this lease saw the drain
             self._holding += 1
+            self._held[runner] += 1
             self._idle.clear()
             try:
                 yield Lease(runner, self._meter, self._read_cpu)
             finally:
                 self._holding -= 1
+                self._let_go(runner)
                 if not self._holding:
                     self._idle.set()
         finally:
@@ -272,10 +279,26 @@ class Instance:
             await runner.unload()
 
     def lost(self, runner: Runner) -> None:
-        """A request found its runner gone: do not offer it again, even before `_watch` knows."""
+        """A request found its runner gone: do not offer it again, even before `_watch` knows.
+
+        Whoever else it serves is served to the end: it may only be this one's connection.
+        """
         if self.runner is runner:
             self.runner = None
+            self._lost.add(runner)
             self._fail(EngineError("The engine died while it was serving."), lost=True)
+
+    def _let_go(self, runner: Runner) -> None:
+        """One lease less; the last one of a runner that was lost takes it away."""
+        self._held[runner] -= 1
+        if self._held[runner]:
+            return
+        del self._held[runner]
+        if runner in self._lost:
+            self._lost.discard(runner)
+            leaving = asyncio.create_task(runner.unload())
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
 
     def answered(self) -> None:
         """A request was served: what went wrong before is over."""
@@ -329,6 +352,7 @@ class Instance:
                 self._watching = None
             if runner is not None:
                 await runner.unload()
+            await asyncio.gather(*self._leaving)
             self._enter(State.COLD, reason)
         finally:
             self._draining = None

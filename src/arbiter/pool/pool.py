@@ -87,7 +87,7 @@ def loadable(version: Version) -> Loadable:
         context_length=artifact.context_length,
         estimated_bytes=estimated,
         is_outside=artifact.identity is None,
-        digest=artifact.content_digest if artifact.known_by == "server" else None,
+        digest=artifact.content_digest if artifact.identity is None else None,
         options=artifact.options,
         artifact=artifact,
     )

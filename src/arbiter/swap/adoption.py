@@ -249,7 +249,7 @@ class Adoption:
             is_news = places.note(url, sighting.trouble)
             if sighting.site is None:
                 continue
-            offered = {offer.model for offer in sighting.site.offers}
+            offered = sighting.site.unread | {offer.model for offer in sighting.site.offers}
             for place in places.all():
                 if place.url == url:
                     lost = None if place.model in offered else f"it no longer offers {place.model}"
@@ -361,7 +361,9 @@ class Adoption:
             await self._registry.places.settle(place, artifact.version)
         for alias, model in self._aliases.items():
             if model == name and all(one.name != alias for one in self._registry.names()):
-                await self._registry.set_alias(parse_name(alias), name, who="config")
+                await self._registry.set_alias(
+                    parse_name(alias), name, who="config", why="its model was found"
+                )
         task = asyncio.create_task(self._calibrate(artifact.version, name))
         self._calibrating.add(task)
         task.add_done_callback(self._calibrating.discard)
