@@ -16,13 +16,14 @@ from arbiter.clock import Clock
 from arbiter.config import PoolSettings
 from arbiter.cost import Method
 from arbiter.engines.base import Engine, LoadSpec, Runner
-from arbiter.errors import EngineUnavailable, LoadFailed, ServerGone, ShuttingDown
+from arbiter.errors import EngineUnavailable, ServerGone, ShuttingDown
 from arbiter.events import Announcer, Event
 from arbiter.metering.process import ProcessReader
 from arbiter.pool.instance import Instance, Lease, State
+from arbiter.pool.model_file import ModelFile
 from arbiter.pool.residency import Resident, free_room, make_room
 from arbiter.refs import VersionId
-from arbiter.registry.artifact import Artifact, is_unchanged, verify
+from arbiter.registry.artifact import Artifact
 from arbiter.registry.registry import Registry, Version
 from arbiter.storage.database import Database, Statement
 
@@ -62,11 +63,6 @@ class InstanceView:
     predicted_bytes: int | None
     measured_bytes: int | None
     last_error: str | None
-
-
-def _changed(artifact: Artifact) -> str | None:
-    """Why a file is not what was registered; it is read again only when its stamps differ."""
-    return None if is_unchanged(artifact) else verify(artifact)
 
 
 WORKER_BYTES = 40_000_000
@@ -203,9 +199,9 @@ class Pool:
                 spec=self._spec(loadable),
                 clock=self._clock,
                 read_cpu=self._reader.cpu_ns,
-                queue_bound=self._settings.queue,
-                wait_s=self._settings.wait_s,
+                settings=self._settings,
                 on_change=self._changed,
+                file=ModelFile(loadable.artifact, self._clock),
                 prepare=self._placed,
             )
             self._instances[loadable.version] = found
@@ -258,7 +254,7 @@ class Pool:
             if instance.state is not State.COLD or not room.fits:
                 return
             self._admitted.add(version)
-            loading = asyncio.create_task(instance.ensure_ready(lambda: self._check(instance)))
+            loading = asyncio.create_task(instance.ensure_ready(instance.file.ensure_registered))
             self._spare[version] = loading
         try:
             await asyncio.wait({loading})
@@ -290,20 +286,6 @@ class Pool:
         await instance.drain(reason)
         return True
 
-    async def _check(self, wanted: Instance) -> None:
-        """Look at the file before a load.
-
-        Raises `LoadFailed` when the file is no longer what was registered: another file must not
-        answer under this version's name and earn its record.
-        """
-        artifact = self._loadables[wanted.spec.version].artifact
-        if artifact is not None:
-            fault = await asyncio.to_thread(_changed, artifact)
-            if fault is not None:
-                raise LoadFailed(
-                    fault, hint="Put the file back, or register it anew: arbiter models add FILE."
-                )
-
     def _residents(self, wanted: Instance) -> list[Resident]:
         """Everything but this instance that takes room."""
         return [
@@ -330,7 +312,7 @@ class Pool:
 
         Raises `LoadFailed` when the file is no longer what was registered.
         """
-        await self._check(wanted)
+        await wanted.file.ensure_registered()
         if self._loadables[wanted.spec.version].is_outside:
             return
         while True:
