@@ -166,6 +166,16 @@ class Runner(Protocol):
         ...
 
 
+@runtime_checkable
+class ServedRunner(Runner, Protocol):
+    """A runner whose work another program does, so that it is gone when that program is."""
+
+    @property
+    def place(self) -> Place:
+        """Where the version is served, as its `LoadSpec` named it."""
+        ...
+
+
 class Engine(Protocol):
     """A kind of runtime."""
 

@@ -314,8 +314,7 @@ class Instance:
 
         Whoever else it serves is served to the end: it may only be this one's connection.
         """
-        if self.runner is runner:
-            self._forsake(runner, EngineError("The engine died while it was serving."))
+        self._withdraw(runner, EngineError("The engine died while it was serving."), lost=True)
 
     def part_from(self, url: str, why: str) -> None:
         """A server was found gone: offer its runner no more, and tell whoever waits for it.
@@ -325,21 +324,10 @@ class Instance:
         for lease in self._leased:
             if _is_at(lease.runner, url):
                 lease.gone.set()
-        runner = self.runner
-        if runner is not None and _is_at(runner, url):
-            self._held[runner] += 1  # or nobody would take away one that serves nobody
-            self._forsake(runner, ServerGone(f"{url}: {why.removeprefix(f'{url}: ')}"))
-            self._let_go(runner)
+        if self.runner is not None and _is_at(self.runner, url):
+            self._withdraw(self.runner, ServerGone(f"{url}: {why}"), lost=True)
 
-    def _forsake(self, runner: Runner, error: ArbiterError) -> None:
-        self.runner = None
-        self._lost.add(runner)
-        if self._watching is not None:
-            self._watching.cancel()
-            self._watching = None
-        self._fail(error, lost=True)
-
-    def _withdraw(self, runner: Runner, error: LoadFailed) -> None:
+    def _withdraw(self, runner: Runner, error: EngineError, *, lost: bool = False) -> None:
         """Offer a runner no more. Whoever it serves is served to the end."""
         if self.runner is not runner:
             return
@@ -349,7 +337,7 @@ class Instance:
             self._watching = None
         self._lost.add(runner)
         self._take_away(runner)
-        self._fail(error)
+        self._fail(error, lost=lost)
 
     def _let_go(self, runner: Runner) -> None:
         """One lease less; the last one of a runner that was lost takes it away."""

@@ -16,7 +16,13 @@ from arbiter.clock import Clock
 from arbiter.config import PoolSettings
 from arbiter.cost import Method
 from arbiter.engines.base import Engine, LoadSpec, Runner
-from arbiter.errors import EngineUnavailable, ServerGone, ShuttingDown
+from arbiter.errors import (
+    ArbiterError,
+    EngineUnavailable,
+    NotOffered,
+    ServerGone,
+    ShuttingDown,
+)
 from arbiter.events import Announcer, Event
 from arbiter.metering.process import ProcessReader
 from arbiter.pool.instance import Instance, Lease, State
@@ -217,7 +223,8 @@ class Pool:
         patient: wait out the pause after a loss; who could be served elsewhere need not. bounded:
         be refused when too many wait; the house's own work waits instead.
 
-        Raises `Busy`, `LoadFailed`, `EngineUnavailable`, `ShuttingDown`.
+        Raises `Busy`, `LoadFailed` (`ServerGone` or `NotOffered` when nobody who serves it is
+        there, which is no fault of the version), `EngineUnavailable`, `ShuttingDown`.
         """
         if self._closed:
             raise ShuttingDown
@@ -334,7 +341,7 @@ class Pool:
             self._measure(instance)
         elif instance.state in {State.COLD, State.FAILED}:
             self._admitted.discard(instance.spec.version)
-            if isinstance(instance.last_error, ServerGone):
+            if not instance.was_lost:
                 self._miss(instance.spec.version, instance.last_error)
         self._freed.set()
         self._announcer.announce(
@@ -345,10 +352,21 @@ class Pool:
             )
         )
 
-    def _miss(self, version: VersionId, error: ServerGone) -> None:
-        """No server that offers a version is there: it is no choice until one is back."""
-        for place in self._places.of(version):
-            self._places.note(place.url, error.message)
+    def _miss(self, version: VersionId, error: ArbiterError | None) -> None:
+        """No server that offers a version is there, or none has it: no choice until one does."""
+        if isinstance(error, ServerGone | NotOffered):
+            for place in self._places.of(version):
+                why = error.message.removeprefix(f"{place.url}: ")
+                if isinstance(error, NotOffered):
+                    self._places.note(place, why)
+                else:
+                    self._places.note(place.url, why)
+                    self.part_from(place.url, why)
+
+    def part_from(self, url: str, why: str) -> None:
+        """A server is gone, or silent: whoever waits there for a first byte is asked elsewhere."""
+        for instance in self._instances.values():
+            instance.part_from(url, why)
 
     def welcome_back(self, url: str) -> None:
         """A server is there again: what it offers may be loaded at once."""
