@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
+from arbiter.addresses import parse_address
 from arbiter.engines.base import PullStep
 from arbiter.gateway.control_base import ControlBody, Plain, Say, streamed
 from arbiter.refs import legible
@@ -42,8 +43,10 @@ def discovery_router(scout: Scout, pulling: Pulling, registry: Registry) -> APIR
 
     @router.post("/pull")
     async def pull(body: Pull) -> StreamingResponse:
+        url = None if body.url is None else parse_address(body.url)
+
         async def work(say: Say) -> Plain:
-            pulled = await pulling.pull(body.model, url=body.url, tell=_telling(say))
+            pulled = await pulling.pull(body.model, url=url, tell=_telling(say))
             return {
                 "url": pulled.url,
                 "model": pulled.model,

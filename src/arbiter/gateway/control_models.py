@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
+from arbiter.addresses import is_address, parse_address
 from arbiter.errors import InvalidField
 from arbiter.gateway import views
 from arbiter.gateway.control_base import WHO, ControlBody, Plain, Say, streamed, telling
@@ -54,12 +55,13 @@ class AddModel(ControlBody):
 
         Raises `InvalidField` for an address without a model, or with a template of its own.
         """
-        if not self.path.startswith(("http://", "https://")):
+        if not is_address(self.path):
             return "", ""
-        url, _, model = self.path.partition("#")
+        address, _, model = self.path.partition("#")
+        url = parse_address(address)
         if not model:
             raise InvalidField(
-                f"{self.path!r:.200} names a server, not a model.",
+                f"{url} names a server, not a model.",
                 hint="Write it as http://127.0.0.1:11434#gemma3:1b, or see what is there: "
                 "arbiter models discover.",
                 param="path",
@@ -70,7 +72,7 @@ class AddModel(ControlBody):
                 hint="Set it there, or register the model's file.",
                 param="chat_template",
             )
-        return url.rstrip("/"), model
+        return url, model
 
     def options(self) -> dict[str, str]:
         """What changes the model's output, by the names that the registry knows."""
