@@ -28,9 +28,11 @@ from arbiter.knowledge.profiles import Profiles
 from arbiter.knowledge.rules import Rules, knowledge_digest
 from arbiter.knowledge.tasks import Tasks, Weights
 from arbiter.ledger import Ledger
+from arbiter.metering.battery import on_battery as reads_battery
 from arbiter.metering.process import ProcessReader
 from arbiter.pool.keeping import Keeping
 from arbiter.pool.pool import Pool, loadable
+from arbiter.pool.presence import Presence
 from arbiter.registry.discovery import Discovery
 from arbiter.registry.registry import Registry
 from arbiter.selection.contender import Situation
@@ -39,6 +41,7 @@ from arbiter.storage.database import Database
 from arbiter.storage.sqlite import open_sqlite
 from arbiter.swap.admission import Admission
 from arbiter.swap.adoption import Adoption
+from arbiter.swap.calibrating import Around, Calibrating
 from arbiter.swap.controller import Controller
 from arbiter.swap.pulling import Pulling
 from arbiter.swap.validation import Validator
@@ -82,6 +85,7 @@ async def open_house(
     clock: Clock | None = None,
     dice: Random | None = None,
     engines: Callable[[EngineContext], Sequence[Engine]] = installed_engines,
+    on_battery: Callable[[], bool | None] = reads_battery,
 ) -> AsyncIterator[House]:
     """Build the house on a data directory, and close it again in reverse order.
 
@@ -105,6 +109,7 @@ async def open_house(
             ),
             clock=clock,
             dice=dice,
+            on_battery=on_battery,
         )
         stack.push_async_callback(_close, house)
         yield house
@@ -113,6 +118,7 @@ async def open_house(
 async def _close(house: House) -> None:
     # the controller first: a validation that ran into a closed door would be taken for a verdict
     await house.controller.close()
+    await house.calibrating.close()
     await house.keeping.close()
     await house.adoption.close()
     house.dispatch.close()
@@ -124,9 +130,15 @@ async def _close(house: House) -> None:
 
 
 async def _build(
-    settings: Settings, base: Database, *, engines: Sequence[Engine], clock: Clock, dice: Random
+    settings: Settings,
+    base: Database,
+    *,
+    engines: Sequence[Engine],
+    clock: Clock,
+    dice: Random,
+    on_battery: Callable[[], bool | None],
 ) -> House:
-    announcer = Announcer()
+    announcer, presence = Announcer(), Presence(clock)
     ledger = Ledger(base, clock)
     registry = Registry(base, clock, ledger)
     tasks, rules = Tasks(base, clock), Rules(base, clock)
@@ -163,6 +175,7 @@ async def _build(
             profiles=profiles,
             outcomes=outcomes,
             pool=pool,
+            presence=presence,
             controller=controller,
             selector=Selector(),
             situation=Situation(
@@ -187,6 +200,7 @@ async def _build(
         clock=clock,
         capabilities=lambda version: registry.version(version).artifact.capabilities,
         cases_per_task=settings.rollout.calibration_cases,
+        presence=presence,
     )
     admission = Admission(
         registry=registry,
@@ -207,7 +221,6 @@ async def _build(
     adoption = Adoption(
         discovery=discovery,
         registry=registry,
-        admission=admission,
         controller=controller,
         pool=pool,
         settings=settings,
@@ -218,6 +231,24 @@ async def _build(
     await controller.open(validator)
     keeping = Keeping(registry=registry, pool=pool, clock=clock, announcer=announcer)
     keeping.open()
+    calibrating = Calibrating(
+        Around(
+            registry=registry,
+            tasks=tasks,
+            pool=pool,
+            profiles=profiles,
+            validator=validator,
+            presence=presence,
+            database=base,
+            clock=clock,
+            announcer=announcer,
+        ),
+        settings=settings.calibration,
+        most=settings.calibration.most_cases or settings.rollout.calibration_cases,
+        on_battery=on_battery,
+        capabilities=dispatch.capabilities,
+    )
+    calibrating.open()
     return House(
         settings=settings,
         clock=clock,
@@ -231,6 +262,7 @@ async def _build(
         pool=pool,
         controller=controller,
         keeping=keeping,
+        calibrating=calibrating,
         admission=admission,
         adoption=adoption,
         pulling=Pulling(discovery=discovery, registry=registry, adoption=adoption, clock=clock),

@@ -55,6 +55,7 @@ from arbiter.knowledge.rules import Rules
 from arbiter.knowledge.tasks import Task, Tasks
 from arbiter.pool.instance import Instance, Lease
 from arbiter.pool.pool import Pool, loadable
+from arbiter.pool.presence import Presence
 from arbiter.refs import GENERAL, DecisionId, ModelName, TaskName, VersionId, new_id, short
 from arbiter.registry.registry import Registry, Version
 from arbiter.selection.contender import (
@@ -176,6 +177,7 @@ class Behind:
     profiles: Profiles
     outcomes: Outcomes
     pool: Pool
+    presence: Presence
     controller: Controller
     selector: Selector
     situation: Situation
@@ -231,6 +233,7 @@ class Dispatch:
         )
         if not ask.rehearsal:
             self._outcomes.begin(way.decided, caller=ask.caller)
+            self._behind.presence.come()
         try:
             async with AsyncExitStack() as stack:
                 way.served = await self._serve_or_fail(stack, way)
@@ -244,6 +247,7 @@ class Dispatch:
             raise
         finally:
             if not ask.rehearsal:
+                self._behind.presence.leave()
                 self._record(way)
 
     def choose(self, task: TaskName, limits: Limits) -> Choice:

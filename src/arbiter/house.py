@@ -57,6 +57,7 @@ from arbiter.selection.contender import Choice
 from arbiter.storage.database import Database
 from arbiter.swap.admission import Admission
 from arbiter.swap.adoption import Adoption
+from arbiter.swap.calibrating import Calibrating
 from arbiter.swap.controller import Controller, RolloutView
 from arbiter.swap.pulling import Pulling
 from arbiter.swap.records import Stored
@@ -102,6 +103,7 @@ class House:
     pool: Pool
     controller: Controller
     keeping: Keeping
+    calibrating: Calibrating
     admission: Admission
     adoption: Adoption
     pulling: Pulling
@@ -277,6 +279,7 @@ class House:
             admission=self.admission,
             adoption=self.adoption,
             pulling=self.pulling,
+            calibrating=self.calibrating,
             choose=self.dispatch.choose,
             announcer=self.announcer,
             database=self.database,

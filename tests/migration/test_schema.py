@@ -56,6 +56,7 @@ one_active_rollout: UNIQUE ON rollouts (alias)
     WHERE phase IN ('validating', 'progressing', 'paused')
 one_row_a_unit: UNIQUE ON units (rollout, unit)
 outcomes_by_version: ON outcomes (version, task)
+validations_by_time: ON validations (at)
 """
 
 REFERENCES = """\

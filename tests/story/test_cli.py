@@ -189,6 +189,14 @@ def test_a_task_takes_options_files_and_weights(shell: Shell) -> None:
     assert found["weights"]["quality"] == 1.0
 
 
+def test_graded_cases_in_idle_time_are_shown_with_what_is_left(furnished: Shell) -> None:
+    furnished.ok("models", "add", furnished.model("aye", "yes "), "--no-calibrate")
+    shown = furnished.json("models", "calibration")
+    (aye,) = [one for one in shown["entries"] if one["model"] == "aye"]
+    assert (aye["done"], aye["left"], aye["stage"]) == (0, shown["left"], "first")
+    assert "it goes on while a house is up" in furnished.ok("models", "calibration")
+
+
 def test_a_choice_has_the_labels_that_its_cases_expect(shell: Shell) -> None:
     path = Path(shell.cases())
     more = [json.dumps({"prompt": f"other {n}", "expected": "no"}) for n in range(3)]

@@ -24,6 +24,7 @@ from arbiter.errors import ArbiterError, InvalidField, MethodNotAllowed, Unknown
 from arbiter.events import Announcer
 from arbiter.gateway import views
 from arbiter.gateway.control_base import WHO, ControlBody, Plain, Say, streamed, telling
+from arbiter.gateway.control_calibration import calibration_router
 from arbiter.gateway.control_discovery import discovery_router
 from arbiter.gateway.control_ledger import ledger_router
 from arbiter.gateway.control_models import models_router
@@ -48,6 +49,7 @@ from arbiter.selection.contender import Choice
 from arbiter.storage.database import Database
 from arbiter.swap.admission import Admission
 from arbiter.swap.adoption import Adoption
+from arbiter.swap.calibrating import Calibrating
 from arbiter.swap.controller import Controller
 from arbiter.swap.pulling import Pulling
 from arbiter.swap.rollout import Plan
@@ -68,6 +70,7 @@ class ControlRooms:
     admission: Admission
     adoption: Adoption
     pulling: Pulling
+    calibrating: Calibrating
     choose: Callable[[TaskName, Limits], Choice]
     announcer: Announcer
     database: Database
@@ -197,6 +200,7 @@ def control_app(rooms: ControlRooms) -> FastAPI:
     )
     for router in (
         discovery_router(rooms.adoption, rooms.pulling, rooms.registry),
+        calibration_router(rooms.calibrating),
         models_router(
             registry=rooms.registry,
             admission=rooms.admission,

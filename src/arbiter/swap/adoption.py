@@ -3,7 +3,8 @@
 A name never answers with other content in silence. Where a server's tag has other content than
 before, that content is a new version with the old one as its predecessor: beside the old one where
 that is still served somewhere, else in its place, because a name that answers nothing helps nobody.
-Its evidence starts empty either way, and its graded cases are run before it earns any.
+Its evidence starts empty either way; its graded cases are run in idle time
+(`arbiter.swap.calibrating`).
 
 `decide` is pure; `Adoption` does what it says. Looking is done by `arbiter.registry.discovery`.
 """
@@ -38,7 +39,6 @@ from arbiter.registry.moves import Move
 from arbiter.registry.provenance import Claim
 from arbiter.registry.registry import Registry, Standing, Version
 from arbiter.registry.served import served_artifact
-from arbiter.swap.admission import Admission
 from arbiter.swap.controller import Controller
 
 LOG = logging.getLogger(__name__)
@@ -131,7 +131,6 @@ class Adoption:
         *,
         discovery: Discovery,
         registry: Registry,
-        admission: Admission,
         controller: Controller,
         pool: Pool,
         settings: Settings,
@@ -140,7 +139,6 @@ class Adoption:
     ) -> None:
         self.discovery = discovery
         self._registry = registry
-        self._admission = admission
         self._controller = controller
         self._pool = pool
         self._settings = settings.discovery
@@ -149,8 +147,6 @@ class Adoption:
         self._announcer = announcer
         self._one_at_a_time = asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
-        self._calibrating: set[asyncio.Task[None]] = set()
-        self._turn = asyncio.Lock()
         self._refused: dict[Path, tuple[int, str]] = {}
         """Files that cannot be models, by their size: not read again until they grow."""
 
@@ -224,16 +220,11 @@ class Adoption:
         await self._registry.places.settle(place, version.version)
         return version
 
-    async def calibrated(self) -> None:
-        """Return when every model that was taken in so far has its graded cases behind it."""
-        await asyncio.gather(*self._calibrating)
-
     async def close(self) -> None:
         """Stop what runs in the background. A later start takes it up again."""
-        running = [*self._calibrating, *([self._watching] if self._watching else [])]
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
 
     def _seen(self, offer: Offer, site: Site) -> tuple[Place, Artifact]:
         place = Place(engine=site.engine, url=site.url, model=offer.model)
@@ -355,23 +346,13 @@ class Adoption:
         predecessor: VersionId | None,
         place: Place | None,
     ) -> None:
-        """Register it, give it the aliases that wait for it, and have its graded cases run."""
+        """Register it, and give it the aliases that wait for it."""
         await self._registry.add(artifact, name, predecessor=predecessor, who=WHO)
         if place is not None:
             await self._registry.places.settle(place, artifact.version)
         for alias, model in self._aliases.items():
             if model == name and all(one.name != alias for one in self._registry.names()):
                 await self._registry.set_alias(parse_name(alias), name, who="config")
-        task = asyncio.create_task(self._calibrate(artifact.version, name))
-        self._calibrating.add(task)
-        task.add_done_callback(self._calibrating.discard)
-
-    async def _calibrate(self, version: VersionId, name: ModelName) -> None:
-        async with self._turn:  # one model after the other: nobody waits for these
-            try:
-                await self._admission.calibrate(self._registry.version(version), name)
-            except ArbiterError as error:
-                LOG.warning("the graded cases could not be run on %s: %s", name, error.sentence)
 
     async def _beside(
         self, model: str, artifact: Artifact, before: VersionId, name: ModelName

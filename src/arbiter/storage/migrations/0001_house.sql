@@ -76,6 +76,8 @@ CREATE TABLE validations (
     PRIMARY KEY (version, task, grading, case_digest)
 );
 
+CREATE INDEX validations_by_time ON validations (at);
+
 -- Measured after a load: what an instance of this version held.
 CREATE TABLE footprints (
     version         TEXT NOT NULL REFERENCES versions (version),
