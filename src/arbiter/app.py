@@ -25,6 +25,7 @@ from arbiter.house import House, own_addresses
 from arbiter.judge.grading import TaskGrader
 from arbiter.knowledge.outcomes import Outcomes
 from arbiter.knowledge.profiles import Profiles
+from arbiter.knowledge.prompts import Prompts
 from arbiter.knowledge.rules import Rules, knowledge_digest
 from arbiter.knowledge.tasks import Tasks, Weights
 from arbiter.ledger import Ledger
@@ -43,6 +44,7 @@ from arbiter.swap.admission import Admission
 from arbiter.swap.adoption import Adoption
 from arbiter.swap.calibrating import Around, Calibrating
 from arbiter.swap.controller import Controller
+from arbiter.swap.harvest import Harvesting
 from arbiter.swap.pulling import Pulling
 from arbiter.swap.validation import Validator
 
@@ -120,6 +122,7 @@ async def _close(house: House) -> None:
     await house.controller.close()
     await house.calibrating.close()
     await house.keeping.close()
+    await house.prompts.close()
     await house.adoption.close()
     house.dispatch.close()
     try:
@@ -144,6 +147,7 @@ async def _build(
     tasks, rules = Tasks(base, clock), Rules(base, clock)
     profiles = Profiles(base, tasks.grading)
     outcomes = Outcomes(base, clock, profiles)
+    prompts = Prompts(base, clock, settings.privacy)
     pool = Pool(
         engines=engines,
         settings=settings.pool,
@@ -174,6 +178,7 @@ async def _build(
             rules=rules,
             profiles=profiles,
             outcomes=outcomes,
+            prompts=prompts,
             pool=pool,
             presence=presence,
             controller=controller,
@@ -231,6 +236,7 @@ async def _build(
     await controller.open(validator)
     keeping = Keeping(registry=registry, pool=pool, clock=clock, announcer=announcer)
     keeping.open()
+    most_in_idle_time = settings.calibration.most_cases or settings.rollout.calibration_cases
     calibrating = Calibrating(
         Around(
             registry=registry,
@@ -244,11 +250,12 @@ async def _build(
             announcer=announcer,
         ),
         settings=settings.calibration,
-        most=settings.calibration.most_cases or settings.rollout.calibration_cases,
+        most=most_in_idle_time,
         on_battery=on_battery,
         capabilities=dispatch.capabilities,
     )
     calibrating.open()
+    await prompts.open()
     return House(
         settings=settings,
         clock=clock,
@@ -259,12 +266,19 @@ async def _build(
         rules=rules,
         profiles=profiles,
         outcomes=outcomes,
+        prompts=prompts,
         pool=pool,
         controller=controller,
         keeping=keeping,
         calibrating=calibrating,
         admission=admission,
         adoption=adoption,
+        harvesting=Harvesting(
+            prompts=prompts,
+            tasks=tasks,
+            admission=admission,
+            run_at_most=max(most_in_idle_time, settings.rollout.calibration_cases),
+        ),
         pulling=Pulling(discovery=discovery, registry=registry, adoption=adoption, clock=clock),
         dispatch=dispatch,
         announcer=announcer,

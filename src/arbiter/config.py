@@ -197,6 +197,20 @@ class CalibrationSettings(_Section):
         return self
 
 
+class PrivacySettings(_Section):
+    """What is kept of what people ask."""
+
+    store_prompts: bool = Field(
+        False, description="Whether to keep requests of tasks with their answers, to harvest."
+    )
+    most_prompts: int = Field(
+        5_000, ge=1, description="Most requests to keep; the oldest are deleted first."
+    )
+    keep_days: float = Field(
+        30.0, gt=0, le=3650, description="Delete kept requests after so many days."
+    )
+
+
 class Settings(_Section):
     """Everything that can be set."""
 
@@ -208,6 +222,7 @@ class Settings(_Section):
     pool: PoolSettings = PoolSettings()
     rollout: RolloutSettings = RolloutSettings()
     calibration: CalibrationSettings = CalibrationSettings()
+    privacy: PrivacySettings = PrivacySettings()
     discovery: DiscoverySettings = DiscoverySettings()
     aliases: dict[str, str] = Field(
         default_factory=lambda: {

@@ -51,6 +51,7 @@ from arbiter.inference import (
 from arbiter.judge.grading import TaskGrader
 from arbiter.knowledge.outcomes import NO_FAULT, Attempt, Outcome, Outcomes, Status
 from arbiter.knowledge.profiles import Profiles
+from arbiter.knowledge.prompts import Prompts
 from arbiter.knowledge.rules import Rules
 from arbiter.knowledge.tasks import Task, Tasks
 from arbiter.pool.instance import Instance, Lease
@@ -176,6 +177,7 @@ class Behind:
     rules: Rules
     profiles: Profiles
     outcomes: Outcomes
+    prompts: Prompts
     pool: Pool
     presence: Presence
     controller: Controller
@@ -495,6 +497,8 @@ class Dispatch:
         receipt = _Receipt() if served is None else served.receipt
         grade = self._grade(ask, route.task, served) if status is Status.SUCCESS else None
         statements, then = self._unit(way, status, grade)
+        if status is Status.SUCCESS and served is not None and served.is_text:
+            statements += self._behind.prompts.statements(ask, way.decided, served.text)
         latency = receipt.latency_ms
         if latency is None and status is Status.FAILURE:
             latency = (self._clock.monotonic() - way.started) * 1000

@@ -45,6 +45,7 @@ from arbiter.inference import (
 )
 from arbiter.knowledge.outcomes import Feedback, Outcomes, Record
 from arbiter.knowledge.profiles import Profiles
+from arbiter.knowledge.prompts import Prompts
 from arbiter.knowledge.rules import Rules, knowledge_digest
 from arbiter.knowledge.tasks import Tasks
 from arbiter.ledger import Ledger
@@ -59,6 +60,7 @@ from arbiter.swap.admission import Admission
 from arbiter.swap.adoption import Adoption
 from arbiter.swap.calibrating import Calibrating
 from arbiter.swap.controller import Controller, RolloutView
+from arbiter.swap.harvest import Harvesting
 from arbiter.swap.pulling import Pulling
 from arbiter.swap.records import Stored
 from arbiter.swap.validation import Progress, no_progress
@@ -100,6 +102,7 @@ class House:
     rules: Rules
     profiles: Profiles
     outcomes: Outcomes
+    prompts: Prompts
     pool: Pool
     controller: Controller
     keeping: Keeping
@@ -107,6 +110,7 @@ class House:
     admission: Admission
     adoption: Adoption
     pulling: Pulling
+    harvesting: Harvesting
     dispatch: Dispatch
     announcer: Announcer
 
@@ -280,6 +284,8 @@ class House:
             adoption=self.adoption,
             pulling=self.pulling,
             calibrating=self.calibrating,
+            prompts=self.prompts,
+            harvesting=self.harvesting,
             choose=self.dispatch.choose,
             announcer=self.announcer,
             database=self.database,

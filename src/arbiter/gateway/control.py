@@ -28,10 +28,12 @@ from arbiter.gateway.control_calibration import calibration_router
 from arbiter.gateway.control_discovery import discovery_router
 from arbiter.gateway.control_ledger import ledger_router
 from arbiter.gateway.control_models import models_router
+from arbiter.gateway.control_prompts import prompts_router
 from arbiter.gateway.rendering import error_body
 from arbiter.inference import Limits
 from arbiter.knowledge.outcomes import Feedback, Outcomes
 from arbiter.knowledge.profiles import Profiles
+from arbiter.knowledge.prompts import Prompts
 from arbiter.knowledge.rules import Rule, Rules, knowledge_digest
 from arbiter.knowledge.tasks import Tasks, parse_cases, task_from_spec
 from arbiter.ledger import Ledger
@@ -51,6 +53,7 @@ from arbiter.swap.admission import Admission
 from arbiter.swap.adoption import Adoption
 from arbiter.swap.calibrating import Calibrating
 from arbiter.swap.controller import Controller
+from arbiter.swap.harvest import Harvesting
 from arbiter.swap.pulling import Pulling
 from arbiter.swap.rollout import Plan
 
@@ -71,6 +74,8 @@ class ControlRooms:
     adoption: Adoption
     pulling: Pulling
     calibrating: Calibrating
+    prompts: Prompts
+    harvesting: Harvesting
     choose: Callable[[TaskName, Limits], Choice]
     announcer: Announcer
     database: Database
@@ -201,6 +206,7 @@ def control_app(rooms: ControlRooms) -> FastAPI:
     for router in (
         discovery_router(rooms.adoption, rooms.pulling, rooms.registry),
         calibration_router(rooms.calibrating),
+        prompts_router(rooms.prompts, rooms.harvesting),
         models_router(
             registry=rooms.registry,
             admission=rooms.admission,

@@ -5,19 +5,33 @@ It reads and decides nothing: what must not run on a battery asks before it begi
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Protocol
+
 import psutil
 
 
-def on_battery() -> bool | None:
+class Power(Protocol):
+    """What psutil says of a battery."""
+
+    @property
+    def power_plugged(self) -> bool | None:
+        """Whether the machine is on mains; None when that is not known."""
+        ...
+
+
+def _system() -> Power | None:
+    # there are systems for which psutil knows no batteries at all
+    read: Callable[[], Power | None] = getattr(psutil, "sensors_battery", lambda: None)
+    return read()
+
+
+def on_battery(read: Callable[[], Power | None] = _system) -> bool | None:
     """True on a battery, False on mains or without a battery; None when the system cannot say."""
-    read = getattr(psutil, "sensors_battery", None)
-    if read is None:
-        return False  # a system for which psutil knows no battery at all: servers and the like
     try:
-        battery = read()
+        power = read()
     except (OSError, RuntimeError):
         return None
-    if battery is None:
+    if power is None:
         return False
-    plugged = battery.power_plugged
-    return None if plugged is None else not plugged
+    return None if power.power_plugged is None else not power.power_plugged

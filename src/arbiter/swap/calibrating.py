@@ -124,8 +124,8 @@ class Calibrating:
         on_battery: Callable[[], bool | None],
         capabilities: Callable[[Version], frozenset[str]],
     ) -> None:
-        self._settings = settings
         self._most = most
+        self._settings = settings
         self._on_battery = on_battery
         self._capabilities = capabilities
         self._registry = around.registry

@@ -152,6 +152,18 @@ CREATE TABLE feedback_log (
     at              TEXT NOT NULL
 );
 
+-- Requests with their answers, only while privacy.store_prompts is on: see knowledge/prompts.py.
+CREATE TABLE prompts (
+    decision        TEXT PRIMARY KEY REFERENCES decisions (decision),
+    task            TEXT NOT NULL,
+    messages        TEXT NOT NULL,               -- JSON
+    expected        TEXT,                        -- the right answer, when it came along
+    answer          TEXT NOT NULL,
+    at              TEXT NOT NULL
+);
+
+CREATE INDEX prompts_by_task ON prompts (task, decision);
+
 CREATE TABLE rollouts (
     rollout         TEXT PRIMARY KEY,
     alias           TEXT NOT NULL,
