@@ -44,8 +44,11 @@ from arbiter.swap.admission import Admission
 from arbiter.swap.adoption import Adoption
 from arbiter.swap.calibrating import Around, Calibrating
 from arbiter.swap.controller import Controller
+from arbiter.swap.found_files import FoundFiles
 from arbiter.swap.harvest import Harvesting
+from arbiter.swap.intake import Intake
 from arbiter.swap.pulling import Pulling
+from arbiter.swap.scouting import Scout
 from arbiter.swap.validation import Validator
 
 SHARE_OF_FREE_MEMORY = 0.7
@@ -123,7 +126,7 @@ async def _close(house: House) -> None:
     await house.calibrating.close()
     await house.keeping.close()
     await house.prompts.close()
-    await house.adoption.close()
+    await house.scout.close()
     house.dispatch.close()
     try:
         async with asyncio.timeout(house.settings.door.drain_s + 10):
@@ -221,16 +224,30 @@ async def _build(
         clock=clock,
         home=Path.home(),
         environment=os.environ,
+        places=registry.places,
         own=own_addresses(settings.door.host, settings.door.port),
+    )
+    intake = Intake(
+        registry=registry,
+        controller=controller,
+        pool=pool,
+        aliases=settings.aliases,
+        clock=clock,
+        announcer=announcer,
     )
     adoption = Adoption(
         discovery=discovery,
         registry=registry,
-        controller=controller,
+        intake=intake,
         pool=pool,
-        settings=settings,
+        options=settings.discovery.options,
+    )
+    scout = Scout(
+        discovery=discovery,
+        adoption=adoption,
+        files=FoundFiles(registry=registry, intake=intake),
+        settings=settings.discovery,
         clock=clock,
-        announcer=announcer,
     )
     grader.prepare(tasks.all())
     await controller.open(validator)
@@ -272,6 +289,7 @@ async def _build(
         keeping=keeping,
         calibrating=calibrating,
         admission=admission,
+        intake=intake,
         adoption=adoption,
         harvesting=Harvesting(
             prompts=prompts,
@@ -279,6 +297,7 @@ async def _build(
             admission=admission,
             run_at_most=max(most_in_idle_time, settings.rollout.calibration_cases),
         ),
+        scout=scout,
         pulling=Pulling(discovery=discovery, registry=registry, adoption=adoption, clock=clock),
         dispatch=dispatch,
         announcer=announcer,

@@ -61,8 +61,10 @@ from arbiter.swap.adoption import Adoption
 from arbiter.swap.calibrating import Calibrating
 from arbiter.swap.controller import Controller, RolloutView
 from arbiter.swap.harvest import Harvesting
+from arbiter.swap.intake import Intake
 from arbiter.swap.pulling import Pulling
 from arbiter.swap.records import Stored
+from arbiter.swap.scouting import Scout
 from arbiter.swap.validation import Progress, no_progress
 
 
@@ -108,7 +110,9 @@ class House:
     keeping: Keeping
     calibrating: Calibrating
     admission: Admission
+    intake: Intake
     adoption: Adoption
+    scout: Scout
     pulling: Pulling
     harvesting: Harvesting
     dispatch: Dispatch
@@ -282,6 +286,7 @@ class House:
             controller=self.controller,
             admission=self.admission,
             adoption=self.adoption,
+            scout=self.scout,
             pulling=self.pulling,
             calibrating=self.calibrating,
             prompts=self.prompts,

@@ -56,6 +56,7 @@ from arbiter.swap.controller import Controller
 from arbiter.swap.harvest import Harvesting
 from arbiter.swap.pulling import Pulling
 from arbiter.swap.rollout import Plan
+from arbiter.swap.scouting import Scout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +73,7 @@ class ControlRooms:
     controller: Controller
     admission: Admission
     adoption: Adoption
+    scout: Scout
     pulling: Pulling
     calibrating: Calibrating
     prompts: Prompts
@@ -204,7 +206,7 @@ def control_app(rooms: ControlRooms) -> FastAPI:
         openapi_url="/v1/openapi.json",
     )
     for router in (
-        discovery_router(rooms.adoption, rooms.pulling, rooms.registry),
+        discovery_router(rooms.scout, rooms.pulling, rooms.registry),
         calibration_router(rooms.calibrating),
         prompts_router(rooms.prompts, rooms.harvesting),
         models_router(
