@@ -25,12 +25,15 @@ from arbiter.house import House, own_addresses
 from arbiter.judge.grading import TaskGrader
 from arbiter.knowledge.outcomes import Outcomes
 from arbiter.knowledge.profiles import Profiles
+from arbiter.knowledge.prompts import Prompts
 from arbiter.knowledge.rules import Rules, knowledge_digest
 from arbiter.knowledge.tasks import Tasks, Weights
 from arbiter.ledger import Ledger
+from arbiter.metering.battery import on_battery as reads_battery
 from arbiter.metering.process import ProcessReader
 from arbiter.pool.keeping import Keeping
 from arbiter.pool.pool import Pool, loadable
+from arbiter.pool.presence import Presence
 from arbiter.registry.discovery import Discovery
 from arbiter.registry.registry import Registry
 from arbiter.selection.contender import Situation
@@ -39,8 +42,10 @@ from arbiter.storage.database import Database
 from arbiter.storage.sqlite import open_sqlite
 from arbiter.swap.admission import Admission
 from arbiter.swap.adoption import Adoption
+from arbiter.swap.calibrating import Around, Calibrating
 from arbiter.swap.controller import Controller
 from arbiter.swap.found_files import FoundFiles
+from arbiter.swap.harvest import Harvesting
 from arbiter.swap.intake import Intake
 from arbiter.swap.pulling import Pulling
 from arbiter.swap.scouting import Scout
@@ -85,6 +90,7 @@ async def open_house(
     clock: Clock | None = None,
     dice: Random | None = None,
     engines: Callable[[EngineContext], Sequence[Engine]] = installed_engines,
+    on_battery: Callable[[], bool | None] = reads_battery,
 ) -> AsyncIterator[House]:
     """Build the house on a data directory, and close it again in reverse order.
 
@@ -108,6 +114,7 @@ async def open_house(
             ),
             clock=clock,
             dice=dice,
+            on_battery=on_battery,
         )
         stack.push_async_callback(_close, house)
         yield house
@@ -116,9 +123,10 @@ async def open_house(
 async def _close(house: House) -> None:
     # the controller first: a validation that ran into a closed door would be taken for a verdict
     await house.controller.close()
+    await house.calibrating.close()
     await house.keeping.close()
+    await house.prompts.close()
     await house.scout.close()
-    await house.intake.close()
     house.dispatch.close()
     try:
         async with asyncio.timeout(house.settings.door.drain_s + 10):
@@ -128,14 +136,21 @@ async def _close(house: House) -> None:
 
 
 async def _build(
-    settings: Settings, base: Database, *, engines: Sequence[Engine], clock: Clock, dice: Random
+    settings: Settings,
+    base: Database,
+    *,
+    engines: Sequence[Engine],
+    clock: Clock,
+    dice: Random,
+    on_battery: Callable[[], bool | None],
 ) -> House:
-    announcer = Announcer()
+    announcer, presence = Announcer(), Presence(clock)
     ledger = Ledger(base, clock)
     registry = Registry(base, clock, ledger)
     tasks, rules = Tasks(base, clock), Rules(base, clock)
     profiles = Profiles(base, tasks.grading)
     outcomes = Outcomes(base, clock, profiles)
+    prompts = Prompts(base, clock, settings.privacy)
     pool = Pool(
         engines=engines,
         settings=settings.pool,
@@ -166,7 +181,9 @@ async def _build(
             rules=rules,
             profiles=profiles,
             outcomes=outcomes,
+            prompts=prompts,
             pool=pool,
+            presence=presence,
             controller=controller,
             selector=Selector(),
             situation=Situation(
@@ -191,6 +208,7 @@ async def _build(
         clock=clock,
         capabilities=lambda version: registry.version(version).artifact.capabilities,
         cases_per_task=settings.rollout.calibration_cases,
+        presence=presence,
     )
     admission = Admission(
         registry=registry,
@@ -211,7 +229,6 @@ async def _build(
     )
     intake = Intake(
         registry=registry,
-        admission=admission,
         controller=controller,
         pool=pool,
         aliases=settings.aliases,
@@ -236,6 +253,26 @@ async def _build(
     await controller.open(validator)
     keeping = Keeping(registry=registry, pool=pool, clock=clock, announcer=announcer)
     keeping.open()
+    most_in_idle_time = settings.calibration.most_cases or settings.rollout.calibration_cases
+    calibrating = Calibrating(
+        Around(
+            registry=registry,
+            tasks=tasks,
+            pool=pool,
+            profiles=profiles,
+            validator=validator,
+            presence=presence,
+            database=base,
+            clock=clock,
+            announcer=announcer,
+        ),
+        settings=settings.calibration,
+        most=most_in_idle_time,
+        on_battery=on_battery,
+        capabilities=dispatch.capabilities,
+    )
+    calibrating.open()
+    await prompts.open()
     return House(
         settings=settings,
         clock=clock,
@@ -246,12 +283,20 @@ async def _build(
         rules=rules,
         profiles=profiles,
         outcomes=outcomes,
+        prompts=prompts,
         pool=pool,
         controller=controller,
         keeping=keeping,
+        calibrating=calibrating,
         admission=admission,
         intake=intake,
         adoption=adoption,
+        harvesting=Harvesting(
+            prompts=prompts,
+            tasks=tasks,
+            admission=admission,
+            run_at_most=max(most_in_idle_time, settings.rollout.calibration_cases),
+        ),
         scout=scout,
         pulling=Pulling(discovery=discovery, registry=registry, adoption=adoption, clock=clock),
         dispatch=dispatch,

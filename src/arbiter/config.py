@@ -171,6 +171,48 @@ class RolloutSettings(_Section):
         return value
 
 
+class CalibrationSettings(_Section):
+    """Graded cases that are run in idle time."""
+
+    enabled: bool = Field(True, description="Whether to run graded cases in idle time.")
+    first_cases: int = Field(
+        12, ge=10, description="Cases of each task that every version is run on first."
+    )
+    most_cases: int | None = Field(
+        None,
+        ge=10,
+        description="Most cases of a task, where the pick is close; by default "
+        "rollout.calibration_cases.",
+    )
+    idle_s: float = Field(
+        30.0, ge=0, description="Begin when nobody was served for this long, seconds."
+    )
+    cases_per_day: int = Field(
+        2_000, ge=0, description="Begin no case when so many were run in the last 24 hours."
+    )
+    on_battery: bool = Field(False, description="Whether to run them on battery too.")
+
+    @model_validator(mode="after")
+    def _first_is_not_most(self) -> Self:
+        if self.most_cases is not None and self.most_cases < self.first_cases:
+            raise ValueError("most_cases is not smaller than first_cases")
+        return self
+
+
+class PrivacySettings(_Section):
+    """What is kept of what people ask."""
+
+    store_prompts: bool = Field(
+        False, description="Whether to keep requests of tasks with their answers, to harvest."
+    )
+    most_prompts: int = Field(
+        5_000, ge=1, description="Most requests to keep; the oldest are deleted first."
+    )
+    keep_days: float = Field(
+        30.0, gt=0, le=3650, description="Delete kept requests after so many days."
+    )
+
+
 class Settings(_Section):
     """Everything that can be set."""
 
@@ -181,6 +223,8 @@ class Settings(_Section):
     selection: SelectionSettings = SelectionSettings()
     pool: PoolSettings = PoolSettings()
     rollout: RolloutSettings = RolloutSettings()
+    calibration: CalibrationSettings = CalibrationSettings()
+    privacy: PrivacySettings = PrivacySettings()
     discovery: DiscoverySettings = DiscoverySettings()
     aliases: dict[str, str] = Field(
         default_factory=lambda: {

@@ -51,10 +51,12 @@ from arbiter.inference import (
 from arbiter.judge.grading import TaskGrader
 from arbiter.knowledge.outcomes import NO_FAULT, Attempt, Outcome, Outcomes, Status
 from arbiter.knowledge.profiles import Profiles
+from arbiter.knowledge.prompts import Prompts
 from arbiter.knowledge.rules import Rules
 from arbiter.knowledge.tasks import Task, Tasks
 from arbiter.pool.instance import Instance, Lease
 from arbiter.pool.pool import Pool, loadable
+from arbiter.pool.presence import Presence
 from arbiter.refs import GENERAL, DecisionId, ModelName, TaskName, VersionId, new_id, short
 from arbiter.registry.registry import Registry, Version
 from arbiter.selection.contender import (
@@ -175,7 +177,9 @@ class Behind:
     rules: Rules
     profiles: Profiles
     outcomes: Outcomes
+    prompts: Prompts
     pool: Pool
+    presence: Presence
     controller: Controller
     selector: Selector
     situation: Situation
@@ -231,6 +235,7 @@ class Dispatch:
         )
         if not ask.rehearsal:
             self._outcomes.begin(way.decided, caller=ask.caller)
+            self._behind.presence.come()
         try:
             async with AsyncExitStack() as stack:
                 way.served = await self._serve_or_fail(stack, way)
@@ -244,6 +249,7 @@ class Dispatch:
             raise
         finally:
             if not ask.rehearsal:
+                self._behind.presence.leave()
                 self._record(way)
 
     def choose(self, task: TaskName, limits: Limits) -> Choice:
@@ -491,6 +497,8 @@ class Dispatch:
         receipt = _Receipt() if served is None else served.receipt
         grade = self._grade(ask, route.task, served) if status is Status.SUCCESS else None
         statements, then = self._unit(way, status, grade)
+        if status is Status.SUCCESS and served is not None and served.is_text:
+            statements += self._behind.prompts.statements(ask, way.decided, served.text)
         latency = receipt.latency_ms
         if latency is None and status is Status.FAILURE:
             latency = (self._clock.monotonic() - way.started) * 1000

@@ -45,6 +45,7 @@ from arbiter.inference import (
 )
 from arbiter.knowledge.outcomes import Feedback, Outcomes, Record
 from arbiter.knowledge.profiles import Profiles
+from arbiter.knowledge.prompts import Prompts
 from arbiter.knowledge.rules import Rules, knowledge_digest
 from arbiter.knowledge.tasks import Tasks
 from arbiter.ledger import Ledger
@@ -57,7 +58,9 @@ from arbiter.selection.contender import Choice
 from arbiter.storage.database import Database
 from arbiter.swap.admission import Admission
 from arbiter.swap.adoption import Adoption
+from arbiter.swap.calibrating import Calibrating
 from arbiter.swap.controller import Controller, RolloutView
+from arbiter.swap.harvest import Harvesting
 from arbiter.swap.intake import Intake
 from arbiter.swap.pulling import Pulling
 from arbiter.swap.records import Stored
@@ -101,14 +104,17 @@ class House:
     rules: Rules
     profiles: Profiles
     outcomes: Outcomes
+    prompts: Prompts
     pool: Pool
     controller: Controller
     keeping: Keeping
+    calibrating: Calibrating
     admission: Admission
     intake: Intake
     adoption: Adoption
     scout: Scout
     pulling: Pulling
+    harvesting: Harvesting
     dispatch: Dispatch
     announcer: Announcer
 
@@ -282,6 +288,9 @@ class House:
             adoption=self.adoption,
             scout=self.scout,
             pulling=self.pulling,
+            calibrating=self.calibrating,
+            prompts=self.prompts,
+            harvesting=self.harvesting,
             choose=self.dispatch.choose,
             announcer=self.announcer,
             database=self.database,

@@ -118,6 +118,34 @@ async def test_what_was_queued_is_in_the_file_after_closing(path: Path) -> None:
     assert kept(path) == ["one"]
 
 
+async def test_what_was_scrubbed_is_in_neither_the_file_nor_its_log(
+    database: SqliteDatabase, path: Path
+) -> None:
+    secret = "the blue door " * 1000
+    await database.write(rule("one", secret), rule("two", "stays"))
+    await database.write(gone_rule("one"))
+    await database.scrub()
+    log = path.with_name(path.name + "-wal")
+    for file in (path, log):
+        assert b"the blue door" not in await asyncio.to_thread(file.read_bytes)
+    assert kept(path) == ["two"]
+
+
+async def test_a_log_that_another_program_reads_cannot_be_scrubbed_and_nothing_else_fails(
+    database: SqliteDatabase, path: Path
+) -> None:
+    await database.write(Statement(query="be_impatient"), rule("one"))
+    other = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    reading = other.execute("SELECT task FROM rules")
+    scrubbing = asyncio.create_task(database.scrub())
+    await database.write(rule("two"))
+    with pytest.raises(StorageError):
+        await scrubbing
+    reading.close()
+    other.close()
+    assert kept(path) == ["one", "two"]
+
+
 async def test_the_file_opens_again_with_what_was_in_it(path: Path) -> None:
     database = await open_sqlite(path)
     await database.write(rule("one", "because"))

@@ -29,6 +29,7 @@ from arbiter.gateway.extras import NAMES
 from arbiter.gateway.routes import ROUTES
 from arbiter.ledger import Fault, Kind
 from arbiter.pool.instance import State
+from arbiter.swap.calibrating import Activity
 from arbiter.swap.rollout import Phase
 
 ROOT = generate.ROOT
@@ -125,14 +126,18 @@ def test_every_kind_of_event_is_documented() -> None:
     said = set(re.findall(r'_announce\([^)]*?"(\w+)"', _source()))
     phases = {phase.value for phase in Phase} - {"validating"}
     kinds = {f"rollout.{what}" for what in said | phases} | {f"instance.{s.value}" for s in State}
-    kinds |= {"version.expired", "model.changed"}
+    kinds |= {"version.expired", "model.changed", "calibration.case"}
+    kinds |= {f"calibration.{a.value}" for a in (Activity.WAITING, Activity.DONE)}
     page = read("docs/reference/events.md")
     assert [kind for kind in sorted(kinds) if f"| `{kind}` |" not in page] == []
     documented = set(
-        re.findall(r"^\| `((?:rollout|instance|version|model)\.\w+)`", page, re.MULTILINE)
+        re.findall(
+            r"^\| `((?:rollout|instance|version|model|calibration)\.\w+)`", page, re.MULTILINE
+        )
     )
     assert documented == kinds
-    assert len(re.findall(r"\bEvent\(\n", _source())) == 4, "a fifth room announces: document it"
+    rooms = re.findall(r"\bEvent\(\s*kind=", _source())
+    assert len(rooms) == 5, "a sixth room announces: document it"
 
 
 def test_every_kind_of_ledger_entry_and_every_fault_is_documented() -> None:

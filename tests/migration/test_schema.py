@@ -32,6 +32,7 @@ outcomes: decision:text#, task:text, version:text, status:text, error:text?, det
     cached_tokens:int?, prefill_ms:real?, decode_ms:real?, cpu_ms:real?, cpu_method:text,
     cpu_note:text?, grade:real?, at:text
 places: url:text#, model:text#, engine:text, version:text, seen_at:text
+prompts: decision:text#, task:text, messages:text, expected:text?, answer:text, at:text
 rollout_log: seq:int#, rollout:text, phase:text, step:int, weight:real, units:int, who:text,
     reason:text, at:text
 rollouts: rollout:text#, alias:text, stable:text, candidate:text, plan:text, plan_digest:text,
@@ -56,6 +57,8 @@ one_active_rollout: UNIQUE ON rollouts (alias)
     WHERE phase IN ('validating', 'progressing', 'paused')
 one_row_a_unit: UNIQUE ON units (rollout, unit)
 outcomes_by_version: ON outcomes (version, task)
+prompts_by_task: ON prompts (task, decision)
+validations_by_time: ON validations (at)
 """
 
 REFERENCES = """\
@@ -67,6 +70,7 @@ ledger.previous ledger.hash
 names.version versions.version
 outcomes.decision decisions.decision
 places.version versions.version
+prompts.decision decisions.decision
 rollout_log.rollout rollouts.rollout
 rollouts.candidate versions.version
 rollouts.stable versions.version

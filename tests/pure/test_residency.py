@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arbiter.pool.residency import Resident, Room, free_room, make_room
+from arbiter.pool.residency import NEVER, Resident, Room, free_room, make_room, unused
 from arbiter.refs import VersionId
 
 
@@ -181,3 +181,15 @@ def test_the_order_of_residents_changes_no_plan(
 ) -> None:
     shuffled = data.draw(st.permutations(residents))
     assert make_room(need, shuffled, budget) == make_room(need, residents, budget)
+
+
+def test_for_whom_nobody_asked_only_what_nobody_uses_may_leave() -> None:
+    here = [resident("busy", 30, 0.0, busy=True), resident("kept", 30, 0.0, kept=True), OLD, NEW]
+    seen = unused(here, since=2.0)
+    assert [one.version for one in seen if not one.busy] == ["old"]
+    assert make_room(30, seen, 130).evict == ("old",)
+    assert not make_room(50, seen, 130).fits
+
+
+def test_what_nobody_ever_asked_for_leaves_first() -> None:
+    assert make_room(30, [OLD, resident("spare", 30, NEVER)], 60).evict == ("spare",)

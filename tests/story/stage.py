@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,16 +142,21 @@ class Stage:
 
 @asynccontextmanager
 async def stage(
-    data_dir: Path, *, engine: Scripted | None = None, **overrides: object
+    data_dir: Path,
+    *,
+    engine: Scripted | None = None,
+    on_battery: Callable[[], bool | None] = lambda: False,
+    **overrides: object,
 ) -> AsyncIterator[Stage]:
-    """An open house on a manual clock."""
+    """An open house on a manual clock; nothing is run in idle time unless a story says so."""
     clock, scripted = ManualClock(), engine or Scripted()
     folder = data_dir.parent / "scripts"
     await asyncio.to_thread(folder.mkdir, exist_ok=True)
     async with open_house(
-        settings(data_dir, **overrides),
+        settings(data_dir, **{"calibration__enabled": False, **overrides}),
         clock=clock,
         dice=Random(7),
         engines=lambda _: (scripted,),
+        on_battery=on_battery,
     ) as house:
         yield Stage(house=house, clock=clock, engine=scripted, folder=folder)

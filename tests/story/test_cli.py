@@ -189,6 +189,32 @@ def test_a_task_takes_options_files_and_weights(shell: Shell) -> None:
     assert found["weights"]["quality"] == 1.0
 
 
+def test_graded_cases_in_idle_time_are_shown_with_what_is_left(furnished: Shell) -> None:
+    furnished.ok("models", "add", furnished.model("aye", "yes "), "--no-calibrate")
+    shown = furnished.json("models", "calibration")
+    (aye,) = [one for one in shown["entries"] if one["model"] == "aye"]
+    assert (aye["done"], aye["left"], aye["stage"]) == (0, shown["left"], "first")
+    assert "it goes on while a house is up" in furnished.ok("models", "calibration")
+
+
+def test_kept_requests_are_counted_harvested_and_forgotten(furnished: Shell) -> None:
+    config = furnished.folder / "keep.toml"
+    config.write_text("[privacy]\nstore_prompts = true\n", encoding="utf-8")
+    keep = ("--config", str(config))
+    assert "requests are not kept" in furnished.ok("prompts", "list")
+    assert "store_prompts = true" in furnished.refused("tasks", "harvest", "agree")
+    asked = furnished.json("ask", "is it so?", "--model", "yea", "--task", "agree", *keep)
+    furnished.ok("feedback", asked["decision"], "good")
+    assert "requests of tasks are kept" in furnished.ok("prompts", "list", *keep)
+    told = furnished.ok("tasks", "harvest", "agree", "--dry-run")
+    assert "is it so?" in told
+    assert "nothing was changed" in told
+    assert "its digest changes" in furnished.ok("tasks", "harvest", "agree")
+    assert "1 left out: a case with this prompt" in furnished.ok("tasks", "harvest", "agree")
+    assert "1 requests are forgotten" in furnished.ok("prompts", "forget", "--task", "agree")
+    assert furnished.json("prompts", "list")["tasks"] == []
+
+
 def test_a_choice_has_the_labels_that_its_cases_expect(shell: Shell) -> None:
     path = Path(shell.cases())
     more = [json.dumps({"prompt": f"other {n}", "expected": "no"}) for n in range(3)]

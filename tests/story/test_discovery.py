@@ -217,12 +217,20 @@ async def test_evidence_is_not_carried_over_to_other_content_under_the_same_tag(
         neighbour.servers[A] = [offer("ant", "c")]
         await here.look()
         new = here.version("ant")
-        await here.house.intake.calibrated()
-        graded = here.house.profiles.get(new, task("chat").name)
-        assert (graded.graded, here.house.profiles.get(old.version, task("chat").name).graded) == (
-            12,
-            12,
-        )
+        assert here.house.profiles.get(new, task("chat").name).graded == 0
+        assert here.house.profiles.get(old.version, task("chat").name).graded == 12
+
+
+async def test_what_was_found_has_its_graded_cases_run_in_idle_time(tmp_path: Path) -> None:
+    neighbour = Neighbour(servers={A: [offer("ant", "a")]})
+    async with street(tmp_path, neighbour) as here:
+        await here.look()
+        await here.house.admission.add_task(task("chat", cases=12))
+        with here.house.announcer.listening() as heard:
+            here.clock.jump(here.house.settings.calibration.idle_s)
+            await anext(e async for e in heard.stream() if e.kind == "calibration.done")
+        graded = here.house.profiles.get(here.version("ant"), task("chat").name)
+        assert graded.graded == 12
 
 
 async def test_old_content_under_another_tag_keeps_its_name_until_a_swap(tmp_path: Path) -> None:

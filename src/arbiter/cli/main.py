@@ -14,7 +14,18 @@ import typer
 
 import arbiter
 from arbiter.app import open_house
-from arbiter.cli import alias, asking, demo, ledger, models, pulling, rules, swap, tasks
+from arbiter.cli import (
+    alias,
+    asking,
+    demo,
+    ledger,
+    models,
+    prompts,
+    pulling,
+    rules,
+    swap,
+    tasks,
+)
 from arbiter.cli.client import Client
 from arbiter.cli.found import news, show_found
 from arbiter.cli.options import (
@@ -44,6 +55,7 @@ app.add_typer(demo.app, name="demo")
 app.add_typer(models.app, name="models")
 app.add_typer(alias.app, name="alias")
 app.add_typer(tasks.app, name="tasks")
+app.add_typer(prompts.app, name="prompts")
 app.add_typer(rules.app, name="rules")
 app.add_typer(swap.rollouts, name="rollouts")
 app.add_typer(ledger.app, name="ledger")

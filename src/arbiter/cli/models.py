@@ -1,4 +1,4 @@
-"""`arbiter models`: discover, add, list, show, verify, remove, ps."""
+"""`arbiter models`: discover, add, list, show, verify, remove, ps, calibration."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
+from arbiter.cli.calibration import calibration
 from arbiter.cli.client import Client, Json, segment
 from arbiter.cli.found import show_found
 from arbiter.cli.options import AsJson, ConfigFile, DataDir, followed, read_file, with_house
 from arbiter.cli.output import ERR, OUT, number, show_json, show_table, size, text
 
 app = typer.Typer(help="Models: files registered under names.", no_args_is_help=True)
+app.command("calibration")(calibration)
 
 Name = Annotated[str, typer.Argument(help="A registered name or alias.", show_default=False)]
 

@@ -1,4 +1,4 @@
-"""`arbiter tasks`: add, list, show, remove."""
+"""`arbiter tasks`: add, harvest, list, show, remove."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import typer
 from arbiter.cli.client import Client, Json, segment
 from arbiter.cli.options import AsJson, ConfigFile, DataDir, followed, read_file, with_house
 from arbiter.cli.output import OUT, number, show_json, show_table, text
+from arbiter.cli.prompts import harvest
 from arbiter.errors import InvalidField
 
 app = typer.Typer(help="Tasks: kinds of work, with graded cases.", no_args_is_help=True)
+app.command("harvest")(harvest)
 
 Task = Annotated[str, typer.Argument(help="The task's name.", show_default=False)]
 

@@ -24,13 +24,16 @@ from arbiter.errors import ArbiterError, InvalidField, MethodNotAllowed, Unknown
 from arbiter.events import Announcer
 from arbiter.gateway import views
 from arbiter.gateway.control_base import WHO, ControlBody, Plain, Say, streamed, telling
+from arbiter.gateway.control_calibration import calibration_router
 from arbiter.gateway.control_discovery import discovery_router
 from arbiter.gateway.control_ledger import ledger_router
 from arbiter.gateway.control_models import models_router
+from arbiter.gateway.control_prompts import prompts_router
 from arbiter.gateway.rendering import error_body
 from arbiter.inference import Limits
 from arbiter.knowledge.outcomes import Feedback, Outcomes
 from arbiter.knowledge.profiles import Profiles
+from arbiter.knowledge.prompts import Prompts
 from arbiter.knowledge.rules import Rule, Rules, knowledge_digest
 from arbiter.knowledge.tasks import Tasks, parse_cases, task_from_spec
 from arbiter.ledger import Ledger
@@ -48,7 +51,9 @@ from arbiter.selection.contender import Choice
 from arbiter.storage.database import Database
 from arbiter.swap.admission import Admission
 from arbiter.swap.adoption import Adoption
+from arbiter.swap.calibrating import Calibrating
 from arbiter.swap.controller import Controller
+from arbiter.swap.harvest import Harvesting
 from arbiter.swap.pulling import Pulling
 from arbiter.swap.rollout import Plan
 from arbiter.swap.scouting import Scout
@@ -70,6 +75,9 @@ class ControlRooms:
     adoption: Adoption
     scout: Scout
     pulling: Pulling
+    calibrating: Calibrating
+    prompts: Prompts
+    harvesting: Harvesting
     choose: Callable[[TaskName, Limits], Choice]
     announcer: Announcer
     database: Database
@@ -199,6 +207,8 @@ def control_app(rooms: ControlRooms) -> FastAPI:
     )
     for router in (
         discovery_router(rooms.scout, rooms.pulling, rooms.registry),
+        calibration_router(rooms.calibrating),
+        prompts_router(rooms.prompts, rooms.harvesting),
         models_router(
             registry=rooms.registry,
             admission=rooms.admission,

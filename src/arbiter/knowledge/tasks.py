@@ -124,6 +124,11 @@ def _message(value: object, *, line: int) -> Message:
     )
 
 
+def parse_case(value: object) -> Case:
+    """A case from what `Case.to_plain` wrote. Raises `InvalidField`."""
+    return _case(value, line=1)
+
+
 def _case(value: object, *, line: int) -> Case:
     if not isinstance(value, dict):
         raise InvalidField(

@@ -186,7 +186,9 @@ class Instance:
                     self._idle.set()
         finally:
             self.leases -= 1
-            self.last_used = self._clock.monotonic()
+            if bounded:
+                # the house's own work is no use: a model must not stay because of its own cases
+                self.last_used = self._clock.monotonic()
             self._slots.release()
 
     async def _turn(self) -> None:

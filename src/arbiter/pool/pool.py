@@ -27,7 +27,7 @@ from arbiter.events import Announcer, Event
 from arbiter.metering.process import ProcessReader
 from arbiter.pool.instance import Instance, Lease, State
 from arbiter.pool.model_file import ModelFile
-from arbiter.pool.residency import Resident, free_room, make_room
+from arbiter.pool.residency import NEVER, Resident, free_room, make_room, unused
 from arbiter.refs import VersionId
 from arbiter.registry.artifact import Artifact
 from arbiter.registry.registry import Registry, Version
@@ -127,6 +127,8 @@ class Pool:
         self._admitted: set[VersionId] = set()
         self._spare: dict[VersionId, asyncio.Task[Runner]] = {}
         """Loads that nobody waits for: they give way to any that somebody does."""
+        self._unasked: set[VersionId] = set()
+        """Loaded without anybody having asked for them: the first to leave when room is needed."""
         self._admission = asyncio.Lock()
         self._freed = asyncio.Event()
         self._closed = False
@@ -230,6 +232,8 @@ class Pool:
             raise ShuttingDown
         instance = self._instance(loadable)
         self._spare.pop(loadable.version, None)
+        if bounded:
+            self._unasked.discard(loadable.version)
         try:
             async with instance.lease(
                 lambda: self._admit(instance), patient=patient, bounded=bounded
@@ -244,23 +248,32 @@ class Pool:
             raise ShuttingDown
         instance = self._instance(loadable)
         self._spare.pop(loadable.version, None)
+        self._unasked.discard(loadable.version)
         await instance.ensure_ready(lambda: self._admit(instance))
 
-    async def warm_spare(self, loadable: Loadable) -> None:
+    async def warm_spare(self, loadable: Loadable, *, unused_s: float | None = None) -> None:
         """Load a version if it fits beside the others, and else do nothing.
 
-        A request that needs the room ends this load. Raises `LoadFailed`, `EngineUnavailable`,
-        `ShuttingDown`.
+        unused_s: whoever was not asked for in this long may leave for it, and whoever nobody ever
+        asked for at once; by default nobody leaves. A request that needs the room ends this load.
+        Raises `LoadFailed`, `EngineUnavailable`, `ShuttingDown`.
         """
         if self._closed:
             raise ShuttingDown
         version, instance = loadable.version, self._instance(loadable)
         async with self._admission:
             need = self.room_for(loadable)
-            room = free_room(need, self._residents(instance), self.budget_bytes)
-            if instance.state is not State.COLD or not room.fits:
+            others = self._residents(instance)
+            room = free_room(need, others, self.budget_bytes)
+            if unused_s is not None and not room.fits:
+                since = self._clock.monotonic() - unused_s
+                room = make_room(need, unused(others, since=since), self.budget_bytes)
+            if instance.state not in {State.COLD, State.FAILED} or not room.fits:
                 return
+            for leaving in room.evict:
+                await self._evict(leaving, f"evicted: {room.reason}")
             self._admitted.add(version)
+            self._unasked.add(version)
             loading = asyncio.create_task(instance.ensure_ready(instance.file.ensure_registered))
             self._spare[version] = loading
         try:
@@ -277,6 +290,14 @@ class Pool:
             self._freed.set()
         if not loading.cancelled():
             loading.result()
+
+    async def let_spare_go(self, version: VersionId, *, reason: str) -> bool:
+        """Unload what `warm_spare` loaded, unless it is kept or somebody asked for it since."""
+        if version not in self._unasked or self._loadables[version].is_outside:
+            return False
+        if self._registry.kept_until(version) is not None:
+            return False
+        return await self.let_go(version, reason=reason)
 
     async def let_go(self, version: VersionId, *, reason: str) -> bool:
         """Unload a version unless somebody uses it. False: it is in use, or was not loaded."""
@@ -299,7 +320,7 @@ class Pool:
             Resident(
                 version=version,
                 need_bytes=self.room_for(self._loadables[version]),
-                last_used=instance.last_used,
+                last_used=NEVER if version in self._unasked else instance.last_used,
                 # a spare load that has not begun can not be ended yet; one that has, can
                 busy=instance.state is State.COLD if version in self._spare else instance.busy,
                 kept=self._registry.kept_until(version) is not None,
@@ -341,6 +362,7 @@ class Pool:
             self._measure(instance)
         elif instance.state in {State.COLD, State.FAILED}:
             self._admitted.discard(instance.spec.version)
+            self._unasked.discard(instance.spec.version)
             if not instance.was_lost:
                 self._miss(instance.spec.version, instance.last_error)
         self._freed.set()

@@ -7,9 +7,13 @@ last in line, but in line: nobody's request for another model waits because of i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from arbiter.refs import VersionId
+
+NEVER: Final = float("-inf")
+"""When something was last used that nobody ever asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +52,16 @@ def free_room(need_bytes: int, residents: Sequence[Resident], budget_bytes: int 
         fits=need_bytes <= free,
         evict=(),
         reason=f"{max(free, 0)} bytes free, {need_bytes} needed",
+    )
+
+
+def unused(residents: Sequence[Resident], *, since: float) -> tuple[Resident, ...]:
+    """The residents as who has no claim of its own sees them: what people use may not leave.
+
+    Only what nobody asked for since then, and is not kept, counts as idle.
+    """
+    return tuple(
+        replace(one, busy=one.busy or one.kept or one.last_used > since) for one in residents
     )
 
 

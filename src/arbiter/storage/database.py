@@ -58,6 +58,10 @@ class Database(Protocol):
         """The rows of a named SELECT, as of the last commit."""
         ...
 
+    async def scrub(self) -> None:
+        """Leave nothing of what was deleted so far in the files. Raises `StorageError`."""
+        ...
+
     async def settle(self) -> None:
         """Return when everything queued so far is durable."""
         ...

@@ -61,6 +61,7 @@ class _Job:
     statements: tuple[Statement, ...]
     waiter: asyncio.Future[Written] | None
     then: Callable[[bool], None] | None
+    scrubs: bool = False
 
 
 def _translated(error: apsw.Error) -> StorageError | Conflict:
@@ -91,10 +92,17 @@ class SqliteDatabase:
 
     async def write(self, *statements: Statement) -> Written:
         """Commit these together and return when they are durable."""
+        return await self._waited(statements)
+
+    async def scrub(self) -> None:
+        """Leave nothing of what was deleted so far in the file or in its log."""
+        await self._waited((), scrubs=True)
+
+    async def _waited(self, statements: tuple[Statement, ...], *, scrubs: bool = False) -> Written:
         if self._closing is not None:
             raise StorageError("The database is closed.")
         waiter: asyncio.Future[Written] = self._loop.create_future()
-        self._jobs.put(_Job(statements, waiter, None))
+        self._jobs.put(_Job(statements, waiter, None, scrubs))
         self._hurry.set()
         return await waiter
 
@@ -177,7 +185,19 @@ class SqliteDatabase:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
             results = [_translated(error)] * len(group)
+        if any(job.scrubs for job in group):
+            self._empty_log(group, results)
         self._loop.call_soon_threadsafe(self._tell, group, results)
+
+    def _empty_log(self, group: list[_Job], results: list[Written | Exception]) -> None:
+        """Deleted rows are zeros in the file already; the log still has them as they were."""
+        try:
+            self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except apsw.Error as error:
+            # what was committed with it is durable all the same
+            for number, job in enumerate(group):
+                if job.scrubs:
+                    results[number] = _translated(error)
 
     def _attempt(self, job: _Job) -> Written | Exception:
         """Run one write in a savepoint, so that its failure is its own."""
@@ -222,6 +242,8 @@ def _connect(path: Path, *, checkpoints: bool) -> apsw.Connection:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    # what a person wants forgotten must not lie about in free pages
+    connection.execute("PRAGMA secure_delete = ON")
     # what a savepoint would undo; a temporary file for it costs about a seventh of a write's CPU
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute(f"PRAGMA wal_autocheckpoint = {1000 if checkpoints else 0}")

@@ -1,7 +1,7 @@
 """What becomes of the models that servers offer: registered, known already, or changed.
 
 `decide` is pure and says what becomes of a version that was found at a place; `Adoption` does it.
-Looking is done by `arbiter.registry.discovery`; names, successors and graded cases are the business
+Looking is done by `arbiter.registry.discovery`; names and successors are the business
 of `arbiter.swap.intake`.
 """
 

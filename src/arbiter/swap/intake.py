@@ -2,15 +2,14 @@
 
 A name never answers with other content in silence. A successor stands beside what was there where
 that is still served somewhere, and else in its place, because a name that answers nothing helps
-nobody. Its evidence starts empty either way, and its graded cases are run.
+nobody. Its evidence starts empty either way; its graded cases are run in idle time
+(`arbiter.swap.calibrating`).
 
 What was found is the business of `arbiter.swap.adoption` and `arbiter.swap.found_files`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -26,10 +25,7 @@ from arbiter.refs import ModelName, VersionId, legible, parse_name, short
 from arbiter.registry.artifact import Artifact
 from arbiter.registry.moves import Move
 from arbiter.registry.registry import Registry, Standing
-from arbiter.swap.admission import Admission
 from arbiter.swap.controller import Controller
-
-LOG = logging.getLogger(__name__)
 
 WHO: Final = "discovery"
 
@@ -41,7 +37,6 @@ class Intake:
         self,
         *,
         registry: Registry,
-        admission: Admission,
         controller: Controller,
         pool: Pool,
         aliases: Mapping[str, str],
@@ -49,14 +44,11 @@ class Intake:
         announcer: Announcer,
     ) -> None:
         self._registry = registry
-        self._admission = admission
         self._controller = controller
         self._pool = pool
         self._aliases = aliases
         self._clock = clock
         self._announcer = announcer
-        self._calibrating: set[asyncio.Task[None]] = set()
-        self._turn = asyncio.Lock()
 
     def is_registered(self, version: VersionId) -> bool:
         """Whether a version is known here, whatever became of its names."""
@@ -69,7 +61,7 @@ class Intake:
         predecessor: VersionId | None,
         place: Place | None,
     ) -> None:
-        """Register it, give it the aliases that wait for it, and have its graded cases run."""
+        """Register it, and give it the aliases that wait for it."""
         await self._registry.add(artifact, name, predecessor=predecessor, who=WHO)
         if place is not None:
             await self._registry.places.settle(place, artifact.version)
@@ -78,9 +70,6 @@ class Intake:
                 await self._registry.set_alias(
                     parse_name(alias), name, who="config", why="its model was found"
                 )
-        task = asyncio.create_task(self._calibrate(artifact.version, name))
-        self._calibrating.add(task)
-        task.add_done_callback(self._calibrating.discard)
 
     async def beside(
         self, model: str, artifact: Artifact, before: VersionId, name: ModelName
@@ -130,23 +119,6 @@ class Intake:
         wishes.append(f"{base}-{self._clock.now():%Y%m%d}")
         wishes += [f"{wishes[-1]}-{number}" for number in range(2, 100)]
         return parse_name(next(wish for wish in wishes if wish not in taken))
-
-    async def calibrated(self) -> None:
-        """Return when every model that was taken in so far has its graded cases behind it."""
-        await asyncio.gather(*self._calibrating)
-
-    async def close(self) -> None:
-        """Stop running cases. A later validation runs what is missing."""
-        for task in self._calibrating:
-            task.cancel()
-        await asyncio.gather(*self._calibrating, return_exceptions=True)
-
-    async def _calibrate(self, version: VersionId, name: ModelName) -> None:
-        async with self._turn:  # one model after the other: nobody waits for these
-            try:
-                await self._admission.calibrate(self._registry.version(version), name)
-            except ArbiterError as error:
-                LOG.warning("the graded cases could not be run on %s: %s", name, error.sentence)
 
     def _announce(self, old: VersionId, new: VersionId, why: str) -> None:
         self._announcer.announce(

@@ -23,6 +23,7 @@ from arbiter.inference import Answer, Ask, Chat, Delta, Pinned, Sampling, lackin
 from arbiter.judge.graders import grade, parse_grader
 from arbiter.knowledge.profiles import Profile, Profiles
 from arbiter.knowledge.tasks import Case, Grading, Task
+from arbiter.pool.presence import Presence
 from arbiter.refs import ModelName, TaskName, VersionId
 from arbiter.storage.database import Database, Statement
 
@@ -45,6 +46,14 @@ class CaseResult:
     latency_ms: float | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """How many cases of a task were run on a version as it is graded now. left: those not yet."""
+
+    done: int
+    left: tuple[Case, ...]
+
+
 Progress = Callable[[TaskName, int, int], None]
 """Told (task, done, of how many) after each case."""
 
@@ -56,7 +65,8 @@ def no_progress(task: TaskName, done: int, total: int) -> None:
 class Validator:
     """Runs cases on versions and keeps the results.
 
-    capabilities: what a version can do; nothing when nobody knows.
+    capabilities: what a version can do; nothing when nobody knows. presence: told while somebody
+    waits for a validation, so that what is run in idle time keeps out of its way.
     """
 
     def __init__(
@@ -69,6 +79,7 @@ class Validator:
         clock: Clock,
         capabilities: Callable[[VersionId], frozenset[str]],
         cases_per_task: int,
+        presence: Presence,
     ) -> None:
         self._answer = answer
         self._warm = warm
@@ -77,6 +88,13 @@ class Validator:
         self._clock = clock
         self._capabilities = capabilities
         self._cases_per_task = cases_per_task
+        self._presence = presence
+        self._tallies: dict[tuple[VersionId, TaskName], tuple[Task, int, Tally]] = {}
+        """What was read, for which task; a case that is kept makes its cell unread."""
+
+    def can_take(self, version: VersionId) -> bool:
+        """Whether cases, which are chats, can be put to a version."""
+        return not lacking(_ANY_CASE, self._capabilities(version))
 
     async def validate(
         self,
@@ -95,12 +113,25 @@ class Validator:
         all: that is no measurement of its quality. An answer that fails is one, and scores 0.
         """
         found: dict[TaskName, tuple[CaseResult, ...]] = {}
-        if lacking(_ANY_CASE, self._capabilities(version)):
+        if not self.can_take(version):
             return found
-        for task in tasks:
-            if task.cases and task.grading is not None:
-                found[task.name] = await self._task(version, name, task, progress)
+        with self._presence.here():
+            for task in tasks:
+                if task.cases and task.grading is not None:
+                    found[task.name] = await self._task(version, name, task, progress)
         return found
+
+    async def tally(self, version: VersionId, task: Task, *, most: int) -> Tally:
+        """How far a version has come with the first so many cases of a task, from what is kept."""
+        read = self._tallies.get((version, task.name))
+        if read is not None and read[0] is task and read[1] == most:
+            return read[2]
+        known = await self.known(version, task.name, _graded_by(task).digest)
+        wanted = task.cases[:most]
+        left = tuple(case for case in wanted if case.digest not in known)
+        tally = Tally(done=len(wanted) - len(left), left=left)
+        self._tallies[version, task.name] = (task, most, tally)
+        return tally
 
     async def known(
         self, version: VersionId, task: TaskName, grading: str
@@ -129,8 +160,8 @@ class Validator:
         async def one(case: Case) -> CaseResult:
             nonlocal done
             async with turns:
-                result = await self._run(version, name, task, case)
-            await self._keep(version, task, result)
+                result = await self.attempt(version, name, task, case)
+            await self.keep(version, task, result)
             done += 1
             progress(task.name, done, len(wanted))
             return result
@@ -151,7 +182,13 @@ class Validator:
             known[job.result().case_digest] = job.result()
         return tuple(known[case.digest] for case in wanted)
 
-    async def _run(self, version: VersionId, name: ModelName, task: Task, case: Case) -> CaseResult:
+    async def attempt(
+        self, version: VersionId, name: ModelName, task: Task, case: Case
+    ) -> CaseResult:
+        """Run one case, and keep nothing: whoever is cut off in the middle has measured nothing.
+
+        Raises what `validate` raises.
+        """
         ask = Ask(
             target=Pinned(name=name, digest_prefix=version),
             work=Chat(messages=case.messages),
@@ -174,8 +211,9 @@ class Validator:
             case_digest=case.digest, score=graded.score, success=True, latency_ms=took
         )
 
-    async def _keep(self, version: VersionId, task: Task, result: CaseResult) -> None:
-        await self._database.write(
+    async def keep(self, version: VersionId, task: Task, result: CaseResult) -> None:
+        """Keep the result of `attempt`; it counts once, however often the case was run."""
+        written = await self._database.write(
             Statement(
                 query="add_validation",
                 parameters=(
@@ -190,6 +228,9 @@ class Validator:
                 ),
             )
         )
+        self._tallies.pop((version, task.name), None)
+        if not written.rows[0]:
+            return
         timed = result.latency_ms is not None
         self._profiles.add(
             version,

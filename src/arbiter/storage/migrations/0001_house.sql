@@ -76,6 +76,8 @@ CREATE TABLE validations (
     PRIMARY KEY (version, task, grading, case_digest)
 );
 
+CREATE INDEX validations_by_time ON validations (at);
+
 -- Measured after a load: what an instance of this version held.
 CREATE TABLE footprints (
     version         TEXT NOT NULL REFERENCES versions (version),
@@ -149,6 +151,18 @@ CREATE TABLE feedback_log (
     comment         TEXT,
     at              TEXT NOT NULL
 );
+
+-- Requests with their answers, only while privacy.store_prompts is on: see knowledge/prompts.py.
+CREATE TABLE prompts (
+    decision        TEXT PRIMARY KEY REFERENCES decisions (decision),
+    task            TEXT NOT NULL,
+    messages        TEXT NOT NULL,               -- JSON
+    expected        TEXT,                        -- the right answer, when it came along
+    answer          TEXT NOT NULL,
+    at              TEXT NOT NULL
+);
+
+CREATE INDEX prompts_by_task ON prompts (task, decision);
 
 CREATE TABLE rollouts (
     rollout         TEXT PRIMARY KEY,

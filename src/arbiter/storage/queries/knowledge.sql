@@ -73,7 +73,11 @@ VALUES (?, ?, ?, ?, ?, ?);
 -- name: add_validation
 INSERT INTO validations (version, task, grading, case_digest, score, success, latency_ms, at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (version, task, grading, case_digest) DO NOTHING;
+ON CONFLICT (version, task, grading, case_digest) DO NOTHING
+RETURNING case_digest;
+
+-- name: count_validations_since
+SELECT COUNT(*) FROM validations WHERE at >= ?;
 
 -- name: list_validations
 SELECT case_digest, score, success, latency_ms FROM validations
