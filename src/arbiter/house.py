@@ -252,7 +252,13 @@ class House:
         Raises `UnknownDecision`, `InvalidField`.
         """
         return await self.outcomes.give(
-            Feedback(decision=DecisionId(decision), score=score, source=source, comment=comment)
+            Feedback(
+                decision=DecisionId(decision),
+                score=score,
+                source=source,
+                comment=comment,
+                caller="python",
+            )
         )
 
     async def record(self, decision: str) -> Record:

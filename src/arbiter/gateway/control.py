@@ -20,7 +20,13 @@ from pydantic import Field
 from starlette.exceptions import HTTPException
 
 from arbiter.config import RolloutSettings
-from arbiter.errors import ArbiterError, InvalidField, MethodNotAllowed, UnknownRoute
+from arbiter.errors import (
+    ArbiterError,
+    InvalidField,
+    MethodNotAllowed,
+    UnknownDecision,
+    UnknownRoute,
+)
 from arbiter.events import Announcer
 from arbiter.gateway import views
 from arbiter.gateway.control_base import WHO, ControlBody, Plain, Say, streamed, telling
@@ -28,6 +34,7 @@ from arbiter.gateway.control_discovery import discovery_router
 from arbiter.gateway.control_ledger import ledger_router
 from arbiter.gateway.control_models import models_router
 from arbiter.gateway.rendering import error_body
+from arbiter.gateway.security import Access, caller_of
 from arbiter.inference import Limits
 from arbiter.knowledge.outcomes import Feedback, Outcomes
 from arbiter.knowledge.profiles import Profiles
@@ -370,7 +377,13 @@ def _decisions(rooms: ControlRooms) -> APIRouter:
         return views.record_view(await rooms.outcomes.find(decision))
 
     @router.post("/decisions/{decision}/feedback")
-    async def feedback(decision: str, body: GiveFeedback) -> Plain:
+    async def feedback(decision: str, body: GiveFeedback, request: Request) -> Plain:
+        caller = caller_of(request.scope)
+        if caller.access < Access.ADMIN:
+            record = await rooms.outcomes.find(decision)
+            if record.caller != caller.id:
+                # not even whether there is such a decision is anybody else's business
+                raise UnknownDecision(param="decision")
         changed = await rooms.outcomes.give(
             Feedback(
                 decision=DecisionId(decision),
@@ -378,6 +391,7 @@ def _decisions(rooms: ControlRooms) -> APIRouter:
                 source=body.source,
                 kind=body.kind,
                 comment=body.comment,
+                caller=caller.id,
             )
         )
         return {"decision": decision, "stored": True, "changed": changed}
