@@ -23,6 +23,7 @@ from arbiter.errors import HouseLocked, StorageError
 from arbiter.events import Announcer
 from arbiter.house import House, own_addresses
 from arbiter.judge.grading import TaskGrader
+from arbiter.knowledge.judgements import OWNERS
 from arbiter.knowledge.outcomes import Outcomes
 from arbiter.knowledge.profiles import Profiles
 from arbiter.knowledge.rules import Rules, knowledge_digest
@@ -130,7 +131,9 @@ async def _build(
     ledger = Ledger(base, clock)
     registry = Registry(base, clock, ledger)
     tasks, rules = Tasks(base, clock), Rules(base, clock)
-    profiles = Profiles(base, tasks.grading)
+    # of a house with one key, whoever has it runs the house: a bound would protect nobody
+    owners = OWNERS if len(settings.door.keys) > 1 else OWNERS | {"key-1"}
+    profiles = Profiles(base, tasks.grading, owners=owners)
     outcomes = Outcomes(base, clock, profiles)
     pool = Pool(
         engines=engines,

@@ -75,29 +75,31 @@ class Table:
         )
 
 
-def kappa(table: Table) -> float:
-    """Agreement beyond chance: 1 always, 0 no more often than by chance, below 0 less often.
+def excess(table: Table) -> tuple[float, float]:
+    """How many pairs agree beyond chance, and how many could: their ratio is Cohen's kappa.
 
-    ``(a - c) / (1 - c)`` with the share ``a`` of pairs that agree, and the share ``c`` that would
-    if both said "good" as often as they do, but independently (Cohen 1960).
+    Chance is how often both would agree if each said "good" as often as it does, but regardless
+    of the other. A source that always says good agrees by chance alone.
 
-    >>> kappa(Table(both_good=40, only_source=10, only_reference=10, both_bad=40))
-    0.6
+    >>> excess(Table(both_good=40, only_source=10, only_reference=10, both_bad=40))
+    (30.0, 50.0)
     """
     n = table.pairs
-    agreed = table.agreed / n
-    source = (table.both_good + table.only_source) / n
-    reference = (table.both_good + table.only_reference) / n
-    chance = source * reference + (1 - source) * (1 - reference)
-    return round((agreed - chance) / (1 - chance), 12)
+    if n <= 0:
+        return 0.0, 0.0
+    source = table.both_good + table.only_source
+    reference = table.both_good + table.only_reference
+    chance = (source * reference + (n - source) * (n - reference)) / n
+    return table.agreed - chance, n - chance
 
 
 def believed(source: str, table: Table) -> float:
     """The weight of one judgement of a source, from 0 to 1.
 
-    A Dirichlet prior worth `STRENGTH` pairs, in which good and bad are as frequent and the
-    agreement beyond chance is the source's `PRIORS`; then the agreement beyond chance of the mean
-    of the posterior, and never less than 0. References count 1 whatever the table says.
+    Agreement beyond chance, shrunk to the source's `PRIORS` as if `STRENGTH` balanced pairs had
+    shown that before: ``(S p / 2 + e) / (S / 2 + m)``, with ``e`` pairs beyond chance of ``m``
+    possible; of balanced pairs half agree by chance, hence the 2. Pairs that tell nothing, as when
+    every answer is good, move nothing. Never less than 0. References count 1 whatever is measured.
 
     >>> believed("implicit", Table()), believed("person", Table(only_source=9))
     (0.1, 1.0)
@@ -107,16 +109,9 @@ def believed(source: str, table: Table) -> float:
     prior = PRIORS[source]
     if source in REFERENCES:
         return prior
-    agreeing, differing = STRENGTH * (1 + prior) / 4, STRENGTH * (1 - prior) / 4
-    posterior = table.plus(
-        Table(
-            both_good=agreeing,
-            both_bad=agreeing,
-            only_source=differing,
-            only_reference=differing,
-        )
-    )
-    return max(0.0, kappa(posterior))
+    beyond, possible = excess(table)
+    weight = (STRENGTH * prior / 2 + beyond) / (STRENGTH / 2 + possible)
+    return min(1.0, max(0.0, weight))
 
 
 def class_of(source: str) -> str:
