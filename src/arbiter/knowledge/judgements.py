@@ -21,7 +21,7 @@ from arbiter.knowledge.agreement import (
 )
 from arbiter.refs import TaskName, VersionId
 
-OWNERS = frozenset({"local", "python", "owner"})
+OWNERS = frozenset({"local", "python"})
 """Callers without a key are whoever runs the house: there is nobody else whom a bound protects."""
 
 
@@ -137,4 +137,4 @@ class Judgements:
 
     def _owners_of(self, callers: Iterable[str]) -> frozenset[str]:
         """Those who run this house, or ran the one that their feedback was carried in from."""
-        return frozenset(one for one in callers if one.rpartition("/")[2] in self.owners)
+        return frozenset(one for one in callers if one in self.owners or one.endswith("/owner"))

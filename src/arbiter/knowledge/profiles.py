@@ -10,13 +10,13 @@ besides (`arbiter.knowledge.judgements`). It is added to a cell when somebody lo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from arbiter.knowledge.agreement import Compared, Said, Table, class_of, compared
 from arbiter.knowledge.judgements import OWNERS, Judgements, Trust
 from arbiter.refs import GENERAL, TaskName, VersionId
-from arbiter.storage.database import Database
+from arbiter.storage.database import Database, Row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +89,10 @@ def total(profiles: Iterable[Profile]) -> Profile:
     return result
 
 
+FEEDBACK = ("sum_feedback", "feedback_graded", "feedback_together")
+"""The queries that give all feedback, as counts."""
+
+
 class Profiles:
     """Every profile, in memory; rebuilt from the append-only tables on start."""
 
@@ -143,13 +147,15 @@ class Profiles:
                     successes=_whole(successes),
                 ),
             )
-        await self._load_feedback()
+        self.take_feedback(*[await self._database.read(query) for query in FEEDBACK])
 
-    async def _load_feedback(self) -> None:
-        for version, task, caller, source, count, score in await self._database.read(
-            "sum_feedback"
-        ):
-            self._judgements.add(
+    def take_feedback(
+        self, sums: Sequence[Row], graded: Sequence[Row], together: Sequence[Row]
+    ) -> None:
+        """Hold what the queries of `FEEDBACK` found, and nothing else that anybody said."""
+        judgements = Judgements(self._judgements.owners)
+        for version, task, caller, source, count, score in sums:
+            judgements.add(
                 VersionId(str(version)),
                 TaskName(str(task)),
                 caller=str(caller),
@@ -157,20 +163,20 @@ class Profiles:
                 count=_whole(count),
                 total=_real(score),
             )
-        for caller, source, score, grade, count in await self._database.read("feedback_graded"):
+        for caller, source, score, grade, count in graded:
             table = Table.of(_real(score), _real(grade), _whole(count))
-            self._judgements.compare(
+            judgements.compare(
                 [Compared(source=class_of(str(source)), caller=str(caller), table=table)]
             )
-        together: dict[tuple[object, object], list[Said]] = {}
-        for origin, decision, source, kind, score, caller in await self._database.read(
-            "feedback_together"
-        ):
-            together.setdefault((origin, decision), []).append(
+        answers: dict[tuple[object, object], list[Said]] = {}
+        for origin, decision, source, kind, score, caller in together:
+            answers.setdefault((origin, decision), []).append(
                 Said(source=str(source), kind=str(kind), score=_real(score), caller=str(caller))
             )
-        for said in together.values():
-            self._judgements.compare(compared(said, None))
+        for said in answers.values():
+            judgements.compare(compared(said, None))
+        self._judgements = judgements
+        self._judged.clear()
 
     async def _validations(self) -> list[tuple[TaskName, str, VersionId, Profile]]:
         return [
@@ -234,6 +240,11 @@ class Profiles:
         """
         if self._judgements.compare(pairs, times=times):
             self._judged.clear()
+
+    @property
+    def owners(self) -> frozenset[str]:
+        """Callers whose feedback counts without a bound."""
+        return self._judgements.owners
 
     def trust(self) -> tuple[Trust, ...]:
         """How far each source of feedback is believed, and why."""

@@ -148,3 +148,114 @@ SELECT version, error FROM attempts WHERE decision = ? ORDER BY position;
 -- name: sum_attempts
 SELECT version, task, COUNT(*) FROM attempts
 WHERE error NOT IN ('busy', 'shutting_down') AND is_forgotten = 0 GROUP BY version, task;
+
+-- name: get_house
+SELECT house FROM house;
+
+-- name: add_house
+INSERT INTO house (only_one, house, made_at) VALUES (1, ?, ?) ON CONFLICT (only_one) DO NOTHING;
+
+-- name: all_validations
+SELECT origin, version, task, grading, case_digest, score, success, latency_ms, at
+FROM validations;
+
+-- What this house's own requests add up to; the parameters narrow it to a task and a version, and
+-- an empty text is any.
+-- name: own_sums
+SELECT version, task, SUM(samples), SUM(graded), SUM(quality), SUM(successes), SUM(timed),
+       SUM(latency_ms), MIN(decision), MAX(decision)
+FROM (SELECT decision, version, task, 1 AS samples,
+             CASE WHEN grade IS NULL THEN 0 ELSE 1 END AS graded,
+             COALESCE(grade, 0.0) AS quality,
+             CASE WHEN status = 'success' THEN 1 ELSE 0 END AS successes,
+             CASE WHEN status = 'success' AND latency_ms IS NOT NULL THEN 1 ELSE 0 END AS timed,
+             CASE WHEN status = 'success' THEN COALESCE(latency_ms - COALESCE(wait_ms, 0.0), 0.0)
+                  ELSE 0.0 END AS latency_ms
+      FROM outcomes WHERE status IN ('success', 'failure') AND is_forgotten = 0
+      UNION ALL
+      SELECT decision, version, task, 1, 0, 0.0, 0, 0, 0.0
+      FROM attempts WHERE error NOT IN ('busy', 'shutting_down') AND is_forgotten = 0) AS own
+WHERE (? = '' OR task = ?) AND (? = '' OR version = ?)
+GROUP BY version, task;
+
+-- name: all_carried
+SELECT origin, version, task, samples, graded, quality, successes, timed, latency_ms, latest
+FROM carried;
+
+-- name: own_feedback
+SELECT f.decision, f.source, f.kind, f.task, f.version, f.score, o.grade, f.caller, f.at,
+       f.is_forgotten
+FROM feedback f LEFT JOIN outcomes o ON o.decision = f.decision;
+
+-- name: all_carried_feedback
+SELECT origin, decision, source, kind, task, version, score, grade, caller, at
+FROM carried_feedback;
+
+-- name: all_lineage
+SELECT version, predecessor FROM versions WHERE predecessor IS NOT NULL
+UNION ALL
+SELECT version, predecessor FROM carried_lineage
+WHERE version NOT IN (SELECT version FROM versions WHERE predecessor IS NOT NULL);
+
+-- name: carry_lineage
+INSERT INTO carried_lineage (version, predecessor) VALUES (?, ?)
+ON CONFLICT (version) DO NOTHING;
+
+-- name: carry_validation
+INSERT INTO validations (version, task, grading, case_digest, score, success, latency_ms, origin,
+                         at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (version, task, grading, case_digest) DO NOTHING RETURNING version;
+
+-- name: carry_sums
+INSERT INTO carried (origin, version, task, samples, graded, quality, successes, timed, latency_ms,
+                     latest)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (origin, version, task) DO UPDATE
+    SET samples = excluded.samples, graded = excluded.graded, quality = excluded.quality,
+        successes = excluded.successes, timed = excluded.timed, latency_ms = excluded.latency_ms,
+        latest = excluded.latest;
+
+-- name: carry_feedback
+INSERT INTO carried_feedback (origin, decision, source, kind, task, version, score, grade, caller,
+                              at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (origin, decision, source, kind) DO UPDATE
+    SET score = excluded.score, grade = excluded.grade, caller = excluded.caller, at = excluded.at;
+
+-- name: restore_feedback
+UPDATE feedback SET is_forgotten = 0 WHERE decision = ? AND source = ? AND kind = ?;
+
+-- name: count_evidence
+SELECT (SELECT COUNT(*) FROM validations v
+        WHERE (? = '' OR v.task = ?) AND (? = '' OR v.version = ?)),
+       (SELECT COUNT(*) FROM feedback f WHERE f.is_forgotten = 0
+        AND (? = '' OR f.task = ?) AND (? = '' OR f.version = ?)),
+       (SELECT COUNT(*) FROM carried_feedback c
+        WHERE (? = '' OR c.task = ?) AND (? = '' OR c.version = ?)),
+       (SELECT SUM(samples) FROM carried r
+        WHERE (? = '' OR r.task = ?) AND (? = '' OR r.version = ?));
+
+-- name: forget_validations
+DELETE FROM validations WHERE (? = '' OR task = ?) AND (? = '' OR version = ?)
+RETURNING version, task, grading, score, success,
+          CASE WHEN origin IS NULL AND success = 1 THEN latency_ms END;
+
+-- name: forget_outcomes
+UPDATE outcomes SET is_forgotten = 1
+WHERE is_forgotten = 0 AND (? = '' OR task = ?) AND (? = '' OR version = ?);
+
+-- name: forget_attempts
+UPDATE attempts SET is_forgotten = 1
+WHERE is_forgotten = 0 AND (? = '' OR task = ?) AND (? = '' OR version = ?);
+
+-- name: forget_feedback
+UPDATE feedback SET is_forgotten = 1
+WHERE is_forgotten = 0 AND (? = '' OR task = ?) AND (? = '' OR version = ?);
+
+-- name: forget_carried
+DELETE FROM carried WHERE (? = '' OR task = ?) AND (? = '' OR version = ?)
+RETURNING version, task, samples, graded, quality, successes;
+
+-- name: forget_carried_feedback
+DELETE FROM carried_feedback WHERE (? = '' OR task = ?) AND (? = '' OR version = ?);
