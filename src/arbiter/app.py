@@ -23,6 +23,7 @@ from arbiter.errors import HouseLocked, StorageError
 from arbiter.events import Announcer
 from arbiter.house import House, own_addresses
 from arbiter.judge.grading import TaskGrader
+from arbiter.knowledge.carrier import Carrier
 from arbiter.knowledge.judgements import OWNERS
 from arbiter.knowledge.outcomes import Outcomes
 from arbiter.knowledge.profiles import Profiles
@@ -38,7 +39,7 @@ from arbiter.selection.contender import Situation
 from arbiter.selection.selector import Selector
 from arbiter.storage.database import Database
 from arbiter.storage.sqlite import open_sqlite
-from arbiter.swap.admission import Admission
+from arbiter.swap.admission import Admission, fitting
 from arbiter.swap.adoption import Adoption
 from arbiter.swap.controller import Controller
 from arbiter.swap.pulling import Pulling
@@ -231,6 +232,16 @@ async def _build(
         rules=rules,
         profiles=profiles,
         outcomes=outcomes,
+        carrier=Carrier(
+            database=base,
+            ledger=ledger,
+            clock=clock,
+            dice=dice,
+            tasks=tasks,
+            rules=rules,
+            profiles=profiles,
+            fitting=fitting,
+        ),
         pool=pool,
         controller=controller,
         keeping=keeping,

@@ -43,6 +43,8 @@ from arbiter.inference import (
     Work,
     calls_of,
 )
+from arbiter.knowledge.carrier import Carrier
+from arbiter.knowledge.merge import Merge
 from arbiter.knowledge.outcomes import Feedback, Outcomes, Record
 from arbiter.knowledge.profiles import Profiles
 from arbiter.knowledge.rules import Rules, knowledge_digest
@@ -99,6 +101,7 @@ class House:
     rules: Rules
     profiles: Profiles
     outcomes: Outcomes
+    carrier: Carrier
     pool: Pool
     controller: Controller
     keeping: Keeping
@@ -269,6 +272,18 @@ class House:
         """The digest of every task and rule: no swap changes it."""
         return knowledge_digest(self.tasks.all(), self.rules.all())
 
+    async def export_knowledge(self, path: str | Path) -> None:
+        """Write all that was learned to a file that is not there yet. Raises `InvalidField`."""
+        await self.carrier.export_to(Path(path))
+
+    async def import_knowledge(self, path: str | Path, *, prefer_theirs: bool = False) -> Merge:
+        """Take in what is new in a file of knowledge; what that was.
+
+        prefer_theirs: its tasks and rules replace those of the same name here.
+        Raises `KnowledgeFileError`, and then nothing was taken in.
+        """
+        return await self.carrier.take_in(Path(path), who="python", prefer_theirs=prefer_theirs)
+
     def control(self) -> ControlRooms:
         """The rooms that the control API needs."""
         return ControlRooms(
@@ -278,6 +293,8 @@ class House:
             rules=self.rules,
             profiles=self.profiles,
             outcomes=self.outcomes,
+            carrier=self.carrier,
+            folder=self.settings.data_dir,
             pool=self.pool,
             controller=self.controller,
             admission=self.admission,

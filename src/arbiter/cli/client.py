@@ -42,6 +42,14 @@ class Client:
         async with self.session.request(method, f"{self.url}/control/v1{path}", json=body) as got:
             return _checked(got.status, await got.read())
 
+    async def data(self, method: str, path: str) -> bytes:
+        """One answer as it comes. Raises `Refused` with the house's own sentence."""
+        async with self.session.request(method, f"{self.url}/control/v1{path}") as got:
+            data = await got.read()
+            if got.status >= 400:
+                _checked(got.status, data)
+            return data
+
     async def lines(self, method: str, path: str, body: Json) -> AsyncIterator[Json]:
         """The lines of an answer that comes with its progress."""
         async with self.session.request(method, f"{self.url}/control/v1{path}", json=body) as got:

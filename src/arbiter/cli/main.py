@@ -14,7 +14,7 @@ import typer
 
 import arbiter
 from arbiter.app import open_house
-from arbiter.cli import alias, asking, demo, ledger, models, pulling, rules, swap, tasks
+from arbiter.cli import alias, asking, demo, knowledge, ledger, models, pulling, rules, swap, tasks
 from arbiter.cli.client import Client
 from arbiter.cli.found import news, show_found
 from arbiter.cli.options import (
@@ -47,6 +47,7 @@ app.add_typer(tasks.app, name="tasks")
 app.add_typer(rules.app, name="rules")
 app.add_typer(swap.rollouts, name="rollouts")
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(knowledge.app, name="knowledge")
 app.command("swap")(swap.swap)
 app.command("pull")(pulling.pull)
 app.command("ask")(asking.ask)

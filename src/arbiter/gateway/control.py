@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
@@ -31,11 +32,13 @@ from arbiter.events import Announcer
 from arbiter.gateway import views
 from arbiter.gateway.control_base import WHO, ControlBody, Plain, Say, streamed, telling
 from arbiter.gateway.control_discovery import discovery_router
+from arbiter.gateway.control_knowledge import knowledge_router
 from arbiter.gateway.control_ledger import ledger_router
 from arbiter.gateway.control_models import models_router
 from arbiter.gateway.rendering import error_body
 from arbiter.gateway.security import Access, caller_of
 from arbiter.inference import Limits
+from arbiter.knowledge.carrier import Carrier
 from arbiter.knowledge.outcomes import Feedback, Outcomes
 from arbiter.knowledge.profiles import Profiles
 from arbiter.knowledge.rules import Rule, Rules, knowledge_digest
@@ -70,6 +73,8 @@ class ControlRooms:
     rules: Rules
     profiles: Profiles
     outcomes: Outcomes
+    carrier: Carrier
+    folder: Path
     pool: Pool
     controller: Controller
     admission: Admission
@@ -212,6 +217,13 @@ def control_app(rooms: ControlRooms) -> FastAPI:
             profiles=rooms.profiles,
         ),
         ledger_router(rooms.ledger),
+        knowledge_router(
+            carrier=rooms.carrier,
+            profiles=rooms.profiles,
+            registry=rooms.registry,
+            admission=rooms.admission,
+            folder=rooms.folder,
+        ),
         _aliases(rooms),
         _tasks(rooms),
         _rules(rooms),

@@ -10,33 +10,28 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
 from arbiter.clock import Clock
 from arbiter.errors import InvalidField, KnowledgeFileError
+from arbiter.knowledge import shelf
 from arbiter.knowledge.file import (
     FILE_BYTES,
     Contents,
-    FeedbackLine,
     LineageLine,
-    OutcomesLine,
-    ValidationLine,
     read,
     write,
 )
 from arbiter.knowledge.merge import Here, Merge, merge
 from arbiter.knowledge.profiles import FEEDBACK, Profile, Profiles
-from arbiter.knowledge.rules import Rules, knowledge_digest
+from arbiter.knowledge.rules import Rules
 from arbiter.knowledge.tasks import Task, Tasks
 from arbiter.ledger import Kind, Ledger, Note
 from arbiter.refs import TaskName, VersionId, new_id
-from arbiter.storage.database import Database, Row, Statement
-
-OWNER = "owner"
-"""What the callers who run a house are called in a file: their feedback counts without a bound."""
+from arbiter.storage.database import Database, Statement
 
 _STATE = (
     "all_validations",
@@ -124,13 +119,25 @@ class Carrier:
         try:
             await asyncio.to_thread(_put, path, data)
         except OSError as error:
-            raise InvalidField(f"{path} cannot be written: {error.strerror}.") from error
+            raise InvalidField(
+                f"{path} cannot be written: {error.strerror}.",
+                hint="Name a file that is not there yet.",
+                param="path",
+            ) from error
+
+    async def export_dated(self, folder: Path) -> Path:
+        """Write the file under today's date and time; where it is. Raises `InvalidField`."""
+        path = folder / f"knowledge-{self._clock.now():%Y%m%dT%H%M%S%fZ}.jsonl"
+        await self.export_to(path)
+        return path
 
     async def digests(self) -> Digests:
         """What this house knows, in two digests."""
         contents = (await self._state()).contents
         return Digests(
-            house=contents.house, knowledge=contents.knowledge, evidence=contents.evidence
+            house=contents.house,
+            knowledge=contents.knowledge,
+            evidence=await asyncio.to_thread(lambda: contents.evidence),
         )
 
     async def take_in(self, path: Path, *, who: str, prefer_theirs: bool = False) -> Merge:
@@ -155,14 +162,14 @@ class Carrier:
         return news
 
     async def _write(self, file: Contents, news: Merge, here: Here, *, who: str) -> None:
-        cases = [_validation(line, here.house) for line in news.validations]
         statements = [
-            *cases,
+            # first, so that what each of them did stands at its place among the rows
+            *(shelf.keep_validation(line, here.house) for line in news.validations),
             *(one for task in news.tasks for one in self._tasks.writing(task)),
             *(self._rules.writing(rule) for rule in news.rules),
-            *(_lineage(line) for line in news.lineage),
-            *(_sums(line) for line in news.outcomes),
-            *(_feedback(line) for line in news.feedback),
+            *(shelf.keep_lineage(line) for line in news.lineage),
+            *(shelf.keep_sums(line) for line in news.outcomes),
+            *(shelf.keep_feedback(line) for line in news.feedback),
             *(
                 Statement(query="restore_feedback", parameters=(f.decision, f.source, f.kind))
                 for f in news.restored
@@ -188,12 +195,12 @@ class Carrier:
         self._profiles.take_feedback(*written.rows[len(statements) :][: len(FEEDBACK)])
         for line, added in zip(news.validations, written.rows, strict=False):
             if added and line.grading == self._tasks.grading(TaskName(line.task)):
-                self._add(line.version, line.task, _case(line, here.house))
+                self._add(line.version, line.task, shelf.case(line, here.house))
         for sums in news.outcomes:
-            self._add(sums.version, sums.task, _carried(sums))
+            self._add(sums.version, sums.task, shelf.carried(sums))
             before = here.outcomes.get(sums.identity)
             if before is not None:
-                self._add(sums.version, sums.task, _carried(before).negative)
+                self._add(sums.version, sums.task, shelf.carried(before).negative)
         graded = {task.name: self._tasks.grading(task.name) for task in news.tasks}
         for task in news.tasks:
             self._tasks.written(task)
@@ -213,11 +220,11 @@ class Carrier:
         ).rows
         ((validations, feedback, carried_feedback, carried),) = counts
         return Evidence(
-            validations=_whole(validations),
-            requests=sum(_whole(row[2]) for row in sums),
-            feedback=_whole(feedback),
-            carried_requests=_whole(carried),
-            carried_feedback=_whole(carried_feedback),
+            validations=shelf.whole(validations),
+            requests=sum(shelf.whole(row[2]) for row in sums),
+            feedback=shelf.whole(feedback),
+            carried_requests=shelf.whole(carried),
+            carried_feedback=shelf.whole(carried_feedback),
         )
 
     async def forget(
@@ -264,12 +271,12 @@ class Carrier:
             sums, cases, carried = written.rows[:3]
             self._profiles.take_feedback(*written.rows[7:10])
             for row in sums:
-                self._add(row[0], row[1], _own(row).negative)
+                self._add(row[0], row[1], shelf.own(row).negative)
             for row in cases:
                 if row[2] == self._tasks.grading(TaskName(str(row[1]))):
-                    self._add(row[0], row[1], _case_row(row).negative)
+                    self._add(row[0], row[1], shelf.row_of_case(row).negative)
             for row in carried:
-                self._add(row[0], row[1], _carried_row(row[2:]).negative)
+                self._add(row[0], row[1], shelf.row_of_carried(row[2:]).negative)
             return found
 
     def _add(self, version: object, task: object, profile: Profile) -> None:
@@ -294,15 +301,17 @@ class Carrier:
             Statement(query="own_sums", parameters=_ANY),
         )
         cases, carried, own, others, lineage, sums = written.rows
-        validations = tuple(_validation_line(row, house) for row in cases)
-        outcomes = {line.identity: line for line in (_sums_line(row) for row in carried)}
-        elsewhere = {line.identity: line for line in (_feedback_line(row) for row in others)}
-        given = [self._own_line(row, house) for row in own if not row[9]]
+        validations = tuple(shelf.validation_line(row, house) for row in cases)
+        outcomes = {line.identity: line for line in (shelf.sums_line(row) for row in carried)}
+        elsewhere = {line.identity: line for line in (shelf.feedback_line(row) for row in others)}
+        given = [
+            shelf.own_feedback_line(row, house, self._profiles.owners) for row in own if not row[9]
+        ]
         lines = tuple(
             LineageLine(version=str(version), predecessor=str(before))
             for version, before in lineage
         )
-        mine = {line.identity: line for line in (_own_sums_line(row, house) for row in sums)}
+        mine = {line.identity: line for line in (shelf.own_sums_line(row, house) for row in sums)}
         return _State(
             contents=Contents(
                 house=house,
@@ -311,7 +320,7 @@ class Carrier:
                 rules=self._rules.all(),
                 lineage=lines,
                 validations=validations,
-                outcomes=tuple(_together(mine, outcomes)),
+                outcomes=tuple(shelf.together(mine, outcomes)),
                 feedback=(*given, *elsewhere.values()),
             ),
             here=Here(
@@ -327,50 +336,6 @@ class Carrier:
             ),
         )
 
-    def _own_line(self, row: Row, house: str) -> FeedbackLine:
-        decision, source, kind, task, version, score, grade, caller, at, _ = row
-        return _feedback_line(
-            (
-                house,
-                decision,
-                source,
-                kind,
-                task,
-                version,
-                score,
-                grade,
-                OWNER if caller in self._profiles.owners else caller,
-                at,
-            )
-        )
-
-
-def _together(
-    mine: dict[tuple[str, ...], OutcomesLine], carried: dict[tuple[str, ...], OutcomesLine]
-) -> Iterable[OutcomesLine]:
-    """All sums; what was taken back in of this house's own counts with what came since."""
-    for identity, line in carried.items():
-        if identity not in mine:
-            yield line
-    for identity, line in mine.items():
-        earlier = carried.get(identity)
-        yield (
-            line
-            if earlier is None
-            else OutcomesLine(
-                origin=line.origin,
-                version=line.version,
-                task=line.task,
-                samples=line.samples + earlier.samples,
-                graded=line.graded + earlier.graded,
-                quality=line.quality + earlier.quality,
-                successes=line.successes + earlier.successes,
-                timed=line.timed + earlier.timed,
-                latency_ms=line.latency_ms + earlier.latency_ms,
-                latest=max(line.latest, earlier.latest),
-            )
-        )
-
 
 def _read(path: Path) -> Contents:
     try:
@@ -384,174 +349,11 @@ def _read(path: Path) -> Contents:
 
 
 def _put(path: Path, data: bytes) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+    with os.fdopen(
+        os.open(path.expanduser(), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb"
+    ) as file:
         file.write(data)
 
 
 def _scope(task: str, version: str) -> tuple[str, str, str, str]:
     return (task, task, version, version)
-
-
-def _validation(line: ValidationLine, house: str) -> Statement:
-    return Statement(
-        query="carry_validation",
-        parameters=(
-            line.version,
-            line.task,
-            line.grading,
-            line.case,
-            line.score,
-            int(line.success),
-            line.latency_ms,
-            None if line.origin == house else line.origin,
-            line.at,
-        ),
-    )
-
-
-def _lineage(line: LineageLine) -> Statement:
-    return Statement(query="carry_lineage", parameters=(line.version, line.predecessor))
-
-
-def _sums(line: OutcomesLine) -> Statement:
-    return Statement(
-        query="carry_sums",
-        parameters=(
-            line.origin,
-            line.version,
-            line.task,
-            line.samples,
-            line.graded,
-            line.quality,
-            line.successes,
-            line.timed,
-            line.latency_ms,
-            line.latest,
-        ),
-    )
-
-
-def _feedback(line: FeedbackLine) -> Statement:
-    return Statement(
-        query="carry_feedback",
-        parameters=(
-            line.origin,
-            line.decision,
-            line.source,
-            line.kind,
-            line.task,
-            line.version,
-            line.score,
-            line.grade,
-            line.caller,
-            line.at,
-        ),
-    )
-
-
-def _validation_line(row: Row, house: str) -> ValidationLine:
-    origin, version, task, grading, case, score, success, latency, at = row
-    return ValidationLine(
-        origin=house if origin is None else str(origin),
-        version=str(version),
-        task=str(task),
-        grading=str(grading),
-        case=str(case),
-        score=_real(score),
-        success=bool(success),
-        latency_ms=None if latency is None else _real(latency),
-        at=str(at),
-    )
-
-
-def _sums_line(row: Sequence[object]) -> OutcomesLine:
-    origin, version, task, samples, graded, quality, successes, timed, latency, latest = row
-    return OutcomesLine(
-        origin=str(origin),
-        version=str(version),
-        task=str(task),
-        samples=_whole(samples),
-        graded=_whole(graded),
-        quality=min(_real(quality), _whole(graded)),
-        successes=_whole(successes),
-        timed=_whole(timed),
-        latency_ms=max(0.0, _real(latency)),
-        latest=str(latest),
-    )
-
-
-def _own_sums_line(row: Row, house: str) -> OutcomesLine:
-    return _sums_line((house, *row[:8], row[9]))
-
-
-def _feedback_line(row: Sequence[object]) -> FeedbackLine:
-    origin, decision, source, kind, task, version, score, grade, caller, at = row
-    return FeedbackLine(
-        origin=str(origin),
-        decision=str(decision),
-        source=str(source),
-        kind=str(kind),
-        task=str(task),
-        version=str(version),
-        score=_real(score),
-        grade=None if grade is None else _real(grade),
-        caller=str(caller),
-        at=str(at),
-    )
-
-
-def _case(line: ValidationLine, house: str) -> Profile:
-    is_timed = line.success and line.origin == house and line.latency_ms is not None
-    return Profile(
-        samples=1,
-        graded=1,
-        quality=line.score,
-        successes=int(line.success),
-        timed=int(is_timed),
-        latency_ms=(line.latency_ms or 0.0) if is_timed else 0.0,
-    )
-
-
-def _case_row(row: Row) -> Profile:
-    _, _, _, score, success, latency = row
-    return Profile(
-        samples=1,
-        graded=1,
-        quality=_real(score),
-        successes=_whole(success),
-        timed=0 if latency is None else 1,
-        latency_ms=_real(latency),
-    )
-
-
-def _own(row: Row) -> Profile:
-    return Profile(
-        samples=_whole(row[2]),
-        graded=_whole(row[3]),
-        quality=_real(row[4]),
-        successes=_whole(row[5]),
-        timed=_whole(row[6]),
-        latency_ms=_real(row[7]),
-    )
-
-
-def _carried(line: OutcomesLine) -> Profile:
-    return _carried_row((line.samples, line.graded, line.quality, line.successes))
-
-
-def _carried_row(row: Sequence[object]) -> Profile:
-    samples, graded, quality, successes = row
-    return Profile(
-        samples=_whole(samples),
-        graded=_whole(graded),
-        quality=_real(quality),
-        successes=_whole(successes),
-    )
-
-
-def _whole(value: object) -> int:
-    return int(value) if isinstance(value, int | float) else 0
-
-
-def _real(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0

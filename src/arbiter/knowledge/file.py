@@ -274,7 +274,7 @@ def _ending(data: bytes) -> tuple[bytes, EndLine]:
     body, last = data[:start], data[start:]
     try:
         end = _DECODER.decode(last)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, ValueError, RecursionError):
         raise _cut() from None
     if not isinstance(end, EndLine) or not data.endswith(b"}\n"):
         raise _cut()

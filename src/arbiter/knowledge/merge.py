@@ -6,7 +6,8 @@ people decided here stays as it is unless they say otherwise. Pure: nothing is r
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set as AbstractSet
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from arbiter.knowledge.file import (
