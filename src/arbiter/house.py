@@ -335,12 +335,19 @@ class House:
         return cards
 
     @asynccontextmanager
-    async def door(self) -> AsyncIterator[Address]:
-        """Listen at the address of the settings for as long as the context is open."""
+    async def door(self, *, only: Key | None = None) -> AsyncIterator[Address]:
+        """Listen at the address of the settings for as long as the context is open.
+
+        only: the one key that opens it, instead of those of the settings.
+        """
         settings = self.settings.door
-        keys = tuple(
-            Key(id=f"key-{number}", digest=hashed(secret), access=Access.ADMIN)
-            for number, secret in enumerate(settings.keys, start=1)
+        keys = (
+            tuple(
+                Key(id=f"key-{number}", digest=hashed(secret), access=Access.ADMIN)
+                for number, secret in enumerate(settings.keys, start=1)
+            )
+            if only is None
+            else (only,)
         )
         policy = replace(
             binding(settings.host, names=settings.allowed_hosts, keys=keys),

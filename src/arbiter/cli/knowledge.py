@@ -78,8 +78,8 @@ def import_(
             return
         OUT.print(
             f"new: tasks {text(found['tasks'])}; rules {text(found['rules'])}; "
-            f"{found['validations']} cases run, {found['outcomes']} sums of requests, "
-            f"{found['feedback']} judgements",
+            f"cases run {found['validations']}; sums of requests {found['outcomes']}; "
+            f"judgements {found['feedback']}",
             markup=False,
         )
         OUT.print(f"here already: {found['known']}")
