@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 from tests.story.stage import Stage, name, stage, task
 
+from arbiter.gateway.security import Access, Key, hashed
 from arbiter.inference import Ask, Chat, Message, Named, Sampling
 from arbiter.knowledge.outcomes import Feedback
 from arbiter.refs import DecisionId, ModelName, parse_task
@@ -127,6 +128,19 @@ async def test_feedback_is_kept_with_the_key_that_gave_it(play: Stage) -> None:
             assert got.status == 200
     (given,) = (await play.house.outcomes.find(decision)).feedback
     assert given.caller == "key-2"
+
+
+@pytest.mark.parametrize(("asker", "status"), [("guest", 200), ("key-2", 404)])
+async def test_a_key_that_may_only_ask_judges_its_own_answers_and_no_others(
+    play: Stage, asker: str, status: int
+) -> None:
+    decision = await asked(play, "chat", "good", caller=asker)
+    guest = Key(id="guest", digest=hashed("a guest's key"), access=Access.USE)
+    async with play.house.door(only=guest) as address, aiohttp.ClientSession() as session:
+        headers = {"authorization": "Bearer a guest's key"}
+        url = f"{address.url}/control/v1/decisions/{decision}/feedback"
+        async with session.post(url, json={"score": 1.0}, headers=headers) as got:
+            assert got.status == status
 
 
 async def test_sources_that_contradict_each_other_are_both_kept(play: Stage) -> None:

@@ -33,14 +33,15 @@ from arbiter.ledger import Kind, Ledger, Note
 from arbiter.refs import TaskName, VersionId, new_id
 from arbiter.storage.database import Database, Statement
 
-_STATE = (
-    "all_validations",
-    "all_carried",
-    "own_feedback",
-    "all_carried_feedback",
-    "all_lineage",
-)
 _ANY = ("", "", "", "")
+_STATE = (
+    Statement(query="all_validations"),
+    Statement(query="all_carried"),
+    Statement(query="own_feedback"),
+    Statement(query="all_carried_feedback"),
+    Statement(query="all_lineage"),
+    Statement(query="own_sums", parameters=_ANY),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,9 +189,7 @@ class Carrier:
                 "feedback": len(news.feedback) + len(news.restored),
             },
         )
-        written = await self._ledger.write(
-            *statements, *(Statement(query=query) for query in FEEDBACK), notes=[note]
-        )
+        written = await self._ledger.write(*statements, *FEEDBACK, notes=[note])
         # no await from here on: what others add meanwhile comes after the rows that were read
         self._profiles.take_feedback(*written.rows[len(statements) :][: len(FEEDBACK)])
         for line, added in zip(news.validations, written.rows, strict=False):
@@ -253,19 +252,14 @@ class Carrier:
                 },
             )
             written = await self._ledger.write(
-                *(
-                    Statement(query=query, parameters=scope)
-                    for query in (
-                        "own_sums",
-                        "forget_validations",
-                        "forget_carried",
-                        "forget_outcomes",
-                        "forget_attempts",
-                        "forget_feedback",
-                        "forget_carried_feedback",
-                    )
-                ),
-                *(Statement(query=query) for query in FEEDBACK),
+                Statement(query="own_sums", parameters=scope),
+                Statement(query="forget_validations", parameters=scope),
+                Statement(query="forget_carried", parameters=scope),
+                Statement(query="forget_outcomes", parameters=scope),
+                Statement(query="forget_attempts", parameters=scope),
+                Statement(query="forget_feedback", parameters=scope),
+                Statement(query="forget_carried_feedback", parameters=scope),
+                *FEEDBACK,
                 notes=[note],
             )
             sums, cases, carried = written.rows[:3]
@@ -296,10 +290,7 @@ class Carrier:
 
     async def _state(self) -> _State:
         house = await self._house()
-        written = await self._database.write(
-            *(Statement(query=query) for query in _STATE),
-            Statement(query="own_sums", parameters=_ANY),
-        )
+        written = await self._database.write(*_STATE)
         cases, carried, own, others, lineage, sums = written.rows
         validations = tuple(shelf.validation_line(row, house) for row in cases)
         outcomes = {line.identity: line for line in (shelf.sums_line(row) for row in carried)}

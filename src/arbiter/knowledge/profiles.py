@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from arbiter.knowledge.agreement import Compared, Said, Table, class_of, compared
 from arbiter.knowledge.judgements import OWNERS, Judgements, Trust
 from arbiter.refs import GENERAL, TaskName, VersionId
-from arbiter.storage.database import Database, Row
+from arbiter.storage.database import Database, Row, Statement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +89,12 @@ def total(profiles: Iterable[Profile]) -> Profile:
     return result
 
 
-FEEDBACK = ("sum_feedback", "feedback_graded", "feedback_together")
-"""The queries that give all feedback, as counts."""
+FEEDBACK = (
+    Statement(query="sum_feedback"),
+    Statement(query="feedback_graded"),
+    Statement(query="feedback_together"),
+)
+"""What gives all feedback, as counts."""
 
 
 class Profiles:
@@ -147,7 +151,7 @@ class Profiles:
                     successes=_whole(successes),
                 ),
             )
-        self.take_feedback(*[await self._database.read(query) for query in FEEDBACK])
+        self.take_feedback(*[await self._database.read(one.query) for one in FEEDBACK])
 
     def take_feedback(
         self, sums: Sequence[Row], graded: Sequence[Row], together: Sequence[Row]

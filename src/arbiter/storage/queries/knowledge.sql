@@ -83,8 +83,8 @@ ON CONFLICT (version, task, grading, case_digest) DO NOTHING;
 SELECT case_digest, score, success, CASE WHEN origin IS NULL THEN latency_ms END FROM validations
 WHERE version = ? AND task = ? AND grading = ?;
 
--- How long a case took on another machine says nothing about this one.
 -- name: sum_validations
+-- How long a case took on another machine says nothing about this one.
 SELECT version, task, grading, COUNT(*), SUM(score), SUM(success),
        SUM(CASE WHEN success = 1 AND origin IS NULL THEN latency_ms END),
        SUM(CASE WHEN success = 1 AND origin IS NULL AND latency_ms IS NOT NULL THEN 1 ELSE 0 END)
@@ -97,8 +97,8 @@ SELECT version, task, COUNT(*), COUNT(grade), SUM(grade),
        SUM(CASE WHEN status = 'success' AND latency_ms IS NOT NULL THEN 1 ELSE 0 END)
 FROM outcomes WHERE status IN ('success', 'failure') AND is_forgotten = 0 GROUP BY version, task;
 
--- What was carried in from the house O counts as said by O/CALLER there.
 -- name: sum_feedback
+-- What was carried in from the house O counts as said by O/CALLER there.
 SELECT version, task, caller, source, COUNT(*), SUM(score) FROM feedback
 WHERE is_forgotten = 0 GROUP BY version, task, caller, source
 UNION ALL
@@ -115,8 +115,8 @@ SELECT origin || '/' || caller, source, score, grade, COUNT(*) FROM carried_feed
 WHERE kind = 'quality' AND grade IS NOT NULL
 GROUP BY origin, caller, source, score, grade;
 
--- Judgements of answers that no rule graded, where there is more than one of the same answer.
 -- name: feedback_together
+-- Judgements of answers that no rule graded, where there is more than one of the same answer.
 SELECT '', f.decision, f.source, f.kind, f.score, f.caller
 FROM feedback f LEFT JOIN outcomes o ON o.decision = f.decision
 WHERE f.kind = 'quality' AND f.is_forgotten = 0 AND o.grade IS NULL
@@ -159,9 +159,9 @@ INSERT INTO house (only_one, house, made_at) VALUES (1, ?, ?) ON CONFLICT (only_
 SELECT origin, version, task, grading, case_digest, score, success, latency_ms, at
 FROM validations;
 
--- What this house's own requests add up to; the parameters narrow it to a task and a version, and
--- an empty text is any.
 -- name: own_sums
+-- What this house's own requests add up to. The parameters narrow it to a task and a version, and
+-- an empty text is any.
 SELECT version, task, SUM(samples), SUM(graded), SUM(quality), SUM(successes), SUM(timed),
        SUM(latency_ms), MIN(decision), MAX(decision)
 FROM (SELECT decision, version, task, 1 AS samples,
