@@ -29,13 +29,19 @@ class Neighbour(Scripted):
     """An engine whose servers are a table: address, then what is offered there.
 
     strangers: addresses where something else answers. silent: where nothing is ever said.
-    library: what a pull of a name fetches.
+    faults: how many looks fail in a way that nobody thought of.
+    library: what a pull of a name fetches. unread: models that are not described now.
+    exhausted_by_pulls: after a pull nothing answers for a while.
     """
 
     servers: dict[str, list[Offer]] = field(default_factory=dict)
     strangers: frozenset[str] = frozenset()
     silent: frozenset[str] = frozenset()
+    faults: int = 0
     library: dict[str, Offer] = field(default_factory=dict)
+    unread: frozenset[str] = frozenset()
+    exhausted_by_pulls: bool = False
+    dropped: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         super().__init__(name="neighbour", formats=frozenset({"neighbour"}))
@@ -45,6 +51,9 @@ class Neighbour(Scripted):
 
     async def look(self, url: str) -> Site:
         """What is at an address."""
+        if self.faults:
+            self.faults -= 1
+            raise RuntimeError("a fault of the engine's own")
         if url in self.silent:
             self.asked_in_vain.set()
             await asyncio.Event().wait()
@@ -52,8 +61,15 @@ class Neighbour(Scripted):
             raise NotThisKind(f"A web page answers at {url}.")
         if url not in self.servers:
             raise ServerGone(f"Nothing listens at {url}.")
-        offers = tuple(self.servers[url])
-        return Site(engine=self.name, url=url, kind="Neighbour", version="1.0", offers=offers)
+        listed = self.servers[url]
+        return Site(
+            engine=self.name,
+            url=url,
+            kind="Neighbour",
+            version="1.0",
+            offers=tuple(o for o in listed if o.model not in self.unread),
+            unread=self.unread & {o.model for o in listed},
+        )
 
     async def load(self, spec: LoadSpec) -> Runner:
         """The first place whose server is there and still has this content."""
@@ -76,6 +92,8 @@ class Neighbour(Scripted):
             raise EngineRefused(f"pull model manifest: file does not exist: {model}")
         self.servers[url] = [o for o in self.servers[url] if o.model != model]
         self.servers[url].append(self.library[model])
+        if self.exhausted_by_pulls:
+            self.servers.pop(url)
         yield PullStep(status="success", completed=1, total=1)
 
     async def copy(self, url: str, model: str, under: str) -> None:
@@ -85,6 +103,7 @@ class Neighbour(Scripted):
 
     async def drop(self, url: str, model: str) -> None:
         """One name less."""
+        self.dropped.append(model)
         self.servers[url] = [o for o in self.servers[url] if o.model != model]
 
     def stop(self, url: str) -> None:

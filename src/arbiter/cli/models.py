@@ -297,7 +297,8 @@ def remove(
         if as_json:
             show_json(found)
         else:
-            OUT.print(f"{name} is forgotten; its file was not touched", markup=False)
+            where = "file" if found["has_file"] else "server"
+            OUT.print(f"{name} is forgotten; its {where} was not touched", markup=False)
 
     with_house(data_dir, config, work)
 

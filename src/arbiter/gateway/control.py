@@ -61,6 +61,7 @@ from arbiter.swap.adoption import Adoption
 from arbiter.swap.controller import Controller
 from arbiter.swap.pulling import Pulling
 from arbiter.swap.rollout import Plan
+from arbiter.swap.scouting import Scout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +80,7 @@ class ControlRooms:
     controller: Controller
     admission: Admission
     adoption: Adoption
+    scout: Scout
     pulling: Pulling
     choose: Callable[[TaskName, Limits], Choice]
     announcer: Announcer
@@ -208,7 +210,7 @@ def control_app(rooms: ControlRooms) -> FastAPI:
         openapi_url="/v1/openapi.json",
     )
     for router in (
-        discovery_router(rooms.adoption, rooms.pulling, rooms.registry),
+        discovery_router(rooms.scout, rooms.pulling, rooms.registry),
         models_router(
             registry=rooms.registry,
             admission=rooms.admission,

@@ -18,7 +18,7 @@ from arbiter.refs import parse_name, short
 from arbiter.registry.artifact import TEMPLATE_OPTION
 from arbiter.registry.checking import Checked, check_files
 from arbiter.registry.provenance import Claim, Provenance
-from arbiter.registry.registry import Registry
+from arbiter.registry.registry import Registry, Version
 from arbiter.swap.admission import Admission
 from arbiter.swap.adoption import Adoption
 
@@ -137,18 +137,25 @@ def models_router(
         return {
             **views.version_view(version, registry),
             "provenance": provenance_view(await registry.provenance(version.version)),
-            "memory": {"bytes": need, "method": "measured" if measured else "estimated"},
+            "memory": {"bytes": need, "method": _method(version, measured=measured)},
             "unavailable": pool.unavailable(version.artifact.format),
             "profiles": views.profiles_view(profiles.tasks_of(version.version)),
         }
 
     @router.delete("/models/{name:path}")
     async def remove_model(name: str) -> Plain:
+        has_file = registry.resolve(parse_name(name)).artifact.identity is not None
         await admission.remove_model(parse_name(name), who=WHO)
-        return {"removed": name}
+        return {"removed": name, "has_file": has_file}
 
     _verify_route(router, registry)
     return router
+
+
+def _method(version: Version, *, measured: bool) -> str:
+    if not measured:
+        return "estimated"
+    return "measured" if version.artifact.identity is not None else "reported by its server"
 
 
 def _verify_route(router: APIRouter, registry: Registry) -> None:

@@ -95,7 +95,10 @@ SELECT version, task, COUNT(*), COUNT(grade), SUM(grade),
        SUM(CASE WHEN status = 'success' THEN 1 ELSE 0 END),
        SUM(CASE WHEN status = 'success' THEN latency_ms - COALESCE(wait_ms, 0) END),
        SUM(CASE WHEN status = 'success' AND latency_ms IS NOT NULL THEN 1 ELSE 0 END)
-FROM outcomes WHERE status IN ('success', 'failure') AND is_forgotten = 0 GROUP BY version, task;
+FROM outcomes WHERE status IN ('success', 'failure') AND is_forgotten = 0
+  AND COALESCE(error, '') NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut',
+                                  'not_offered')
+GROUP BY version, task;
 
 -- name: sum_feedback
 -- What was carried in from the house O counts as said by O/CALLER there.
@@ -147,7 +150,9 @@ SELECT version, error FROM attempts WHERE decision = ? ORDER BY position;
 
 -- name: sum_attempts
 SELECT version, task, COUNT(*) FROM attempts
-WHERE error NOT IN ('busy', 'shutting_down') AND is_forgotten = 0 GROUP BY version, task;
+WHERE error NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut', 'not_offered')
+  AND is_forgotten = 0
+GROUP BY version, task;
 
 -- name: get_house
 SELECT house FROM house;
@@ -172,9 +177,13 @@ FROM (SELECT decision, version, task, 1 AS samples,
              CASE WHEN status = 'success' THEN COALESCE(latency_ms - COALESCE(wait_ms, 0.0), 0.0)
                   ELSE 0.0 END AS latency_ms
       FROM outcomes WHERE status IN ('success', 'failure') AND is_forgotten = 0
+        AND COALESCE(error, '') NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut',
+                                        'not_offered')
       UNION ALL
       SELECT decision, version, task, 1, 0, 0.0, 0, 0, 0.0
-      FROM attempts WHERE error NOT IN ('busy', 'shutting_down') AND is_forgotten = 0) AS own
+      FROM attempts
+      WHERE error NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut', 'not_offered')
+        AND is_forgotten = 0) AS own
 WHERE (? = '' OR task = ?) AND (? = '' OR version = ?)
 GROUP BY version, task;
 
