@@ -23,6 +23,8 @@ from arbiter.errors import HouseLocked, StorageError
 from arbiter.events import Announcer
 from arbiter.house import House, own_addresses
 from arbiter.judge.grading import TaskGrader
+from arbiter.knowledge.carrier import Carrier
+from arbiter.knowledge.judgements import OWNERS
 from arbiter.knowledge.outcomes import Outcomes
 from arbiter.knowledge.profiles import Profiles
 from arbiter.knowledge.prompts import Prompts
@@ -40,7 +42,7 @@ from arbiter.selection.contender import Situation
 from arbiter.selection.selector import Selector
 from arbiter.storage.database import Database
 from arbiter.storage.sqlite import open_sqlite
-from arbiter.swap.admission import Admission
+from arbiter.swap.admission import Admission, fitting
 from arbiter.swap.adoption import Adoption
 from arbiter.swap.calibrating import Around, Calibrating
 from arbiter.swap.controller import Controller
@@ -148,7 +150,9 @@ async def _build(
     ledger = Ledger(base, clock)
     registry = Registry(base, clock, ledger)
     tasks, rules = Tasks(base, clock), Rules(base, clock)
-    profiles = Profiles(base, tasks.grading)
+    # of a house with one key, whoever has it runs the house: a bound would protect nobody
+    owners = OWNERS if len(settings.door.keys) > 1 else OWNERS | {"key-1"}
+    profiles = Profiles(base, tasks.grading, owners=owners)
     outcomes = Outcomes(base, clock, profiles)
     prompts = Prompts(base, clock, settings.privacy)
     pool = Pool(
@@ -284,6 +288,16 @@ async def _build(
         profiles=profiles,
         outcomes=outcomes,
         prompts=prompts,
+        carrier=Carrier(
+            database=base,
+            ledger=ledger,
+            clock=clock,
+            dice=dice,
+            tasks=tasks,
+            rules=rules,
+            profiles=profiles,
+            fitting=fitting,
+        ),
         pool=pool,
         controller=controller,
         keeping=keeping,

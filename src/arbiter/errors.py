@@ -29,6 +29,7 @@
     │   ├── StillInUse
     │   └── HouseLocked
     ├── ModelFileError             a model file that cannot be trusted or read
+    ├── KnowledgeFileError         a file of knowledge that cannot be trusted or read
     ├── NothingCapable             selection dropped every version, each with its reason
     ├── NothingThere               what could serve is at servers that are not there now
     ├── Unexpected                 a fault of ours; the log says more
@@ -275,6 +276,13 @@ class ModelFileError(ArbiterError):
     """The model file cannot be read."""
 
     code = "model_file_error"
+    status = 422
+
+
+class KnowledgeFileError(ArbiterError):
+    """The file holds no knowledge that can be taken in."""
+
+    code = "knowledge_file_error"
     status = 422
 
 

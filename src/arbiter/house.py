@@ -43,6 +43,8 @@ from arbiter.inference import (
     Work,
     calls_of,
 )
+from arbiter.knowledge.carrier import Carrier
+from arbiter.knowledge.merge import Merge
 from arbiter.knowledge.outcomes import Feedback, Outcomes, Record
 from arbiter.knowledge.profiles import Profiles
 from arbiter.knowledge.prompts import Prompts
@@ -105,6 +107,7 @@ class House:
     profiles: Profiles
     outcomes: Outcomes
     prompts: Prompts
+    carrier: Carrier
     pool: Pool
     controller: Controller
     keeping: Keeping
@@ -262,7 +265,13 @@ class House:
         Raises `UnknownDecision`, `InvalidField`.
         """
         return await self.outcomes.give(
-            Feedback(decision=DecisionId(decision), score=score, source=source, comment=comment)
+            Feedback(
+                decision=DecisionId(decision),
+                score=score,
+                source=source,
+                comment=comment,
+                caller="python",
+            )
         )
 
     async def record(self, decision: str) -> Record:
@@ -273,6 +282,18 @@ class House:
         """The digest of every task and rule: no swap changes it."""
         return knowledge_digest(self.tasks.all(), self.rules.all())
 
+    async def export_knowledge(self, path: str | Path) -> None:
+        """Write all that was learned to a file that is not there yet. Raises `InvalidField`."""
+        await self.carrier.export_to(Path(path))
+
+    async def import_knowledge(self, path: str | Path, *, prefer_theirs: bool = False) -> Merge:
+        """Take in what is new in a file of knowledge; what that was.
+
+        prefer_theirs: its tasks and rules replace those of the same name here.
+        Raises `KnowledgeFileError`, and then nothing was taken in.
+        """
+        return await self.carrier.take_in(Path(path), who="python", prefer_theirs=prefer_theirs)
+
     def control(self) -> ControlRooms:
         """The rooms that the control API needs."""
         return ControlRooms(
@@ -282,6 +303,8 @@ class House:
             rules=self.rules,
             profiles=self.profiles,
             outcomes=self.outcomes,
+            carrier=self.carrier,
+            folder=self.settings.data_dir,
             pool=self.pool,
             controller=self.controller,
             admission=self.admission,
@@ -326,12 +349,19 @@ class House:
         return cards
 
     @asynccontextmanager
-    async def door(self) -> AsyncIterator[Address]:
-        """Listen at the address of the settings for as long as the context is open."""
+    async def door(self, *, only: Key | None = None) -> AsyncIterator[Address]:
+        """Listen at the address of the settings for as long as the context is open.
+
+        only: the one key that opens it, instead of those of the settings.
+        """
         settings = self.settings.door
-        keys = tuple(
-            Key(id=f"key-{number}", digest=hashed(secret), access=Access.ADMIN)
-            for number, secret in enumerate(settings.keys, start=1)
+        keys = (
+            tuple(
+                Key(id=f"key-{number}", digest=hashed(secret), access=Access.ADMIN)
+                for number, secret in enumerate(settings.keys, start=1)
+            )
+            if only is None
+            else (only,)
         )
         policy = replace(
             binding(settings.host, names=settings.allowed_hosts, keys=keys),

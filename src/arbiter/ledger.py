@@ -1,7 +1,8 @@
 """What happened to models, in a chain: every entry carries the hash of the one before it.
 
-Registrations, names, rollouts, and where models come from. An entry is committed together with
-the change that it records, or neither is. Nothing is ever changed or taken out.
+Registrations, names, rollouts, where models come from, and what was learned elsewhere or forgotten.
+An entry is committed together with the change that it records, or neither is. Nothing is ever
+changed or taken out.
 
 The chain shows that no entry at or before a hash that somebody wrote down was changed, taken out
 or put in since. It cannot show more: whoever can write the database can write a whole new chain,
@@ -47,6 +48,8 @@ class Kind(StrEnum):
     ROLLOUT_UNDONE = "rollout.undone"
     PROVENANCE_CLAIMED = "provenance.claimed"
     PROVENANCE_READ = "provenance.read"
+    KNOWLEDGE_IMPORTED = "knowledge.imported"
+    KNOWLEDGE_RESET = "knowledge.reset"
 
 
 _KINDS = frozenset(kind.value for kind in Kind)

@@ -32,6 +32,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}\Z")
 _VERSION = re.compile(r"sha256:[0-9a-f]{64}\Z")
 _SHORT = re.compile(r"[0-9a-f]{6,64}\Z")
 _ID = re.compile(r"(dec|rol)_[0-9a-z]{26}\Z")
+_HOUSE = re.compile(r"hou_[0-9a-z]{26}\Z")
 _RESERVED = frozenset({"auto"})
 _BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -78,6 +79,11 @@ def is_short_digest(text: str) -> bool:
 def is_id(text: str) -> bool:
     """Whether this looks like an id that `new_id` made."""
     return bool(_ID.match(text))
+
+
+def is_house(text: str) -> bool:
+    """Whether this looks like the id of a house."""
+    return bool(_HOUSE.match(text))
 
 
 def legible(text: str, *, most: int = 200) -> str:

@@ -14,15 +14,21 @@ from arbiter.storage.sqlite import migrate
 
 # Reviewed by hand: change it together with a new migration. `?` may be NULL, `#` is in the key.
 TABLES = """\
-attempts: decision:text#, position:int#, task:text, version:text, error:text
+attempts: decision:text#, position:int#, task:text, version:text, error:text, is_forgotten:int
+carried: origin:text#, version:text#, task:text#, samples:int, graded:int, quality:real,
+    successes:int, timed:int, latency_ms:real, latest:text
+carried_feedback: origin:text#, decision:text#, source:text#, kind:text#, task:text,
+    version:text, score:real, grade:real?, caller:text, at:text
+carried_lineage: version:text#, predecessor:text
 cases: task:text#, position:int#, spec:text
 decisions: decision:text#, task:text, alias:text, version:text, arm:text, rollout:text?,
     probability:real, reason:text, detail:text, caller:text, at:text
 feedback: decision:text#, source:text#, kind:text#, task:text, version:text, score:real,
-    comment:text?, at:text
+    comment:text?, caller:text, is_forgotten:int, at:text
 feedback_log: seq:int#, decision:text, source:text, kind:text, score:real, comment:text?,
-    at:text
+    caller:text, at:text
 footprints: version:text#, context:int#, slots:int#, total_bytes:big, method:text, at:text
+house: only_one:int#, house:text, made_at:text
 ledger: seq:int#, kind:text, at:text, who:text, body:text, previous:text?, hash:text
 moves: seq:int#, name:text, from_version:text?, to_version:text?, who:text, why:text,
     rollout:text?, keep_until:text?, at:text
@@ -30,7 +36,7 @@ names: name:text#, version:text, kind:text, moved_at:text
 outcomes: decision:text#, task:text, version:text, status:text, error:text?, detail:text?,
     latency_ms:real?, wait_ms:real?, ttft_ms:real?, prompt_tokens:int?, completion_tokens:int?,
     cached_tokens:int?, prefill_ms:real?, decode_ms:real?, cpu_ms:real?, cpu_method:text,
-    cpu_note:text?, grade:real?, at:text
+    cpu_note:text?, grade:real?, is_forgotten:int, at:text
 places: url:text#, model:text#, engine:text, version:text, seen_at:text
 prompts: decision:text#, task:text, messages:text, expected:text?, answer:text, at:text
 rollout_log: seq:int#, rollout:text, phase:text, step:int, weight:real, units:int, who:text,
@@ -44,7 +50,7 @@ tasks: task:text#, spec:text, added_at:text
 units: rollout:text#, position:int#, unit:text, task:text, arm:text, probability:real,
     decision:text, score:real?
 validations: version:text#, task:text#, grading:text#, case_digest:text#, score:real,
-    success:int, latency_ms:real?, at:text
+    success:int, latency_ms:real?, origin:text?, at:text
 versions: version:text#, format:text, path:text, artifact:text, predecessor:text?,
     standing:text, registered_at:text
 """
@@ -75,7 +81,6 @@ rollout_log.rollout rollouts.rollout
 rollouts.candidate versions.version
 rollouts.stable versions.version
 units.rollout rollouts.rollout
-validations.version versions.version
 versions.predecessor versions.version
 """
 
@@ -128,6 +133,30 @@ FEEDBACK = {
     "task": "sums",
     "version": A,
     "score": 1.0,
+    "caller": "local",
+    "at": "t",
+}
+CARRIED = {
+    "origin": "hou_1",
+    "version": C[:-1] + "d",
+    "task": "sums",
+    "samples": 4,
+    "graded": 3,
+    "quality": 2.5,
+    "successes": 4,
+    "timed": 4,
+    "latency_ms": 1.0,
+    "latest": "dec_1",
+}
+CARRIED_FEEDBACK = {
+    "origin": "hou_1",
+    "decision": "dec_1",
+    "source": "person",
+    "kind": "quality",
+    "task": "sums",
+    "version": C[:-1] + "d",
+    "score": 1.0,
+    "caller": "owner",
     "at": "t",
 }
 VALIDATION = {
@@ -357,7 +386,18 @@ FORBIDDEN: list[tuple[str, Mapping[str, apsw.SQLiteValue]]] = [
     ("validations", {**VALIDATION, "score": 2.0}),
     ("validations", {**VALIDATION, "success": 2}),
     ("validations", {**VALIDATION, "latency_ms": -1.0}),
-    ("validations", {**VALIDATION, "version": "sha256:" + "f" * 64}),
+    ("validations", {**VALIDATION, "version": "sha256:short"}),
+    ("outcomes", {**OUTCOME, "is_forgotten": 2}),
+    ("house", {"only_one": 2, "house": "hou_1", "made_at": "t"}),
+    ("carried", {**CARRIED, "graded": 5}),
+    ("carried", {**CARRIED, "quality": 3.5}),
+    ("carried", {**CARRIED, "successes": 5}),
+    ("carried", {**CARRIED, "timed": 5}),
+    ("carried", {**CARRIED, "latency_ms": -1.0}),
+    ("carried", {**CARRIED, "version": "sha256:short"}),
+    ("carried_feedback", {**CARRIED_FEEDBACK, "score": 1.5}),
+    ("carried_feedback", {**CARRIED_FEEDBACK, "grade": 1.5}),
+    ("carried_lineage", {"version": "sha256:short", "predecessor": A}),
     (
         "footprints",
         {"version": A, "context": 1, "slots": 1, "total_bytes": 0, "method": "m", "at": "t"},
@@ -410,6 +450,11 @@ ALLOWED: list[tuple[str, Mapping[str, apsw.SQLiteValue]]] = [
     ("outcomes", OUTCOME),
     ("feedback", FEEDBACK),
     ("validations", VALIDATION),
+    ("validations", {**VALIDATION, "version": "sha256:" + "f" * 64, "origin": "hou_1"}),
+    ("carried", CARRIED),
+    ("carried_feedback", CARRIED_FEEDBACK),
+    ("carried_lineage", {"version": C, "predecessor": A}),
+    ("house", {"only_one": 1, "house": "hou_1", "made_at": "t"}),
     ("units", UNIT),
     ("ledger", ENTRY),
     ("rollouts", {**ROLLOUT, "rollout": "rol_2", "alias": "fast", "candidate": C}),

@@ -72,7 +72,15 @@ def test_a_record_shows_the_decision_and_every_reason() -> None:
         "scores": [{"name": "primary", "score": 0.8, "explanation": "good"}],
         "dropped": [{"name": "owl", "version": B, "reason": "too large"}],
         "outcome": None,
-        "feedback": [{"source": "person", "kind": "quality", "score": 0.5, "comment": "meh"}],
+        "feedback": [
+            {
+                "source": "person",
+                "kind": "quality",
+                "score": 0.5,
+                "comment": "meh",
+                "caller": "local",
+            }
+        ],
     }
 
 

@@ -19,6 +19,7 @@ import aiohttp
 from arbiter.app import open_house
 from arbiter.config import Settings
 from arbiter.errors import ArbiterError, EngineError
+from arbiter.gateway.security import LOCAL, Key, hashed
 
 Json = dict[str, object]
 
@@ -41,6 +42,14 @@ class Client:
         """One answer of the control API. Raises `Refused` with the house's own sentence."""
         async with self.session.request(method, f"{self.url}/control/v1{path}", json=body) as got:
             return _checked(got.status, await got.read())
+
+    async def data(self, method: str, path: str) -> bytes:
+        """One answer as it comes. Raises `Refused` with the house's own sentence."""
+        async with self.session.request(method, f"{self.url}/control/v1{path}") as got:
+            data = await got.read()
+            if got.status >= 400:
+                _checked(got.status, data)
+            return data
 
     async def lines(self, method: str, path: str, body: Json) -> AsyncIterator[Json]:
         """The lines of an answer that comes with its progress."""
@@ -105,11 +114,13 @@ async def reach(settings: Settings) -> AsyncIterator[Client]:
             return
     # a door for this command alone: nobody else on this machine knows its port or its key
     secret = secrets.token_urlsafe(32)
-    door = settings.door.model_copy(update={"host": "127.0.0.1", "port": 0, "keys": (secret,)})
+    door = settings.door.model_copy(update={"host": "127.0.0.1", "port": 0})
+    # whoever may open the data directory runs the house, whatever keys its door has
+    key = Key(id=LOCAL.id, digest=hashed(secret), access=LOCAL.access)
     headers = {"authorization": f"Bearer {secret}"}
     async with (
         open_house(settings.model_copy(update={"door": door})) as house,
-        house.door() as address,
+        house.door(only=key) as address,
         aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
     ):
         yield Client(session=session, url=address.url, own=True)

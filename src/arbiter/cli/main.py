@@ -18,6 +18,7 @@ from arbiter.cli import (
     alias,
     asking,
     demo,
+    knowledge,
     ledger,
     models,
     prompts,
@@ -59,6 +60,7 @@ app.add_typer(prompts.app, name="prompts")
 app.add_typer(rules.app, name="rules")
 app.add_typer(swap.rollouts, name="rollouts")
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(knowledge.app, name="knowledge")
 app.command("swap")(swap.swap)
 app.command("pull")(pulling.pull)
 app.command("ask")(asking.ask)

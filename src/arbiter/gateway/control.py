@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
@@ -20,17 +21,26 @@ from pydantic import Field
 from starlette.exceptions import HTTPException
 
 from arbiter.config import RolloutSettings
-from arbiter.errors import ArbiterError, InvalidField, MethodNotAllowed, UnknownRoute
+from arbiter.errors import (
+    ArbiterError,
+    InvalidField,
+    MethodNotAllowed,
+    UnknownDecision,
+    UnknownRoute,
+)
 from arbiter.events import Announcer
 from arbiter.gateway import views
 from arbiter.gateway.control_base import WHO, ControlBody, Plain, Say, streamed, telling
 from arbiter.gateway.control_calibration import calibration_router
 from arbiter.gateway.control_discovery import discovery_router
+from arbiter.gateway.control_knowledge import knowledge_router
 from arbiter.gateway.control_ledger import ledger_router
 from arbiter.gateway.control_models import models_router
 from arbiter.gateway.control_prompts import prompts_router
 from arbiter.gateway.rendering import error_body
+from arbiter.gateway.security import Access, caller_of
 from arbiter.inference import Limits
+from arbiter.knowledge.carrier import Carrier
 from arbiter.knowledge.outcomes import Feedback, Outcomes
 from arbiter.knowledge.profiles import Profiles
 from arbiter.knowledge.prompts import Prompts
@@ -69,6 +79,8 @@ class ControlRooms:
     rules: Rules
     profiles: Profiles
     outcomes: Outcomes
+    carrier: Carrier
+    folder: Path
     pool: Pool
     controller: Controller
     admission: Admission
@@ -217,6 +229,13 @@ def control_app(rooms: ControlRooms) -> FastAPI:
             profiles=rooms.profiles,
         ),
         ledger_router(rooms.ledger),
+        knowledge_router(
+            carrier=rooms.carrier,
+            profiles=rooms.profiles,
+            registry=rooms.registry,
+            admission=rooms.admission,
+            folder=rooms.folder,
+        ),
         _aliases(rooms),
         _tasks(rooms),
         _rules(rooms),
@@ -382,7 +401,13 @@ def _decisions(rooms: ControlRooms) -> APIRouter:
         return views.record_view(await rooms.outcomes.find(decision))
 
     @router.post("/decisions/{decision}/feedback")
-    async def feedback(decision: str, body: GiveFeedback) -> Plain:
+    async def feedback(decision: str, body: GiveFeedback, request: Request) -> Plain:
+        caller = caller_of(request.scope)
+        if caller.access < Access.ADMIN:
+            record = await rooms.outcomes.find(decision)
+            if record.caller != caller.id:
+                # not even whether there is such a decision is anybody else's business
+                raise UnknownDecision(param="decision")
         changed = await rooms.outcomes.give(
             Feedback(
                 decision=DecisionId(decision),
@@ -390,6 +415,7 @@ def _decisions(rooms: ControlRooms) -> APIRouter:
                 source=body.source,
                 kind=body.kind,
                 comment=body.comment,
+                caller=caller.id,
             )
         )
         return {"decision": decision, "stored": True, "changed": changed}

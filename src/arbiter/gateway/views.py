@@ -23,9 +23,10 @@ Plain = dict[str, object]
 
 def profile_view(profile: Profile) -> Plain:
     """A profile with its means; unknown is null."""
+    graded = round(profile.graded, 1)
     return {
         "samples": profile.samples,
-        "graded": profile.graded,
+        "graded": int(graded) if graded == int(graded) else graded,
         "quality": profile.mean_quality,
         "success_rate": profile.success_rate,
         "latency_ms": profile.mean_latency_ms,
@@ -177,6 +178,7 @@ def record_view(record: Record) -> Plain:
                 "kind": feedback.kind,
                 "score": feedback.score,
                 "comment": feedback.comment,
+                "caller": feedback.caller,
             }
             for feedback in record.feedback
         ],

@@ -27,6 +27,7 @@ from arbiter.errors import (
     UnknownDecision,
 )
 from arbiter.inference import Arm, Decided, Dropped, Timings, Usage
+from arbiter.knowledge.agreement import PERSON, QUALITY, Said, compared
 from arbiter.knowledge.profiles import Profile, Profiles
 from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId, is_id
 from arbiter.storage.database import Database, Row, Statement
@@ -88,13 +89,22 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feedback:
-    """A later judgement of an outcome. One a (decision, source, kind); the latest counts."""
+    """A later judgement of an outcome. One a (decision, source, kind); the latest counts.
+
+    caller: who gave it: the id of a key, or who runs the house.
+    """
 
     decision: DecisionId
     score: float
-    source: str = "person"
-    kind: str = "quality"
+    source: str = PERSON
+    kind: str = QUALITY
     comment: str | None = None
+    caller: str = "local"
+
+    @property
+    def said(self) -> Said:
+        """As it counts."""
+        return Said(source=self.source, kind=self.kind, score=self.score, caller=self.caller)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be a judgement."""
@@ -132,6 +142,8 @@ class Outcomes:
         self._clock = clock
         self._profiles = profiles
         self._recent: dict[DecisionId, Record] = {}
+        self._early: dict[DecisionId, tuple[Said, ...]] = {}
+        """What was said of answers that have not ended: their grade is not known yet."""
 
     def begin(self, decided: Decided, *, caller: str) -> None:
         """Remember a decision from the moment it was made."""
@@ -167,11 +179,17 @@ class Outcomes:
         is_sample = outcome.status not in {Status.CANCELLED, Status.REFUSED}
         if is_sample and outcome.error not in NO_FAULT:
             self._profiles.add(outcome.version, outcome.task, _sample(outcome))
+        early = self._early.pop(decided.decision, ())
+        if early and outcome.grade is not None:
+            self._profiles.compare(compared(early, None), times=-1)
+            self._profiles.compare(compared(early, outcome.grade))
 
     def _remember(self, record: Record) -> None:
         self._recent[record.decided.decision] = record
         if len(self._recent) > RECENT:
-            del self._recent[next(iter(self._recent))]
+            oldest = next(iter(self._recent))
+            del self._recent[oldest]
+            self._early.pop(oldest, None)
 
     async def give(self, feedback: Feedback) -> bool:
         """Store a judgement; durable when it returns. False: the same was there already.
@@ -198,28 +216,62 @@ class Outcomes:
                     feedback.kind,
                     feedback.score,
                     feedback.comment,
+                    feedback.caller,
                     now,
                     feedback.decision,
                 ),
                 must_change=True,
             ),
             Statement(
-                query="log_feedback", parameters=(*key, feedback.score, feedback.comment, now)
+                query="log_feedback",
+                parameters=(*key, feedback.score, feedback.comment, feedback.caller, now),
             ),
+            Statement(query="get_feedback", parameters=(feedback.decision,)),
+            Statement(query="get_outcome", parameters=(feedback.decision,)),
         )
-        earlier, given, *_ = written.rows[len(first) :]
+        earlier, given, *more = written.rows[len(first) :]
         if not given:
             if earlier:
                 return False
             raise UnknownDecision(param="decision")
         ((task, version),) = given
-        change = (
-            Profile(graded=1, quality=feedback.score)
-            if not earlier
-            else Profile(quality=feedback.score - float(earlier[0][0] or 0.0))
+        _, judged, ended = more
+        before = _said(feedback, earlier[0]) if earlier else None
+        self._count(
+            feedback,
+            before,
+            cell=(VersionId(str(version)), TaskName(str(task))),
+            others=tuple(
+                one.said
+                for one in (_feedback(feedback.decision, row) for row in judged)
+                if (one.source, one.kind) != key[1:]
+            ),
+            grade=_real(ended[0][17]) if ended else None,
         )
-        self._profiles.add(VersionId(str(version)), TaskName(str(task)), change)
         return True
+
+    def _count(
+        self,
+        feedback: Feedback,
+        before: Said | None,
+        *,
+        cell: tuple[VersionId, TaskName],
+        others: tuple[Said, ...],
+        grade: float | None,
+    ) -> None:
+        """Let a judgement count instead of the one that it replaces."""
+        record = self._recent.get(feedback.decision)
+        if grade is None and record is not None and record.outcome is not None:
+            grade = record.outcome.grade  # it ended while the judgement was written
+        if before is not None:
+            self._profiles.judge(*cell, before, times=-1)
+            self._profiles.compare(compared((*others, before), grade), times=-1)
+        elif others:
+            self._profiles.compare(compared(others, grade), times=-1)
+        self._profiles.judge(*cell, feedback.said)
+        self._profiles.compare(compared((*others, feedback.said), grade))
+        if record is not None and record.outcome is None:
+            self._early[feedback.decision] = (*others, feedback.said)
 
     async def find(self, decision: str) -> Record:
         """Everything that is known of a decision. Raises `UnknownDecision`."""
@@ -234,18 +286,28 @@ class Outcomes:
             attempts = await self._database.read("list_attempts", (decision,))
             record = _record(found[0], outcomes[0] if outcomes else None, attempts)
         feedback = tuple(
-            Feedback(
-                decision=DecisionId(decision),
-                source=str(source),
-                kind=str(kind),
-                score=float(score or 0.0),
-                comment=None if comment is None else str(comment),
-            )
-            for source, kind, score, comment, _ in await self._database.read(
-                "get_feedback", (decision,)
-            )
+            _feedback(DecisionId(decision), row)
+            for row in await self._database.read("get_feedback", (decision,))
         )
         return replace(record, feedback=feedback)
+
+
+def _feedback(decision: DecisionId, row: Row) -> Feedback:
+    source, kind, score, comment, caller = row
+    return Feedback(
+        decision=decision,
+        source=str(source),
+        kind=str(kind),
+        score=float(score or 0.0),
+        comment=None if comment is None else str(comment),
+        caller=str(caller),
+    )
+
+
+def _said(feedback: Feedback, earlier: Row) -> Said:
+    """The judgement that another one replaces."""
+    score, _, caller = earlier
+    return replace(feedback.said, score=_real(score) or 0.0, caller=str(caller))
 
 
 def _sample(outcome: Outcome) -> Profile:

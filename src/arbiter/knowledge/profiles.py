@@ -3,26 +3,32 @@
 A version is only a key here: measurements belong to the version that earned them and are never
 copied to another. Everything is a sum, so what the database adds up on start is what was added up
 in memory (but for the rounding of sums of fractions).
+
+Feedback is no plain sum: what a judgement counts depends on who gave it and on all that is known
+besides (`arbiter.knowledge.judgements`). It is added to a cell when somebody looks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from arbiter.knowledge.agreement import Compared, Said, Table, class_of, compared
+from arbiter.knowledge.judgements import OWNERS, Judgements, Trust
 from arbiter.refs import GENERAL, TaskName, VersionId
-from arbiter.storage.database import Database
+from arbiter.storage.database import Database, Row, Statement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """Sums over samples. A mean of nothing is None, never 0.
 
-    samples: graded cases and finished requests. graded, quality: how many scores and their sum.
+    samples: graded cases and finished requests. graded, quality: how many scores and their sum; a
+    judgement of a source that is not fully believed is less than one score.
     """
 
     samples: int = 0
-    graded: int = 0
+    graded: float = 0.0
     quality: float = 0.0
     successes: int = 0
     timed: int = 0
@@ -83,14 +89,34 @@ def total(profiles: Iterable[Profile]) -> Profile:
     return result
 
 
+FEEDBACK = (
+    Statement(query="sum_feedback"),
+    Statement(query="feedback_graded"),
+    Statement(query="feedback_together"),
+)
+"""What gives all feedback, as counts."""
+
+
 class Profiles:
     """Every profile, in memory; rebuilt from the append-only tables on start."""
 
-    def __init__(self, database: Database, grading: Callable[[TaskName], str | None]) -> None:
-        """grading: the digest of a task's grading now; cases graded otherwise do not count."""
+    def __init__(
+        self,
+        database: Database,
+        grading: Callable[[TaskName], str | None],
+        *,
+        owners: frozenset[str] = OWNERS,
+    ) -> None:
+        """grading: the digest of a task's grading now; cases graded otherwise do not count.
+
+        owners: callers whose feedback counts without a bound, because they run the house.
+        """
         self._database = database
         self._grading = grading
         self._cells: dict[VersionId, dict[TaskName, Profile]] = {}
+        self._judgements = Judgements(owners)
+        self._judged: dict[tuple[VersionId, TaskName], Profile] = {}
+        """Cells with their feedback, as long as nothing changed that they depend on."""
 
     async def load(self) -> None:
         """Add up what is kept."""
@@ -113,8 +139,48 @@ class Profiles:
             )
         for version, task, count in await self._database.read("sum_attempts"):
             self._add(version, task, Profile(samples=_whole(count)))
-        for version, task, count, score in await self._database.read("sum_feedback"):
-            self._add(version, task, Profile(graded=_whole(count), quality=_real(score)))
+        for row in await self._database.read("sum_carried"):
+            version, task, count, graded, score, successes = row
+            self._add(
+                version,
+                task,
+                Profile(
+                    samples=_whole(count),
+                    graded=_whole(graded),
+                    quality=_real(score),
+                    successes=_whole(successes),
+                ),
+            )
+        self.take_feedback(*[await self._database.read(one.query) for one in FEEDBACK])
+
+    def take_feedback(
+        self, sums: Sequence[Row], graded: Sequence[Row], together: Sequence[Row]
+    ) -> None:
+        """Hold what the queries of `FEEDBACK` found, and nothing else that anybody said."""
+        judgements = Judgements(self._judgements.owners)
+        for version, task, caller, source, count, score in sums:
+            judgements.add(
+                VersionId(str(version)),
+                TaskName(str(task)),
+                caller=str(caller),
+                source=str(source),
+                count=_whole(count),
+                total=_real(score),
+            )
+        for caller, source, score, grade, count in graded:
+            table = Table.of(_real(score), _real(grade), _whole(count))
+            judgements.compare(
+                [Compared(source=class_of(str(source)), caller=str(caller), table=table)]
+            )
+        answers: dict[tuple[object, object], list[Said]] = {}
+        for origin, decision, source, kind, score, caller in together:
+            answers.setdefault((origin, decision), []).append(
+                Said(source=str(source), kind=str(kind), score=_real(score), caller=str(caller))
+            )
+        for said in answers.values():
+            judgements.compare(compared(said, None))
+        self._judgements = judgements
+        self._judged.clear()
 
     async def _validations(self) -> list[tuple[TaskName, str, VersionId, Profile]]:
         return [
@@ -150,22 +216,65 @@ class Profiles:
         self.add(VersionId(str(version)), TaskName(str(task)), profile)
 
     def add(self, version: VersionId, task: TaskName, profile: Profile) -> None:
-        """Add samples to a cell. Nothing added makes no cell."""
+        """Add samples to a cell. Nothing added makes no cell, and nothing left is none."""
         if profile == NOTHING:
             return
         cells = self._cells.setdefault(version, {})
         cells[task] = cells.get(task, NOTHING).plus(profile)
+        if cells[task].samples == 0 and cells[task].graded == 0:
+            del cells[task]
+        self._judged.pop((version, task), None)
+
+    def judge(self, version: VersionId, task: TaskName, said: Said, *, times: int = 1) -> None:
+        """Add a judgement to a cell; with ``times=-1`` take it away again."""
+        self._judgements.add(
+            version,
+            task,
+            caller=said.caller,
+            source=said.source,
+            count=times,
+            total=times * said.score,
+        )
+        self._judged.pop((version, task), None)
+
+    def compare(self, pairs: Iterable[Compared], *, times: int = 1) -> None:
+        """Count how judgements agreed with a reference; all that their sources said is reweighed.
+
+        With ``times=-1`` the pairs are taken away again.
+        """
+        if self._judgements.compare(pairs, times=times):
+            self._judged.clear()
+
+    @property
+    def owners(self) -> frozenset[str]:
+        """Callers whose feedback counts without a bound."""
+        return self._judgements.owners
+
+    def trust(self) -> tuple[Trust, ...]:
+        """How far each source of feedback is believed, and why."""
+        return self._judgements.trust()
 
     def get(self, version: VersionId, task: TaskName) -> Profile:
         """What is known of a version at a task; at `general`, of all its tasks together."""
-        cells = self._cells.get(version)
-        if cells is None:
-            return NOTHING
-        return total(cells.values()) if task == GENERAL else cells.get(task, NOTHING)
+        if task == GENERAL:
+            return total(self.tasks_of(version).values())
+        return self._cell(version, task)
+
+    def _cell(self, version: VersionId, task: TaskName) -> Profile:
+        plain = self._cells.get(version, {}).get(task, NOTHING)
+        if not self._judgements.touches(version, task):
+            return plain
+        known = self._judged.get((version, task))
+        if known is None:
+            weighed = self._judgements.weigh(version, task, house=plain.graded)
+            known = plain.plus(Profile(graded=weighed.graded, quality=weighed.quality))
+            self._judged[version, task] = known
+        return known
 
     def tasks_of(self, version: VersionId) -> dict[TaskName, Profile]:
         """Every cell of a version."""
-        return dict(self._cells.get(version, {}))
+        tasks = [*self._cells.get(version, {}), *self._judgements.tasks_of(version)]
+        return {task: self._cell(version, task) for task in dict.fromkeys(tasks)}
 
 
 def _whole(value: object) -> int:

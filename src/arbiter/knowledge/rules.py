@@ -55,12 +55,18 @@ class Rules:
 
     async def add(self, rule: Rule) -> Rule:
         """Keep a rule, or replace the one for the same task. Durable when it returns."""
-        now = self._clock.now().isoformat()
-        await self._database.write(
-            Statement(query="add_rule", parameters=(rule.task, rule.prefer, rule.why, now))
-        )
-        self._rules[rule.task] = rule
+        await self._database.write(self.writing(rule))
+        self.written(rule)
         return rule
+
+    def writing(self, rule: Rule) -> Statement:
+        """What keeps a rule, for a write that holds more; `written` follows it."""
+        now = self._clock.now().isoformat()
+        return Statement(query="add_rule", parameters=(rule.task, rule.prefer, rule.why, now))
+
+    def written(self, rule: Rule) -> None:
+        """Hold what is durable now."""
+        self._rules[rule.task] = rule
 
     async def remove(self, task: TaskName) -> None:
         """Forget the rule of a task. Raises `NotFound`."""

@@ -234,10 +234,19 @@ class Tasks:
 
     async def add(self, task: Task) -> Task:
         """Keep a task, or replace the one of the same name. Durable when it returns."""
+        await self._database.write(*self.writing(task))
+        self.written(task)
+        return task
+
+    def writing(self, task: Task) -> tuple[Statement, ...]:
+        """What keeps a task, for a write that holds more; `written` follows it.
+
+        Raises `InvalidField` when it cannot grade anything.
+        """
         check_cases(task)
         parse_task(task.name)
         now = self._clock.now().isoformat()
-        await self._database.write(
+        return (
             Statement(query="add_task", parameters=(task.name, json.dumps(task.spec()), now)),
             Statement(query="clear_cases", parameters=(task.name,)),
             *(
@@ -247,8 +256,10 @@ class Tasks:
                 for position, case in enumerate(task.cases)
             ),
         )
+
+    def written(self, task: Task) -> None:
+        """Hold what is durable now."""
         self._tasks[task.name] = task
-        return task
 
     async def remove(self, name: TaskName) -> None:
         """Forget a task and its cases. What was measured stays. Raises `UnknownTask`."""

@@ -52,7 +52,7 @@ def _quality(seen: Seen, limits: Limits, situation: Situation) -> str | None:  #
         return None
     if mean < limits.threshold:
         return (
-            f"quality {mean:.2f} ({profile.graded} graded) is below the threshold "
+            f"quality {mean:.2f} ({profile.graded:.0f} graded) is below the threshold "
             f"{limits.threshold:.2f}"
         )
     return None

@@ -64,7 +64,7 @@ def static_score(seen: Seen, limits: Limits, situation: Situation, weights: Weig
             (
                 "quality not graded"
                 if quality is None
-                else f"quality {quality:.2f} ({profile.graded} graded)",
+                else f"quality {quality:.2f} ({profile.graded:.0f} graded)",
                 "latency unknown" if mean is None else f"latency {mean:.0f} ms",
                 "memory unknown"
                 if need is None

@@ -72,14 +72,7 @@ class Admission:
 
     async def add_task(self, task: Task) -> Task:
         """Keep a task whose grader and cases fit each other. Raises `InvalidField`."""
-        task = _with_labels(task)
-        if task.grading is not None:
-            spec = parse_grader(task.grading.kind, task.grading.options)
-            for number, case in enumerate(task.cases, start=1):
-                try:
-                    check_expected(spec, case.expected)
-                except InvalidField as error:
-                    raise InvalidField(f"Case {number}: {error.sentence}", param="cases") from error
+        task = fitting(task)
         before = self._tasks.grading(task.name)
         await self._tasks.add(task)
         await self._profiles.regrade(task.name, before=before, after=self._tasks.grading(task.name))
@@ -133,6 +126,19 @@ class Admission:
                 hint=f"Abort it first: arbiter rollouts abort {active.id}.",
             )
         await self._registry.set_alias(alias, target, who=who)
+
+
+def fitting(task: Task) -> Task:
+    """A task whose grader and cases fit each other. Raises `InvalidField`."""
+    task = _with_labels(task)
+    if task.grading is not None:
+        spec = parse_grader(task.grading.kind, task.grading.options)
+        for number, case in enumerate(task.cases, start=1):
+            try:
+                check_expected(spec, case.expected)
+            except InvalidField as error:
+                raise InvalidField(f"Case {number}: {error.sentence}", param="cases") from error
+    return task
 
 
 def _with_labels(task: Task) -> Task:

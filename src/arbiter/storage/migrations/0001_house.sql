@@ -63,15 +63,17 @@ CREATE TABLE rules (
 );
 
 -- Graded cases that were run on a version: its first samples. A case scored by another grader is
--- another measurement, so the grading is part of what a row is known by.
+-- another measurement, so the grading is part of what a row is known by. The version need not be
+-- registered: what another house measured is kept for the day when it is.
 CREATE TABLE validations (
-    version         TEXT NOT NULL REFERENCES versions (version),
+    version         TEXT NOT NULL CHECK (length(version) = 71 AND version LIKE 'sha256:%'),
     task            TEXT NOT NULL,
     grading         TEXT NOT NULL,
     case_digest     TEXT NOT NULL,
     score           DOUBLE PRECISION NOT NULL CHECK (score BETWEEN 0 AND 1),
     success         INTEGER NOT NULL CHECK (success IN (0, 1)),
     latency_ms      DOUBLE PRECISION CHECK (latency_ms >= 0),
+    origin          TEXT,                        -- the house that ran it; NULL: this one
     at              TEXT NOT NULL,
     PRIMARY KEY (version, task, grading, case_digest)
 );
@@ -124,6 +126,7 @@ CREATE TABLE outcomes (
     cpu_method      TEXT NOT NULL,
     cpu_note        TEXT,
     grade           DOUBLE PRECISION CHECK (grade BETWEEN 0 AND 1),
+    is_forgotten    INTEGER NOT NULL DEFAULT 0 CHECK (is_forgotten IN (0, 1)),
     at              TEXT NOT NULL
 );
 
@@ -137,6 +140,8 @@ CREATE TABLE feedback (
     version         TEXT NOT NULL,
     score           DOUBLE PRECISION NOT NULL CHECK (score BETWEEN 0 AND 1),
     comment         TEXT,
+    caller          TEXT NOT NULL,               -- who gave it: a key's id, or who runs the house
+    is_forgotten    INTEGER NOT NULL DEFAULT 0 CHECK (is_forgotten IN (0, 1)),
     at              TEXT NOT NULL,
     PRIMARY KEY (decision, source, kind)
 );
@@ -149,6 +154,7 @@ CREATE TABLE feedback_log (
     kind            TEXT NOT NULL,
     score           DOUBLE PRECISION NOT NULL,
     comment         TEXT,
+    caller          TEXT NOT NULL,
     at              TEXT NOT NULL
 );
 
@@ -163,6 +169,50 @@ CREATE TABLE prompts (
 );
 
 CREATE INDEX prompts_by_task ON prompts (task, decision);
+
+-- Which house this is: what it measured is known by this when it is carried to another one.
+CREATE TABLE house (
+    only_one        INTEGER PRIMARY KEY CHECK (only_one = 1),
+    house           TEXT NOT NULL,
+    made_at         TEXT NOT NULL
+);
+
+-- What requests at other houses added up to, as it was carried in. The latest sums of a house
+-- replace its earlier ones; latest is the last decision that is in them.
+CREATE TABLE carried (
+    origin          TEXT NOT NULL,
+    version         TEXT NOT NULL CHECK (length(version) = 71 AND version LIKE 'sha256:%'),
+    task            TEXT NOT NULL,
+    samples         INTEGER NOT NULL CHECK (samples >= 0),
+    graded          INTEGER NOT NULL CHECK (graded BETWEEN 0 AND samples),
+    quality         DOUBLE PRECISION NOT NULL CHECK (quality BETWEEN 0 AND graded),
+    successes       INTEGER NOT NULL CHECK (successes BETWEEN 0 AND samples),
+    timed           INTEGER NOT NULL CHECK (timed BETWEEN 0 AND successes),
+    latency_ms      DOUBLE PRECISION NOT NULL CHECK (latency_ms >= 0),
+    latest          TEXT NOT NULL,
+    PRIMARY KEY (origin, version, task)
+);
+
+-- Judgements that were given at other houses. grade: what a rule gave the same answer there.
+CREATE TABLE carried_feedback (
+    origin          TEXT NOT NULL,
+    decision        TEXT NOT NULL,
+    source          TEXT NOT NULL,
+    kind            TEXT NOT NULL,
+    task            TEXT NOT NULL,
+    version         TEXT NOT NULL CHECK (length(version) = 71 AND version LIKE 'sha256:%'),
+    score           DOUBLE PRECISION NOT NULL CHECK (score BETWEEN 0 AND 1),
+    grade           DOUBLE PRECISION CHECK (grade BETWEEN 0 AND 1),
+    caller          TEXT NOT NULL,
+    at              TEXT NOT NULL,
+    PRIMARY KEY (origin, decision, source, kind)
+);
+
+-- Which version came after which, as other houses know it.
+CREATE TABLE carried_lineage (
+    version         TEXT PRIMARY KEY CHECK (length(version) = 71 AND version LIKE 'sha256:%'),
+    predecessor     TEXT NOT NULL
+);
 
 CREATE TABLE rollouts (
     rollout         TEXT PRIMARY KEY,
@@ -229,6 +279,7 @@ CREATE TABLE attempts (
     task            TEXT NOT NULL,
     version         TEXT NOT NULL,
     error           TEXT NOT NULL,
+    is_forgotten    INTEGER NOT NULL DEFAULT 0 CHECK (is_forgotten IN (0, 1)),
     PRIMARY KEY (decision, position)
 );
 

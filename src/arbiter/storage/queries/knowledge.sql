@@ -51,24 +51,28 @@ SELECT decision, task, version, status, error, detail, latency_ms, wait_ms, ttft
 FROM outcomes WHERE decision = ?;
 
 -- name: get_feedback
-SELECT source, kind, score, comment, at FROM feedback WHERE decision = ? ORDER BY source, kind;
+SELECT source, kind, score, comment, caller FROM feedback
+WHERE decision = ? AND is_forgotten = 0 ORDER BY source, kind;
 
 -- name: find_feedback
-SELECT score, comment FROM feedback WHERE decision = ? AND source = ? AND kind = ?;
+SELECT score, comment, caller FROM feedback
+WHERE decision = ? AND source = ? AND kind = ? AND is_forgotten = 0;
 
 -- name: give_feedback
-INSERT INTO feedback (decision, source, kind, task, version, score, comment, at)
-SELECT d.decision, ?, ?, d.task, COALESCE(o.version, d.version), ?, ?, ?
+INSERT INTO feedback (decision, source, kind, task, version, score, comment, caller, at)
+SELECT d.decision, ?, ?, d.task, COALESCE(o.version, d.version), ?, ?, ?, ?
 FROM decisions d LEFT JOIN outcomes o ON o.decision = d.decision
 WHERE d.decision = ?
 ON CONFLICT (decision, source, kind) DO UPDATE
-    SET score = excluded.score, comment = excluded.comment, at = excluded.at
+    SET score = excluded.score, comment = excluded.comment, caller = excluded.caller,
+        at = excluded.at, is_forgotten = 0
     WHERE feedback.score <> excluded.score OR feedback.comment IS DISTINCT FROM excluded.comment
+       OR feedback.is_forgotten = 1
 RETURNING task, version;
 
 -- name: log_feedback
-INSERT INTO feedback_log (decision, source, kind, score, comment, at)
-VALUES (?, ?, ?, ?, ?, ?);
+INSERT INTO feedback_log (decision, source, kind, score, comment, caller, at)
+VALUES (?, ?, ?, ?, ?, ?, ?);
 
 -- name: add_validation
 INSERT INTO validations (version, task, grading, case_digest, score, success, latency_ms, at)
@@ -80,13 +84,14 @@ RETURNING case_digest;
 SELECT COUNT(*) FROM validations WHERE at >= ?;
 
 -- name: list_validations
-SELECT case_digest, score, success, latency_ms FROM validations
+SELECT case_digest, score, success, CASE WHEN origin IS NULL THEN latency_ms END FROM validations
 WHERE version = ? AND task = ? AND grading = ?;
 
 -- name: sum_validations
+-- How long a case took on another machine says nothing about this one.
 SELECT version, task, grading, COUNT(*), SUM(score), SUM(success),
-       SUM(CASE WHEN success = 1 THEN latency_ms END),
-       SUM(CASE WHEN success = 1 AND latency_ms IS NOT NULL THEN 1 ELSE 0 END)
+       SUM(CASE WHEN success = 1 AND origin IS NULL THEN latency_ms END),
+       SUM(CASE WHEN success = 1 AND origin IS NULL AND latency_ms IS NOT NULL THEN 1 ELSE 0 END)
 FROM validations GROUP BY version, task, grading;
 
 -- name: sum_outcomes
@@ -94,13 +99,47 @@ SELECT version, task, COUNT(*), COUNT(grade), SUM(grade),
        SUM(CASE WHEN status = 'success' THEN 1 ELSE 0 END),
        SUM(CASE WHEN status = 'success' THEN latency_ms - COALESCE(wait_ms, 0) END),
        SUM(CASE WHEN status = 'success' AND latency_ms IS NOT NULL THEN 1 ELSE 0 END)
-FROM outcomes WHERE status IN ('success', 'failure')
+FROM outcomes WHERE status IN ('success', 'failure') AND is_forgotten = 0
   AND COALESCE(error, '') NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut',
                                   'not_offered')
 GROUP BY version, task;
 
 -- name: sum_feedback
-SELECT version, task, COUNT(*), SUM(score) FROM feedback GROUP BY version, task;
+-- What was carried in from the house O counts as said by O/CALLER there.
+SELECT version, task, caller, source, COUNT(*), SUM(score) FROM feedback
+WHERE is_forgotten = 0 GROUP BY version, task, caller, source
+UNION ALL
+SELECT version, task, origin || '/' || caller, source, COUNT(*), SUM(score) FROM carried_feedback
+GROUP BY version, task, origin, caller, source;
+
+-- name: feedback_graded
+SELECT f.caller, f.source, f.score, o.grade, COUNT(*)
+FROM feedback f JOIN outcomes o ON o.decision = f.decision
+WHERE f.kind = 'quality' AND f.is_forgotten = 0 AND o.grade IS NOT NULL
+GROUP BY f.caller, f.source, f.score, o.grade
+UNION ALL
+SELECT origin || '/' || caller, source, score, grade, COUNT(*) FROM carried_feedback
+WHERE kind = 'quality' AND grade IS NOT NULL
+GROUP BY origin, caller, source, score, grade;
+
+-- name: feedback_together
+-- Judgements of answers that no rule graded, where there is more than one of the same answer.
+SELECT '', f.decision, f.source, f.kind, f.score, f.caller
+FROM feedback f LEFT JOIN outcomes o ON o.decision = f.decision
+WHERE f.kind = 'quality' AND f.is_forgotten = 0 AND o.grade IS NULL
+  AND EXISTS (SELECT 1 FROM feedback g WHERE g.decision = f.decision AND g.kind = 'quality'
+              AND g.source <> f.source AND g.is_forgotten = 0)
+UNION ALL
+SELECT origin, decision, source, kind, score, origin || '/' || caller
+FROM carried_feedback f
+WHERE kind = 'quality' AND grade IS NULL
+  AND EXISTS (SELECT 1 FROM carried_feedback g
+              WHERE g.origin = f.origin AND g.decision = f.decision AND g.kind = 'quality'
+                AND g.source <> f.source);
+
+-- name: sum_carried
+SELECT version, task, SUM(samples), SUM(graded), SUM(quality), SUM(successes) FROM carried
+GROUP BY version, task;
 
 -- name: count_outcomes
 SELECT COUNT(*), SUM(CASE WHEN status = 'failure' THEN 1 ELSE 0 END), SUM(cpu_ms),
@@ -116,4 +155,120 @@ SELECT version, error FROM attempts WHERE decision = ? ORDER BY position;
 -- name: sum_attempts
 SELECT version, task, COUNT(*) FROM attempts
 WHERE error NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut', 'not_offered')
+  AND is_forgotten = 0
 GROUP BY version, task;
+
+-- name: get_house
+SELECT house FROM house;
+
+-- name: add_house
+INSERT INTO house (only_one, house, made_at) VALUES (1, ?, ?) ON CONFLICT (only_one) DO NOTHING;
+
+-- name: all_validations
+SELECT origin, version, task, grading, case_digest, score, success, latency_ms, at
+FROM validations;
+
+-- name: own_sums
+-- What this house's own requests add up to. The parameters narrow it to a task and a version, and
+-- an empty text is any.
+SELECT version, task, SUM(samples), SUM(graded), SUM(quality), SUM(successes), SUM(timed),
+       SUM(latency_ms), MIN(decision), MAX(decision)
+FROM (SELECT decision, version, task, 1 AS samples,
+             CASE WHEN grade IS NULL THEN 0 ELSE 1 END AS graded,
+             COALESCE(grade, 0.0) AS quality,
+             CASE WHEN status = 'success' THEN 1 ELSE 0 END AS successes,
+             CASE WHEN status = 'success' AND latency_ms IS NOT NULL THEN 1 ELSE 0 END AS timed,
+             CASE WHEN status = 'success' THEN COALESCE(latency_ms - COALESCE(wait_ms, 0.0), 0.0)
+                  ELSE 0.0 END AS latency_ms
+      FROM outcomes WHERE status IN ('success', 'failure') AND is_forgotten = 0
+        AND COALESCE(error, '') NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut',
+                                        'not_offered')
+      UNION ALL
+      SELECT decision, version, task, 1, 0, 0.0, 0, 0, 0.0
+      FROM attempts
+      WHERE error NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut', 'not_offered')
+        AND is_forgotten = 0) AS own
+WHERE (? = '' OR task = ?) AND (? = '' OR version = ?)
+GROUP BY version, task;
+
+-- name: all_carried
+SELECT origin, version, task, samples, graded, quality, successes, timed, latency_ms, latest
+FROM carried;
+
+-- name: own_feedback
+SELECT f.decision, f.source, f.kind, f.task, f.version, f.score, o.grade, f.caller, f.at,
+       f.is_forgotten
+FROM feedback f LEFT JOIN outcomes o ON o.decision = f.decision;
+
+-- name: all_carried_feedback
+SELECT origin, decision, source, kind, task, version, score, grade, caller, at
+FROM carried_feedback;
+
+-- name: all_lineage
+SELECT version, predecessor FROM versions WHERE predecessor IS NOT NULL
+UNION ALL
+SELECT version, predecessor FROM carried_lineage
+WHERE version NOT IN (SELECT version FROM versions WHERE predecessor IS NOT NULL);
+
+-- name: carry_lineage
+INSERT INTO carried_lineage (version, predecessor) VALUES (?, ?)
+ON CONFLICT (version) DO NOTHING;
+
+-- name: carry_validation
+INSERT INTO validations (version, task, grading, case_digest, score, success, latency_ms, origin,
+                         at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (version, task, grading, case_digest) DO NOTHING RETURNING version;
+
+-- name: carry_sums
+INSERT INTO carried (origin, version, task, samples, graded, quality, successes, timed, latency_ms,
+                     latest)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (origin, version, task) DO UPDATE
+    SET samples = excluded.samples, graded = excluded.graded, quality = excluded.quality,
+        successes = excluded.successes, timed = excluded.timed, latency_ms = excluded.latency_ms,
+        latest = excluded.latest;
+
+-- name: carry_feedback
+INSERT INTO carried_feedback (origin, decision, source, kind, task, version, score, grade, caller,
+                              at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (origin, decision, source, kind) DO UPDATE
+    SET score = excluded.score, grade = excluded.grade, caller = excluded.caller, at = excluded.at;
+
+-- name: restore_feedback
+UPDATE feedback SET is_forgotten = 0 WHERE decision = ? AND source = ? AND kind = ?;
+
+-- name: count_evidence
+SELECT (SELECT COUNT(*) FROM validations v
+        WHERE (? = '' OR v.task = ?) AND (? = '' OR v.version = ?)),
+       (SELECT COUNT(*) FROM feedback f WHERE f.is_forgotten = 0
+        AND (? = '' OR f.task = ?) AND (? = '' OR f.version = ?)),
+       (SELECT COUNT(*) FROM carried_feedback c
+        WHERE (? = '' OR c.task = ?) AND (? = '' OR c.version = ?)),
+       (SELECT SUM(samples) FROM carried r
+        WHERE (? = '' OR r.task = ?) AND (? = '' OR r.version = ?));
+
+-- name: forget_validations
+DELETE FROM validations WHERE (? = '' OR task = ?) AND (? = '' OR version = ?)
+RETURNING version, task, grading, score, success,
+          CASE WHEN origin IS NULL AND success = 1 THEN latency_ms END;
+
+-- name: forget_outcomes
+UPDATE outcomes SET is_forgotten = 1
+WHERE is_forgotten = 0 AND (? = '' OR task = ?) AND (? = '' OR version = ?);
+
+-- name: forget_attempts
+UPDATE attempts SET is_forgotten = 1
+WHERE is_forgotten = 0 AND (? = '' OR task = ?) AND (? = '' OR version = ?);
+
+-- name: forget_feedback
+UPDATE feedback SET is_forgotten = 1
+WHERE is_forgotten = 0 AND (? = '' OR task = ?) AND (? = '' OR version = ?);
+
+-- name: forget_carried
+DELETE FROM carried WHERE (? = '' OR task = ?) AND (? = '' OR version = ?)
+RETURNING version, task, samples, graded, quality, successes;
+
+-- name: forget_carried_feedback
+DELETE FROM carried_feedback WHERE (? = '' OR task = ?) AND (? = '' OR version = ?);
