@@ -54,7 +54,7 @@ async def waits(play: Stage, words: str, seconds: float = IDLE_S) -> str:
     return why
 
 
-def graded(play: Stage, version: VersionId) -> int:
+def graded(play: Stage, version: VersionId) -> float:
     return play.house.profiles.get(version, CHAT).graded
 
 

@@ -36,7 +36,7 @@ class Standing:
     task: TaskName
     cases: int
     done: int
-    graded: int
+    graded: float
     quality: float
     is_choice: bool = True
     is_loaded: bool = False
@@ -52,7 +52,7 @@ class Standing:
         return interval(self.graded, self.quality)
 
 
-def interval(graded: int, quality: float) -> tuple[float, float]:
+def interval(graded: float, quality: float) -> tuple[float, float]:
     """Wilson's score interval of a mean of scores in [0, 1]; everything when there is none.
 
     For a share p of n: ``(p + z²/2n ± z·sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n)`` (Wilson, 1927).
