@@ -23,6 +23,7 @@ from arbiter.errors import HouseLocked, StorageError
 from arbiter.events import Announcer
 from arbiter.house import House, own_addresses
 from arbiter.judge.grading import TaskGrader
+from arbiter.knowledge.guesser import Guesser
 from arbiter.knowledge.outcomes import Outcomes
 from arbiter.knowledge.profiles import Profiles
 from arbiter.knowledge.rules import Rules, knowledge_digest
@@ -121,6 +122,8 @@ async def _close(house: House) -> None:
             await house.pool.close()
     except TimeoutError:
         await house.pool.abandon()
+    if house.guesser is not None:
+        house.guesser.save()
 
 
 async def _build(
@@ -155,6 +158,10 @@ async def _build(
         knowledge=lambda: knowledge_digest(tasks.all(), rules.all()),
     )
     weights, grader = settings.selection, TaskGrader()
+    guesser: Guesser | None = None
+    if settings.selection.guess_tasks:
+        guesser = Guesser(base, clock, least=settings.selection.guess_confidence)
+        await guesser.load(tasks.all())
     dispatch = Dispatch(
         Behind(
             registry=registry,
@@ -162,6 +169,7 @@ async def _build(
             rules=rules,
             profiles=profiles,
             outcomes=outcomes,
+            guesser=guesser,
             pool=pool,
             controller=controller,
             selector=Selector(),
@@ -195,6 +203,7 @@ async def _build(
         profiles=profiles,
         validator=validator,
         controller=controller,
+        guesser=guesser,
     )
     discovery = Discovery(
         engines=engines,
@@ -228,6 +237,7 @@ async def _build(
         rules=rules,
         profiles=profiles,
         outcomes=outcomes,
+        guesser=guesser,
         pool=pool,
         controller=controller,
         keeping=keeping,

@@ -43,6 +43,7 @@ from arbiter.inference import (
     Work,
     calls_of,
 )
+from arbiter.knowledge.guesser import Guesser
 from arbiter.knowledge.outcomes import Feedback, Outcomes, Record
 from arbiter.knowledge.profiles import Profiles
 from arbiter.knowledge.rules import Rules, knowledge_digest
@@ -99,6 +100,7 @@ class House:
     rules: Rules
     profiles: Profiles
     outcomes: Outcomes
+    guesser: Guesser | None
     pool: Pool
     controller: Controller
     keeping: Keeping

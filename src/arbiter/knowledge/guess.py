@@ -31,8 +31,8 @@ def best_guess(
 ) -> Guess | None:
     """The most probable task if it is probable enough, else its like among the parents.
 
-    Of several parents that are probable enough it is the one that says most: the one with the
-    least probability. parents: the parent of each task that has one.
+    Of several parents that are probable enough it is the one that says most: the least probable,
+    and of equals the lowest. parents: the parent of each task that has one.
 
     >>> found = {TaskName("gcd"): 0.5, TaskName("sum"): 0.4, TaskName("poem"): 0.05}
     >>> maths = {TaskName("gcd"): TaskName("maths"), TaskName("sum"): TaskName("maths")}
@@ -50,10 +50,14 @@ def best_guess(
     for name in sorted(probabilities):
         for above in _line(name, parents):
             sums[above] = sums.get(above, 0.0) + probabilities[name]
-    sure = [(p, name) for name, p in sums.items() if p >= least and name != GENERAL]
+    sure = [
+        (p, -len(tuple(_line(name, parents))), name)
+        for name, p in sums.items()
+        if p >= least and name != GENERAL
+    ]
     if not sure:
         return None
-    probability, name = min(sure)
+    probability, _, name = min(sure)
     return Guess(task=name, confidence=min(1.0, probability))
 
 

@@ -28,9 +28,11 @@ from __future__ import annotations
 import sys
 import zlib
 from array import array
-from base64 import b85decode, b85encode
+from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from math import exp, log, log1p, sqrt
+from operator import mul
+from typing import TypeVar
 
 from arbiter.knowledge.traits import BUCKETS
 from arbiter.knowledge.trust import Trust
@@ -56,6 +58,7 @@ _LANE = 4  # bytes of one: the logarithms of 1,024 traits add up to less than 2 
 _LOGS = tuple([round(log1p(count / SMOOTHING) * 2**_BITS) for count in range(MOST_LEARNED + 1)])
 _MOST_LOGIT = 9.0
 _NOTHING = bytes(2 * BUCKETS)
+_Value = TypeVar("_Value")
 
 
 class _Known:
@@ -73,6 +76,37 @@ class _Known:
     def familiar(self, traits: Sequence[int]) -> float:
         """The share of these traits that the task has shown."""
         return 1.0 - _at(self.counts, traits).count(0) / len(traits)
+
+
+class _Reading:
+    """How probable a request is for each task: scores, and their shares before trust has a say."""
+
+    __slots__ = ("best", "names", "parts", "scores", "t", "total")
+
+    def __init__(self, names: Sequence[TaskName], scores: Sequence[float], t: float) -> None:
+        self.names, self.scores, self.t = names, scores, t
+        top = max(scores)
+        # of equals the first by name, whatever came first
+        self.best = names[scores.index(top)]
+        self.parts = [exp(t * (score - top)) for score in scores]
+        self.total = sum(self.parts)
+
+    @property
+    def logit(self) -> float:
+        """The logarithm of the odds of the best task, at most `_MOST_LOGIT`."""
+        return -log(self.total - 1.0 + exp(-_MOST_LOGIT))
+
+    def slope(self, task: TaskName) -> float:
+        """Of the logarithm of this task's share, by log t."""
+        mean: float = sum(map(mul, self.parts, self.scores)) / self.total
+        return self.t * (self.scores[self.names.index(task)] - mean)
+
+    def without(self, task: TaskName) -> _Reading | None:
+        """As if this task were not known; None when no other is."""
+        left = [place for place, name in enumerate(self.names) if name != task]
+        if not left:
+            return None
+        return _Reading(_at(self.names, left), _at(self.scores, left), self.t)
 
 
 class Kinds:
@@ -93,6 +127,8 @@ class Kinds:
         self._table = [0] * BUCKETS
         self._seen = 0
         self._trust = Trust()
+        # names, and lane, logarithm of D and N of each: made again when something was counted
+        self._sorted: tuple[list[TaskName], list[tuple[int, float, int]]] | None = None
 
     def learn_one(self, traits: Sequence[int], task: TaskName) -> None:
         """Learn that a request with these traits, each named once, was of this task."""
@@ -112,16 +148,17 @@ class Kinds:
 
         Empty when there is nothing to tell apart yet.
         """
-        scores, t = self._scores(traits)
-        if not traits or len(scores) < 2:
+        read = self._read(traits)
+        if read is None or len(read.names) < 2:
             return {}
-        shares = _shares(scores, t)
-        best = _best(scores)
-        confidence = self._trust.confidence(self._evidence(traits, scores, t))
-        # the others keep their proportions and get no more than they had
-        rest = sum([share for name, share in shares.items() if name != best])
-        kept = min(1.0, (1.0 - confidence) / rest) if rest else 0.0
-        return {n: confidence if n == best else kept * shares[n] for n in sorted(shares)}
+        confidence = self._trust.confidence(self._evidence(traits, read))
+        # the others keep their proportions, and get no more than they had or than the best has
+        others = read.total - 1.0
+        rest = (1.0 - confidence) / others if others > 0 else 0.0
+        kept = min(1.0 / read.total, rest, confidence)
+        found = {name: kept * part for name, part in zip(read.names, read.parts, strict=True)}
+        found[read.best] = confidence
+        return found
 
     def forget(self, task: TaskName) -> None:
         """Forget what was counted of a task, if anything was."""
@@ -129,9 +166,10 @@ class Kinds:
         if known is not None:
             self._put(known, array("H", _NOTHING))
 
-    def knows(self) -> frozenset[TaskName]:
-        """The tasks of which something was learned."""
-        return frozenset(self._tasks)
+    def learned(self, task: TaskName) -> int:
+        """How many requests of a task are remembered."""
+        known = self._tasks.get(task)
+        return 0 if known is None else known.learned
 
     def _free_lane(self) -> int:
         taken = {known.lane for known in self._tasks.values()}
@@ -147,6 +185,7 @@ class Kinds:
             table[trait] = row + (_LOGS[count + 1] - _LOGS[count] << shift)
         known.learned += 1
         known.total += len(traits)
+        self._sorted = None
 
     def _put(self, known: _Known, counts: array[int]) -> None:
         """Replace everything that was counted of a task, also in its lane of the table."""
@@ -157,50 +196,51 @@ class Kinds:
                 table[trait] = row + (_LOGS[after] - _LOGS[before] << shift)
                 self._seen += bool(table[trait]) - bool(row)
         known.counts, known.total = counts, sum(counts)
+        self._sorted = None
 
-    def _scores(self, traits: Sequence[int]) -> tuple[dict[TaskName, float], float]:
-        """The scores s, and what to multiply them with."""
+    def _read(self, traits: Sequence[int]) -> _Reading | None:
+        """What was counted says this of a request; None when it has no traits, or nothing was."""
+        if not traits or not self._seen:
+            return None
+        if self._sorted is None:
+            known = sorted([(name, one) for name, one in self._tasks.items() if one.learned])
+            self._sorted = (
+                [name for name, _ in known],
+                [(one.lane, log(one.learned + 0.5), one.total) for _, one in known],
+            )
+        names, counted = self._sorted
         rows = [row for row in _at(self._table, traits) if row]
-        packed = sum(rows).to_bytes(_LANE * MOST_TASKS, sys.byteorder)
-        lanes = memoryview(packed).cast("I")
+        lanes = array("I", sum(rows).to_bytes(_LANE * MOST_TASKS, sys.byteorder))
         if sys.byteorder == "big":
-            lanes = lanes[::-1]
+            lanes.reverse()
         n, spread = len(rows), SMOOTHING * self._seen
-        scores = {
-            name: log(known.learned + 0.5)
-            + lanes[known.lane] / 2**_BITS
-            - n * log(known.total + spread)
-            for name, known in self._tasks.items()
-            if known.learned
-        }
-        return scores, self._trust.t / sqrt(max(n, FEW))
+        scores = [
+            prior + lanes[lane] / 2**_BITS - n * log(total + spread)
+            for lane, prior, total in counted
+        ]
+        return _Reading(names, scores, self._trust.t / sqrt(max(n, FEW)))
 
-    def _evidence(
-        self, traits: Sequence[int], scores: Mapping[TaskName, float], t: float
-    ) -> tuple[float, ...]:
+    def _evidence(self, traits: Sequence[int], read: _Reading) -> tuple[float, ...]:
         """What speaks for the best task: a constant, logit p, and u - U."""
-        best = _best(scores)
-        others = [exp(t * (s - scores[best])) for name, s in scores.items() if name != best]
-        logit = -log(sum(others) + exp(-_MOST_LOGIT))
-        known = self._tasks[best]
+        known = self._tasks[read.best]
         usual = 1.0 if known.usual is None else known.usual
-        return (1.0, logit, known.familiar(traits) - usual)
+        return (1.0, read.logit, known.familiar(traits) - usual)
 
     def _learn_trust(self, traits: Sequence[int], task: TaskName, known: _Known) -> None:
         """Guess first, and learn from how that went."""
-        scores, t = self._scores(traits)
-        if scores.keys() - {task}:
-            right = _best(scores) == task
-            self._trust.learn(self._evidence(traits, scores, t), right=right)
-        if task not in scores:
+        read = self._read(traits)
+        if read is None:
+            return
+        if read.names != [task]:
+            self._trust.learn(self._evidence(traits, read), right=read.best == task)
+        if not known.learned:
             return
         u, usual = known.familiar(traits), known.usual
         known.usual = u if usual is None else usual + max(1 / known.learned, 0.02) * (u - usual)
-        mean = sum([share * scores[name] for name, share in _shares(scores, t).items()])
-        self._trust.temper(t * (scores[task] - mean))
-        del scores[task]
-        if scores:
-            evidence = self._evidence(traits, scores, t)
+        self._trust.temper(read.slope(task))
+        hidden = read.without(task)
+        if hidden is not None:
+            evidence = self._evidence(traits, hidden)
             self._trust.learn(evidence, right=False, weight=STRANGERS)
 
     def trust_state(self) -> list[float]:
@@ -218,7 +258,7 @@ class Kinds:
         """
         known = self._tasks[task]
         packed = zlib.compress(_little(known.counts).tobytes(), 1)
-        counts = b85encode(packed).decode()
+        counts = b64encode(packed).decode()
         return {"learned": known.learned, "usual": known.usual, "counts": counts}
 
     def restore_task(self, task: TaskName, state: Mapping[str, object]) -> None:
@@ -241,21 +281,8 @@ class Kinds:
         self._put(known, counts)
 
 
-def _at(table: Sequence[int], places: Sequence[int]) -> list[int]:
+def _at(table: Sequence[_Value], places: Sequence[int]) -> list[_Value]:
     return list(map(table.__getitem__, places))
-
-
-def _best(scores: Mapping[TaskName, float]) -> TaskName:
-    """The task with the highest score; of equals the first by name, whatever came first."""
-    top = max(scores.values())
-    return min([name for name, score in scores.items() if score == top])
-
-
-def _shares(scores: Mapping[TaskName, float], t: float) -> dict[TaskName, float]:
-    top = max(scores.values())
-    parts = {name: exp(t * (score - top)) for name, score in scores.items()}
-    total = sum(parts.values())
-    return {name: part / total for name, part in parts.items()}
 
 
 def _little(counts: array[int]) -> array[int]:
@@ -269,7 +296,7 @@ def _little(counts: array[int]) -> array[int]:
 def _unpacked(text: str) -> array[int]:
     try:
         # no more than belongs there, whatever the text says
-        raw = zlib.decompressobj().decompress(b85decode(text), len(_NOTHING) + 1)
+        raw = zlib.decompressobj().decompress(b64decode(text), len(_NOTHING) + 1)
     except zlib.error as error:
         raise ValueError("not packed counts") from error
     if len(raw) != len(_NOTHING):

@@ -26,8 +26,8 @@ BUCKETS = 1 << 16
 MOST_TRAITS = 1024
 """No request has more."""
 
-HEAD = 1_200
-TAIL = 400
+HEAD = 600
+TAIL = 200
 """Characters of a text that count, from its beginning and from its end."""
 
 # Of a system prompt fewer words count: it counts as a whole too, and it is the same each time.
@@ -65,11 +65,25 @@ def traits(work: Work) -> tuple[int, ...]:
             found = _text_traits(prompt)
             found.add(_COMPLETION if suffix is None else _INSERT)
         case Embedding(inputs=inputs):
-            found = _text_traits(inputs[0] if inputs else "")
+            found = _text_traits(next(iter(inputs), ""))
             found.add(_EMBEDDING)
         case _:
             assert_never(work)
     return tuple(sorted({trait % BUCKETS for trait in found})[:MOST_TRAITS])
+
+
+def fingerprint(work: Work) -> int:
+    """A number that requests with the same beginning share, and hardly ever two others."""
+    if isinstance(work, Chat):
+        system, text = _first(work.messages, "system"), _first(work.messages, "user")
+    elif isinstance(work, Completion):
+        system, text = "", work.prompt
+    else:
+        system, text = "", next(iter(work.inputs), "")
+    mark = 0
+    for part in (system, text):
+        mark = crc32(b"\0%d" % len(part), crc32(_cut(part, _WHOLE_HEAD, _WHOLE_TAIL), mark))
+    return mark
 
 
 # What a hash starts from says where its trait comes from: a word of a system prompt is another
