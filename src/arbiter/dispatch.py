@@ -306,9 +306,10 @@ class Dispatch:
         """The route of the task that is guessed, if the caller named none and the guess is sure.
 
         A guess must not cost anybody an answer: where nobody can serve that task, none is made.
+        Texts to make vectors of are never told apart: vectors of two models are of no use.
         """
         guesser = self._behind.guesser
-        if ask.task is not None or guesser is None:
+        if ask.task is not None or guesser is None or isinstance(ask.work, Embedding):
             return None
         guess = guesser.guess(ask.work)
         if guess is not None:
@@ -577,8 +578,9 @@ class Dispatch:
 
     def _teach(self, ask: Ask) -> None:
         """Let the guesser learn from a request whose caller named the task."""
-        if ask.task is not None and self._behind.guesser is not None:
-            self._behind.guesser.learn(ask.work, ask.task)
+        guesser = self._behind.guesser
+        if ask.task is not None and guesser is not None and not isinstance(ask.work, Embedding):
+            guesser.learn(ask.work, ask.task)
 
 
 def _request(ask: Ask) -> Generation | Embedding:

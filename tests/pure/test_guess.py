@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arbiter.demo.lessons import TASKS, draw
-from arbiter.inference import Chat, Completion, Embedding, Message, Shape, Tool, Tools, Work
+from arbiter.inference import Chat, Completion, Message, Shape, Tool, Tools
 from arbiter.knowledge.guess import Guess, best_guess
 from arbiter.knowledge.kinds import MOST_LEARNED, MOST_TASKS, Kinds
 from arbiter.knowledge.traits import BUCKETS, MOST_TRAITS, fingerprint, traits
@@ -50,10 +50,9 @@ def taught(drawn: list[tuple[TaskName, tuple[int, ...]]]) -> Kinds:
 SCHOOLED = taught(lessons(60))
 
 texts = st.text(max_size=400)
-works: st.SearchStrategy[Work] = st.one_of(
+works: st.SearchStrategy[Chat | Completion] = st.one_of(
     st.builds(said, texts, system=st.none() | texts),
     st.builds(Completion, prompt=texts, suffix=st.none() | texts),
-    st.builds(Embedding, inputs=st.lists(texts, max_size=3).map(tuple)),
     st.builds(
         lambda text, names: replace(
             said(text), tools=Tools(offered=tuple([Tool(name=name) for name in names]))
@@ -65,7 +64,7 @@ works: st.SearchStrategy[Work] = st.one_of(
 
 
 @given(works)
-def test_a_request_has_few_traits_each_once_and_within_bounds(work: Work) -> None:
+def test_a_request_has_few_traits_each_once_and_within_bounds(work: Chat | Completion) -> None:
     found = traits(work)
     assert sorted(set(found)) == list(found)
     assert len(found) <= MOST_TRAITS
@@ -92,10 +91,9 @@ def test_traits_are_the_same_in_every_process() -> None:
         replace(said("Add them."), shape=Shape()),
         Completion(prompt="Add them."),
         Completion(prompt="Add them.", suffix="end"),
-        Embedding(inputs=("Add them.",)),
     ],
 )
-def test_what_agents_send_differently_has_other_traits(other: Work) -> None:
+def test_what_agents_send_differently_has_other_traits(other: Chat | Completion) -> None:
     assert traits(other) != traits(said("Add them."))
 
 
@@ -141,7 +139,7 @@ def test_the_order_of_lessons_does_not_change_who_is_most_probable(
 
 
 @given(works)
-def test_probabilities_are_probabilities(work: Work) -> None:
+def test_probabilities_are_probabilities(work: Chat | Completion) -> None:
     found = SCHOOLED.predict(traits(work))
     assert all(0.0 <= probability <= 1.0 for probability in found.values())
     assert sum(found.values()) <= 1.0 + 1e-9

@@ -220,5 +220,14 @@ async def test_the_same_request_again_and_again_is_one_lesson(tmp_path: Path) ->
         for _ in range(40):
             await _unnamed(play, "how is it going?", task="general")
     async with at_work(tmp_path / "data") as play:
-        kept = dict(await play.house.database.read("list_guessing"))
-    assert json.loads(str(kept["general"]))["learned"] == 1
+        rows = await play.house.database.read("list_guessing")
+    kept = {str(row[0]): str(row[1]) for row in rows}
+    assert json.loads(kept["general"])["learned"] == 1
+
+
+async def test_texts_to_make_vectors_of_are_never_told_apart(tmp_path: Path) -> None:
+    # two models' vectors in one index are of no use, however well each model suits its texts
+    async with at_work(tmp_path / "data") as play:
+        await play.add("finch", {"chat": 0.5}, capabilities=["embedding"])
+        made = await play.house.embed(["sort case 41"])
+    assert (made.reply.decided.task, made.reply.decided.guessed) == ("general", None)

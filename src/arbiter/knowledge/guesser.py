@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from arbiter.clock import Clock
-from arbiter.inference import Chat, Work
+from arbiter.inference import Chat, Completion
 from arbiter.knowledge.guess import Guess, best_guess
 from arbiter.knowledge.kinds import Kinds
 from arbiter.knowledge.tasks import Task
@@ -87,7 +87,7 @@ class Guesser:
             self._cases[task.name] = prints
             self._save(task.name)
 
-    def learn(self, work: Work, task: TaskName) -> None:
+    def learn(self, work: Chat | Completion, task: TaskName) -> None:
         """Learn from a request whose caller named the task. Its cost is bounded."""
         mark = fingerprint(work)
         if mark in self._recent:
@@ -104,7 +104,9 @@ class Guesser:
         if self._unsaved[task] >= SAVE_EVERY:
             self._save(task)
 
-    def guess(self, work: Work, parents: Mapping[TaskName, TaskName] | None = None) -> Guess | None:
+    def guess(
+        self, work: Chat | Completion, parents: Mapping[TaskName, TaskName] | None = None
+    ) -> Guess | None:
         """The task that a request is probably of; None when that is not sure enough.
 
         parents: the parent of each task that has one.

@@ -15,10 +15,9 @@ from __future__ import annotations
 
 import re
 from itertools import repeat
-from typing import assert_never
 from zlib import crc32
 
-from arbiter.inference import Chat, Completion, Embedding, Message, Role, Tools, Work
+from arbiter.inference import Chat, Completion, Message, Role, Tools
 
 BUCKETS = 1 << 16
 """How many different traits there are. Two that share a number are taken for the same."""
@@ -46,40 +45,32 @@ _FOLD_DIGITS = bytes.maketrans(b"123456789", b"000000000")
 _CODE = b'{}()[];=<>_#"\\'
 
 
-def traits(work: Work) -> tuple[int, ...]:
+def traits(work: Chat | Completion) -> tuple[int, ...]:
     """The traits of a request, each once, in rising order; at most `MOST_TRAITS`.
 
     >>> work = Completion(prompt="Add 17 and 25.")
     >>> traits(work) == traits(Completion(prompt="add 31 and  99."))
     True
     """
-    match work:
-        case Chat(messages=messages, tools=tools, shape=shape):
-            found = _system_traits(_first(messages, "system"))
-            found |= _text_traits(_first(messages, "user"))
-            if tools is not None and tools.offered:
-                found |= _tool_traits(tools)
-            if shape is not None:
-                found.add(crc32(_cut(shape.schema or "", HEAD, TAIL), _SHAPE))
-        case Completion(prompt=prompt, suffix=suffix):
-            found = _text_traits(prompt)
-            found.add(_COMPLETION if suffix is None else _INSERT)
-        case Embedding(inputs=inputs):
-            found = _text_traits(next(iter(inputs), ""))
-            found.add(_EMBEDDING)
-        case _:
-            assert_never(work)
+    if isinstance(work, Chat):
+        found = _system_traits(_first(work.messages, "system"))
+        found |= _text_traits(_first(work.messages, "user"))
+        if work.tools is not None and work.tools.offered:
+            found |= _tool_traits(work.tools)
+        if work.shape is not None:
+            found.add(crc32(_cut(work.shape.schema or "", HEAD, TAIL), _SHAPE))
+    else:
+        found = _text_traits(work.prompt)
+        found.add(_COMPLETION if work.suffix is None else _INSERT)
     return tuple(sorted({trait % BUCKETS for trait in found})[:MOST_TRAITS])
 
 
-def fingerprint(work: Work) -> int:
+def fingerprint(work: Chat | Completion) -> int:
     """A number that requests with the same beginning share, and hardly ever two others."""
     if isinstance(work, Chat):
         system, text = _first(work.messages, "system"), _first(work.messages, "user")
-    elif isinstance(work, Completion):
-        system, text = "", work.prompt
     else:
-        system, text = "", next(iter(work.inputs), "")
+        system, text = "", work.prompt
     mark = 0
     for part in (system, text):
         mark = crc32(b"\0%d" % len(part), crc32(_cut(part, _WHOLE_HEAD, _WHOLE_TAIL), mark))
@@ -93,7 +84,7 @@ _TEXT, _SYSTEM, _PROMPT, _TOOL, _SHAPE = map(
 )
 _LENGTH, _CODING, _DIGITS = map(crc32, (b"length", b"coding", b"digits"))
 _BEGINNING, _END = map(crc32, (b"beginning", b"end"))
-_COMPLETION, _INSERT, _EMBEDDING = map(crc32, (b"completion", b"insert", b"embedding"))
+_COMPLETION, _INSERT = map(crc32, (b"completion", b"insert"))
 
 
 def _first(messages: tuple[Message, ...], role: Role) -> str:
