@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zlib
+from base64 import b64encode
 from dataclasses import replace
 from random import Random
 
@@ -145,10 +147,16 @@ def test_probabilities_are_probabilities(work: Chat | Completion) -> None:
     assert sum(found.values()) <= 1.0 + 1e-9
 
 
-@given(texts)
-def test_a_text_of_no_task_is_not_guessed(text: str) -> None:
-    found = SCHOOLED.predict(traits(said(text, system="You translate into Finnish.")))
-    assert best_guess(found, least=SURE) is None
+@given(st.text(st.characters(min_codepoint=0x80), max_size=400))
+def test_words_that_nobody_ever_used_are_not_guessed(text: str) -> None:
+    assert best_guess(SCHOOLED.predict(traits(said(text))), least=SURE) is None
+
+
+def test_words_of_a_task_under_another_system_prompt_are_not_guessed() -> None:
+    under_none = SCHOOLED.predict(traits(said("needs a change")))
+    under_another = SCHOOLED.predict(traits(said("needs a change", system="Translate to Finnish.")))
+    assert best_guess(under_none, least=SURE) is not None
+    assert best_guess(under_another, least=SURE) is None
 
 
 @pytest.mark.parametrize(
@@ -251,26 +259,22 @@ def test_a_state_holds_no_word_of_what_was_learned() -> None:
     assert not {word for word in ("quokka", "zanzibar", "555") if word in state}
 
 
+SHORT = b64encode(zlib.compress(bytes(2 * BUCKETS - 1))).decode()
+LONG = b64encode(zlib.compress(bytes(2 * BUCKETS + 1))).decode()
+
+
 @pytest.mark.parametrize(
-    "state",
-    [
-        {},
-        {"learned": 1, "usual": None, "counts": ""},
-        {"learned": 1, "usual": None, "counts": "eJwDAAAAAAE="},
-        {"learned": -1, "usual": None, "counts": Kinds},
-        {"learned": "1", "usual": 0.5, "counts": "AAAA"},
-    ],
-)
-def test_a_state_that_is_none_is_refused(state: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"state|counts"):
-        Kinds().restore_task(SUM, state)
-
-
-def test_counts_that_cannot_have_come_from_so_few_requests_are_refused() -> None:
+    "wrong",
+    [{"counts": ""}, {"counts": "eJwDAAAAAAE="}, {"counts": SHORT}, {"counts": LONG},
+     {"counts": "no base 64"}, {"counts": 5}, {"learned": "3"}, {"learned": 0}, {"learned": -1},
+     {"learned": MOST_LEARNED + 1}, {"usual": "often"}, {"order": "middle"}],
+)  # fmt: skip
+def test_a_state_that_is_none_is_refused_and_changes_nothing(wrong: dict[str, object]) -> None:
     kinds = taught(lessons(3))
     state = kinds.task_state(SUM)
-    with pytest.raises(ValueError, match="state of a task"):
-        kinds.restore_task(SUM, {**state, "learned": 0})
+    with pytest.raises(ValueError, match=r"state|counts|padded|base64"):
+        kinds.restore_task(SUM, {**state, **wrong})
+    assert kinds.task_state(SUM) == state
 
 
 @pytest.mark.parametrize("state", [[], [0.0] * 8, [0.0] * 7])

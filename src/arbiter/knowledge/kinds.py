@@ -30,8 +30,10 @@ import zlib
 from array import array
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
+from itertools import compress
 from math import exp, log, log1p, sqrt
 from operator import mul
+from struct import Struct
 from typing import TypeVar
 
 from arbiter.knowledge.traits import BUCKETS
@@ -56,6 +58,7 @@ FEW = 16
 _BITS = 12  # of fraction, of a logarithm in a lane
 _LANE = 4  # bytes of one: the logarithms of 1,024 traits add up to less than 2 ** 26
 _LOGS = tuple([round(log1p(count / SMOOTHING) * 2**_BITS) for count in range(MOST_LEARNED + 1)])
+_LANES = Struct(f"<{MOST_TASKS}I")
 _MOST_LOGIT = 9.0
 _NOTHING = bytes(2 * BUCKETS)
 _Value = TypeVar("_Value")
@@ -190,11 +193,12 @@ class Kinds:
     def _put(self, known: _Known, counts: array[int]) -> None:
         """Replace everything that was counted of a task, also in its lane of the table."""
         table, shift = self._table, 8 * _LANE * known.lane
-        for trait, (before, after) in enumerate(zip(known.counts, counts, strict=True)):
-            if before != after:
-                row = table[trait]
-                table[trait] = row + (_LOGS[after] - _LOGS[before] << shift)
-                self._seen += bool(table[trait]) - bool(row)
+        for trait in compress(range(BUCKETS), known.counts):
+            table[trait] -= _LOGS[known.counts[trait]] << shift
+            self._seen -= not table[trait]
+        for trait in compress(range(BUCKETS), counts):
+            self._seen += not table[trait]
+            table[trait] += _LOGS[counts[trait]] << shift
         known.counts, known.total = counts, sum(counts)
         self._sorted = None
 
@@ -210,9 +214,7 @@ class Kinds:
             )
         names, counted = self._sorted
         rows = [row for row in _at(self._table, traits) if row]
-        lanes = array("I", sum(rows).to_bytes(_LANE * MOST_TASKS, sys.byteorder))
-        if sys.byteorder == "big":
-            lanes.reverse()
+        lanes = _LANES.unpack(sum(rows).to_bytes(_LANES.size, "little"))
         n, spread = len(rows), SMOOTHING * self._seen
         scores = [
             prior + lanes[lane] / 2**_BITS - n * log(total + spread)
@@ -257,9 +259,13 @@ class Kinds:
         Raises `KeyError` for a task of which nothing was learned.
         """
         known = self._tasks[task]
-        packed = zlib.compress(_little(known.counts).tobytes(), 1)
-        counts = b64encode(packed).decode()
-        return {"learned": known.learned, "usual": known.usual, "counts": counts}
+        packed = zlib.compress(known.counts.tobytes(), 1)
+        return {
+            "learned": known.learned,
+            "usual": known.usual,
+            "order": sys.byteorder,
+            "counts": b64encode(packed).decode(),
+        }
 
     def restore_task(self, task: TaskName, state: Mapping[str, object]) -> None:
         """Take what `task_state` told, in place of what is known of the task.
@@ -267,7 +273,11 @@ class Kinds:
         Raises `ValueError` for anything else, and when there are `MOST_TASKS` others.
         """
         match state:
-            case {"learned": int(learned), "usual": float() | None as usual, "counts": str(text)}:
+            case {
+                "learned": int(learned),
+                "usual": float() | None as usual,
+                "counts": str(text),
+            } if state.get("order") == sys.byteorder:
                 counts = _unpacked(text)
             case _:
                 raise ValueError("not the state of a task")
@@ -285,14 +295,6 @@ def _at(table: Sequence[_Value], places: Sequence[int]) -> list[_Value]:
     return list(map(table.__getitem__, places))
 
 
-def _little(counts: array[int]) -> array[int]:
-    """Counts in the byte order of what is stored: the little end first."""
-    if sys.byteorder == "big":
-        counts = counts[:]
-        counts.byteswap()
-    return counts
-
-
 def _unpacked(text: str) -> array[int]:
     try:
         # no more than belongs there, whatever the text says
@@ -301,4 +303,4 @@ def _unpacked(text: str) -> array[int]:
         raise ValueError("not packed counts") from error
     if len(raw) != len(_NOTHING):
         raise ValueError("not packed counts")
-    return _little(array("H", raw))
+    return array("H", raw)

@@ -53,8 +53,8 @@ def traits(work: Chat | Completion) -> tuple[int, ...]:
     True
     """
     if isinstance(work, Chat):
-        found = _system_traits(_first(work.messages, "system"))
-        found |= _text_traits(_first(work.messages, "user"))
+        found = _text_traits(_first(work.messages, "user"))
+        found |= _system_traits(_first(work.messages, "system"), weight=4 + len(found) // 8)
         if work.tools is not None and work.tools.offered:
             found |= _tool_traits(work.tools)
         if work.shape is not None:
@@ -73,7 +73,8 @@ def fingerprint(work: Chat | Completion) -> int:
         system, text = "", work.prompt
     mark = 0
     for part in (system, text):
-        mark = crc32(b"\0%d" % len(part), crc32(_cut(part, _WHOLE_HEAD, _WHOLE_TAIL), mark))
+        ends = _ends(part, _WHOLE_HEAD, _WHOLE_TAIL).encode("utf-8", "replace")
+        mark = crc32(b"\0%d" % len(part), crc32(ends, mark))
     return mark
 
 
@@ -91,10 +92,13 @@ def _first(messages: tuple[Message, ...], role: Role) -> str:
     return next((message.content for message in messages if message.role == role), "")
 
 
+def _ends(text: str, head: int, tail: int) -> str:
+    return text if len(text) <= head + tail else f"{text[:head]}\n{text[-tail:]}"
+
+
 def _cut(text: str, head: int, tail: int) -> bytes:
-    if len(text) > head + tail:
-        text = f"{text[:head]}\n{text[-tail:]}"
-    return text.lower().encode("utf-8", "replace").translate(_FOLD_DIGITS)
+    """What counts of a text, in small letters, and every digit a zero."""
+    return _ends(text, head, tail).lower().encode("utf-8", "replace").translate(_FOLD_DIGITS)
 
 
 def _tokens(raw: bytes) -> list[bytes]:
@@ -118,10 +122,17 @@ def _text_traits(text: str) -> set[int]:
     return found
 
 
-def _system_traits(text: str) -> set[int]:
-    """A system prompt as a whole, and some of its words for one that is only like another."""
+def _system_traits(text: str, *, weight: int) -> set[int]:
+    """A system prompt as a whole, and some of its words for one that is only like another.
+
+    weight: how many traits it has as a whole. With only one, a long message would drown what
+    says most. Having none is one trait: it makes no request look more familiar.
+    """
+    if not text:
+        return {_SYSTEM}
     found = set(map(crc32, _tokens(_cut(text, _SYSTEM_HEAD, _SYSTEM_TAIL)), repeat(_SYSTEM)))
-    found.add(crc32(b"%d" % len(text), crc32(_cut(text, _WHOLE_HEAD, _WHOLE_TAIL), _PROMPT)))
+    whole = crc32(b"%d" % len(text), crc32(_cut(text, _WHOLE_HEAD, _WHOLE_TAIL), _PROMPT))
+    found.update([crc32(b"%d" % number, whole) for number in range(weight)])
     return found
 
 
