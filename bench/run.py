@@ -19,7 +19,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import uvloop
-from bench import decision, discovery, evidence, ledger, loading, proxy, start, storage
+from bench import (
+    decision,
+    discovery,
+    evidence,
+    guessing,
+    ledger,
+    loading,
+    proxy,
+    start,
+    storage,
+)
 from bench.figures import Figure, Missing, machine
 
 NO_LLAMA = 'llama.cpp is not installed: pip install "arbiter-house[llama]"'
@@ -33,15 +43,18 @@ class Effort:
     rounds: int
     requests: int
     picks: int
+    guesses: int
     units: int
     outcomes: int
     loads: int
 
 
 THOROUGH = Effort(
-    starts=5, rounds=11, requests=400, picks=3000, units=1000, outcomes=20_000, loads=3
+    starts=5, rounds=11, requests=400, picks=3000, guesses=200, units=1000, outcomes=20_000, loads=3
 )
-QUICK = Effort(starts=1, rounds=3, requests=60, picks=300, units=200, outcomes=2_000, loads=1)
+QUICK = Effort(
+    starts=1, rounds=3, requests=60, picks=300, guesses=40, units=200, outcomes=2_000, loads=1
+)
 
 Found = list[Figure | Missing]
 
@@ -70,6 +83,10 @@ async def _decision(effort: Effort) -> Found:
     return [*decision.measure(effort.picks)]
 
 
+async def _guessing(effort: Effort) -> Found:
+    return [*guessing.measure(effort.guesses)]
+
+
 async def _statistics(effort: Effort) -> Found:
     return [*evidence.measure(effort.units, effort.rounds)]
 
@@ -93,6 +110,7 @@ AREAS: dict[str, Callable[[Effort], Awaitable[Found]]] = {
     discovery.AREA: _discovery,
     proxy.AREA: _request,
     decision.AREA: _decision,
+    guessing.AREA: _guessing,
     evidence.AREA: _statistics,
     storage.AREA: _storage,
     ledger.AREA: _ledger,

@@ -24,6 +24,7 @@ from arbiter.events import Announcer
 from arbiter.house import House, own_addresses
 from arbiter.judge.grading import TaskGrader
 from arbiter.knowledge.carrier import Carrier
+from arbiter.knowledge.guesser import Guesser
 from arbiter.knowledge.judgements import OWNERS
 from arbiter.knowledge.outcomes import Outcomes
 from arbiter.knowledge.profiles import Profiles
@@ -135,6 +136,8 @@ async def _close(house: House) -> None:
             await house.pool.close()
     except TimeoutError:
         await house.pool.abandon()
+    if house.guesser is not None:
+        house.guesser.save()
 
 
 async def _build(
@@ -178,6 +181,10 @@ async def _build(
         knowledge=lambda: knowledge_digest(tasks.all(), rules.all()),
     )
     weights, grader = settings.selection, TaskGrader()
+    guesser: Guesser | None = None
+    if settings.selection.guess_tasks:
+        guesser = Guesser(base, clock, least=settings.selection.guess_confidence)
+        await guesser.load(tasks.all())
     dispatch = Dispatch(
         Behind(
             registry=registry,
@@ -186,6 +193,7 @@ async def _build(
             profiles=profiles,
             outcomes=outcomes,
             prompts=prompts,
+            guesser=guesser,
             pool=pool,
             presence=presence,
             controller=controller,
@@ -221,6 +229,7 @@ async def _build(
         profiles=profiles,
         validator=validator,
         controller=controller,
+        guesser=guesser,
     )
     discovery = Discovery(
         engines=engines,
@@ -298,6 +307,7 @@ async def _build(
             profiles=profiles,
             fitting=fitting,
         ),
+        guesser=guesser,
         pool=pool,
         controller=controller,
         keeping=keeping,

@@ -61,6 +61,12 @@ class SelectionSettings(_Section):
     latency: float = Field(0.3, ge=0, description="Weight of latency.")
     memory: float = Field(0.2, ge=0, description="Weight of memory.")
     reliability: float = Field(0.1, ge=0, description="Weight of reliability.")
+    guess_tasks: bool = Field(
+        True, description="Whether `auto` guesses the task of a request that names none."
+    )
+    guess_confidence: float = Field(
+        0.8, ge=0.5, le=1, description="How probable a task must be to be guessed."
+    )
 
     @model_validator(mode="after")
     def _weigh(self) -> Self:

@@ -8,7 +8,7 @@ house. After the first byte nothing is: an engine's death then ends the stream w
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import assert_never
@@ -24,9 +24,11 @@ from arbiter.errors import (
     EngineRefused,
     InstanceLost,
     LoadFailed,
+    NothingCapable,
     ServerGone,
     ShuttingDown,
     Unexpected,
+    UnknownTask,
 )
 from arbiter.inference import (
     Arm,
@@ -49,6 +51,8 @@ from arbiter.inference import (
     needed,
 )
 from arbiter.judge.grading import TaskGrader
+from arbiter.knowledge.guess import Guess
+from arbiter.knowledge.guesser import Guesser
 from arbiter.knowledge.outcomes import NO_FAULT, Attempt, Outcome, Outcomes, Status
 from arbiter.knowledge.profiles import Profiles
 from arbiter.knowledge.prompts import Prompts
@@ -93,6 +97,7 @@ class _Route:
     fallback: ModelName | None = None
     scored: tuple[Scored, ...] = ()
     dropped: tuple[Dropped, ...] = ()
+    guess: Guess | None = None
 
     @property
     def arm(self) -> Arm:
@@ -178,6 +183,8 @@ class Behind:
     profiles: Profiles
     outcomes: Outcomes
     prompts: Prompts
+    guesser: Guesser | None
+    """None where tasks are not to be guessed."""
     pool: Pool
     presence: Presence
     controller: Controller
@@ -251,6 +258,7 @@ class Dispatch:
             if not ask.rehearsal:
                 self._behind.presence.leave()
                 self._record(way)
+                self._teach(ask)
 
     def choose(self, task: TaskName, limits: Limits) -> Choice:
         """Whom `auto` would pick now, and why; nothing is run."""
@@ -283,8 +291,8 @@ class Dispatch:
                     reason=f"the caller pinned {short(version.version)}",
                 )
             case Auto():
-                limits = task.limits.narrowed(ask.limits)
-                route = self._automatic(task, limits.narrowed(Limits(needs=needed(ask.work))))
+                limits = ask.limits.narrowed(Limits(needs=needed(ask.work)))
+                route = self._guessed(ask, limits) or self._automatic(task, limits)
             case _:
                 assert_never(ask.target)
         return route if ask.rehearsal else self._split(route, ask.conversation)
@@ -300,8 +308,24 @@ class Dispatch:
                 param="model",
             )
 
+    def _guessed(self, ask: Ask, limits: Limits) -> _Route | None:
+        """The route of the task that is guessed, if the caller named none and the guess is sure.
+
+        A guess must not cost anybody an answer: where nobody can serve that task, none is made.
+        Texts to make vectors of are never told apart: vectors of two models are of no use.
+        """
+        guesser = self._behind.guesser
+        if ask.task is not None or guesser is None or isinstance(ask.work, Embedding):
+            return None
+        guess = guesser.guess(ask.work)
+        if guess is not None:
+            with suppress(UnknownTask, NothingCapable):
+                route = self._automatic(self._behind.tasks.get(guess.task), limits)
+                return replace(route, guess=guess, reason=f"{guess}; {route.reason}")
+        return None
+
     def _automatic(self, task: Task, limits: Limits) -> _Route:
-        choice = self._pick(task, limits)
+        choice = self._pick(task, task.limits.narrowed(limits))
         versions = tuple(
             self._registry.version(scored.contender.version) for scored in choice.scored
         )
@@ -391,6 +415,7 @@ class Dispatch:
             fallback=route.fallback,
             scores=tuple((s.contender.name, s.score, s.explanation) for s in route.scored),
             dropped=route.dropped,
+            guessed=None if route.guess is None else route.guess.confidence,
         )
 
     async def _serve_or_fail(self, stack: AsyncExitStack, way: _Journey) -> _Served:
@@ -495,7 +520,7 @@ class Dispatch:
         ask, route, served = way.ask, way.route, way.served
         status, error = _status(served, way.failed)
         receipt = _Receipt() if served is None else served.receipt
-        grade = self._grade(ask, route.task, served) if status is Status.SUCCESS else None
+        grade = self._grade(ask, route, served) if status is Status.SUCCESS else None
         statements, then = self._unit(way, status, grade)
         if status is Status.SUCCESS and served is not None and served.is_text:
             statements += self._behind.prompts.statements(ask, way.decided, served.text)
@@ -536,7 +561,7 @@ class Dispatch:
                 self._controller.note(route.assignment, Failure.EMPTY if empty else None)
             elif status is Status.FAILURE:
                 self._controller.note(route.assignment, Failure.CRASH)
-        gradable = self._behind.grader(route.task, "", way.ask.expected) is not None
+        gradable = self._gradable(way.ask, route)
         return self._controller.ended(
             route.assignment,
             task=route.task.name,
@@ -544,11 +569,26 @@ class Dispatch:
             score=_unit_score(way, status, grade) if gradable else None,
         )
 
-    def _grade(self, ask: Ask, task: Task, served: _Served | None) -> float | None:
-        if served is None or not served.is_text:
+    def _gradable(self, ask: Ask, route: _Route) -> bool:
+        """Whether a rule grades the answer: never by the grader of a task that was only guessed.
+
+        A wrong guess would be a wrong grade, for a version's record and for a rollout's verdict.
+        """
+        return route.guess is None and (
+            self._behind.grader(route.task, "", ask.expected) is not None
+        )
+
+    def _grade(self, ask: Ask, route: _Route, served: _Served | None) -> float | None:
+        if served is None or not served.is_text or route.guess is not None:
             return None
-        grade = self._behind.grader(task, "".join(served.text), ask.expected)
+        grade = self._behind.grader(route.task, "".join(served.text), ask.expected)
         return None if grade is None else grade.score
+
+    def _teach(self, ask: Ask) -> None:
+        """Let the guesser learn from a request whose caller named the task."""
+        guesser = self._behind.guesser
+        if ask.task is not None and guesser is not None and not isinstance(ask.work, Embedding):
+            guesser.learn(ask.work, ask.task)
 
 
 def _request(ask: Ask) -> Generation | Embedding:

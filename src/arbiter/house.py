@@ -44,6 +44,7 @@ from arbiter.inference import (
     calls_of,
 )
 from arbiter.knowledge.carrier import Carrier
+from arbiter.knowledge.guesser import Guesser
 from arbiter.knowledge.merge import Merge
 from arbiter.knowledge.outcomes import Feedback, Outcomes, Record
 from arbiter.knowledge.profiles import Profiles
@@ -108,6 +109,7 @@ class House:
     outcomes: Outcomes
     prompts: Prompts
     carrier: Carrier
+    guesser: Guesser | None
     pool: Pool
     controller: Controller
     keeping: Keeping

@@ -364,6 +364,8 @@ class Decided:
     scores: tuple[tuple[ModelName, float, str], ...] = ()
     """Every version that was considered: name, score, explanation; the best first."""
     dropped: tuple[Dropped, ...] = ()
+    guessed: float | None = None
+    """How sure the house was of the task that it guessed; None when it guessed none."""
 
 
 class Reply(Protocol):

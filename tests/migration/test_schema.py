@@ -28,6 +28,7 @@ feedback: decision:text#, source:text#, kind:text#, task:text, version:text, sco
 feedback_log: seq:int#, decision:text, source:text, kind:text, score:real, comment:text?,
     caller:text, at:text
 footprints: version:text#, context:int#, slots:int#, total_bytes:big, method:text, at:text
+guessing: task:text#, state:text, at:text
 house: only_one:int#, house:text, made_at:text
 ledger: seq:int#, kind:text, at:text, who:text, body:text, previous:text?, hash:text
 moves: seq:int#, name:text, from_version:text?, to_version:text?, who:text, why:text,

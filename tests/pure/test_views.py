@@ -62,6 +62,7 @@ def test_a_record_shows_the_decision_and_every_reason() -> None:
         "decision": DECISION,
         "at": "2026-01-01T00:00:00+00:00",
         "task": "sums",
+        "guessed": None,
         "alias": "primary",
         "version": A,
         "arm": "stable",

@@ -180,7 +180,7 @@ class _Exchange:
 def decision_headers(decided: Decided) -> list[Header]:
     """What the house decided, for every reply."""
     reason = decided.reason[:_MAX_REASON].translate(_UNPRINTABLE)
-    return [
+    headers = [
         (b"x-arbiter-decision", decided.decision.encode()),
         (b"x-arbiter-task", decided.task.encode()),
         (b"x-arbiter-alias", decided.alias.encode()),
@@ -189,3 +189,6 @@ def decision_headers(decided: Decided) -> list[Header]:
         (b"x-arbiter-reason", reason.encode("latin-1", "replace")),
         (b"x-arbiter-probability", b"%.6g" % decided.probability),
     ]
+    if decided.guessed is not None:
+        headers.append((b"x-arbiter-task-guessed", b"%.2f" % decided.guessed))
+    return headers

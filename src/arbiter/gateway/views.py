@@ -132,6 +132,7 @@ def record_view(record: Record) -> Plain:
         "decision": decided.decision,
         "at": record.at,
         "task": decided.task,
+        "guessed": decided.guessed,
         "alias": decided.alias,
         "version": decided.version,
         "arm": decided.arm.value,

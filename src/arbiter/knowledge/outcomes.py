@@ -330,6 +330,7 @@ def _decision_statement(decided: Decided, *, caller: str, at: str) -> Statement:
             "fallback": decided.fallback,
             "scores": decided.scores,
             "dropped": [(drop.name, drop.version, drop.reason) for drop in decided.dropped],
+            "guessed": decided.guessed,
         }
     ).decode()
     return Statement(
@@ -416,6 +417,7 @@ def _record(decision: Row, outcome: Row | None, attempts: Sequence[Row]) -> Reco
             Dropped(name=ModelName(str(name)), version=VersionId(str(which)), reason=str(why))
             for name, which, why in more["dropped"]
         ),
+        guessed=_real(more.get("guessed")),
     )
     return Record(
         decided=decided,

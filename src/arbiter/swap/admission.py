@@ -12,6 +12,7 @@ from pathlib import Path
 
 from arbiter.errors import InvalidField, StillInUse
 from arbiter.judge.graders import check_expected, parse_grader
+from arbiter.knowledge.guesser import Guesser
 from arbiter.knowledge.profiles import Profiles
 from arbiter.knowledge.rules import Rules
 from arbiter.knowledge.tasks import Grading, Task, Tasks
@@ -35,6 +36,7 @@ class Admission:
         profiles: Profiles,
         validator: Validator,
         controller: Controller,
+        guesser: Guesser | None = None,
     ) -> None:
         self._registry = registry
         self._tasks = tasks
@@ -42,6 +44,7 @@ class Admission:
         self._profiles = profiles
         self._validator = validator
         self._controller = controller
+        self._guesser = guesser
 
     async def register(
         self,
@@ -75,6 +78,8 @@ class Admission:
         task = fitting(task)
         before = self._tasks.grading(task.name)
         await self._tasks.add(task)
+        if self._guesser is not None:
+            self._guesser.take(task)
         await self._profiles.regrade(task.name, before=before, after=self._tasks.grading(task.name))
         return task
 
@@ -115,6 +120,8 @@ class Admission:
             )
         before = self._tasks.grading(name)
         await self._tasks.remove(name)
+        if self._guesser is not None:
+            self._guesser.forget(name)
         await self._profiles.regrade(name, before=before, after=None)
 
     async def set_alias(self, alias: ModelName, target: ModelName, *, who: str) -> None:

@@ -62,6 +62,13 @@ CREATE TABLE rules (
     added_at        TEXT NOT NULL
 );
 
+-- What guesses of a task are made from: how often each hashed trait was there. No prompt.
+CREATE TABLE guessing (
+    task            TEXT PRIMARY KEY,            -- or '' for what belongs to no task
+    state           TEXT NOT NULL,               -- JSON
+    at              TEXT NOT NULL
+);
+
 -- Graded cases that were run on a version: its first samples. A case scored by another grader is
 -- another measurement, so the grading is part of what a row is known by. The version need not be
 -- registered: what another house measured is kept for the day when it is.

@@ -27,6 +27,16 @@ DELETE FROM rules WHERE task = ? RETURNING task;
 -- name: list_rules
 SELECT task, prefer, why FROM rules ORDER BY task;
 
+-- name: put_guessing
+INSERT INTO guessing (task, state, at) VALUES (?, ?, ?)
+ON CONFLICT (task) DO UPDATE SET state = excluded.state, at = excluded.at;
+
+-- name: remove_guessing
+DELETE FROM guessing WHERE task = ?;
+
+-- name: list_guessing
+SELECT task, state FROM guessing ORDER BY task;
+
 -- name: add_decision
 INSERT INTO decisions (decision, task, alias, version, arm, rollout, probability, reason, detail,
                        caller, at)
