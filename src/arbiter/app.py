@@ -31,6 +31,7 @@ from arbiter.ledger import Ledger
 from arbiter.metering.process import ProcessReader
 from arbiter.pool.keeping import Keeping
 from arbiter.pool.pool import Pool, loadable
+from arbiter.registry.agreement import BESIDE_LEDGER
 from arbiter.registry.discovery import Discovery
 from arbiter.registry.registry import Registry
 from arbiter.selection.contender import Situation
@@ -131,7 +132,7 @@ async def _build(
     settings: Settings, base: Database, *, engines: Sequence[Engine], clock: Clock, dice: Random
 ) -> House:
     announcer = Announcer()
-    ledger = Ledger(base, clock)
+    ledger = Ledger(base, clock, beside=BESIDE_LEDGER)
     registry = Registry(base, clock, ledger)
     tasks, rules = Tasks(base, clock), Rules(base, clock)
     profiles = Profiles(base, tasks.grading)
