@@ -104,9 +104,9 @@ async def bare(behind: Where) -> AsyncIterator[Program]:
 
 @asynccontextmanager
 async def bare_house(data_dir: Path) -> AsyncIterator[Program]:
-    """`arbiter up` as it ships."""
-    command = (str(ARBITER), "up", "--port", "0", "--json", "--data-dir", str(data_dir))
-    async with started(*command) as (process, said):
+    """`arbiter up` as it ships, but that it does not look for other programs on this machine."""
+    command = ("up", "--no-discover", "--port", "0", "--json", "--data-dir", str(data_dir))
+    async with started(str(ARBITER), *command) as (process, said):
         yield Program(pid=process.pid, where=_there(said))
 
 

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import uvloop
-from bench import decision, evidence, guessing, ledger, loading, proxy, start, storage
+from bench import decision, discovery, evidence, guessing, ledger, loading, proxy, start, storage
 from bench.figures import Figure, Missing, machine
 
 NO_LLAMA = 'llama.cpp is not installed: pip install "arbiter-house[llama]"'
@@ -57,6 +57,12 @@ async def _start(effort: Effort) -> Found:
     return [*await start.measure(effort.starts)]
 
 
+async def _discovery(effort: Effort) -> Found:
+    if not _has_llama():
+        return [Missing(area=discovery.AREA, why=NO_LLAMA)]
+    return [*await discovery.measure(effort.starts)]
+
+
 async def _request(effort: Effort) -> Found:
     real = _has_llama()
     figures = await proxy.measure(rounds=effort.rounds, count=effort.requests, real=real)
@@ -91,6 +97,7 @@ async def _worker(effort: Effort) -> Found:
 
 AREAS: dict[str, Callable[[Effort], Awaitable[Found]]] = {
     start.AREA: _start,
+    discovery.AREA: _discovery,
     proxy.AREA: _request,
     decision.AREA: _decision,
     guessing.AREA: _guessing,

@@ -32,6 +32,7 @@ from arbiter.ledger import Ledger
 from arbiter.metering.process import ProcessReader
 from arbiter.pool.keeping import Keeping
 from arbiter.pool.pool import Pool, loadable
+from arbiter.registry.agreement import BESIDE_LEDGER
 from arbiter.registry.discovery import Discovery
 from arbiter.registry.registry import Registry
 from arbiter.selection.contender import Situation
@@ -41,7 +42,10 @@ from arbiter.storage.sqlite import open_sqlite
 from arbiter.swap.admission import Admission
 from arbiter.swap.adoption import Adoption
 from arbiter.swap.controller import Controller
+from arbiter.swap.found_files import FoundFiles
+from arbiter.swap.intake import Intake
 from arbiter.swap.pulling import Pulling
+from arbiter.swap.scouting import Scout
 from arbiter.swap.validation import Validator
 
 SHARE_OF_FREE_MEMORY = 0.7
@@ -115,7 +119,8 @@ async def _close(house: House) -> None:
     # the controller first: a validation that ran into a closed door would be taken for a verdict
     await house.controller.close()
     await house.keeping.close()
-    await house.adoption.close()
+    await house.scout.close()
+    await house.intake.close()
     house.dispatch.close()
     try:
         async with asyncio.timeout(house.settings.door.drain_s + 10):
@@ -130,7 +135,7 @@ async def _build(
     settings: Settings, base: Database, *, engines: Sequence[Engine], clock: Clock, dice: Random
 ) -> House:
     announcer = Announcer()
-    ledger = Ledger(base, clock)
+    ledger = Ledger(base, clock, beside=BESIDE_LEDGER)
     registry = Registry(base, clock, ledger)
     tasks, rules = Tasks(base, clock), Rules(base, clock)
     profiles = Profiles(base, tasks.grading)
@@ -211,17 +216,31 @@ async def _build(
         clock=clock,
         home=Path.home(),
         environment=os.environ,
+        places=registry.places,
         own=own_addresses(settings.door.host, settings.door.port),
     )
-    adoption = Adoption(
-        discovery=discovery,
+    intake = Intake(
         registry=registry,
         admission=admission,
         controller=controller,
         pool=pool,
-        settings=settings,
+        aliases=settings.aliases,
         clock=clock,
         announcer=announcer,
+    )
+    adoption = Adoption(
+        discovery=discovery,
+        registry=registry,
+        intake=intake,
+        pool=pool,
+        options=settings.discovery.options,
+    )
+    scout = Scout(
+        discovery=discovery,
+        adoption=adoption,
+        files=FoundFiles(registry=registry, intake=intake),
+        settings=settings.discovery,
+        clock=clock,
     )
     grader.prepare(tasks.all())
     await controller.open(validator)
@@ -242,7 +261,9 @@ async def _build(
         controller=controller,
         keeping=keeping,
         admission=admission,
+        intake=intake,
         adoption=adoption,
+        scout=scout,
         pulling=Pulling(discovery=discovery, registry=registry, adoption=adoption, clock=clock),
         dispatch=dispatch,
         announcer=announcer,

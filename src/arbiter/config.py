@@ -5,14 +5,13 @@ Parsed with pydantic here, at the edge; every mistake names the field and what i
 
 from __future__ import annotations
 
+import logging
 import os
 import tomllib
 from collections.abc import Mapping
-from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -24,7 +23,10 @@ from pydantic import (
     model_validator,
 )
 
-from arbiter.errors import ConfigError
+from arbiter.addresses import parse_address, parse_ollama_host
+from arbiter.errors import ConfigError, InvalidField
+
+LOG = logging.getLogger(__name__)
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8017
@@ -99,7 +101,7 @@ class DiscoverySettings(_Section):
         True, description="Look at the usual ports of this machine and the usual folders too."
     )
     servers: tuple[str, ...] = Field(
-        (), description="Addresses of further servers; the only way to one of another machine."
+        (), description="Addresses of further servers, of this machine or of another."
     )
     folders: tuple[Path, ...] = Field((), description="Further folders of model files.")
     register_found: Literal["all", "servers", "none"] = Field(
@@ -226,7 +228,7 @@ def load_settings(
     ):
         if environment.get(name):
             _put(tree, field, environment[name])
-    if environment.get("OLLAMA_HOST"):
+    if environment.get("OLLAMA_HOST", "").strip(" \t\"'"):
         _also_look_at(tree, environment["OLLAMA_HOST"])
     for field, value in (overrides or {}).items():
         if value is not None:
@@ -253,37 +255,25 @@ def load_settings(
 def _also_look_at(tree: dict[str, object], host: str) -> None:
     """Where a person's Ollama listens when it is not the usual address, as Ollama reads it.
 
-    What is no address is left to Ollama to complain about; a server that listens on every
-    address is reached on this machine.
+    What is no address is left out: it is another program's setting, and no reason not to start.
     """
-    with suppress(ValueError):
-        parts = urlsplit(_address(host))
-        everywhere = {"0.0.0.0", "::"}  # noqa: S104  # compared with
-        name = "127.0.0.1" if parts.hostname in everywhere else parts.hostname
-        usual = {"http": 80, "https": 443}[parts.scheme] if "://" in host else 11434
-        section = tree.setdefault("discovery", {})
-        if isinstance(section, dict):
-            listed = section.get("servers", [])
-            if isinstance(listed, list):
-                section["servers"] = [*listed, f"{parts.scheme}://{name}:{parts.port or usual}"]
+    try:
+        address = parse_ollama_host(host)
+    except InvalidField as error:
+        LOG.warning("OLLAMA_HOST is left out. %s", error.sentence)
+        return
+    section = tree.setdefault("discovery", {})
+    if isinstance(section, dict):
+        listed = section.get("servers", [])
+        if isinstance(listed, list):
+            section["servers"] = [*listed, address]
 
 
 def _address(text: str) -> str:
-    """An address as the house writes it: scheme, host and port, and a path if there is one.
-
-    >>> _address("localhost:11434/")
-    'http://localhost:11434'
-    """
-    url = text.strip() if "://" in text else f"http://{text.strip()}"
-    parts = urlsplit(url)
-    port = parts.port  # raises ValueError for what is no port
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError(f"{text!r:.80} is no address like http://127.0.0.1:11434")
-    if parts.username or parts.password:
-        raise ValueError("a key does not belong into an address; use discovery.keys")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    end = f":{port}" if port is not None else ""
-    return f"{parts.scheme}://{host}{end}{parts.path.rstrip('/')}"
+    try:
+        return parse_address(text)
+    except InvalidField as error:
+        raise ValueError(error.sentence.rstrip(".")) from error
 
 
 def _file(path: Path) -> dict[str, object]:

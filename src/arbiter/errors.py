@@ -30,17 +30,21 @@
     │   └── HouseLocked
     ├── ModelFileError             a model file that cannot be trusted or read
     ├── NothingCapable             selection dropped every version, each with its reason
+    ├── NothingThere               what could serve is at servers that are not there now
     ├── Unexpected                 a fault of ours; the log says more
     ├── Busy                       a bound was reached; try again
     │   └── ShuttingDown
     ├── EngineError                the engine failed, not Arbiter
     │   ├── EngineUnavailable      it cannot run here, and says why
     │   ├── LoadFailed
-    │   │   └── ServerGone         the server that offers the model is not there
+    │   │   ├── ServerGone         the server that offers the model is not there
+    │   │   └── NotOffered         the server is there, and has the model no more
     │   ├── NotThisKind            something else answers at an address
     │   ├── InstanceLost           it died before the first byte: safe to try again
     │   ├── StreamCut              it died after the first byte: never retried
+    │   │   └── ServerCut          with the whole server: no fault of the version
     │   ├── EngineRefused          it answered with an error of its own
+    │   │   └── CannotServe        the model cannot do this kind of work there
     │   └── EngineTimeout
     └── StorageError               the disk failed; the request path goes on without it
         ├── StorageFull
@@ -281,6 +285,16 @@ class NothingCapable(ArbiterError):
     status = 422
 
 
+class NothingThere(ArbiterError):
+    """Every model that could serve this is at a server that is not there now; try again shortly."""
+
+    code = "nothing_there"
+    status = 503
+    retryable = True
+    ours = False
+    public = True
+
+
 class Unexpected(ArbiterError):
     """Something went wrong in the house; its log says what."""
 
@@ -327,9 +341,15 @@ class LoadFailed(EngineError):
 
 
 class ServerGone(LoadFailed):
-    """The server that offers this model is not there."""
+    """This model's server is not there now. Try again, or another one of GET /v1/models."""
 
     code = "server_gone"
+
+
+class NotOffered(LoadFailed):
+    """This model's server does not offer it any more. Try another one of GET /v1/models."""
+
+    code = "not_offered"
 
 
 class NotThisKind(EngineError):
@@ -351,12 +371,25 @@ class StreamCut(EngineError):
     code = "stream_cut"
 
 
+class ServerCut(StreamCut):
+    """The model's server was gone in the middle of its answer."""
+
+    code = "server_cut"
+
+
 class EngineRefused(EngineError):
     """The engine refused the request."""
 
     code = "engine_refused"
     status = 400
     ours = True
+
+
+class CannotServe(EngineRefused):
+    """The model cannot do this kind of work where it runs."""
+
+    code = "cannot_serve"
+    ours = False
 
 
 class EngineTimeout(EngineError):

@@ -59,8 +59,10 @@ from arbiter.storage.database import Database
 from arbiter.swap.admission import Admission
 from arbiter.swap.adoption import Adoption
 from arbiter.swap.controller import Controller, RolloutView
+from arbiter.swap.intake import Intake
 from arbiter.swap.pulling import Pulling
 from arbiter.swap.records import Stored
+from arbiter.swap.scouting import Scout
 from arbiter.swap.validation import Progress, no_progress
 
 
@@ -105,7 +107,9 @@ class House:
     controller: Controller
     keeping: Keeping
     admission: Admission
+    intake: Intake
     adoption: Adoption
+    scout: Scout
     pulling: Pulling
     dispatch: Dispatch
     announcer: Announcer
@@ -278,6 +282,7 @@ class House:
             controller=self.controller,
             admission=self.admission,
             adoption=self.adoption,
+            scout=self.scout,
             pulling=self.pulling,
             choose=self.dispatch.choose,
             announcer=self.announcer,

@@ -80,6 +80,15 @@ def is_id(text: str) -> bool:
     return bool(_ID.match(text))
 
 
+def legible(text: str, *, most: int = 200) -> str:
+    """A text from elsewhere as people may see it: on one line, of what can be printed.
+
+    >>> legible("a" + chr(27) + "[2Jb" + chr(10) + "c")
+    'a?[2Jb?c'
+    """
+    return "".join(ch if ch.isprintable() else "?" for ch in text[:most])
+
+
 def short(version: VersionId | None) -> str:
     """The first twelve digits of a version, for people.
 

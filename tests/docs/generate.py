@@ -183,7 +183,8 @@ def configuration_page() -> str:
         '```toml\ndata_dir = "~/.arbiter"\n\n[door]\nport = 8017\n\n[rollout]\nsoak_s = 600\n'
         "```\n\n"
         f"The environment:\n\n{variables}\n- `ARBITER_CONFIG` names the file\n"
-        "- `OLLAMA_HOST` is one more of `discovery.servers`, as Ollama's own commands read it\n"
+        "- `OLLAMA_HOST` is one more of `discovery.servers`, as Ollama's own commands read it;\n"
+        "  what is no address is left out, with a warning\n"
         "- `ARBITER_KEY` is the key that commands send; it is no setting of the house\n\n"
         "In Python two underscores stand for the dot: "
         '`arbiter.open("data", rollout__soak_s=600)`.\n\n'

@@ -230,18 +230,24 @@ def test_every_setting_says_what_it_is(name: str, description: str | None) -> No
     assert description.endswith(".")
 
 
-@pytest.mark.parametrize(
-    ("host", "address"),
-    [
-        ("127.0.0.1:11500", "http://127.0.0.1:11500"),
-        ("0.0.0.0", "http://127.0.0.1:11434"),
-        ("gpu-box", "http://gpu-box:11434"),
-        ("https://gpu-box", "https://gpu-box:443"),
-    ],
-)
-def test_where_ollama_listens_is_taken_as_ollama_reads_it(host: str, address: str) -> None:
-    settings = load_settings(environment={"OLLAMA_HOST": host})
-    assert settings.discovery.servers == (address,)
+def test_where_ollama_listens_is_one_more_server() -> None:
+    # H6 of the review: the brackets were lost, and the house did not start
+    settings = load_settings(environment={"OLLAMA_HOST": "[::1]:11434"})
+    assert settings.discovery.servers == ("http://[::1]:11434",)
+
+
+@pytest.mark.parametrize("host", ["junk junk", "me:hunter2@box"])
+def test_an_ollama_host_that_is_no_address_is_left_out_with_a_warning(
+    host: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert load_settings(environment={"OLLAMA_HOST": host}).discovery.servers == ()
+    assert "OLLAMA_HOST is left out" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+def test_an_ollama_host_that_is_blank_is_none(caplog: pytest.LogCaptureFixture) -> None:
+    assert load_settings(environment={"OLLAMA_HOST": ' "" '}).discovery.servers == ()
+    assert not caplog.text
 
 
 @pytest.mark.parametrize("url", ["ftp://x", "http://", "http://a:99999", "http://me:secret@a"])

@@ -34,6 +34,7 @@ from arbiter.engines.ollama_wire import Answer, Lines, parse_refusal, parse_step
 from arbiter.engines.openai_wire import MalformedAnswer, ReportedError
 from arbiter.errors import (
     Busy,
+    CannotServe,
     EngineError,
     EngineRefused,
     InstanceLost,
@@ -435,6 +436,14 @@ OVERFLOW = json.dumps(
     [
         (400, "bad things.", EngineRefused, "Ollama refused the request: bad things."),
         (400, OVERFLOW, EngineRefused, "has 2622 tokens, and this model is loaded with room for"),
+        (
+            400,
+            '"x" does not support chat',
+            CannotServe,
+            "cannot do this with gemma3:1b: status 400",
+        ),
+        (405, None, CannotServe, "cannot do this with gemma3:1b: status 405"),
+        (404, None, CannotServe, "status 404"),
         (404, "model 'x' not found", InstanceLost, "http://here does not have gemma3:1b any more"),
         (500, "out of memory", EngineError, "http://here failed with status 500: out of memory."),
         (500, '{"error":{"message":"it died"}}', EngineError, "status 500: it died."),

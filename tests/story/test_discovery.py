@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,11 +18,14 @@ from tests.story.stage import name, task
 
 from arbiter.app import open_house
 from arbiter.clock import ManualClock
-from arbiter.errors import LoadFailed, NothingCapable, ServerGone, UnknownModel
+from arbiter.errors import ArbiterError, LoadFailed, NothingThere, ServerGone, UnknownModel
+from arbiter.gateway.control_discovery import report_view
 from arbiter.house import House
 from arbiter.refs import VersionId
+from arbiter.registry.discovery import Folder, look_into
 from arbiter.registry.registry import Standing
-from arbiter.swap.adoption import Report
+from arbiter.swap.found_files import FoundFiles
+from arbiter.swap.scouting import Report
 
 
 @dataclass
@@ -39,7 +43,20 @@ class Street:
 
     async def report(self, **how: object) -> Report:
         """Look once."""
-        return await self.house.adoption.look(**how)  # type: ignore[arg-type]  # a test's shorthand
+        return await self.house.scout.look(**how)  # type: ignore[arg-type]  # a test's shorthand
+
+    async def watched(self, times: int) -> list[Report]:
+        """What a watch tells, until it has told so often; the clock moves on as it waits."""
+        told: asyncio.Queue[Report] = asyncio.Queue()
+        self.house.scout.open(told.put_nowait)
+        reports: list[Report] = []
+        while len(reports) < times:
+            waiting = asyncio.create_task(told.get())
+            while not waiting.done():
+                await self.house.database.settle()
+                self.clock.jump(1.0)
+            reports.append(waiting.result())
+        return reports
 
     def names(self) -> dict[str, str]:
         """Every name with the first digit of its content."""
@@ -128,7 +145,7 @@ async def test_auto_goes_on_with_what_is_still_there(tmp_path: Path) -> None:
         neighbour.stop(B)
         with pytest.raises(ServerGone):
             await here.house.ask("hello")
-        with pytest.raises(NothingCapable, match="No server that offers this model is there"):
+        with pytest.raises(NothingThere, match=r"ant-7: http.* server that offers this model is"):
             await here.house.ask("hello")
 
 
@@ -200,7 +217,7 @@ async def test_evidence_is_not_carried_over_to_other_content_under_the_same_tag(
         neighbour.servers[A] = [offer("ant", "c")]
         await here.look()
         new = here.version("ant")
-        await here.house.adoption.calibrated()
+        await here.house.intake.calibrated()
         graded = here.house.profiles.get(new, task("chat").name)
         assert (graded.graded, here.house.profiles.get(old.version, task("chat").name).graded) == (
             12,
@@ -296,3 +313,114 @@ async def test_a_house_does_not_find_itself(tmp_path: Path) -> None:
     async with street(tmp_path, Neighbour(), door__port=7002) as here:
         looked_at = [one.address.url for one in (await here.report()).survey.servers]
         assert looked_at == [A]
+
+
+async def test_content_that_returns_to_its_tag_brings_the_name_back_to_it(tmp_path: Path) -> None:
+    neighbour = Neighbour(servers={A: [offer("ant", "a")]})
+    async with street(tmp_path, neighbour) as here:
+        await here.look()
+        first = here.version("ant")
+        neighbour.servers[A] = [offer("ant", "b")]
+        await here.look()
+        neighbour.servers[A] = [offer("ant", "a")]
+        assert await here.look() == {"ant 7001": "changed"}
+        assert here.version("ant") == here.version("fast") == first
+        assert here.house.registry.version(first).standing is Standing.ACTIVE
+        assert (await here.house.ask("hello", model="ant")).text == "ant at 7001"
+        assert (await here.house.ask("hello")).text == "ant at 7001"
+
+
+async def test_a_tag_that_becomes_another_tag_s_content_takes_its_name_along(
+    tmp_path: Path,
+) -> None:
+    neighbour = Neighbour(servers={A: [offer("ant", "a"), offer("bee", "b")]})
+    async with street(tmp_path, neighbour) as here:
+        await here.look()
+        neighbour.servers[A] = [offer("ant", "b"), offer("bee", "b")]
+        assert await here.look() == {"ant 7001": "changed", "bee 7001": "known"}
+        assert here.names() == {"ant": "b", "bee": "b", "fast": "b", "primary": "b"}
+        assert (await here.house.ask("hello", model="fast")).text.endswith("at 7001")
+
+
+async def test_a_place_that_is_gone_keeps_no_name_on_content_that_nobody_serves(
+    tmp_path: Path,
+) -> None:
+    neighbour = Neighbour(servers={A: [offer("ant", "a")], B: [offer("ant", "a")]})
+    async with street(tmp_path, neighbour) as here:
+        await here.look()
+        neighbour.stop(B)
+        neighbour.servers[A] = [offer("ant", "c")]
+        await here.look()
+        assert here.names()["ant"] == "c"
+        assert (await here.house.ask("hello", model="ant")).text == "ant at 7001"
+
+
+async def test_a_server_that_only_a_registered_model_names_is_looked_after(tmp_path: Path) -> None:
+    elsewhere = "http://127.0.0.1:7009"
+    neighbour = Neighbour(servers={elsewhere: [offer("ant", "a")]})
+    async with street(tmp_path, neighbour) as here:
+        await here.house.adoption.add(elsewhere, "ant", name("ant"))
+        neighbour.stop(elsewhere)
+        await here.look()
+        with pytest.raises(ArbiterError, match="Nothing listens"):
+            await here.house.ask("hello")
+        neighbour.servers[elsewhere] = [offer("ant", "a")]
+        await here.look()
+        assert (await here.house.ask("hello")).text == "ant at 7009"
+
+
+async def test_switched_off_it_still_looks_after_servers_of_registered_models(
+    tmp_path: Path,
+) -> None:
+    neighbour = Neighbour(servers={A: [offer("ant", "a")], B: [offer("bee", "b")]})
+    async with street(tmp_path, neighbour, discovery__enabled=False) as here:
+        await here.house.adoption.add(A, "ant", name("ant"))
+        reports = await here.watched(1)
+        assert [one.address.url for one in reports[0].survey.servers] == [A]
+
+
+async def test_a_folder_that_cannot_be_looked_into_ends_nothing(tmp_path: Path) -> None:
+    far = "/" + "x" * 5000
+    neighbour = Neighbour(servers={A: [offer("ant", "a")]})
+    async with street(tmp_path / "data", neighbour, discovery__folders=[far]) as here:
+        report = await here.report()
+        assert [one.what for one in report.adopted] == ["registered"]
+        trouble = report.survey.folders[0].trouble
+        assert trouble is not None
+        assert "File name too long" in trouble
+
+
+async def test_a_name_that_would_draw_on_a_terminal_is_shown_as_text(tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / "bad\udcff\n.gguf").write_bytes(b"")
+    neighbour = Neighbour(servers={A: [offer("ant\x1b[2J", "a")]})
+    async with street(tmp_path / "data", neighbour, discovery__folders=[str(folder)]) as here:
+        shown = [one.model for one in (await here.report()).adopted]
+        assert shown == ["ant?[2J", "bad??.gguf"]
+        view = report_view(await here.report(), here.house.registry)
+        assert "ant?[2J" in json.dumps(view)
+        json.dumps(view).encode()
+
+
+async def test_a_fault_in_one_look_does_not_end_the_watch(tmp_path: Path) -> None:
+    neighbour = Neighbour(servers={A: [offer("ant", "a")]}, faults=1)
+    async with street(tmp_path, neighbour) as here:
+        reports = await here.watched(1)
+        assert [one.what for one in reports[0].adopted] == ["registered"]
+
+
+async def test_a_file_is_read_once_though_it_is_found_again_and_again(tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    for copy in ("sparrow", "twin"):
+        (folder / f"{copy}.gguf").write_bytes(demo_model().read_bytes())
+    async with street(tmp_path / "data", Neighbour()) as here:
+        found = FoundFiles(registry=here.house.registry, intake=here.house.intake)
+        files = look_into(Folder(path=folder, label="a folder")).files
+        assert [await found.known(file) for file in files] == [None, None]
+        assert [(await found.register(file)).what for file in files] == ["registered", "known"]
+        for file in files:
+            known = await found.known(file)
+            assert known is not None
+            assert known.what == "known"

@@ -66,8 +66,8 @@ async def test_the_four_models_are_found_with_their_aliases_and_one_is_swapped(
         )
         async with open_house(given) as house:
             await house.admission.add_task(task_of("sum"))
-            await house.adoption.look()
-            await house.adoption.calibrated()
+            await house.scout.look()
+            await house.intake.calibrated()
             named = {one.name: one.version for one in house.registry.names()}
             assert {
                 alias: next(model for model in STAND_INS if named[parse_name(model)] == version)

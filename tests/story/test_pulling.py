@@ -9,7 +9,7 @@ from tests.story.neighbours import A, B, Neighbour, offer
 from tests.story.stage import name
 from tests.story.test_discovery import Street, street
 
-from arbiter.errors import EngineRefused, InvalidField, ServerGone
+from arbiter.errors import EngineError, EngineRefused, InvalidField, ServerGone
 from arbiter.swap.pulling import Pulled
 from arbiter.swap.rollout import Phase
 
@@ -45,6 +45,21 @@ async def test_a_pull_keeps_the_old_content_under_a_dated_name_and_swaps_there_a
         await here.house.undo("ant:1b")
         old = await here.house.ask("hello", model="ant:1b")
         assert old.text == "ant:1b-until-20260101 at 7001"
+
+
+async def test_a_second_pull_before_any_swap_fetches_the_name_and_not_the_dated_one(
+    tmp_path: Path,
+) -> None:
+    neighbour = Neighbour(
+        servers={A: [offer("ant:1b", "a")]}, library={"ant:1b": offer("ant:1b", "c")}
+    )
+    async with street(tmp_path, neighbour) as here:
+        await here.look()
+        await pulled(here, "ant:1b")
+        neighbour.library["ant:1b"] = offer("ant:1b", "d")
+        told = await pulled(here, "ant:1b")
+        assert (told.model, told.kept_as) == ("ant:1b", "ant:1b-until-20260101-2")
+        assert here.names() == {"ant:1b": "a", "ant:1b-20260101": "c", "ant:1b-20260101-2": "d"}
 
 
 async def test_a_pull_that_brings_nothing_new_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -90,3 +105,41 @@ async def test_a_pull_without_any_server_says_what_to_do(tmp_path: Path) -> None
     async with street(tmp_path, Neighbour()) as here:
         with pytest.raises(ServerGone, match="Start Ollama, or name its address"):
             await pulled(here, "ant")
+
+
+async def test_the_old_content_stays_when_nobody_can_say_what_a_pull_brought(
+    tmp_path: Path,
+) -> None:
+    neighbour = Neighbour(
+        servers={A: [offer("ant:1b", "a")]},
+        library={"ant:1b": offer("ant:1b", "c")},
+        exhausted_by_pulls=True,
+    )
+    async with street(tmp_path, neighbour) as here:
+        await here.look()
+        with pytest.raises(ServerGone):
+            await pulled(here, "ant:1b")
+        assert neighbour.dropped == []
+
+
+async def test_nothing_is_pulled_over_content_that_cannot_be_told(tmp_path: Path) -> None:
+    neighbour = Neighbour(
+        servers={A: [offer("ant:1b", "a")]}, library={"ant:1b": offer("ant:1b", "c")}
+    )
+    async with street(tmp_path, neighbour) as here:
+        await here.look()
+        neighbour.unread = frozenset({"ant:1b"})
+        with pytest.raises(EngineError, match="nothing was pulled"):
+            await pulled(here, "ant:1b")
+        assert tags(neighbour) == {"ant:1b": "a"}
+
+
+async def test_a_model_that_cannot_be_described_now_is_neither_lost_nor_another(
+    tmp_path: Path,
+) -> None:
+    neighbour = Neighbour(servers={A: [offer("ant:1b", "a")]})
+    async with street(tmp_path, neighbour) as here:
+        await here.look()
+        neighbour.unread = frozenset({"ant:1b"})
+        assert await here.look() == {}
+        assert (await here.house.ask("hello")).text == "ant:1b at 7001"

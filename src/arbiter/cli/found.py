@@ -12,6 +12,7 @@ _SAYS = {
     "known": "registered",
     "changed": "CHANGED",
     "shown": "not registered",
+    "reading": "being read",
     "trouble": "not used",
 }
 

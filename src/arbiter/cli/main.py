@@ -30,7 +30,7 @@ from arbiter.cli.output import ERR, OUT, show_json
 from arbiter.errors import ArbiterError
 from arbiter.gateway.control_discovery import report_view
 from arbiter.house import House, reachable
-from arbiter.swap.adoption import Report
+from arbiter.swap.scouting import Report
 
 app = typer.Typer(
     name="arbiter",
@@ -115,8 +115,7 @@ def up(
                     OUT.print("  looking for models on this machine ...")
             sys.stdout.flush()
             _settle_memory()
-            if settings.discovery.enabled:
-                house.adoption.open(_Teller(house, as_json=as_json))
+            house.scout.open(_Teller(house, as_json=as_json))
             await stop.wait()
             ERR.print("closing: running requests may end", markup=False)
 
@@ -129,7 +128,7 @@ class _Teller:
     def __init__(self, house: House, *, as_json: bool) -> None:
         self._house = house
         self._as_json = as_json
-        self._is_first = True
+        self._is_first = house.settings.discovery.enabled
 
     def __call__(self, report: Report) -> None:
         found = report_view(report, self._house.registry)

@@ -176,7 +176,8 @@ def list_(data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson =
 
 def _standing(one: Json) -> str:
     standing, until = text(one["standing"]), one["kept_until"]
-    return f"{standing}, kept until {text(until)[:10]}" if until else standing
+    kept = f"{standing}, kept until {text(until)[:10]}" if until else standing
+    return f"{kept}, not there now" if one["absent"] else kept
 
 
 @app.command()
@@ -202,6 +203,8 @@ def show(
         _provenance(found["provenance"])
         if found.get("unavailable"):
             ERR.print(f"it cannot run here: {found['unavailable']}", markup=False)
+        if found.get("absent"):
+            ERR.print(f"its server is not there now: {found['absent']}", markup=False)
         _profiles(found)
 
     with_house(data_dir, config, work)
@@ -297,7 +300,8 @@ def remove(
         if as_json:
             show_json(found)
         else:
-            OUT.print(f"{name} is forgotten; its file was not touched", markup=False)
+            where = "file" if found["has_file"] else "server"
+            OUT.print(f"{name} is forgotten; its {where} was not touched", markup=False)
 
     with_house(data_dir, config, work)
 

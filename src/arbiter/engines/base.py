@@ -21,7 +21,7 @@ from arbiter.clock import Clock
 from arbiter.cost import Footprint
 from arbiter.errors import ConfigError
 from arbiter.inference import Chunk, Embedding, Finish, Generation, Vectors
-from arbiter.refs import VersionId
+from arbiter.refs import VersionId, digest
 
 LOG = logging.getLogger(__name__)
 GROUP = "arbiter.engines.v1"
@@ -46,7 +46,7 @@ class LoadSpec:
     path: the file; meaningless when there are places. context: tokens for one request. slots:
     requests that may run at once. threads: None leaves it to the engine. places: where the
     version is served already, the best first; the engine takes the first that is there. digest:
-    its content as its server calls it, where it calls it anything: another content is refused.
+    what a served version is known by (`content_of`): another content is refused.
     capabilities: what the version is known to do, because some are loaded otherwise for it.
     """
 
@@ -91,7 +91,8 @@ class Site:
     """What answers at an address: which engine speaks to it, what it calls itself, what it offers.
 
     kind: the program, as people know it (``Ollama``, ``llama-server``, ``vLLM``).
-    trouble: what could not be learned, in sentences; the rest holds.
+    unread: models that are there and could not be described this time; what is known of them from
+    before still holds. trouble: what could not be learned, in sentences; the rest holds.
     """
 
     engine: str
@@ -99,7 +100,19 @@ class Site:
     kind: str
     version: str | None
     offers: tuple[Offer, ...]
+    unread: frozenset[str] = frozenset()
     trouble: tuple[str, ...] = ()
+
+
+def content_of(offer: Offer, url: str) -> str:
+    """What a served model is known by: its server's digest, else that of what is claimed of it.
+
+    A claim proves nothing about another machine, so the address is part of it.
+    """
+    if offer.digest is not None:
+        return offer.digest
+    claims = {"url": url, "model": offer.model, "claims": dict(offer.claims)}
+    return digest("arbiter.claims.v1", claims)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +163,16 @@ class Runner(Protocol):
 
     async def unload(self) -> None:
         """Stop it and free what it holds. Idempotent. The pool drains it first."""
+        ...
+
+
+@runtime_checkable
+class ServedRunner(Runner, Protocol):
+    """A runner whose work another program does, so that it is gone when that program is."""
+
+    @property
+    def place(self) -> Place:
+        """Where the version is served, as its `LoadSpec` named it."""
         ...
 
 

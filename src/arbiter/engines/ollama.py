@@ -42,7 +42,7 @@ from arbiter.engines.ollama_runner import OllamaRunner, Patience, changed
 from arbiter.engines.ollama_wire import Lines, error_words, parse_step
 from arbiter.engines.openai_wire import ReportedError, printable
 from arbiter.engines.remote import Remote, Response
-from arbiter.errors import EngineError, LoadFailed, NotThisKind, ServerGone
+from arbiter.errors import EngineError, LoadFailed, NotOffered, NotThisKind, ServerGone
 
 _AT_ONCE: Final = 8
 _MOST_KNOWN: Final = 4096
@@ -105,13 +105,15 @@ class OllamaEngine:
             kind="Ollama",
             version=version,
             offers=tuple(offers),
+            unread=frozenset(tag.title for tag, told in found if isinstance(told, str) and told),
             trouble=tuple(trouble),
         )
 
     async def load(self, spec: LoadSpec) -> OllamaRunner:
         """Have the first place that is there load the version.
 
-        Raises `ServerGone` when no place answers, and `LoadFailed` with what each of them said.
+        Raises `ServerGone` when no place answers, `NotOffered` when none that does has it any
+        more, and `LoadFailed` with what each of them said.
         """
         pinned = read_options(spec.options)
         troubles: list[LoadFailed] = []
@@ -124,6 +126,8 @@ class OllamaEngine:
         hint = next((error.hint for error in troubles if error.hint is not None), None)
         if all(isinstance(error, ServerGone) for error in troubles):
             raise ServerGone(words or "No server is known to offer this model.", hint=hint)
+        if all(isinstance(error, ServerGone | NotOffered) for error in troubles):
+            raise NotOffered(words, hint=hint)
         raise LoadFailed(words, hint=hint)
 
     async def pull(self, url: str, model: str) -> AsyncGenerator[PullStep, None]:
@@ -284,7 +288,7 @@ class OllamaEngine:
         )
 
     async def _check(self, remote: Remote, place: Place, digest: str | None) -> None:
-        """Raise `LoadFailed` unless the place has the content that was registered."""
+        """Raise `ServerGone` or `NotOffered` unless the place has what was registered."""
         try:
             await self._version(remote)
             tags = await self._tags(remote)
@@ -294,9 +298,9 @@ class OllamaEngine:
             raise ServerGone(f"{place.url}: {error.message}", hint=error.hint) from error
         tag = next((tag for tag in tags if tag.title == place.model), None)
         if tag is None:
-            raise LoadFailed(f"{place.url} has no {place.model} any more.", hint=_LOOK_AGAIN)
+            raise NotOffered(f"{place.url} has no {place.model} any more.", hint=_LOOK_AGAIN)
         if digest is not None and tagged(tag.digest) != digest:
-            raise LoadFailed(changed(place, tagged(tag.digest), digest), hint=_LOOK_AGAIN)
+            raise NotOffered(changed(place, tagged(tag.digest), digest), hint=_LOOK_AGAIN)
 
     async def _have_loaded(
         self, remote: Remote, place: Place, spec: LoadSpec, pinned: Pinned

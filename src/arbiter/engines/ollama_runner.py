@@ -32,6 +32,7 @@ from arbiter.errors import (
     EngineRefused,
     EngineTimeout,
     InstanceLost,
+    ServerCut,
     StreamCut,
 )
 from arbiter.inference import Chat, Chunk, Embedding, Finish, Generation, Vectors
@@ -62,7 +63,7 @@ class Patience:
 class OllamaRunner:
     """A model at one Ollama.
 
-    is_ours: whether this house had it loaded; only then is it unloaded again.
+    place: where it is. is_ours: whether this house had it loaded; only then is it unloaded again.
     """
 
     pid: None = None
@@ -79,9 +80,9 @@ class OllamaRunner:
         reported: Footprint | None,
         is_ours: bool,
     ) -> None:
+        self.place = place
         self.reported = reported
         self._remote = remote
-        self._place = place
         self._digest = digest
         self._pinned = pinned
         self._patience = patience
@@ -92,7 +93,7 @@ class OllamaRunner:
 
     async def generate(self, request: Generation) -> AsyncGenerator[Chunk, None]:
         """Answer, piece by piece. See `arbiter.engines.base.Runner`."""
-        path, body = encode_generation(self._place.model, request, self._pinned)
+        path, body = encode_generation(self.place.model, request, self._pinned)
         answer = Answer(most_calls=_most_calls(request))
         begun = False
         try:
@@ -115,7 +116,7 @@ class OllamaRunner:
 
     async def embed(self, request: Embedding) -> tuple[Vectors, Finish]:
         """A vector for each input. See `arbiter.engines.base.Runner`."""
-        body = encode_embedding(self._place.model, request, self._pinned)
+        body = encode_embedding(self.place.model, request, self._pinned)
         try:
             async with self._asked(EMBED, body, is_streamed=False) as stream:
                 told = await stream.receive_all()
@@ -151,7 +152,7 @@ class OllamaRunner:
     async def _leave(self) -> None:
         try:
             if self._is_ours and not self._lost.is_set():
-                path, body = encode_unload(self._place.model)
+                path, body = encode_unload(self.place.model)
                 # a server that is gone holds nothing any more
                 with suppress(OSError, ValueError):
                     await self._remote.post(path, body, silence_s=self._patience.step_s)
@@ -172,7 +173,7 @@ class OllamaRunner:
             yield stream
 
     def _refused(self, status: int, body: bytes) -> ArbiterError:
-        place = self._place
+        place = self.place
         error = parse_refusal(status, body, model=place.model, url=place.url)
         if isinstance(error, InstanceLost):
             self._lose(error.message)
@@ -192,9 +193,9 @@ class OllamaRunner:
             tags = parse_tags(response.body)
         except (OSError, ValueError):
             return
-        found = next((tagged(t.digest) for t in tags if t.title == self._place.model), None)
+        found = next((tagged(t.digest) for t in tags if t.title == self.place.model), None)
         if found is not None and found != self._digest:
-            words = changed(self._place, found, self._digest)
+            words = changed(self.place, found, self._digest)
             self._lose(words)
             raise InstanceLost(words, hint="Run: arbiter models discover")
 
@@ -208,7 +209,8 @@ class OllamaRunner:
 
     async def _translate(self, error: Exception, *, begun: bool) -> ArbiterError:
         """What went wrong, in the house's words."""
-        url = self._place.url
+        url = self.place.url
+        is_gone = False
         if self._unloading is not None:
             return StreamCut() if begun else InstanceLost("This model was unloaded.")
         if isinstance(error, TimeoutError):
@@ -219,9 +221,10 @@ class OllamaRunner:
             words = f"The Ollama at {url} broke off: {error}."
             return StreamCut(words) if begun else EngineError(words)
         if isinstance(error, OSError) and not await self._answers():
+            is_gone = True
             self._lose(f"The Ollama at {url} does not answer any more.")
         if begun:
-            return StreamCut()
+            return ServerCut(self._last_words) if is_gone else StreamCut()
         if isinstance(error, OSError):
             return InstanceLost(f"The Ollama at {url} broke off before its answer began.")
         return EngineError(f"The answer of the Ollama at {url} cannot be understood.")

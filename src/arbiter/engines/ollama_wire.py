@@ -19,10 +19,18 @@ import msgspec
 from arbiter.engines.base import PullStep
 from arbiter.engines.openai_wire import MalformedAnswer, ReportedError, printable, words_of
 from arbiter.engines.openai_wire import parse_refusal as parse_llama_refusal
-from arbiter.errors import ArbiterError, Busy, EngineError, EngineRefused, InstanceLost
+from arbiter.errors import (
+    ArbiterError,
+    Busy,
+    CannotServe,
+    EngineError,
+    EngineRefused,
+    InstanceLost,
+)
 from arbiter.inference import Called, Delta, Finish, FinishReason, Timings, Usage, Vectors
 
 _MOST_TOKENS: Final = 2**31
+_UNABLE: Final = " does not support "
 _LONGEST_NS: Final = 7 * 24 * 3600 * 10**9
 _LONGEST_LINE: Final = 4 * 1024 * 1024
 
@@ -206,6 +214,13 @@ def parse_refusal(status: int, body: bytes, *, model: str, url: str) -> ArbiterE
     """What a response that is no answer means for the request that got it."""
     told = _told(body)
     words = _plain(told)
+    if status in {405, 501} or (status == 404 and not told) or _UNABLE in told:
+        # an older Ollama has not every address, and each says so of its models in these words
+        return CannotServe(
+            f"The Ollama at {url} cannot do this with {model}: status {status}, {words}.",
+            hint="Ask for another model, or leave the choice to the house: auto.",
+            param="model",
+        )
     if status == 404:
         return InstanceLost(f"{url} does not have {model} any more: {words}.")
     if status in {429, 503}:

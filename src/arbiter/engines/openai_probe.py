@@ -49,6 +49,10 @@ def server_root(url: str) -> str:
     return url.rstrip("/").removesuffix("/v1").rstrip("/")
 
 
+class _Silence(Exception):
+    """A question had no answer at all this time, which is not the same as an answer of no."""
+
+
 async def list_models(remote: Remote, *, has_key: bool) -> tuple[Entry, ...] | None:
     """What the server lists; None while it is still loading.
 
@@ -101,7 +105,19 @@ async def look_at(
             offers=(),
             trouble=("It is still loading its model.",),
         )
-    kind, told = await _ask_around(remote, entries, connect)
+    try:
+        kind, told = await _ask_around(remote, entries, connect)
+    except _Silence as error:
+        # what is only half known would look like another model than the last time
+        return Site(
+            engine=engine,
+            url=remote.url,
+            kind=facts.GENERIC,
+            version=None,
+            offers=(),
+            unread=frozenset(name for name, _ in facts.named(entries)),
+            trouble=(f"It lists models, and was silent when it was asked for {error}.",),
+        )
     site = OFFERS_OF[kind](entries[:_MOST_MODELS], told)
     trouble = list(site.trouble)
     if len(entries) > _MOST_MODELS:
@@ -168,6 +184,9 @@ async def _ask_beside(remote: Remote, path: str, connect: Callable[[str], Remote
 async def _ask(remote: Remote, *paths: str) -> Told:
     """The answers to some questions at once: JSON, or text; absent when there was none."""
     answers = await asyncio.gather(*(_answer(remote, path) for path in paths))
+    for answer in answers:
+        if isinstance(answer, _Silence):
+            raise answer
     return {path: answer for path, answer in zip(paths, answers, strict=True) if answer is not None}
 
 
@@ -175,7 +194,9 @@ async def _refusal(remote: Remote) -> object:
     """What a llama-server says to a request for the vectors of nothing."""
     try:
         response = await remote.post(EMBEDDINGS, b"{}", silence_s=PROBE_S)
-    except (OSError, TimeoutError, ValueError):
+    except (OSError, TimeoutError) as error:
+        raise _Silence(EMBEDDINGS) from error
+    except ValueError:
         return None
     return {"status": response.status, "words": words_of(response.body)}
 
@@ -183,7 +204,9 @@ async def _refusal(remote: Remote) -> object:
 async def _answer(remote: Remote, path: str) -> object:
     try:
         response = await remote.get(path, silence_s=PROBE_S)
-    except (OSError, TimeoutError, ValueError):
+    except (OSError, TimeoutError):
+        return _Silence(path)
+    except ValueError:
         return None
     return _read(response) if response.status == 200 else None
 

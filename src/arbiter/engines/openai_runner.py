@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from arbiter.clock import Clock
-from arbiter.engines.base import Fact, Offer, Site
+from arbiter.engines.base import Fact, Offer, Place, Site
 from arbiter.engines.openai_dialects import dialect_of
 from arbiter.engines.openai_facts import ARBITER, Entry
 from arbiter.engines.openai_offers import OFFERS_OF
@@ -24,7 +24,7 @@ from arbiter.engines.openai_stream import ServerStream
 from arbiter.engines.openai_trouble import failure, refusal, wrong_length
 from arbiter.engines.openai_wire import ReportedError, parse_answer, parse_vectors
 from arbiter.engines.remote import Remote, Response, Stream
-from arbiter.errors import ArbiterError, EngineError, InstanceLost, StreamCut
+from arbiter.errors import ArbiterError, EngineError, InstanceLost, ServerCut, StreamCut
 from arbiter.inference import Called, Chunk, Delta, Embedding, Finish, Generation, Vectors
 
 _MISTAKES: Final = (400, 422)
@@ -48,13 +48,14 @@ class Patience:
 class OpenAIServerRunner:
     """A model at a server.
 
-    offer: what the server said of it when it was looked at for this.
+    place: where it is. offer: what the server said of it when it was looked at for this.
     """
 
     def __init__(
         self,
         *,
         remote: Remote,
+        place: Place,
         site: Site,
         offer: Offer,
         clock: Clock,
@@ -62,6 +63,7 @@ class OpenAIServerRunner:
         has_key: bool,
         cache_prompt: bool | None,
     ) -> None:
+        self.place = place
         self._remote = remote
         self._kind = site.kind
         self._model = offer.model
@@ -108,7 +110,7 @@ class OpenAIServerRunner:
                             yield chunk
                 yield finish
             except (OSError, ValueError, ReportedError) as error:
-                raise self._failed(error, begun=begun) from error
+                raise await self._failed(error, begun=begun) from error
 
     async def embed(self, request: Embedding) -> tuple[Vectors, Finish]:
         """See `arbiter.engines.base.Runner`."""
@@ -122,7 +124,7 @@ class OpenAIServerRunner:
                     raise await self._refusal(response, EMBEDDINGS)
                 vectors, finish = parse_vectors(response.body, wanted=len(request.inputs))
             except (OSError, ValueError) as error:
-                raise self._failed(error, begun=False) from error
+                raise await self._failed(error, begun=False) from error
         unheeded = wrong_length(vectors, wanted=request.dimensions, kind=self._kind)
         if unheeded is not None:
             raise unheeded
@@ -217,12 +219,17 @@ class OpenAIServerRunner:
             return InstanceLost(words)
         return refusal(response, kind=self._kind, path=path, has_key=self._has_key)
 
-    def _failed(self, error: Exception, *, begun: bool) -> EngineError:
+    async def _failed(self, error: Exception, *, begun: bool) -> EngineError:
         found = failure(error, kind=self._kind, begun=begun)
         if isinstance(found, InstanceLost):
             self._lose(found.message)
-        elif isinstance(found, StreamCut):
-            self._nudged.set()
+        elif isinstance(found, StreamCut) and not self._is_over():
+            words = await self._trouble() if isinstance(error, OSError) else None
+            if words is None:
+                self._nudged.set()
+            else:
+                self._lose(words)
+                return ServerCut(f"{found.message} {words}")
         return found
 
     def _is_over(self) -> bool:

@@ -19,13 +19,14 @@ from arbiter.engines.base import (
     Offer,
     Place,
     Site,
+    content_of,
 )
 from arbiter.engines.deadlines import within
 from arbiter.engines.openai_facts import LLAMA_SERVER
 from arbiter.engines.openai_probe import look_at, server_root
 from arbiter.engines.openai_runner import OpenAIServerRunner, Patience
 from arbiter.engines.remote import Remote
-from arbiter.errors import EngineRefused, LoadFailed, NotThisKind, ServerGone
+from arbiter.errors import EngineRefused, LoadFailed, NotOffered, NotThisKind, ServerGone
 
 LOOK_S: Final = 5.0
 
@@ -80,35 +81,44 @@ class OpenAIServerEngine:
     async def load(self, spec: LoadSpec) -> OpenAIServerRunner:
         """Take the first place whose server is there and offers the model.
 
-        Raises `ServerGone` when none is there, and `LoadFailed` when one is and has it not.
+        Raises `ServerGone` when none is there, `NotOffered` when none that is has it any more, and
+        `LoadFailed` when one cannot be used.
         """
         cache_prompt = _cache_prompt(spec.options)
         gone: list[str] = []
+        without: list[str] = []
         others: list[str] = []
         for place in spec.places:
             try:
-                return await self._reach(place, cache_prompt)
+                return await self._reach(place, spec.digest, cache_prompt)
             except ServerGone as error:
                 gone.append(error.message)
+            except NotOffered as error:
+                without.append(error.sentence)
             except (LoadFailed, NotThisKind, EngineRefused) as error:
                 others.append(error.sentence)
         if others:
-            raise LoadFailed(" ".join(others + gone))
+            raise LoadFailed(" ".join(others + without + gone))
+        if without:
+            raise NotOffered(" ".join(without + gone))
         raise ServerGone(
             " ".join(gone) or "No server is known to offer this model.",
             hint="Start the server again; it is looked for by itself.",
         )
 
-    async def _reach(self, place: Place, cache_prompt: bool | None) -> OpenAIServerRunner:
+    async def _reach(
+        self, place: Place, content: str | None, cache_prompt: bool | None
+    ) -> OpenAIServerRunner:
         remote = self._remote(server_root(place.url))
         try:
             site = await self._look(remote)
-            offer = _offered(site, place.model, cache_prompt)
+            offer = _offered(site, place, content, cache_prompt)
         except BaseException:
             await remote.close()
             raise
         return OpenAIServerRunner(
             remote=remote,
+            place=place,
             site=site,
             offer=offer,
             clock=self._clock,
@@ -135,20 +145,29 @@ class OpenAIServerEngine:
         return exact.get(url) or {_origin(at): key for at, key in exact.items()}.get(_origin(url))
 
 
-def _offered(site: Site, model: str, cache_prompt: bool | None) -> Offer:
-    """The offer of a model. Raises `LoadFailed` when the server has it not, or not so."""
+def _offered(site: Site, place: Place, content: str | None, cache_prompt: bool | None) -> Offer:
+    """The offer of a model.
+
+    Raises `NotOffered` when the server has it not any more, `ServerGone` while it only starts,
+    `LoadFailed` when it cannot have it so.
+    """
     if cache_prompt is not None and site.kind != LLAMA_SERVER:
         raise LoadFailed(f"{site.kind} has no option 'cache_prompt'; llama-server has.")
     for offer in site.offers:
-        if offer.model == model:
-            return offer
+        if offer.model == place.model:
+            if content is None or content_of(offer, place.url) == content:
+                return offer
+            raise NotOffered(
+                f"{place.model} at {site.url} is not what was registered any more.",
+                hint="Look again: arbiter models discover.",
+            )
     if not site.offers and site.trouble:
-        raise LoadFailed(f"{site.kind} at {site.url}: {site.trouble[0]}", retry_after_s=2)
+        raise ServerGone(f"{site.kind} at {site.url}: {site.trouble[0]}")
     names = [repr(offer.model) for offer in site.offers]
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     listed = ", ".join(names[:_MOST_NAMED]) or "nothing"
-    raise LoadFailed(
-        f"{site.kind} at {site.url} no longer offers {model!r}; it offers: {listed}{more}."
+    raise NotOffered(
+        f"{site.kind} at {site.url} no longer offers {place.model!r}; it offers: {listed}{more}."
     )
 
 

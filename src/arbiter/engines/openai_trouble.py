@@ -18,6 +18,7 @@ from arbiter.engines.remote import Response
 from arbiter.errors import (
     ArbiterError,
     Busy,
+    CannotServe,
     EngineError,
     EngineRefused,
     EngineTimeout,
@@ -27,6 +28,7 @@ from arbiter.errors import (
 from arbiter.inference import Vectors
 
 _LONGEST_PAUSE_S: Final = 3600
+_NOTHING_THERE: Final = frozenset({404, 405, 501})
 _TOO_LARGE: Final = re.compile(r"input \((\d+) tokens\) is too large.*batch size: (\d+)")
 """How llama-server, with a status of 500, refuses to make a vector of a long text."""
 
@@ -55,7 +57,14 @@ def refusal(response: Response, *, kind: str, path: str, has_key: bool) -> Arbit
             hint="Send shorter texts, or start the server with a larger physical batch.",
             param="input",
         )
-    if status >= 500 and status != 501:
+    if status in _NOTHING_THERE:
+        # the model is listed there, or this would not have been asked
+        return CannotServe(
+            f"{kind} does not do this with this model: {path} gives status {status}{said}",
+            hint="Ask for another model, or leave the choice to the house: auto.",
+            param="model",
+        )
+    if status >= 500:
         return EngineError(f"{kind} failed with status {status}{said}")
     return parse_refusal(status, response.body)
 

@@ -51,6 +51,7 @@ from arbiter.swap.adoption import Adoption
 from arbiter.swap.controller import Controller
 from arbiter.swap.pulling import Pulling
 from arbiter.swap.rollout import Plan
+from arbiter.swap.scouting import Scout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +68,7 @@ class ControlRooms:
     controller: Controller
     admission: Admission
     adoption: Adoption
+    scout: Scout
     pulling: Pulling
     choose: Callable[[TaskName, Limits], Choice]
     announcer: Announcer
@@ -196,7 +198,7 @@ def control_app(rooms: ControlRooms) -> FastAPI:
         openapi_url="/v1/openapi.json",
     )
     for router in (
-        discovery_router(rooms.adoption, rooms.pulling, rooms.registry),
+        discovery_router(rooms.scout, rooms.pulling, rooms.registry),
         models_router(
             registry=rooms.registry,
             admission=rooms.admission,
@@ -282,7 +284,7 @@ def _aliases(rooms: ControlRooms) -> APIRouter:
     async def list_instances() -> Plain:
         return {
             "budget_bytes": rooms.pool.budget_bytes,
-            "instances": [views.instance_view(view) for view in rooms.pool.views()],
+            "instances": [views.instance_view(view, registry) for view in rooms.pool.views()],
         }
 
     return router

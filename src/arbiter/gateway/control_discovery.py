@@ -9,11 +9,15 @@ from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
+from arbiter.addresses import parse_address
 from arbiter.engines.base import PullStep
 from arbiter.gateway.control_base import ControlBody, Plain, Say, streamed
+from arbiter.refs import legible
 from arbiter.registry.registry import Registry
-from arbiter.swap.adoption import Adopted, Adoption, Report
+from arbiter.swap.adoption import Adopted
+from arbiter.swap.found_files import shown_as
 from arbiter.swap.pulling import Pulling
+from arbiter.swap.scouting import Report, Scout
 
 
 class Discover(ControlBody):
@@ -29,18 +33,20 @@ class Pull(ControlBody):
     url: str | None = Field(None, max_length=2048)
 
 
-def discovery_router(adoption: Adoption, pulling: Pulling, registry: Registry) -> APIRouter:
+def discovery_router(scout: Scout, pulling: Pulling, registry: Registry) -> APIRouter:
     """The addresses."""
     router = APIRouter(tags=["models"])
 
     @router.post("/discover")
     async def discover(body: Discover) -> Plain:
-        return report_view(await adoption.look(register=body.register_found), registry)
+        return report_view(await scout.look(register=body.register_found), registry)
 
     @router.post("/pull")
     async def pull(body: Pull) -> StreamingResponse:
+        url = None if body.url is None else parse_address(body.url)
+
         async def work(say: Say) -> Plain:
-            pulled = await pulling.pull(body.model, url=body.url, tell=_telling(say))
+            pulled = await pulling.pull(body.model, url=url, tell=_telling(say))
             return {
                 "url": pulled.url,
                 "model": pulled.model,
@@ -66,7 +72,8 @@ def report_view(report: Report, registry: Registry) -> Plain:
     """What was looked at, and what became of each model that was found there."""
     servers = []
     for sighting in report.survey.servers:
-        url, site = sighting.address.url, sighting.site
+        site = sighting.site
+        url = sighting.address.url if site is None else site.url
         servers.append(
             {
                 "url": url,
@@ -80,10 +87,10 @@ def report_view(report: Report, registry: Registry) -> Plain:
         )
     folders = []
     for found in report.survey.folders:
-        files = {(str(file.path.parent), file.path.name) for file in found.files}
+        files = {shown_as(file) for file in found.files}
         folders.append(
             {
-                "path": str(found.folder.path),
+                "path": legible(str(found.folder.path), most=1000),
                 "label": found.folder.label,
                 "named": found.folder.is_named,
                 "trouble": found.trouble,

@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
+from arbiter.addresses import is_address, parse_address
 from arbiter.errors import InvalidField
 from arbiter.gateway import views
 from arbiter.gateway.control_base import WHO, ControlBody, Plain, Say, streamed, telling
@@ -18,7 +19,7 @@ from arbiter.refs import parse_name, short
 from arbiter.registry.artifact import TEMPLATE_OPTION
 from arbiter.registry.checking import Checked, check_files
 from arbiter.registry.provenance import Claim, Provenance
-from arbiter.registry.registry import Registry
+from arbiter.registry.registry import Registry, Version
 from arbiter.swap.admission import Admission
 from arbiter.swap.adoption import Adoption
 
@@ -54,12 +55,13 @@ class AddModel(ControlBody):
 
         Raises `InvalidField` for an address without a model, or with a template of its own.
         """
-        if not self.path.startswith(("http://", "https://")):
+        if not is_address(self.path):
             return "", ""
-        url, _, model = self.path.partition("#")
+        address, _, model = self.path.partition("#")
+        url = parse_address(address)
         if not model:
             raise InvalidField(
-                f"{self.path!r:.200} names a server, not a model.",
+                f"{url} names a server, not a model.",
                 hint="Write it as http://127.0.0.1:11434#gemma3:1b, or see what is there: "
                 "arbiter models discover.",
                 param="path",
@@ -70,7 +72,7 @@ class AddModel(ControlBody):
                 hint="Set it there, or register the model's file.",
                 param="chat_template",
             )
-        return url.rstrip("/"), model
+        return url, model
 
     def options(self) -> dict[str, str]:
         """What changes the model's output, by the names that the registry knows."""
@@ -137,18 +139,25 @@ def models_router(
         return {
             **views.version_view(version, registry),
             "provenance": provenance_view(await registry.provenance(version.version)),
-            "memory": {"bytes": need, "method": "measured" if measured else "estimated"},
+            "memory": {"bytes": need, "method": _method(version, measured=measured)},
             "unavailable": pool.unavailable(version.artifact.format),
             "profiles": views.profiles_view(profiles.tasks_of(version.version)),
         }
 
     @router.delete("/models/{name:path}")
     async def remove_model(name: str) -> Plain:
+        has_file = registry.resolve(parse_name(name)).artifact.identity is not None
         await admission.remove_model(parse_name(name), who=WHO)
-        return {"removed": name}
+        return {"removed": name, "has_file": has_file}
 
     _verify_route(router, registry)
     return router
+
+
+def _method(version: Version, *, measured: bool) -> str:
+    if not measured:
+        return "estimated"
+    return "measured" if version.artifact.identity is not None else "reported by its server"
 
 
 def _verify_route(router: APIRouter, registry: Registry) -> None:

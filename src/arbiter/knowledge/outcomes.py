@@ -17,14 +17,27 @@ import msgspec
 
 from arbiter.clock import Clock
 from arbiter.cost import Figure, Method
-from arbiter.errors import Busy, InvalidField, ShuttingDown, UnknownDecision
+from arbiter.errors import (
+    Busy,
+    InvalidField,
+    NotOffered,
+    ServerCut,
+    ServerGone,
+    ShuttingDown,
+    UnknownDecision,
+)
 from arbiter.inference import Arm, Decided, Dropped, Timings, Usage
 from arbiter.knowledge.profiles import Profile, Profiles
 from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId, is_id
 from arbiter.storage.database import Database, Row, Statement
 
-NO_FAULT = frozenset({Busy.code, ShuttingDown.code})
-"""Errors of an attempt that say something about the house, and nothing about the version."""
+NO_FAULT = frozenset(
+    {Busy.code, ShuttingDown.code, ServerGone.code, ServerCut.code, NotOffered.code}
+)
+"""Errors that say something about the house or a server beside it, and nothing about the version.
+
+The queries that add up what is kept leave out the same.
+"""
 
 RECENT = 4_096
 """Decisions kept in memory."""
@@ -151,7 +164,8 @@ class Outcomes:
             if attempt.error in NO_FAULT:
                 continue
             self._profiles.add(attempt.version, outcome.task, Profile(samples=1))
-        if outcome.status not in {Status.CANCELLED, Status.REFUSED}:
+        is_sample = outcome.status not in {Status.CANCELLED, Status.REFUSED}
+        if is_sample and outcome.error not in NO_FAULT:
             self._profiles.add(outcome.version, outcome.task, _sample(outcome))
 
     def _remember(self, record: Record) -> None:

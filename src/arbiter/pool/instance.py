@@ -12,16 +12,19 @@ answer that has begun is never cut by an unload.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from enum import StrEnum
 
 from arbiter.clock import Clock
+from arbiter.config import PoolSettings
 from arbiter.cost import Figure, unknown
-from arbiter.engines.base import Engine, LoadSpec, Runner
+from arbiter.engines.base import Engine, LoadSpec, Runner, ServedRunner
 from arbiter.engines.deadlines import within
-from arbiter.errors import ArbiterError, Busy, EngineError, LoadFailed
+from arbiter.errors import ArbiterError, Busy, EngineError, LoadFailed, ServerGone
 from arbiter.metering.meter import EqualShare
+from arbiter.pool.model_file import ModelFile
 
 BACKOFF_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 """Pause before the next load after so many failures in a row."""
@@ -40,12 +43,14 @@ class State(StrEnum):
 class Lease:
     """The right to use a runner; counted, so that a drain waits for it."""
 
-    __slots__ = ("_meter", "_read_cpu", "_share", "_started", "_token", "runner")
+    __slots__ = ("_meter", "_read_cpu", "_share", "_started", "_token", "gone", "runner")
 
     def __init__(
         self, runner: Runner, meter: EqualShare, read_cpu: Callable[[int], int | None]
     ) -> None:
         self.runner = runner
+        self.gone = asyncio.Event()
+        """Set when the server that runs the version was found gone while this lease lasts."""
         self._meter = meter
         self._read_cpu = read_cpu
         self._token = object()
@@ -86,13 +91,14 @@ class Instance:
         spec: LoadSpec,
         clock: Clock,
         read_cpu: Callable[[int], int | None],
-        queue_bound: int,
-        wait_s: float,
+        settings: PoolSettings,
         on_change: Callable[[Instance, str], None],
+        file: ModelFile,
         prepare: Callable[[LoadSpec], LoadSpec] = lambda spec: spec,
     ) -> None:
         self.spec = spec
         self.engine = engine
+        self.file = file
         self.state = State.COLD
         self.leases = 0
         self.waiting = 0
@@ -104,20 +110,27 @@ class Instance:
         self.runner: Runner | None = None
         self._clock = clock
         self._read_cpu = read_cpu
-        self._queue_bound = queue_bound
-        self._wait_s = wait_s
+        self._queue_bound = settings.queue
+        self._wait_s = settings.wait_s
         self._on_change = on_change
         self._prepare = prepare
         self._meter = EqualShare()
         self._slots = asyncio.Semaphore(spec.slots)
         self._holding = 0
+        self._held: Counter[Runner] = Counter()
+        self._leased: set[Lease] = set()
+        self._lost: set[Runner] = set()
+        """Runners that are offered no more and serve their last leases."""
+        self._leaving: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
         self._loading: asyncio.Task[Runner] | None = None
+        self._looking: asyncio.Task[None] | None = None
         self._draining: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._not_before = 0.0
-        self._was_lost = False
+        self.was_lost = False
+        """Whether what went wrong last was no load, but a runner that had been ready."""
 
     @property
     def busy(self) -> bool:
@@ -159,11 +172,16 @@ class Instance:
             # nothing is awaited between the check in ensure_ready and this count, so a drain
             # either sees this lease or this lease saw the drain
             self._holding += 1
+            self._held[runner] += 1
             self._idle.clear()
+            lease = Lease(runner, self._meter, self._read_cpu)
+            self._leased.add(lease)
             try:
-                yield Lease(runner, self._meter, self._read_cpu)
+                yield lease
             finally:
+                self._leased.discard(lease)
                 self._holding -= 1
+                self._let_go(runner)
                 if not self._holding:
                     self._idle.set()
         finally:
@@ -194,7 +212,12 @@ class Instance:
         """The runner, once it is ready. Everybody who comes while it loads waits for one load."""
         while True:
             if self.state is State.READY and self.runner is not None:
-                return self.runner
+                if not self.file.is_due:
+                    return self.runner
+                if self._looking is None:
+                    self._looking = asyncio.create_task(self._look(self.runner))
+                await asyncio.shield(self._looking)
+                continue
             if self.state is State.DRAINING and self._draining is not None:
                 # a request that arrives during an unload waits for its end and loads again,
                 # rather than slipping into a runner that is about to stop
@@ -207,13 +230,26 @@ class Instance:
             # then look again, because the state may have changed before this task ran
             await asyncio.shield(self._loading)
 
+    async def _look(self, runner: Runner) -> None:
+        """Withdraw a runner whose file is no longer what was registered. Raises `LoadFailed`."""
+        try:
+            await self.file.ensure_registered()
+        except LoadFailed as error:
+            self._withdraw(runner, error)
+            raise
+        finally:
+            self._looking = None
+
     def _refuse_while_backing_off(self, *, patient: bool) -> None:
         """A load that failed is not tried again at once; a runner that was lost is waited for."""
         left = self._not_before - self._clock.monotonic()
-        waits = self._was_lost and patient
-        if self.last_error is not None and left > 0 and not waits:
-            raise LoadFailed(
-                self.last_error.message,
+        waits = self.was_lost and patient
+        error = self.last_error
+        if error is not None and left > 0 and not waits:
+            # of the same class: whether the version is to blame does not change by waiting
+            again = type(error) if isinstance(error, LoadFailed) else LoadFailed
+            raise again(
+                error.message,
                 hint=f"It failed {self.failures} times; the next try is in {left:.0f} s.",
                 retry_after_s=int(left) + 1,
             )
@@ -237,6 +273,8 @@ class Instance:
         self.loads += 1
         self.runner = runner
         self._meter = EqualShare()
+        # whoever changed the file after it was checked and before it was loaded is found out
+        self.file.doubt()
         self._watching = asyncio.create_task(self._watch(runner))
         self._enter(State.READY, "ready")
         return runner
@@ -272,10 +310,50 @@ class Instance:
             await runner.unload()
 
     def lost(self, runner: Runner) -> None:
-        """A request found its runner gone: do not offer it again, even before `_watch` knows."""
-        if self.runner is runner:
-            self.runner = None
-            self._fail(EngineError("The engine died while it was serving."), lost=True)
+        """A request found its runner gone: do not offer it again, even before `_watch` knows.
+
+        Whoever else it serves is served to the end: it may only be this one's connection.
+        """
+        self._withdraw(runner, EngineError("The engine died while it was serving."), lost=True)
+
+    def part_from(self, url: str, why: str) -> None:
+        """A server was found gone: offer its runner no more, and tell whoever waits for it.
+
+        Answers that have begun go on for as long as they can.
+        """
+        for lease in self._leased:
+            if _is_at(lease.runner, url):
+                lease.gone.set()
+        if self.runner is not None and _is_at(self.runner, url):
+            self._withdraw(self.runner, ServerGone(f"{url}: {why}"), lost=True)
+
+    def _withdraw(self, runner: Runner, error: EngineError, *, lost: bool = False) -> None:
+        """Offer a runner no more. Whoever it serves is served to the end."""
+        if self.runner is not runner:
+            return
+        self.runner = None
+        if self._watching is not None:
+            self._watching.cancel()
+            self._watching = None
+        self._lost.add(runner)
+        self._take_away(runner)
+        self._fail(error, lost=lost)
+
+    def _let_go(self, runner: Runner) -> None:
+        """One lease less; the last one of a runner that was lost takes it away."""
+        self._held[runner] -= 1
+        self._take_away(runner)
+
+    def _take_away(self, runner: Runner) -> None:
+        """Unload a runner that is offered no more, once nobody holds it."""
+        if self._held[runner]:
+            return
+        del self._held[runner]
+        if runner in self._lost:
+            self._lost.discard(runner)
+            leaving = asyncio.create_task(runner.unload())
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
 
     def answered(self) -> None:
         """A request was served: what went wrong before is over."""
@@ -295,7 +373,7 @@ class Instance:
         # a runner that died once may be replaced at once: the requests that had not begun wait
         pauses = self.failures - 1 if lost else self.failures
         pause = BACKOFF_S[min(pauses, len(BACKOFF_S) - 1)]
-        self._was_lost = lost
+        self.was_lost = lost
         self._not_before = self._clock.monotonic() + pause
         if self.state is not State.DRAINING:
             # a drain that is under way ends in COLD by itself; a load under its feet would be lost
@@ -329,6 +407,7 @@ class Instance:
                 self._watching = None
             if runner is not None:
                 await runner.unload()
+            await asyncio.gather(*self._leaving)
             self._enter(State.COLD, reason)
         finally:
             self._draining = None
@@ -348,3 +427,7 @@ class Instance:
     def _enter(self, state: State, reason: str) -> None:
         self.state = state
         self._on_change(self, reason)
+
+
+def _is_at(runner: Runner, url: str) -> bool:
+    return isinstance(runner, ServedRunner) and runner.place.url == url

@@ -16,13 +16,20 @@ from arbiter.clock import Clock
 from arbiter.config import PoolSettings
 from arbiter.cost import Method
 from arbiter.engines.base import Engine, LoadSpec, Runner
-from arbiter.errors import EngineUnavailable, LoadFailed, ServerGone, ShuttingDown
+from arbiter.errors import (
+    ArbiterError,
+    EngineUnavailable,
+    NotOffered,
+    ServerGone,
+    ShuttingDown,
+)
 from arbiter.events import Announcer, Event
 from arbiter.metering.process import ProcessReader
 from arbiter.pool.instance import Instance, Lease, State
+from arbiter.pool.model_file import ModelFile
 from arbiter.pool.residency import Resident, free_room, make_room
-from arbiter.refs import VersionId
-from arbiter.registry.artifact import Artifact, is_unchanged, verify
+from arbiter.refs import VersionId, legible
+from arbiter.registry.artifact import Artifact
 from arbiter.registry.registry import Registry, Version
 from arbiter.storage.database import Database, Statement
 
@@ -64,11 +71,6 @@ class InstanceView:
     last_error: str | None
 
 
-def _changed(artifact: Artifact) -> str | None:
-    """Why a file is not what was registered; it is read again only when its stamps differ."""
-    return None if is_unchanged(artifact) else verify(artifact)
-
-
 WORKER_BYTES = 40_000_000
 """First guess of what a worker process holds besides its model; a measurement replaces it."""
 
@@ -87,7 +89,7 @@ def loadable(version: Version) -> Loadable:
         context_length=artifact.context_length,
         estimated_bytes=estimated,
         is_outside=artifact.identity is None,
-        digest=artifact.content_digest if artifact.known_by == "server" else None,
+        digest=artifact.content_digest if artifact.identity is None else None,
         options=artifact.options,
         artifact=artifact,
     )
@@ -203,9 +205,9 @@ class Pool:
                 spec=self._spec(loadable),
                 clock=self._clock,
                 read_cpu=self._reader.cpu_ns,
-                queue_bound=self._settings.queue,
-                wait_s=self._settings.wait_s,
+                settings=self._settings,
                 on_change=self._changed,
+                file=ModelFile(loadable.artifact, self._clock),
                 prepare=self._placed,
             )
             self._instances[loadable.version] = found
@@ -221,7 +223,8 @@ class Pool:
         patient: wait out the pause after a loss; who could be served elsewhere need not. bounded:
         be refused when too many wait; the house's own work waits instead.
 
-        Raises `Busy`, `LoadFailed`, `EngineUnavailable`, `ShuttingDown`.
+        Raises `Busy`, `LoadFailed` (`ServerGone` or `NotOffered` when nobody who serves it is
+        there, which is no fault of the version), `EngineUnavailable`, `ShuttingDown`.
         """
         if self._closed:
             raise ShuttingDown
@@ -258,7 +261,7 @@ class Pool:
             if instance.state is not State.COLD or not room.fits:
                 return
             self._admitted.add(version)
-            loading = asyncio.create_task(instance.ensure_ready(lambda: self._check(instance)))
+            loading = asyncio.create_task(instance.ensure_ready(instance.file.ensure_registered))
             self._spare[version] = loading
         try:
             await asyncio.wait({loading})
@@ -290,20 +293,6 @@ class Pool:
         await instance.drain(reason)
         return True
 
-    async def _check(self, wanted: Instance) -> None:
-        """Look at the file before a load.
-
-        Raises `LoadFailed` when the file is no longer what was registered: another file must not
-        answer under this version's name and earn its record.
-        """
-        artifact = self._loadables[wanted.spec.version].artifact
-        if artifact is not None:
-            fault = await asyncio.to_thread(_changed, artifact)
-            if fault is not None:
-                raise LoadFailed(
-                    fault, hint="Put the file back, or register it anew: arbiter models add FILE."
-                )
-
     def _residents(self, wanted: Instance) -> list[Resident]:
         """Everything but this instance that takes room."""
         return [
@@ -330,7 +319,7 @@ class Pool:
 
         Raises `LoadFailed` when the file is no longer what was registered.
         """
-        await self._check(wanted)
+        await wanted.file.ensure_registered()
         if self._loadables[wanted.spec.version].is_outside:
             return
         while True:
@@ -352,7 +341,7 @@ class Pool:
             self._measure(instance)
         elif instance.state in {State.COLD, State.FAILED}:
             self._admitted.discard(instance.spec.version)
-            if isinstance(instance.last_error, ServerGone):
+            if not instance.was_lost:
                 self._miss(instance.spec.version, instance.last_error)
         self._freed.set()
         self._announcer.announce(
@@ -363,10 +352,21 @@ class Pool:
             )
         )
 
-    def _miss(self, version: VersionId, error: ServerGone) -> None:
-        """No server that offers a version is there: it is no choice until one is back."""
-        for place in self._places.of(version):
-            self._places.note(place.url, error.message)
+    def _miss(self, version: VersionId, error: ArbiterError | None) -> None:
+        """No server that offers a version is there, or none has it: no choice until one does."""
+        if isinstance(error, ServerGone | NotOffered):
+            for place in self._places.of(version):
+                why = legible(error.message.removeprefix(f"{place.url}: "), most=1000)
+                if isinstance(error, NotOffered):
+                    self._places.note(place, why)
+                else:
+                    self._places.note(place.url, why)
+                    self.part_from(place.url, why)
+
+    def part_from(self, url: str, why: str) -> None:
+        """A server is gone, or silent: whoever waits there for a first byte is asked elsewhere."""
+        for instance in self._instances.values():
+            instance.part_from(url, why)
 
     def welcome_back(self, url: str) -> None:
         """A server is there again: what it offers may be loaded at once."""

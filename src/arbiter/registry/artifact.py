@@ -116,6 +116,11 @@ def examine(path: Path, *, options: Mapping[str, str] | None = None) -> Artifact
         ) from error
 
 
+def identity_of(path: Path) -> Identity:
+    """What the file system says of a file. Raises `OSError`."""
+    return _identity(path.stat())
+
+
 def is_unchanged(artifact: Artifact) -> bool:
     """Whether the file is, to the file system, the one that was examined. One `stat`, no reading.
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from arbiter.config import DiscoverySettings
 from arbiter.engines.base import Engine, PullingEngine, ServerEngine, Site
 from arbiter.engines.deadlines import within
 from arbiter.errors import ArbiterError, NotThisKind, ServerGone
+from arbiter.refs import legible
+from arbiter.registry.places import Places
 
 LOOK_S: Final = 2.5
 """Longest look at one address. What takes longer is told, and looked at again later."""
@@ -98,6 +101,7 @@ class Discovery:
         clock: Clock,
         home: Path,
         environment: Mapping[str, str],
+        places: Places,
         own: frozenset[str] = frozenset(),
     ) -> None:
         """own: where this house itself listens: it must not find itself."""
@@ -106,15 +110,25 @@ class Discovery:
         self._clock = clock
         self._home = home
         self._environment = environment
+        self._places = places
         self._own = own
 
-    def addresses(self) -> tuple[Address, ...]:
-        """Where it looks for servers: what was named first, each address once."""
-        found = [
-            Address(url=url, label="named in discovery.servers", is_named=True)
-            for url in self._settings.servers
+    def addresses(self, *, everywhere: bool = True) -> tuple[Address, ...]:
+        """Where it looks for servers: what was named first, each address once.
+
+        everywhere: False leaves only servers that models were registered from.
+        """
+        found: list[Address] = []
+        if everywhere:
+            found += [
+                Address(url=_root(url), label="named in discovery.servers", is_named=True)
+                for url in self._settings.servers
+            ]
+        found += [
+            Address(url=url, label="a model was registered from it", engine=engine, is_named=True)
+            for url, engine in sorted({(p.url, p.engine) for p in self._places.all()})
         ]
-        if self._settings.usual:
+        if everywhere and self._settings.usual:
             found += [
                 Address(url=url, label=label, engine=engine.name)
                 for engine in self._engines
@@ -133,11 +147,14 @@ class Discovery:
             found += usual_folders(self._home, self._environment)
         return tuple({folder.path: folder for folder in reversed(found)}.values())[::-1]
 
-    async def survey(self, *, folders: bool = True) -> Survey:
-        """Look everywhere at once. Never raises for what it finds."""
-        where = self.folders() if folders else ()
+    async def survey(self, *, everywhere: bool = True, folders: bool = True) -> Survey:
+        """Look at all of it at once. Never raises for what it finds.
+
+        everywhere: False looks only after servers whose models are registered.
+        """
+        where = self.folders() if folders and everywhere else ()
         servers, found = await asyncio.gather(
-            asyncio.gather(*(self.look(address) for address in self.addresses())),
+            asyncio.gather(*(self.look(one) for one in self.addresses(everywhere=everywhere))),
             asyncio.to_thread(lambda: tuple(look_into(folder) for folder in where)),
         )
         return Survey(servers=tuple(servers), folders=found)
@@ -198,11 +215,29 @@ def usual_folders(home: Path, environment: Mapping[str, str]) -> tuple[Folder, .
     )
 
 
+def _root(url: str) -> str:
+    """An address without the part that every OpenAI path begins with.
+
+    >>> _root("http://127.0.0.1:8000/v1")
+    'http://127.0.0.1:8000'
+    """
+    return url.removesuffix("/v1")
+
+
 def look_into(folder: Folder) -> FolderSighting:
     """The GGUF files in a folder and below. Blocks for as long as listing takes."""
-    if not folder.path.is_dir():
-        what = "It is no folder." if folder.path.exists() else "There is no such folder."
-        return FolderSighting(folder=folder, files=(), trouble=what)
+    try:
+        found = folder.path.stat()
+    except FileNotFoundError:
+        return FolderSighting(folder=folder, files=(), trouble="There is no such folder.")
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        return FolderSighting(folder=folder, files=(), trouble=f"It cannot be read: {why}.")
+    if stat.S_ISREG(found.st_mode):
+        file = FileSighting(path=folder.path, size_bytes=found.st_size, trouble=_part(folder.path))
+        return FolderSighting(folder=folder, files=(file,))
+    if not stat.S_ISDIR(found.st_mode):
+        return FolderSighting(folder=folder, files=(), trouble="It is no folder.")
     files: dict[Path, FileSighting] = {}
     troubles: list[str] = []
     for path in _gguf_files(folder.path, troubles):
@@ -216,7 +251,7 @@ def look_into(folder: Folder) -> FolderSighting:
                 real, FileSighting(path=path, size_bytes=real.stat().st_size, trouble=_part(path))
             )
         except OSError as error:
-            troubles.append(f"{path.name!r:.120} cannot be read: {error.strerror}.")
+            troubles.append(f"{legible(path.name)} cannot be read: {error.strerror}.")
     return FolderSighting(
         folder=folder, files=tuple(files.values()), trouble=" ".join(troubles) or None
     )
@@ -224,13 +259,13 @@ def look_into(folder: Folder) -> FolderSighting:
 
 def _gguf_files(folder: Path, troubles: list[str]) -> Iterator[Path]:
     def note(error: OSError) -> None:
-        troubles.append(f"{error.filename!r:.120} cannot be read: {error.strerror}.")
+        troubles.append(f"{legible(str(error.filename))} cannot be read: {error.strerror}.")
 
     for here, inner, names in os.walk(folder, onerror=note):
         inner.sort()
         if len(Path(here).relative_to(folder).parts) >= _DEEPEST:
             inner.clear()
-        yield from (Path(here) / name for name in sorted(names) if name.endswith(".gguf"))
+        yield from (Path(here) / name for name in sorted(names) if name.lower().endswith(".gguf"))
 
 
 def _part(path: Path) -> str | None:

@@ -262,7 +262,9 @@ class Registry:
         base = None if claim.base is None else self._names.get(ModelName(claim.base))
         return claim if base is None else replace(claim, base_version=base.version)
 
-    async def set_alias(self, alias: ModelName, target: ModelName, *, who: str) -> Name:
+    async def set_alias(
+        self, alias: ModelName, target: ModelName, *, who: str, why: str = "set by hand"
+    ) -> Name:
         """Point an alias at what another name points at now. A person's word: no rollout.
 
         The version becomes active again, whatever became of it before.
@@ -290,7 +292,7 @@ class Registry:
             from_version=None if old is None else old.version,
             to_version=version.version,
             who=who,
-            why="set by hand",
+            why=why,
             at=now,
         )
         written = await self._ledger.write(

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from arbiter.engines.base import Offer, Place
-from arbiter.refs import digest, parse_version
+from arbiter.engines.base import Offer, Place, content_of
+from arbiter.refs import parse_version
 from arbiter.registry.artifact import Artifact, KnownBy, name_hint, text_digest, version_of
 
 TALKS = frozenset({"chat", "completion"})
@@ -29,7 +29,11 @@ def served_artifact(
     """
     given = dict(sorted((options or {}).items()))
     template = None if offer.template is None else text_digest(offer.template)
-    content, known_by = _content(offer, place)
+    content = content_of(offer, place.url)
+    known_by: KnownBy = "claims"
+    if offer.digest is not None:
+        known_by = "server"
+        parse_version(offer.digest)
     return Artifact(
         version=version_of(content, template, given),
         format=format_,
@@ -49,10 +53,3 @@ def served_artifact(
         provenance=dict(offer.details),
         options=given,
     )
-
-
-def _content(offer: Offer, place: Place) -> tuple[str, KnownBy]:
-    if offer.digest is not None:
-        return parse_version(offer.digest), "server"
-    claims = {"url": place.url, "model": offer.model, "claims": dict(offer.claims)}
-    return digest("arbiter.claims.v1", claims), "claims"

@@ -1,51 +1,27 @@
-"""What becomes of the models that were found: registered, known already, or changed under a name.
+"""What becomes of the models that servers offer: registered, known already, or changed.
 
-A name never answers with other content in silence. Where a server's tag has other content than
-before, that content is a new version with the old one as its predecessor: beside the old one where
-that is still served somewhere, else in its place, because a name that answers nothing helps nobody.
-Its evidence starts empty either way, and its graded cases are run before it earns any.
-
-`decide` is pure; `Adoption` does what it says. Looking is done by `arbiter.registry.discovery`.
+`decide` is pure and says what becomes of a version that was found at a place; `Adoption` does it.
+Looking is done by `arbiter.registry.discovery`; names, successors and graded cases are the business
+of `arbiter.swap.intake`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, Literal, assert_never
-from urllib.parse import urlsplit
+from typing import Literal, assert_never
 
-from arbiter.clock import Clock
-from arbiter.config import Settings
 from arbiter.engines.base import Offer, Place, Site
 from arbiter.errors import ArbiterError, UnknownModel
-from arbiter.events import Announcer, Event
 from arbiter.pool.pool import Pool
-from arbiter.refs import ModelName, VersionId, parse_name, short
-from arbiter.registry.artifact import Artifact, examine, is_unchanged
-from arbiter.registry.discovery import (
-    Address,
-    Discovery,
-    FileSighting,
-    ServerSighting,
-    Survey,
-)
-from arbiter.registry.moves import Move
+from arbiter.refs import ModelName, VersionId, legible
+from arbiter.registry.artifact import Artifact
+from arbiter.registry.discovery import Address, Discovery, ServerSighting
 from arbiter.registry.provenance import Claim
-from arbiter.registry.registry import Registry, Standing, Version
+from arbiter.registry.registry import Registry, Version
 from arbiter.registry.served import served_artifact
-from arbiter.swap.admission import Admission
-from arbiter.swap.controller import Controller
-
-LOG = logging.getLogger(__name__)
-
-WHO: Final = "discovery"
-FOLDERS_EVERY: Final = 4
-"""Folders change less often than servers do, and listing them costs more."""
+from arbiter.swap.intake import Intake
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +31,12 @@ class Known:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settle:
-    """The version is registered; this is one more place of it."""
+    """The version is registered, and this is a place of it now.
+
+    instead_of: the version that stood here before, when it is served nowhere any more.
+    """
+
+    instead_of: VersionId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,15 +57,12 @@ Step = Known | Settle | Register | Replace
 
 
 def decide(
-    version: VersionId,
-    *,
-    here: VersionId | None,
-    is_registered: bool,
-    is_elsewhere: bool,
+    version: VersionId, *, here: VersionId | None, is_registered: bool, is_elsewhere: bool
 ) -> Step:
     """What becomes of a version that was found at a place.
 
-    here: what was found there before. is_elsewhere: whether that is still served at another place.
+    here: what was found there before. is_elsewhere: whether that is still served at another place
+    that can be reached.
 
     >>> old, new = VersionId("sha256:" + "0" * 64), VersionId("sha256:" + "1" * 64)
     >>> decide(new, here=old, is_registered=False, is_elsewhere=True).__class__.__name__
@@ -92,108 +70,60 @@ def decide(
     """
     if here == version:
         return Known()
+    gone = None if is_elsewhere else here
     if is_registered:
-        return Settle()
-    if here is None:
-        return Register()
-    return Register(predecessor=here) if is_elsewhere else Replace(predecessor=here)
+        return Settle(instead_of=gone)
+    return Register(predecessor=here) if gone is None else Replace(predecessor=gone)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adopted:
     """What became of one model that was found.
 
-    model: its name at its server, or its file. what: ``registered`` just now, ``known`` from
-    before, ``changed`` when a name now answers with other content, ``shown`` when it was only
-    looked at, ``trouble`` when it cannot be used, and why.
+    model: its name at its server, or its file, fit to be shown. what: ``registered`` just now,
+    ``known`` from before, ``changed`` when a name now answers with other content, ``reading`` while
+    its file is read, ``shown`` when it was only looked at, ``trouble`` when it cannot be used.
     """
 
     where: str
     model: str
-    what: Literal["registered", "known", "changed", "shown", "trouble"]
+    what: Literal["registered", "known", "changed", "reading", "shown", "trouble"]
     version: VersionId | None = None
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """What was looked at, and what became of each model that was found."""
-
-    survey: Survey
-    adopted: tuple[Adopted, ...]
-
-
 class Adoption:
-    """Registers what was found, as far as the settings say so."""
+    """Takes in what servers offer."""
 
     def __init__(
         self,
         *,
         discovery: Discovery,
         registry: Registry,
-        admission: Admission,
-        controller: Controller,
+        intake: Intake,
         pool: Pool,
-        settings: Settings,
-        clock: Clock,
-        announcer: Announcer,
+        options: Mapping[str, Mapping[str, str]],
     ) -> None:
-        self.discovery = discovery
+        self._discovery = discovery
         self._registry = registry
-        self._admission = admission
-        self._controller = controller
+        self._intake = intake
         self._pool = pool
-        self._settings = settings.discovery
-        self._aliases = settings.aliases
-        self._clock = clock
-        self._announcer = announcer
+        self._options = options
         self._one_at_a_time = asyncio.Lock()
-        self._watching: asyncio.Task[None] | None = None
-        self._calibrating: set[asyncio.Task[None]] = set()
-        self._turn = asyncio.Lock()
-        self._refused: dict[Path, tuple[int, str]] = {}
-        """Files that cannot be models, by their size: not read again until they grow."""
 
-    def open(self, tell: Callable[[Report], None]) -> None:
-        """Look in the background from now on, register by the settings, and tell what was found."""
-        self._watching = asyncio.create_task(self._watch(tell), name="looking for models")
-        self._watching.add_done_callback(_report)
-
-    async def _watch(self, tell: Callable[[Report], None]) -> None:
-        number = 0
-        while True:
-            tell(await self.look(folders=number % FOLDERS_EVERY == 0))
-            number += 1
-            await self._clock.sleep(self._settings.every_s)
-
-    async def look(
-        self, *, register: Literal["all", "servers", "none"] | None = None, folders: bool = True
-    ) -> Report:
-        """Look once. register: what to register of it; by default what the settings say."""
-        which = register or self._settings.register_found
-        survey = await self.discovery.survey(folders=folders)
+    async def adopt(
+        self, sightings: Sequence[ServerSighting], *, register: bool
+    ) -> tuple[Adopted, ...]:
+        """Note what is there and what is not, and register what is new if that is wanted."""
         async with self._one_at_a_time:
-            adopted = await self._adopt_servers(survey.servers, register=which != "none")
-            for folder in survey.folders:
-                adopted += [
-                    await self._adopt_file(file, register=which == "all") for file in folder.files
-                ]
-        return Report(survey=survey, adopted=tuple(adopted))
+            self._note(sightings)
+            found = self._offers(sightings)
+            return tuple([await self._adopt(o, site, register=register) for site, o in found])
 
-    async def adopt(self, site: Site) -> tuple[Adopted, ...]:
+    async def adopt_site(self, site: Site) -> tuple[Adopted, ...]:
         """Register everything that one server offers."""
         sighting = ServerSighting(address=Address(url=site.url, label=site.kind), site=site)
-        async with self._one_at_a_time:
-            return tuple(await self._adopt_servers((sighting,), register=True))
-
-    async def _adopt_servers(
-        self, sightings: Sequence[ServerSighting], *, register: bool
-    ) -> list[Adopted]:
-        self._note(sightings)
-        return [
-            await self._adopt(offer, site, register=register)
-            for site, offer in self._offers(sightings)
-        ]
+        return await self.adopt((sighting,), register=True)
 
     async def add(
         self,
@@ -211,12 +141,13 @@ class Adoption:
 
         Raises `UnknownModel` that lists what the server offers, `ServerGone`, `NotThisKind`.
         """
-        site = await self.discovery.site(Address(url=url, label="named", is_named=True))
+        site = await self._discovery.site(Address(url=url, label="named", is_named=True))
         offer = next((one for one in site.offers if one.model == model), None)
         if offer is None:
+            offered = ", ".join(legible(one.model) for one in site.offers)
             raise UnknownModel(
                 f"{site.kind} at {url} offers no {model!r:.100}.",
-                hint=f"It offers: {', '.join(one.model for one in site.offers) or 'nothing'}.",
+                hint=f"It offers: {offered or 'nothing'}.",
             )
         place, artifact = self._seen(offer, site)
         before = None if predecessor is None else self._registry.resolve(predecessor).version
@@ -224,35 +155,27 @@ class Adoption:
         await self._registry.places.settle(place, version.version)
         return version
 
-    async def calibrated(self) -> None:
-        """Return when every model that was taken in so far has its graded cases behind it."""
-        await asyncio.gather(*self._calibrating)
-
-    async def close(self) -> None:
-        """Stop what runs in the background. A later start takes it up again."""
-        running = [*self._calibrating, *([self._watching] if self._watching else [])]
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-
     def _seen(self, offer: Offer, site: Site) -> tuple[Place, Artifact]:
         place = Place(engine=site.engine, url=site.url, model=offer.model)
-        format_ = self.discovery.format_of(site.engine)
-        options = self._settings.options.get(offer.model, {})
+        format_ = self._discovery.format_of(site.engine)
+        options = self._options.get(offer.model, {})
         return place, served_artifact(offer, place, format_=format_, options=options)
 
     def _note(self, sightings: Sequence[ServerSighting]) -> None:
         """Keep what is known of each place up to date: gone, back, or without its model."""
         places = self._registry.places
         for sighting in sightings:
-            url = sighting.address.url
+            site = sighting.site
+            url = sighting.address.url if site is None else site.url
             is_news = places.note(url, sighting.trouble)
-            if sighting.site is None:
+            if site is None:
+                self._pool.part_from(url, sighting.trouble or "It is not there.")
                 continue
-            offered = {offer.model for offer in sighting.site.offers}
+            offered = site.unread | {offer.model for offer in site.offers}
             for place in places.all():
                 if place.url == url:
-                    lost = None if place.model in offered else f"it no longer offers {place.model}"
+                    shown = legible(place.model)
+                    lost = None if place.model in offered else f"it no longer offers {shown}"
                     is_news |= places.note(place, lost)
             if is_news:
                 self._pool.welcome_back(url)
@@ -272,165 +195,48 @@ class Adoption:
         try:
             return await self._adopted(offer, site, register=register)
         except ArbiterError as error:
-            return Adopted(where=site.url, model=offer.model, what="trouble", why=error.sentence)
+            shown = legible(offer.model)
+            return Adopted(where=site.url, model=shown, what="trouble", why=error.sentence)
 
     async def _adopted(self, offer: Offer, site: Site, *, register: bool) -> Adopted:
         place, artifact = self._seen(offer, site)
-        places = self._registry.places
-        here = places.at(place)
+        here = self._registry.places.at(place)
         step = decide(
             artifact.version,
             here=here,
-            is_registered=any(v.version == artifact.version for v in self._registry.versions()),
-            is_elsewhere=here is not None and any(one != place for one in places.of(here)),
+            is_registered=self._intake.is_registered(artifact.version),
+            is_elsewhere=here is not None and self._is_elsewhere(here, place),
         )
         what: Literal["registered", "known", "changed", "shown"] = "known"
         why = ""
         match step:
             case Known():
                 pass
-            case Settle():
-                await places.settle(place, artifact.version)
+            case Settle(instead_of=gone):
+                await self._registry.places.settle(place, artifact.version)
+                if gone is not None and self._registry.names_of(gone):
+                    why = await self._intake.replace(gone, artifact.version, place)
+                    what = "changed"
             case Register() | Replace() if not register:
                 what = "shown"
             case Register(predecessor=predecessor):
-                name = self._name(artifact, offer.model, site.url, dated=predecessor is not None)
-                await self._take_in(artifact, name, predecessor, place)
+                dated = predecessor is not None
+                name = self._intake.name_for(artifact, offer.model, site.url, dated=dated)
+                await self._intake.take_in(artifact, name, predecessor, place)
                 what = "registered"
                 if predecessor is not None:
-                    why = await self._beside(offer.model, artifact, predecessor, name)
+                    why = await self._intake.beside(offer.model, artifact, predecessor, name)
             case Replace(predecessor=predecessor):
-                name = self._name(artifact, offer.model, site.url, dated=True)
-                await self._take_in(artifact, name, predecessor, place)
-                why = await self._replace(predecessor, artifact.version, place)
+                name = self._intake.name_for(artifact, offer.model, site.url, dated=True)
+                await self._intake.take_in(artifact, name, predecessor, place)
+                why = await self._intake.replace(predecessor, artifact.version, place)
                 what = "changed"
             case _:
                 assert_never(step)
-        return Adopted(
-            where=site.url, model=offer.model, what=what, version=artifact.version, why=why
-        )
+        shown = legible(offer.model)
+        return Adopted(where=site.url, model=shown, what=what, version=artifact.version, why=why)
 
-    async def _adopt_file(self, file: FileSighting, *, register: bool) -> Adopted:
-        where, model = str(file.path.parent), file.path.name
-        known = next(
-            (v for v in self._registry.versions() if v.artifact.path == str(file.path.resolve())),
-            None,
-        )
-        if known is not None and is_unchanged(known.artifact):
-            return Adopted(where=where, model=model, what="known", version=known.version)
-        trouble = file.trouble or self._refused_before(file)
-        if trouble is None and not register:
-            return Adopted(where=where, model=model, what="shown")
-        if trouble is None:
-            try:
-                return await self._adopted_file(file, None if known is None else known.version)
-            except ArbiterError as error:
-                trouble = error.sentence
-                self._refused[file.path] = (file.size_bytes, trouble)
-        return Adopted(where=where, model=model, what="trouble", why=trouble)
-
-    async def _adopted_file(self, file: FileSighting, before: VersionId | None) -> Adopted:
-        artifact = await asyncio.to_thread(examine, file.path)
-        where, model = str(file.path.parent), file.path.name
-        if any(v.version == artifact.version for v in self._registry.versions()):
-            return Adopted(where=where, model=model, what="known", version=artifact.version)
-        name = self._name(artifact, artifact.name_hint, "", dated=before is not None)
-        await self._take_in(artifact, name, before, None)
-        why = ""
-        if before is not None:
-            # a file that changed is refused under its old name; a person says what becomes of it
-            why = await self._beside(model, artifact, before, name)
-        return Adopted(
-            where=where, model=model, what="registered", version=artifact.version, why=why
-        )
-
-    def _refused_before(self, file: FileSighting) -> str | None:
-        size, trouble = self._refused.get(file.path, (-1, ""))
-        return trouble if size == file.size_bytes else None
-
-    async def _take_in(
-        self,
-        artifact: Artifact,
-        name: ModelName,
-        predecessor: VersionId | None,
-        place: Place | None,
-    ) -> None:
-        """Register it, give it the aliases that wait for it, and have its graded cases run."""
-        await self._registry.add(artifact, name, predecessor=predecessor, who=WHO)
-        if place is not None:
-            await self._registry.places.settle(place, artifact.version)
-        for alias, model in self._aliases.items():
-            if model == name and all(one.name != alias for one in self._registry.names()):
-                await self._registry.set_alias(parse_name(alias), name, who="config")
-        task = asyncio.create_task(self._calibrate(artifact.version, name))
-        self._calibrating.add(task)
-        task.add_done_callback(self._calibrating.discard)
-
-    async def _calibrate(self, version: VersionId, name: ModelName) -> None:
-        async with self._turn:  # one model after the other: nobody waits for these
-            try:
-                await self._admission.calibrate(self._registry.version(version), name)
-            except ArbiterError as error:
-                LOG.warning("the graded cases could not be run on %s: %s", name, error.sentence)
-
-    async def _beside(
-        self, model: str, artifact: Artifact, before: VersionId, name: ModelName
-    ) -> str:
-        names = self._registry.names_of(before)
-        known = model if model in names else next(iter(names), None)
-        why = f"{model} has other content than {known or short(before)}"
-        if known is not None:
-            why += f"; roll it out: arbiter swap {known} {name}"
-        self._announce(before, artifact.version, why)
-        return why
-
-    async def _replace(self, old: VersionId, new: VersionId, place: Place) -> str:
-        """Every name of a version that is served nowhere any more goes to its successor."""
-        names = self._registry.names_of(old)
-        why = f"{place.model} has other content at {place.url}, and the old is offered nowhere"
-        for rollout in self._controller.involving(old):
-            await self._controller.abort(rollout, who=WHO, why=why)
-        for name in names:
-            move = Move(
-                name=name,
-                from_version=old,
-                to_version=new,
-                who=WHO,
-                why=why,
-                at=self._clock.now().isoformat(),
-            )
-            standings = {old: Standing.RETIRED, new: Standing.ACTIVE}
-            await self._registry.move(move, standings=standings)
-        # what is loaded under the old version's name may answer with the new content already
-        await self._pool.unload(old, reason=why)
-        self._announce(old, new, why)
-        return f"{why}: {', '.join(names) or 'no name'} now means {short(new)}"
-
-    def _announce(self, old: VersionId, new: VersionId, why: str) -> None:
-        self._announcer.announce(
-            Event(
-                kind="model.changed",
-                at=self._clock.now(),
-                detail={"version": new, "predecessor": old, "reason": why},
-            )
-        )
-
-    def _name(self, artifact: Artifact, model: str, url: str, *, dated: bool) -> ModelName:
-        """A name that stands for nothing else: the model's own, or with its date or its host."""
-        base = artifact.name_hint
-        with suppress(ArbiterError):
-            # a server that was started on a file may call its model by the file's whole path
-            base = parse_name(Path(model).stem if model.endswith(".gguf") else model)
-        taken = {name.name for name in self._registry.names()}
-        parts = urlsplit(url)
-        where = str(parts.port or "") if parts.hostname == "127.0.0.1" else (parts.hostname or "")
-        wishes = [] if dated else [base, f"{base}-{where}" if where else f"{base}-file"]
-        wishes.append(f"{base}-{self._clock.now():%Y%m%d}")
-        wishes += [f"{wishes[-1]}-{number}" for number in range(2, 100)]
-        return parse_name(next(wish for wish in wishes if wish not in taken))
-
-
-def _report(task: asyncio.Task[None]) -> None:
-    """A fault of ours in the background must not pass in silence."""
-    if not task.cancelled() and task.exception() is not None:
-        LOG.error("%s has stopped", task.get_name(), exc_info=task.exception())
+    def _is_elsewhere(self, version: VersionId, place: Place) -> bool:
+        """Whether a version can be reached at another place."""
+        places = self._registry.places
+        return any(one != place and places.trouble(one) is None for one in places.of(version))

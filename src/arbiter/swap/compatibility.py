@@ -181,6 +181,12 @@ def _capabilities(stable: Artifact, candidate: Artifact) -> Finding:
 
 
 def _memory(both_bytes: int, budget_bytes: int | None) -> Finding:
+    if both_bytes == 0:
+        return Finding(
+            about="memory",
+            verdict=ValidationVerdict.PASS,
+            sentence="Other programs run both, in memory that is not this house's to plan.",
+        )
     if budget_bytes is not None and both_bytes > budget_bytes:
         return Finding(
             about="memory",

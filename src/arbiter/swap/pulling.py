@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from arbiter.clock import Clock
 from arbiter.engines.base import PullingEngine, PullStep, Site
-from arbiter.errors import ArbiterError, InvalidField, ServerGone
+from arbiter.errors import ArbiterError, EngineError, InvalidField, ServerGone
 from arbiter.refs import ModelName
 from arbiter.registry.discovery import Address, Discovery
 from arbiter.registry.registry import Registry
@@ -55,21 +55,28 @@ class Pulling:
         site, model = await self._where(name, url)
         engine = self._discovery.puller(site.engine)
         before = _content(site, model)
+        if before is None and _tagged(model) in site.unread:
+            raise EngineError(
+                f"What {model} is now at {site.url} could not be learned, so nothing was pulled: "
+                "its present content might be lost.",
+                hint="Try again.",
+            )
         kept_as = None
         if before is not None:
             kept_as = _dated(site, model, f"{self._clock.now():%Y%m%d}")
             await engine.copy(site.url, model, kept_as)
-        is_new = False
         try:
             async for step in engine.pull(site.url, model):
                 tell(step)
-            site = await self._discovery.site(Address(url=site.url, label="named"))
-            is_new = _content(site, model) != before
-        finally:
-            if kept_as is not None and not is_new:
-                await self._forget(engine, site.url, kept_as)
-                kept_as = None
-        adopted = await self._adoption.adopt(site)
+        except BaseException:
+            await self._tidy(engine, site.url, model, before=before, kept_as=kept_as)
+            raise
+        after = await self._discovery.site(Address(url=site.url, label="named"))
+        is_new = _content(after, model) != before
+        if kept_as is not None and not is_new:
+            await self._forget(engine, site.url, kept_as)
+            kept_as = None
+        adopted = await self._adoption.adopt_site(after)
         return Pulled(
             url=site.url,
             model=model,
@@ -77,6 +84,28 @@ class Pulling:
             kept_as=kept_as,
             adopted=tuple(a for a in adopted if a.model == _tagged(model)),
         )
+
+    async def _tidy(
+        self,
+        engine: PullingEngine,
+        url: str,
+        model: str,
+        *,
+        before: str | None,
+        kept_as: str | None,
+    ) -> None:
+        """Take the second name away after a pull that failed, if the first has what it had.
+
+        When that cannot be learned, the second name stays: it may be all that is left.
+        """
+        if kept_as is None:
+            return
+        try:
+            site = await self._discovery.site(Address(url=url, label="named"))
+        except ArbiterError:
+            return
+        if _content(site, model) == before:
+            await self._forget(engine, url, kept_as)
 
     async def _forget(self, engine: PullingEngine, url: str, name: str) -> None:
         try:
@@ -104,7 +133,11 @@ class Pulling:
         if len(chosen) > 1:
             urls = ", ".join(site.url for site in chosen)
             raise InvalidField(f"Several servers could fetch it: {urls}.", hint="Add --from URL.")
-        return chosen[0], known.get(chosen[0].url, name)
+        site = chosen[0]
+        # a name of the server's own comes first: after a pull the registered one stands for the
+        # dated name until a swap, and nobody could fetch that
+        is_offered = any(offer.model == _tagged(name) for offer in site.offers)
+        return site, name if is_offered else known.get(site.url, name)
 
     async def _sites(self, url: str | None) -> list[Site]:
         if url is not None:

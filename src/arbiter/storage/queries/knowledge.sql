@@ -100,7 +100,10 @@ SELECT version, task, COUNT(*), COUNT(grade), SUM(grade),
        SUM(CASE WHEN status = 'success' THEN 1 ELSE 0 END),
        SUM(CASE WHEN status = 'success' THEN latency_ms - COALESCE(wait_ms, 0) END),
        SUM(CASE WHEN status = 'success' AND latency_ms IS NOT NULL THEN 1 ELSE 0 END)
-FROM outcomes WHERE status IN ('success', 'failure') GROUP BY version, task;
+FROM outcomes WHERE status IN ('success', 'failure')
+  AND COALESCE(error, '') NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut',
+                                  'not_offered')
+GROUP BY version, task;
 
 -- name: sum_feedback
 SELECT version, task, COUNT(*), SUM(score) FROM feedback GROUP BY version, task;
@@ -117,5 +120,6 @@ ON CONFLICT (decision, position) DO NOTHING;
 SELECT version, error FROM attempts WHERE decision = ? ORDER BY position;
 
 -- name: sum_attempts
-SELECT version, task, COUNT(*) FROM attempts WHERE error NOT IN ('busy', 'shutting_down')
+SELECT version, task, COUNT(*) FROM attempts
+WHERE error NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut', 'not_offered')
 GROUP BY version, task;
