@@ -10,6 +10,7 @@ from bench.figures import Figure, median
 
 from arbiter.clock import SystemClock
 from arbiter.ledger import Kind, Ledger, Note
+from arbiter.registry.agreement import BESIDE_LEDGER
 from arbiter.storage.sqlite import open_sqlite
 
 AREA = "ledger"
@@ -19,7 +20,10 @@ WHY = "0.94 of the old version's quality at the worst, after 240 conversations: 
 
 
 def _note(number: int) -> Note:
-    """A step of a rollout, of ordinary length."""
+    """A step of a rollout, of ordinary length; every second time a name that was forgotten."""
+    if number % 2:
+        body = {"name": f"bird-{number}", "from": f"sha256:{number:064x}", "to": None, "why": WHY}
+        return Note(kind=Kind.NAME_REMOVED, who="operator", body=body)
     return Note(
         kind=Kind.ROLLOUT_STEPPED,
         who="arbiter",
@@ -42,7 +46,7 @@ async def measure(rounds: int) -> list[Figure]:
     took: list[float] = []
     with tempfile.TemporaryDirectory(prefix="arbiter-bench-") as folder:
         base = await open_sqlite(Path(folder) / "arbiter.db")
-        ledger = Ledger(base, SystemClock())
+        ledger = Ledger(base, SystemClock(), beside=BESIDE_LEDGER)
         begun = time.perf_counter()
         for first in range(0, ENTRIES, AT_ONCE):
             await ledger.write(notes=[_note(first + number) for number in range(AT_ONCE)])
@@ -59,7 +63,7 @@ async def measure(rounds: int) -> list[Figure]:
             await ledger.write(notes=[_note(number)])
             alone.append(time.perf_counter() - begun)
         await base.close()
-    how = f"{ENTRIES} entries of a rollout's step in a file"
+    how = f"{ENTRIES} entries of rollouts' steps and of names in a file"
     return [
         Figure(area=AREA, name=f"verify {ENTRIES} entries", value=median(took), unit="s",
                target=0.5, method=f"{how}; median of {rounds}, wall clock, reading included"),

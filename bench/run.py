@@ -19,17 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import uvloop
-from bench import (
-    decision,
-    discovery,
-    evidence,
-    guessing,
-    ledger,
-    loading,
-    proxy,
-    start,
-    storage,
-)
+from bench import decision, discovery, evidence, guessing, ledger, loading, proxy, start, storage
 from bench.figures import Figure, Missing, machine
 
 NO_LLAMA = 'llama.cpp is not installed: pip install "arbiter-house[llama]"'

@@ -37,6 +37,7 @@ from arbiter.metering.process import ProcessReader
 from arbiter.pool.keeping import Keeping
 from arbiter.pool.pool import Pool, loadable
 from arbiter.pool.presence import Presence
+from arbiter.registry.agreement import BESIDE_LEDGER
 from arbiter.registry.discovery import Discovery
 from arbiter.registry.registry import Registry
 from arbiter.selection.contender import Situation
@@ -150,7 +151,7 @@ async def _build(
     on_battery: Callable[[], bool | None],
 ) -> House:
     announcer, presence = Announcer(), Presence(clock)
-    ledger = Ledger(base, clock)
+    ledger = Ledger(base, clock, beside=BESIDE_LEDGER)
     registry = Registry(base, clock, ledger)
     tasks, rules = Tasks(base, clock), Rules(base, clock)
     # of a house with one key, whoever has it runs the house: a bound would protect nobody

@@ -7,24 +7,25 @@ house. After the first byte nothing is: an engine's death then ends the stream w
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import assert_never
 
 from arbiter.clock import Clock
-from arbiter.cost import Figure, unknown
-from arbiter.engines.base import Runner
+from arbiter.cost import unknown
 from arbiter.errors import (
     ArbiterError,
     Busy,
     CannotDo,
+    CannotServe,
     EngineError,
     EngineRefused,
     InstanceLost,
     LoadFailed,
     NothingCapable,
+    NotOffered,
     ServerGone,
     ShuttingDown,
     Unexpected,
@@ -34,18 +35,15 @@ from arbiter.inference import (
     Arm,
     Ask,
     Auto,
+    Chat,
     Chunk,
     Decided,
-    Delta,
     Dropped,
     Embedding,
-    Finish,
     Generation,
     Limits,
     Named,
     Pinned,
-    Timings,
-    Usage,
     Work,
     lacking,
     needed,
@@ -58,9 +56,10 @@ from arbiter.knowledge.profiles import Profiles
 from arbiter.knowledge.prompts import Prompts
 from arbiter.knowledge.rules import Rules
 from arbiter.knowledge.tasks import Task, Tasks
-from arbiter.pool.instance import Instance, Lease
+from arbiter.pool.instance import Lease
 from arbiter.pool.pool import Pool, loadable
 from arbiter.pool.presence import Presence
+from arbiter.pool.reply import Receipt, Served, first_of, pieces_of
 from arbiter.refs import GENERAL, DecisionId, ModelName, TaskName, VersionId, new_id, short
 from arbiter.registry.registry import Registry, Version
 from arbiter.selection.contender import (
@@ -74,11 +73,13 @@ from arbiter.selection.contender import (
 from arbiter.selection.selector import Selector
 from arbiter.swap.analysis import Failure
 from arbiter.swap.controller import Controller
-from arbiter.swap.traffic import Assignment, Ended, failure_of
+from arbiter.swap.traffic import Assignment, Detour, Ended, failure_of
 
 MOST_FALLBACKS = 3
-"""How many versions that failed one request may be replaced by the next; a server that is gone is
-found out at once and costs nothing, so it does not count."""
+"""How many versions that failed one request may be replaced by the next."""
+
+FOUND_OUT_AT_ONCE = frozenset({ServerGone.code, NotOffered.code, CannotServe.code})
+"""Failures that cost nothing, so that any number of them may be passed over."""
 
 FRESH_TRIES = 3
 """How often one request may find its instance dead before its first byte."""
@@ -94,6 +95,8 @@ class _Route:
     reason: str
     probability: float = 1.0
     assignment: Assignment | None = None
+    spare: VersionId | None = None
+    """The candidate, where a request of the stable arm may go if the stable version is absent."""
     fallback: ModelName | None = None
     scored: tuple[Scored, ...] = ()
     dropped: tuple[Dropped, ...] = ()
@@ -103,74 +106,13 @@ class _Route:
     def arm(self) -> Arm:
         return Arm.NONE if self.assignment is None else self.assignment.arm
 
+    def is_last(self, version: Version) -> bool:
+        """Whether nothing follows this version that could serve when it fails."""
+        return version.version in {self.spare, self._regular[-1].version}
 
-@dataclass(slots=True, kw_only=True)
-class _Receipt:
-    """What an answer turned out to cost; filled when its stream has ended."""
-
-    latency_ms: float | None = None
-    ttft_ms: float | None = None
-    cpu_ms: Figure | None = None
-    usage: Usage = Usage()
-    timings: Timings = Timings()
-
-
-class _Served:
-    """An answer that has begun (`arbiter.inference.Reply`)."""
-
-    def __init__(
-        self,
-        *,
-        decided: Decided,
-        first: Chunk,
-        rest: AsyncIterator[Chunk],
-        lease: Lease,
-        clock: Clock,
-        started: float,
-        timed: bool,
-    ) -> None:
-        self.decided = decided
-        self.receipt = _Receipt()
-        self.text: list[str] = []
-        self.is_text = True
-        """Whether nothing but text has come: no tool call, no vector."""
-        self.finished = False
-        self.error: ArbiterError | None = None
-        self._first = first
-        self._rest = rest
-        self._lease = lease
-        self._clock = clock
-        self._started = started
-        if timed:
-            self.receipt.ttft_ms = (clock.monotonic() - started) * 1000
-
-    async def chunks(self) -> AsyncIterator[Chunk]:
-        """The answer, piece by piece."""
-        if self._take(self._first):
-            yield self._first
-            return
-        yield self._first
-        try:
-            async for chunk in self._rest:
-                self._take(chunk)
-                yield chunk
-        except ArbiterError as error:
-            self.error = error
-            raise
-
-    def _take(self, chunk: Chunk) -> bool:
-        if isinstance(chunk, Delta):
-            self.text.append(chunk.text)
-            return False
-        if not isinstance(chunk, Finish):
-            self.is_text = False
-            return False
-        self.finished = True
-        self.receipt.usage = chunk.usage
-        self.receipt.timings = chunk.timings
-        self.receipt.latency_ms = (self._clock.monotonic() - self._started) * 1000
-        self.receipt.cpu_ms = self._lease.stop_metering()
-        return True
+    @property
+    def _regular(self) -> tuple[Version, ...]:
+        return tuple(one for one in self.versions if one.version != self.spare)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +146,7 @@ class _Journey:
     decided: Decided
     started: float
     attempts: list[Attempt] = field(default_factory=list)
-    served: _Served | None = None
+    served: Served | None = None
     failed: ArbiterError | None = None
     tried: VersionId
     """The version that was asked last."""
@@ -230,7 +172,7 @@ class Dispatch:
         self._closed = True
 
     @asynccontextmanager
-    async def answer(self, ask: Ask) -> AsyncIterator[_Served]:
+    async def answer(self, ask: Ask) -> AsyncIterator[Served]:
         """Enter when the first chunk is there; leaving before the end stops the engine."""
         if self._closed:
             raise ShuttingDown(retry_after_s=1)
@@ -258,7 +200,8 @@ class Dispatch:
             if not ask.rehearsal:
                 self._behind.presence.leave()
                 self._record(way)
-                self._teach(ask)
+                if ask.task is not None and self._behind.guesser is not None:
+                    self._behind.guesser.learn(ask.work, ask.task)
 
     def choose(self, task: TaskName, limits: Limits) -> Choice:
         """Whom `auto` would pick now, and why; nothing is run."""
@@ -312,10 +255,9 @@ class Dispatch:
         """The route of the task that is guessed, if the caller named none and the guess is sure.
 
         A guess must not cost anybody an answer: where nobody can serve that task, none is made.
-        Texts to make vectors of are never told apart: vectors of two models are of no use.
         """
         guesser = self._behind.guesser
-        if ask.task is not None or guesser is None or isinstance(ask.work, Embedding):
+        if ask.task is not None or guesser is None:
             return None
         guess = guesser.guess(ask.work)
         if guess is not None:
@@ -380,8 +322,11 @@ class Dispatch:
             context=version.artifact.context_length,
             memory_bytes=need,
             memory_measured=measured,
-            unavailable=self._pool.unavailable(version.artifact.format)
-            or self._registry.places.absent(version_id),
+            unavailable=self._pool.unavailable(version.artifact.format),
+            # a rollout's other version answers for one that is not there
+            absent=None
+            if self._controller.detour(name) is not None
+            else self._registry.places.absent(version_id),
         )
 
     def _split(self, route: _Route, conversation: str) -> _Route:
@@ -389,17 +334,30 @@ class Dispatch:
         assignment = self._controller.draw(route.alias, conversation)
         if assignment is None:
             return route
+        if isinstance(assignment, Detour):
+            return self._detoured(route, assignment)
         first = self._registry.version(assignment.version)
         stable = self._registry.version(assignment.stable)
         candidate = assignment.arm is Arm.CANDIDATE
         share = assignment.probability if candidate else 1 - assignment.probability
+        second = stable if candidate else self._registry.version(assignment.candidate)
         others = tuple(v for v in route.versions[1:] if v.version != first.version)
         return replace(
             route,
-            versions=(first, stable, *others) if candidate else (first, *others),
+            versions=(first, second, *others),
             assignment=assignment,
+            spare=None if candidate else assignment.candidate,
             probability=route.probability * share,
             reason=f"{route.reason}; the {assignment.arm.value} arm of {assignment.rollout}",
+        )
+
+    def _detoured(self, route: _Route, detour: Detour) -> _Route:
+        """To the version of a rollout that is there; the request is no evidence."""
+        both = (self._registry.version(detour.version), self._registry.version(detour.absent))
+        return replace(
+            route,
+            versions=(*both, *(v for v in route.versions[1:] if v not in both)),
+            reason=f"{route.reason}; {detour.why}, so the other one answers",
         )
 
     def _decide(self, route: _Route) -> Decided:
@@ -418,7 +376,7 @@ class Dispatch:
             guessed=None if route.guess is None else route.guess.confidence,
         )
 
-    async def _serve_or_fail(self, stack: AsyncExitStack, way: _Journey) -> _Served:
+    async def _serve_or_fail(self, stack: AsyncExitStack, way: _Journey) -> Served:
         """As `_serve`; a fault of ours is put on record as one, and not as a hang-up."""
         try:
             return await self._serve(stack, way)
@@ -428,16 +386,16 @@ class Dispatch:
             way.failed = Unexpected()
             raise
 
-    async def _serve(self, stack: AsyncExitStack, way: _Journey) -> _Served:
+    async def _serve(self, stack: AsyncExitStack, way: _Journey) -> Served:
         """The first version of the route that gives a first byte."""
         ask, versions = way.ask, way.route.versions
-        request = _request(ask)
         number = 0
         opened: tuple[Chunk, AsyncIterator[Chunk], Lease] | None = None
         while opened is None:
             version = versions[number]
             way.tried = version.version
             try:
+                request = _request(ask, self.capabilities(version))
                 opened = await self._open(way, stack, version, request)
             except (EngineError, Busy) as error:
                 self._note(way.route, number, error)
@@ -454,7 +412,7 @@ class Dispatch:
                 f"({way.attempts[0].error}), served by the next",
             )
         first, rest, lease = opened
-        return _Served(
+        return Served(
             decided=way.decided,
             first=first,
             rest=rest,
@@ -467,9 +425,11 @@ class Dispatch:
     def _following(self, way: _Journey, number: int, error: ArbiterError) -> int | None:
         """Which version of the route to try after this one failed so; None: nothing is left."""
         absent = self._registry.places.absent
-        failed = sum(attempt.error != ServerGone.code for attempt in way.attempts)
+        failed = sum(attempt.error not in FOUND_OUT_AT_ONCE for attempt in way.attempts)
         versions = way.route.versions
-        later = range(number + 1, len(versions))
+        # the candidate serves for a stable version that is away, not for one that failed
+        spare = None if isinstance(error, ServerGone | NotOffered) else way.route.spare
+        later = (n for n in range(number + 1, len(versions)) if versions[n].version != spare)
         following = next((n for n in later if absent(versions[n].version) is None), None)
         if following is None or failed >= MOST_FALLBACKS:
             return None
@@ -498,28 +458,28 @@ class Dispatch:
         self, way: _Journey, version: Version, request: Generation | Embedding
     ) -> AsyncIterator[tuple[Chunk, AsyncIterator[Chunk], Lease]]:
         """An answer whose first chunk is there; the lease lasts for as long as the context."""
-        patient = version is way.route.versions[-1]
+        patient = way.route.is_last(version)
         async with self._pool.lease(
             loadable(version), patient=patient, bounded=not way.ask.rehearsal
         ) as (instance, lease):
             way.wait_ms = (self._clock.monotonic() - way.started) * 1000
             lease.start_metering()
             try:
-                async with aclosing(_pieces(lease.runner, request)) as chunks:
-                    yield await _first(chunks, instance, lease), chunks, lease
+                async with aclosing(pieces_of(lease.runner, request)) as chunks:
+                    yield await first_of(chunks, instance, lease), chunks, lease
             finally:
                 lease.stop_metering()
 
     def _note(self, route: _Route, number: int, error: ArbiterError) -> None:
         """Tell the rollout how its candidate failed; only its own first try is its own."""
-        ours = not isinstance(error, EngineError) or isinstance(error, EngineRefused)
-        if route.assignment is not None and number == 0 and not ours:
+        blamed = isinstance(error, EngineError) and not error.ours and error.code not in NO_FAULT
+        if route.assignment is not None and number == 0 and blamed:
             self._controller.note(route.assignment, _failure(error))
 
     def _record(self, way: _Journey) -> None:
         ask, route, served = way.ask, way.route, way.served
         status, error = _status(served, way.failed)
-        receipt = _Receipt() if served is None else served.receipt
+        receipt = Receipt() if served is None else served.receipt
         grade = self._grade(ask, route, served) if status is Status.SUCCESS else None
         statements, then = self._unit(way, status, grade)
         if status is Status.SUCCESS and served is not None and served.is_text:
@@ -559,9 +519,10 @@ class Dispatch:
             if status is Status.SUCCESS:
                 empty = served.is_text and not "".join(served.text).strip()
                 self._controller.note(route.assignment, Failure.EMPTY if empty else None)
-            elif status is Status.FAILURE:
+            elif status is Status.FAILURE and not _is_no_fault(way.failed or served.error):
                 self._controller.note(route.assignment, Failure.CRASH)
-        gradable = self._gradable(way.ask, route)
+        rule = self._behind.grader(route.task, "", way.ask.expected)
+        gradable = rule is not None and route.guess is None
         return self._controller.ended(
             route.assignment,
             task=route.task.name,
@@ -569,63 +530,27 @@ class Dispatch:
             score=_unit_score(way, status, grade) if gradable else None,
         )
 
-    def _gradable(self, ask: Ask, route: _Route) -> bool:
-        """Whether a rule grades the answer: never by the grader of a task that was only guessed.
-
-        A wrong guess would be a wrong grade, for a version's record and for a rollout's verdict.
-        """
-        return route.guess is None and (
-            self._behind.grader(route.task, "", ask.expected) is not None
-        )
-
-    def _grade(self, ask: Ask, route: _Route, served: _Served | None) -> float | None:
+    def _grade(self, ask: Ask, route: _Route, served: Served | None) -> float | None:
+        # by the grader of a task that was guessed wrongly it would be wrong on record for good
         if served is None or not served.is_text or route.guess is not None:
             return None
         grade = self._behind.grader(route.task, "".join(served.text), ask.expected)
         return None if grade is None else grade.score
 
-    def _teach(self, ask: Ask) -> None:
-        """Let the guesser learn from a request whose caller named the task."""
-        guesser = self._behind.guesser
-        if ask.task is not None and guesser is not None and not isinstance(ask.work, Embedding):
-            guesser.learn(ask.work, ask.task)
 
-
-def _request(ask: Ask) -> Generation | Embedding:
+def _request(ask: Ask, can: frozenset[str]) -> Generation | Embedding:
     """What the engine is asked for."""
-    if isinstance(ask.work, Embedding):
-        return ask.work
-    return Generation(work=ask.work, sampling=ask.sampling, stream=ask.stream)
-
-
-def _pieces(runner: Runner, request: Generation | Embedding) -> AsyncGenerator[Chunk, None]:
-    """The answer of a runner, piece by piece, whatever it was asked for."""
-    return (
-        _embedded(runner, request) if isinstance(request, Embedding) else runner.generate(request)
-    )
-
-
-async def _embedded(runner: Runner, request: Embedding) -> AsyncGenerator[Chunk, None]:
-    vectors, finish = await runner.embed(request)
-    yield vectors
-    yield finish
-
-
-async def _first(chunks: AsyncIterator[Chunk], instance: Instance, lease: Lease) -> Chunk:
-    """The first chunk, and what its coming or not says of the instance."""
-    try:
-        first = await anext(chunks)
-    except InstanceLost:
-        instance.lost(lease.runner)
-        raise
-    except StopAsyncIteration as error:
-        raise EngineError("The engine ended without an answer.") from error
-    instance.answered()
-    return first
+    work = ask.work
+    if isinstance(work, Embedding):
+        return work
+    if isinstance(work, Chat) and work.tools is not None and "tools" not in needed(work) | can:
+        # they may not be called, and an engine would refuse them for a model that knows no tools
+        work = replace(work, tools=None)
+    return Generation(work=work, sampling=ask.sampling, stream=ask.stream)
 
 
 def _status(
-    served: _Served | None, failed: ArbiterError | None
+    served: Served | None, failed: ArbiterError | None
 ) -> tuple[Status, ArbiterError | None]:
     if served is not None and served.finished:
         return Status.SUCCESS, None
@@ -643,7 +568,9 @@ def _may_go_on(route: _Route, number: int, following: int, error: ArbiterError) 
     version is asked after its candidate, because a person would have got that answer without the
     rollout, and versions with more room after one that had too little.
     """
-    if not isinstance(error, EngineRefused) or (number == 0 and route.arm is Arm.CANDIDATE):
+    if not isinstance(error, EngineRefused) or isinstance(error, CannotServe):
+        return True
+    if number == 0 and route.arm is Arm.CANDIDATE:
         return True
     here = route.versions[number].artifact.context_length
     there = route.versions[following].artifact.context_length
@@ -655,14 +582,21 @@ def _unit_score(way: _Journey, status: Status, grade: float | None) -> float | N
 
     A version whose request another one had to serve scores 0, however good that answer was, and
     in either arm alike: otherwise equal versions that fail equally often would look unequal. What
-    is not a version's doing (a hang-up, a request that nobody can serve, a full house) scores
-    nothing.
+    is not a version's doing (a hang-up, a request that nobody can serve, a full house, a server
+    that is gone) scores nothing.
     """
     if status in {Status.CANCELLED, Status.REFUSED}:
         return None
-    if any(attempt.error in NO_FAULT for attempt in way.attempts):
+    if way.attempts and way.attempts[0].error in NO_FAULT:
+        return None
+    error = way.failed or (None if way.served is None else way.served.error)
+    if not way.attempts and _is_no_fault(error):
         return None
     return 0.0 if status is Status.FAILURE or way.attempts else grade
+
+
+def _is_no_fault(error: ArbiterError | None) -> bool:
+    return error is not None and error.code in NO_FAULT
 
 
 def _failure(error: ArbiterError) -> Failure:

@@ -111,7 +111,8 @@ def needed(work: Work) -> frozenset[str]:
         case Chat(tools=tools, shape=shape):
             if tools is None and shape is None:
                 return _CHAT
-            more = {"tools"} if tools is not None and tools.offered else set[str]()
+            is_callable = tools is not None and tools.offered and tools.choice != "none"
+            more = {"tools"} if is_callable else set[str]()
             return _CHAT | more | ({"json"} if shape is not None else set[str]())
         case Completion(suffix=suffix):
             return _COMPLETION if suffix is None else _COMPLETION | {"insert"}
@@ -341,11 +342,15 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dropped:
-    """A version that was not considered, and why."""
+    """A version that was not considered, and why.
+
+    is_absent: whether it could serve, and only its server is not there now.
+    """
 
     name: ModelName
     version: VersionId
     reason: str
+    is_absent: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -138,6 +138,8 @@ class Fault(StrEnum):
     """Its hash is not that of what stands in it."""
     HEAD = "head"
     """An entry that somebody wrote down the hash of is not there."""
+    STATE = "state"
+    """What stands now is not what the entries say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,6 +258,17 @@ def _pattern(kind: str | None) -> str:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """What has to agree with the chain. queries: what is read together with it.
+
+    fault: given every entry and what each query found, the first thing that does not agree.
+    """
+
+    queries: tuple[str, ...]
+    fault: Callable[[Sequence[Entry], Sequence[Sequence[Row]]], str | None]
+
+
 class Ledger:
     """The chain of this house, and the only writer of it.
 
@@ -263,9 +276,11 @@ class Ledger:
     for the disk and for nobody else; no request ever does.
     """
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, beside: Beside | None = None) -> None:
+        """beside: what is checked together with the chain, if anything is."""
         self._database = database
         self._clock = clock
+        self._beside = beside
         self._turn = asyncio.Lock()
         self._last: Entry | None = None
         self._known = False
@@ -332,14 +347,29 @@ class Ledger:
         return _entry(rows[0]) if rows else None
 
     async def verify(self, *heads: str) -> Verdict:
-        """Check the whole chain as it is on disk, also against where this house left it."""
-        known = {*heads, self._last.hash} if self._last is not None else {*heads}
-        rows = await self._database.read("list_ledger")
-        return await asyncio.to_thread(_verify_rows, rows, known)
+        """Check the whole chain as it is on disk, also against where this house left it.
 
+        A chain that is good is also compared with what stands now.
+        """
+        queries = () if self._beside is None else self._beside.queries
+        async with self._turn:  # no change may come between what is read here
+            await self._database.settle()
+            known = {*heads, self._last.hash} if self._last is not None else {*heads}
+            rows = await self._database.read("list_ledger")
+            tables = [await self._database.read(query) for query in queries]
+        return await asyncio.to_thread(self._verdict, rows, known, tables)
 
-def _verify_rows(rows: Sequence[Row], heads: Iterable[str]) -> Verdict:
-    return verify((_entry(row) for row in rows), heads=heads)
+    def _verdict(
+        self, rows: Sequence[Row], heads: Iterable[str], tables: Sequence[Sequence[Row]]
+    ) -> Verdict:
+        entries = [_entry(row) for row in rows]
+        verdict = verify(entries, heads=heads)
+        if verdict.bad is not None or self._beside is None:
+            return verdict
+        sentence = self._beside.fault(entries, tables)
+        if sentence is None:
+            return verdict
+        return replace(verdict, bad=Bad(seq=None, fault=Fault.STATE, sentence=sentence))
 
 
 def _added(entry: Entry) -> Statement:

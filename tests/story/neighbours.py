@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field, replace
 
-from arbiter.engines.base import LoadSpec, Offer, PullStep, Runner, Site
-from arbiter.engines.scripted import Reply, Say, Scripted, ScriptedRunner
-from arbiter.errors import EngineRefused, LoadFailed, NotThisKind, ServerGone
+from arbiter.engines.base import LoadSpec, Offer, Place, PullStep, Runner, Site
+from arbiter.engines.scripted import Hold, Reply, Say, Scripted, ScriptedRunner, Step
+from arbiter.errors import EngineRefused, NotOffered, NotThisKind, ServerGone
+from arbiter.inference import Generation
 
 A, B = "http://127.0.0.1:7001", "http://127.0.0.1:7002"
 
@@ -24,11 +25,20 @@ def offer(model: str, letter: str, **more: object) -> Offer:
     return Offer(model=model, digest=digest(letter), **given)  # type: ignore[arg-type]  # a test's shorthand
 
 
+class Lodger(ScriptedRunner):
+    """A model at one of these servers."""
+
+    def __init__(self, spec: LoadSpec, place: Place, *, reply: Reply) -> None:
+        super().__init__(spec, reply=reply)
+        self.place = place
+
+
 @dataclass
 class Neighbour(Scripted):
     """An engine whose servers are a table: address, then what is offered there.
 
-    strangers: addresses where something else answers. silent: where nothing is ever said.
+    strangers: addresses where something else answers. silent: where nothing is ever said; an
+    answer that has begun there goes on once `thawed` is set. answers: what a model says.
     faults: how many looks fail in a way that nobody thought of.
     library: what a pull of a name fetches. unread: models that are not described now.
     exhausted_by_pulls: after a pull nothing answers for a while.
@@ -37,6 +47,7 @@ class Neighbour(Scripted):
     servers: dict[str, list[Offer]] = field(default_factory=dict)
     strangers: frozenset[str] = frozenset()
     silent: frozenset[str] = frozenset()
+    answers: dict[str, Reply] = field(default_factory=dict)
     faults: int = 0
     library: dict[str, Offer] = field(default_factory=dict)
     unread: frozenset[str] = frozenset()
@@ -47,6 +58,8 @@ class Neighbour(Scripted):
         super().__init__(name="neighbour", formats=frozenset({"neighbour"}))
         self.usual: tuple[tuple[str, str], ...] = ()
         self.asked_in_vain = asyncio.Event()
+        self.held = asyncio.Event()
+        self.thawed = asyncio.Event()
         self.living: dict[str, list[ScriptedRunner]] = {}
 
     async def look(self, url: str) -> Site:
@@ -74,16 +87,28 @@ class Neighbour(Scripted):
     async def load(self, spec: LoadSpec) -> Runner:
         """The first place whose server is there and still has this content."""
         self.loads.append(spec)
-        there = [place for place in spec.places if place.url in self.servers]
+        there = [p for p in spec.places if p.url in self.servers and p.url not in self.silent]
         if not there:
             raise ServerGone("No server that offers this model is there.")
         place = there[0]
         found = next((o for o in self.servers[place.url] if o.model == place.model), None)
         if found is None or found.digest != spec.digest:
-            raise LoadFailed(f"{place.model} at {place.url} is not what it was.")
-        runner = ScriptedRunner(spec, reply=_says(f"{place.model} at {place.url[-4:]}"))
+            raise NotOffered(f"{place.model} at {place.url} is not what it was.")
+        runner = Lodger(spec, place, reply=self._reply_at(place))
         self.living.setdefault(place.url, []).append(runner)
         return runner
+
+    def _reply_at(self, place: Place) -> Reply:
+        says = self.answers.get(place.model) or _says(f"{place.model} at {place.url[-4:]}")
+
+        def reply(request: Generation) -> Iterator[Step]:
+            for step in says(request):
+                if place.url in self.silent:
+                    self.held.set()
+                    yield Hold(self.thawed)
+                yield step
+
+        return reply
 
     async def pull(self, url: str, model: str) -> AsyncGenerator[PullStep, None]:
         """Fetch what the library has under a name."""

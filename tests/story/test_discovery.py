@@ -18,7 +18,7 @@ from tests.story.stage import name, task
 
 from arbiter.app import open_house
 from arbiter.clock import ManualClock
-from arbiter.errors import ArbiterError, LoadFailed, NothingCapable, ServerGone, UnknownModel
+from arbiter.errors import ArbiterError, LoadFailed, NothingThere, ServerGone, UnknownModel
 from arbiter.gateway.control_discovery import report_view
 from arbiter.house import House
 from arbiter.refs import VersionId
@@ -145,7 +145,7 @@ async def test_auto_goes_on_with_what_is_still_there(tmp_path: Path) -> None:
         neighbour.stop(B)
         with pytest.raises(ServerGone):
             await here.house.ask("hello")
-        with pytest.raises(NothingCapable, match="No server that offers this model is there"):
+        with pytest.raises(NothingThere, match=r"ant-7: http.* server that offers this model is"):
             await here.house.ask("hello")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import apsw
 import pytest
 from tests.story.houses import house_with, running
 from tests.story.neighbours import A, Neighbour, offer
@@ -19,6 +20,7 @@ from arbiter.clock import ManualClock
 from arbiter.errors import Conflict, RolloutActive
 from arbiter.ledger import Kind, Ledger
 from arbiter.refs import RolloutId, parse_name
+from arbiter.registry.agreement import BESIDE_LEDGER
 from arbiter.registry.provenance import Claim
 from arbiter.storage.sqlite import open_sqlite
 from arbiter.swap.rollout import Phase
@@ -261,3 +263,41 @@ async def test_a_rollout_killed_in_the_middle_goes_on_with_one_chain(tmp_path: P
     assert (kinds[0], kinds[-1]) == ("rollout.aborted", "rollout.started")
     assert {RolloutId(one["body"]["rollout"]) for one in found["entries"]} == {rollout}
     assert verdict["bad"] is None
+
+
+async def _tampered(play: Stage, sql: str) -> tuple[str, str]:
+    """The fault of a house whose file somebody wrote to, as the next house finds it."""
+    path = play.house.settings.data_dir / "arbiter.db"
+    base = await open_sqlite(path)
+    try:
+        other = apsw.Connection(str(path))
+        other.execute(sql)
+        other.close()
+        ledger = Ledger(base, ManualClock(), beside=BESIDE_LEDGER)
+        bad = (await ledger.verify()).bad
+    finally:
+        await base.close()
+    assert bad is not None
+    return bad.fault.value, bad.sentence
+
+
+async def test_a_ledger_that_was_emptied_is_bad_while_something_is_registered(play: Stage) -> None:
+    # M4 of the review: "0 entries are good", with three versions registered
+    fault, sentence = await _tampered(play, "DELETE FROM ledger")
+    assert fault == "state"
+    assert "is registered, but no entry says so" in sentence
+
+
+async def test_a_name_that_was_moved_past_the_ledger_is_named(play: Stage) -> None:
+    moved = "UPDATE names SET version = (SELECT version FROM names WHERE name = 'equal')"
+    fault, sentence = await _tampered(play, f"{moved} WHERE name = 'primary'")
+    assert fault == "state"
+    assert "The name primary stands for" in sentence
+
+
+async def test_after_every_journey_the_ledger_says_what_stands(play: Stage) -> None:
+    rollout = await play.swap("primary", "equal", **QUICK)
+    assert (await play.live(rollout)).stored.rollout.phase is Phase.PROMOTED
+    await play.house.undo("primary", why="taste")
+    await play.house.admission.remove_model(name("equal"), who="test")
+    assert (await play.house.ledger.verify()).bad is None

@@ -87,7 +87,10 @@ def verify(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check every entry of the chain; name the first bad one and end with 1."""
+    """Check every entry of the chain, and that what is registered is what it says.
+
+    The first thing that is wrong is named, and the command ends with 1.
+    """
 
     async def work(client: Client) -> None:
         query = "" if head is None else f"?{urlencode({'head': head})}"

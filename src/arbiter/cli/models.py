@@ -178,7 +178,8 @@ def list_(data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson =
 
 def _standing(one: Json) -> str:
     standing, until = text(one["standing"]), one["kept_until"]
-    return f"{standing}, kept until {text(until)[:10]}" if until else standing
+    kept = f"{standing}, kept until {text(until)[:10]}" if until else standing
+    return f"{kept}, not there now" if one["absent"] else kept
 
 
 @app.command()
@@ -204,6 +205,8 @@ def show(
         _provenance(found["provenance"])
         if found.get("unavailable"):
             ERR.print(f"it cannot run here: {found['unavailable']}", markup=False)
+        if found.get("absent"):
+            ERR.print(f"its server is not there now: {found['absent']}", markup=False)
         _profiles(found)
 
     with_house(data_dir, config, work)

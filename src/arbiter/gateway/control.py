@@ -313,7 +313,7 @@ def _aliases(rooms: ControlRooms) -> APIRouter:
     async def list_instances() -> Plain:
         return {
             "budget_bytes": rooms.pool.budget_bytes,
-            "instances": [views.instance_view(view) for view in rooms.pool.views()],
+            "instances": [views.instance_view(view, registry) for view in rooms.pool.views()],
         }
 
     return router

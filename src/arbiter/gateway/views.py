@@ -39,7 +39,7 @@ def _kept_until(version: VersionId, registry: Registry) -> str | None:
 
 
 def version_view(version: Version, registry: Registry) -> Plain:
-    """A version with what was read from its file."""
+    """A version with what was read from its file, and why its server is not there now."""
     artifact = version.artifact
     return {
         "version": version.version,
@@ -58,6 +58,7 @@ def version_view(version: Version, registry: Registry) -> Plain:
         "licence": artifact.licence,
         "predecessor": version.predecessor,
         "kept_until": _kept_until(version.version, registry),
+        "absent": registry.places.absent(version.version),
         "registered_at": version.registered_at,
     }
 
@@ -238,9 +239,10 @@ def rollout_view(view: RolloutView, registry: Registry) -> Plain:
     }
 
 
-def instance_view(view: InstanceView) -> Plain:
-    """An instance: predicted memory beside measured."""
-    return {**asdict(view), "short": short(view.version)}
+def instance_view(view: InstanceView, registry: Registry) -> Plain:
+    """An instance: predicted memory beside measured, and why its server is not there now."""
+    absent = registry.places.absent(view.version)
+    return {**asdict(view), "short": short(view.version), "absent": absent}
 
 
 def profiles_view(profiles: Mapping[TaskName, Profile]) -> Plain:

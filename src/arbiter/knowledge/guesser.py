@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from arbiter.clock import Clock
-from arbiter.inference import Chat, Completion
+from arbiter.inference import Chat, Embedding, Work
 from arbiter.knowledge.guess import Guess, best_guess
 from arbiter.knowledge.kinds import Kinds
 from arbiter.knowledge.tasks import Task
@@ -87,8 +87,10 @@ class Guesser:
             self._cases[task.name] = prints
             self._save(task.name)
 
-    def learn(self, work: Chat | Completion, task: TaskName) -> None:
+    def learn(self, work: Work, task: TaskName) -> None:
         """Learn from a request whose caller named the task. Its cost is bounded."""
+        if isinstance(work, Embedding):
+            return
         mark = fingerprint(work)
         if mark in self._recent:
             return
@@ -104,13 +106,14 @@ class Guesser:
         if self._unsaved[task] >= SAVE_EVERY:
             self._save(task)
 
-    def guess(
-        self, work: Chat | Completion, parents: Mapping[TaskName, TaskName] | None = None
-    ) -> Guess | None:
+    def guess(self, work: Work, parents: Mapping[TaskName, TaskName] | None = None) -> Guess | None:
         """The task that a request is probably of; None when that is not sure enough.
 
+        Texts to make vectors of are never told apart: vectors of two models are of no use.
         parents: the parent of each task that has one.
         """
+        if isinstance(work, Embedding):
+            return None
         return best_guess(self._kinds.predict(traits(work)), least=self.least, parents=parents)
 
     def forget(self, task: TaskName) -> None:

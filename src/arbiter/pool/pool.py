@@ -28,7 +28,7 @@ from arbiter.metering.process import ProcessReader
 from arbiter.pool.instance import Instance, Lease, State
 from arbiter.pool.model_file import ModelFile
 from arbiter.pool.residency import NEVER, Resident, free_room, make_room, unused
-from arbiter.refs import VersionId
+from arbiter.refs import VersionId, legible
 from arbiter.registry.artifact import Artifact
 from arbiter.registry.registry import Registry, Version
 from arbiter.storage.database import Database, Statement
@@ -378,7 +378,7 @@ class Pool:
         """No server that offers a version is there, or none has it: no choice until one does."""
         if isinstance(error, ServerGone | NotOffered):
             for place in self._places.of(version):
-                why = error.message.removeprefix(f"{place.url}: ")
+                why = legible(error.message.removeprefix(f"{place.url}: "), most=1000)
                 if isinstance(error, NotOffered):
                     self._places.note(place, why)
                 else:

@@ -23,7 +23,7 @@ class Contender:
     """A version that `auto` may pick, under the name that people know it by.
 
     memory_bytes: measured after a load, or estimated from the file; None when unknown.
-    unavailable: why its engine cannot run here, or None.
+    unavailable: why its engine cannot run here, or None. absent: why its server is not there now.
     """
 
     name: ModelName
@@ -33,6 +33,7 @@ class Contender:
     memory_bytes: int | None
     memory_measured: bool = False
     unavailable: str | None = None
+    absent: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

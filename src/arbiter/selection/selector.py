@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from arbiter.errors import NothingCapable
+from arbiter.errors import NothingCapable, NothingThere
 from arbiter.inference import Dropped, Limits
 from arbiter.knowledge.profiles import Profile
 from arbiter.knowledge.tasks import Task
@@ -26,6 +26,9 @@ from arbiter.selection.scorers import static_score
 
 _Key = tuple[VersionId, TaskName, Limits]
 _CACHE_BOUND = 200_000
+
+RETRY_AFTER_S = 5
+"""What a caller is told when everything that could serve is away; a restart takes about as long."""
 
 
 class Selector:
@@ -46,7 +49,8 @@ class Selector:
         """The best contender, the next best, and why.
 
         The rule wins over every score as long as the version it prefers passes the filters. Ties
-        go to the first by name. Raises `NothingCapable` that lists every contender with its reason.
+        go to the first by name. Raises `NothingCapable` that lists every contender with its reason,
+        and `NothingThere` when some could serve if only their servers were there.
         """
         scored: list[Scored] = []
         dropped: list[Dropped] = []
@@ -57,7 +61,7 @@ class Selector:
             else:
                 dropped.append(verdict)
         if not scored:
-            raise nothing_capable(task, dropped)
+            raise nothing_left(task, dropped)
         scored.sort(key=_order)
         preferred = _preferred(scored, rule)
         if preferred is not None and rule is not None:
@@ -93,16 +97,22 @@ class Selector:
             and known[3] is task
         ):
             return known[4]
-        reason = drop_reason(seen, limits, situation)
-        verdict: Scored | Dropped = (
-            static_score(seen, limits, situation, task.weights or situation.weights)
-            if reason is None
-            else Dropped(name=contender.name, version=contender.version, reason=reason)
-        )
+        verdict = _verdict(seen, task=task, limits=limits, situation=situation)
         if len(self._cache) >= _CACHE_BOUND:
             self._cache.clear()
         self._cache[key] = (seen.profile, contender, situation, task, verdict)
         return verdict
+
+
+def _verdict(seen: Seen, *, task: Task, limits: Limits, situation: Situation) -> Scored | Dropped:
+    one = seen.contender
+    reason = drop_reason(seen, limits, situation)
+    if reason is not None:
+        return Dropped(name=one.name, version=one.version, reason=reason)
+    if one.absent is not None:
+        # asked last: what is dropped for this alone may serve another time
+        return Dropped(name=one.name, version=one.version, reason=one.absent, is_absent=True)
+    return static_score(seen, limits, situation, task.weights or situation.weights)
 
 
 def _order(scored: Scored) -> tuple[float, str]:
@@ -127,8 +137,22 @@ def _reason(scored: Sequence[Scored], task: Task, rule: Preference | None) -> st
     return text
 
 
-def nothing_capable(task: Task, dropped: Sequence[Dropped]) -> NothingCapable:
-    """One error that lists every contender with the reason why it was dropped."""
+def nothing_left(task: Task, dropped: Sequence[Dropped]) -> NothingCapable | NothingThere:
+    """One error that lists every contender with the reason why it was dropped.
+
+    When some could serve and are only not there now, it lists those: nothing else is of help.
+    """
+    absent: dict[str, list[str]] = {}
+    for drop in dropped:
+        if drop.is_absent:
+            absent.setdefault(drop.reason.rstrip("."), []).append(drop.name)
+    if absent:
+        reasons = "; ".join(f"{', '.join(sorted(who))}: {why}" for why, who in absent.items())
+        return NothingThere(
+            f"Nothing that can serve task {task.name} is there now. {reasons}.",
+            hint="The house goes on looking; try again shortly, or start one of the servers.",
+            retry_after_s=RETRY_AFTER_S,
+        )
     if not dropped:
         return NothingCapable(
             f"No model can serve task {task.name}: none is registered.",

@@ -169,6 +169,7 @@ class Adoption:
             url = sighting.address.url if site is None else site.url
             is_news = places.note(url, sighting.trouble)
             if site is None:
+                self._pool.part_from(url, sighting.trouble or "It is not there.")
                 continue
             offered = site.unread | {offer.model for offer in site.offers}
             for place in places.all():

@@ -21,12 +21,15 @@ from arbiter.errors import (
     EngineUnavailable,
     InvalidField,
     LoadFailed,
+    NotOffered,
     RolloutActive,
+    ServerGone,
     StorageError,
     UnknownRollout,
 )
 from arbiter.events import Announcer, Event
 from arbiter.inference import Arm
+from arbiter.knowledge.outcomes import NO_FAULT
 from arbiter.knowledge.tasks import Tasks
 from arbiter.ledger import Note
 from arbiter.pool.pool import Pool, loadable
@@ -49,7 +52,7 @@ from arbiter.swap.records import (
     stored,
 )
 from arbiter.swap.rollout import Effect, Phase, Plan, Rollout, Taken, ValidationVerdict
-from arbiter.swap.traffic import Assignment, Ended, Track, failure_of
+from arbiter.swap.traffic import Assignment, Detour, Ended, Track, failure_of
 from arbiter.swap.validation import Validator
 
 LOG = logging.getLogger(__name__)
@@ -102,7 +105,7 @@ class Controller:
         knowledge: Callable[[], str],
     ) -> None:
         self.revision = 0
-        """Grows when an alias gets a rollout or loses it."""
+        """Grows when an alias gets a rollout or loses it, and when one takes a step."""
         self._registry = registry
         self._tasks = tasks
         self._pool = pool
@@ -128,7 +131,8 @@ class Controller:
             ends = await self._database.read("list_candidate_ends", (found.rollout.id,))
             for _, error, attempted in ends:
                 code = attempted or error
-                track.note(Arm.CANDIDATE, None if code is None else failure_of(str(code)))
+                if code not in NO_FAULT:
+                    track.note(Arm.CANDIDATE, None if code is None else failure_of(str(code)))
             self._follow(found, track)
 
     def _follow(self, found: Stored, track: Track) -> None:
@@ -160,10 +164,38 @@ class Controller:
             if version in {track.rollout.stable, track.rollout.candidate}
         )
 
-    def draw(self, alias: ModelName, conversation: str) -> Assignment | None:
+    def draw(self, alias: ModelName, conversation: str) -> Assignment | Detour | None:
         """The side of this alias's rollout that a conversation is on, if there is a rollout."""
         track = self._tracks.get(alias)
-        return None if track is None else track.draw(conversation)
+        if track is None:
+            return None
+        detour = self.detour(alias)
+        if detour is None:
+            return track.draw(conversation)
+        track.pass_over(conversation)
+        return detour
+
+    def detour(self, alias: ModelName) -> Detour | None:
+        """Who answers for the absent one of two versions that share the traffic of an alias."""
+        track = self._tracks.get(alias)
+        if track is None or not track.is_split:
+            return None
+        gone = self._absent(track.rollout)
+        if len(gone) != 1:
+            return None
+        ((absent, why),) = gone.items()
+        stable, candidate = track.rollout.stable, track.rollout.candidate
+        return Detour(version=candidate if absent == stable else stable, absent=absent, why=why)
+
+    def _absent(self, rollout: Rollout) -> dict[VersionId, str]:
+        """Which versions of a rollout cannot be had now, and why, in words."""
+        absent = self._registry.places.absent
+        roles = {rollout.stable: "stable version", rollout.candidate: "candidate"}
+        return {
+            version: f"the server of the {role} is gone ({why})"
+            for version, role in roles.items()
+            if (why := absent(version)) is not None
+        }
 
     def note(self, assignment: Assignment, failure: Failure | None) -> None:
         """How a candidate's request went, for the hard trip."""
@@ -331,6 +363,7 @@ class Controller:
             elapsed_s=elapsed_s,
             candidate_units=track.evidence.means.n_new,
             tripped=track.trip,
+            absent="; ".join(self._absent(before).values()) or None,
         )
         if (after.phase, after.index) != (before.phase, before.index):
             await self._take(track, after, effects, who="arbiter")
@@ -378,6 +411,8 @@ class Controller:
             new = await self._validator.validate(
                 candidate.version, rollout.alias, tasks, progress=progress
             )
+        except (ServerGone, NotOffered):
+            raise  # says nothing about the candidate: it is asked again
         except (LoadFailed, EngineUnavailable) as error:
             raise Unfit(error) from error
         needs = [self._pool.room_for(loadable(version)) for version in (stable, candidate)]
@@ -423,6 +458,7 @@ class Controller:
         else:
             await self._registry.stand({}, also=statements, notes=(note,))
         track.rollout = after
+        self.revision += 1
         self._stored[after.id] = found
         if after.phase.is_final:
             self._forget(after)

@@ -7,8 +7,9 @@
 
 A worse candidate and a failing one are rolled back from progressing and from paused alike. Only
 proof or a person promotes: at the last step a rollout waits, and when its time is over it pauses
-and asks. This module names the effects of a step; it carries none out, reads no clock and counts
-nothing itself.
+and asks. While one of its versions is not to be had it pauses of itself, takes no step, and goes
+on when both are there; what a person paused stays paused. This module names the effects of a
+step; it carries none out, reads no clock and counts nothing itself.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ from arbiter.refs import ModelName, RolloutId, VersionId, digest
 from arbiter.swap.analysis import Judgement, Rule, Verdict
 
 DAY_S = 86_400.0
+
+WAITING = "waiting: "
+"""How the reason of a rollout begins that paused of itself; a person's begins with their verb."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +192,11 @@ class Rollout:
         """The candidate's share of new conversations now; a pause keeps it."""
         return self.plan.ladder[self.index] if self.phase.is_live else 0.0
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it paused of itself, because one of its versions was not there."""
+        return self.phase is Phase.PAUSED and self.reason.startswith(WAITING)
+
 
 Taken = tuple[Rollout, tuple[Effect, ...]]
 """The rollout after a step, and what has to be done once it is written down."""
@@ -219,6 +228,7 @@ def advance(
     elapsed_s: float,
     candidate_units: int,
     tripped: str | None = None,
+    absent: str | None = None,
 ) -> Taken:
     """Take one step, or none.
 
@@ -226,6 +236,8 @@ def advance(
         machine that slept has not soaked.
     candidate_units: graded candidate conversations since the rollout began.
     tripped: why the candidate is taken out without statistics, from `analysis.tripped`.
+    absent: why one of its versions cannot be had now, whichever it is; no step is taken then, not
+        even back: the other one answers meanwhile.
 
     A paused rollout gathers evidence but no time: it can still be rolled back, and nothing else.
 
@@ -238,6 +250,8 @@ def advance(
         return rollout, ()
     if candidate_units < rollout.units_at_step:
         raise ValueError(f"there were {rollout.units_at_step} units, so not {candidate_units} now")
+    if absent is not None or rollout.is_waiting:
+        return _wait(rollout, absent)
     if tripped is not None:
         return _back(rollout, tripped)
     match judgement.verdict:
@@ -254,6 +268,15 @@ def advance(
             return _progress(timed, judgement, candidate_units)
         case _:
             assert_never(judgement.verdict)
+
+
+def _wait(rollout: Rollout, absent: str | None) -> Taken:
+    if absent is None:
+        reason = "going on: both versions are there again"
+        return replace(rollout, phase=Phase.PROGRESSING, reason=reason), (Effect.SET_WEIGHT,)
+    if rollout.phase is Phase.PAUSED:
+        return rollout, ()
+    return replace(rollout, phase=Phase.PAUSED, reason=f"{WAITING}{absent}"), ()
 
 
 def _progress(rollout: Rollout, judgement: Judgement, candidate_units: int) -> Taken:
@@ -283,9 +306,9 @@ def _progress(rollout: Rollout, judgement: Judgement, candidate_units: int) -> T
 
 def pause(rollout: Rollout, who: str, why: str) -> Taken:
     """Keep the weight, and stop the time and the steps. Raises `Conflict` unless it is live."""
-    if rollout.phase is Phase.PAUSED:
+    if rollout.phase is Phase.PAUSED and not rollout.is_waiting:
         return rollout, ()
-    _only_from(rollout, "paused", Phase.PROGRESSING)
+    _only_from(rollout, "paused", Phase.PROGRESSING, Phase.PAUSED)
     return _said(rollout, Phase.PAUSED, who, why), ()
 
 

@@ -47,6 +47,18 @@ class Assignment:
         return self.candidate if self.arm is Arm.CANDIDATE else self.stable
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detour:
+    """A request that belongs to no side: one version is not there, so the other answers.
+
+    version: the one that is there. absent: the one that is not. why: in words.
+    """
+
+    version: VersionId
+    absent: VersionId
+    why: str
+
+
 Ended = tuple[tuple[Statement, ...], Callable[[bool], None] | None]
 """Rows to store for a request that has ended, and what to call once they are durable, or lost."""
 
@@ -91,7 +103,7 @@ class Track:
         weight = self.weight
         if not 0 < weight < 1:
             return None
-        unit = hashlib.sha256(conversation.encode(errors="replace")).hexdigest()[:32]
+        unit = _unit(conversation)
         known = self._arms.get(unit)
         position: int | None = None
         if known is None:
@@ -110,6 +122,12 @@ class Track:
             probability=probability,
             position=position,
         )
+
+    def pass_over(self, conversation: str) -> None:
+        """It began while one of the versions was not there: its later requests prove nothing."""
+        unit = _unit(conversation)
+        if unit not in self._arms and 0 < self.weight < 1 and len(self._arms) < REMEMBERED:
+            self._arms[unit] = (assign(self.rollout.salt, unit, self.weight), self.weight)
 
     def ended(
         self, assignment: Assignment, *, task: TaskName, decision: DecisionId, score: float | None
@@ -169,6 +187,11 @@ class Track:
     def is_split(self) -> bool:
         """Whether conversations are being split now."""
         return self.rollout.phase in {Phase.PROGRESSING, Phase.PAUSED}
+
+
+def _unit(conversation: str) -> str:
+    """What a conversation is kept as."""
+    return hashlib.sha256(conversation.encode(errors="replace")).hexdigest()[:32]
 
 
 def failure_of(code: str) -> Failure:

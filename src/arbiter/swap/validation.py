@@ -17,6 +17,7 @@ from arbiter.errors import (
     EngineRefused,
     EngineTimeout,
     InstanceLost,
+    ServerCut,
     StreamCut,
 )
 from arbiter.inference import Answer, Ask, Chat, Delta, Pinned, Sampling, lacking
@@ -201,6 +202,8 @@ class Validator:
         try:
             async with self._answer.answer(ask) as reply:
                 text = [c.text async for c in reply.chunks() if isinstance(c, Delta)]
+        except ServerCut:
+            raise  # the server was gone: that is no measurement
         except (EngineRefused, StreamCut, EngineTimeout, InstanceLost):
             return CaseResult(case_digest=case.digest, score=0.0, success=False, latency_ms=None)
         took = (self._clock.monotonic() - started) * 1000

@@ -1,0 +1,150 @@
+"""An answer on its way from a runner: its first chunk, its pieces, and what they cost.
+
+This module knows nothing of versions and rollouts: `arbiter.dispatch` says who is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass
+
+from arbiter.clock import Clock
+from arbiter.cost import Figure
+from arbiter.engines.base import Runner, ServedRunner
+from arbiter.errors import ArbiterError, EngineError, InstanceLost, ServerCut, StreamCut
+from arbiter.inference import (
+    Chunk,
+    Decided,
+    Delta,
+    Embedding,
+    Finish,
+    Generation,
+    Timings,
+    Usage,
+)
+from arbiter.pool.instance import Instance, Lease
+
+
+@dataclass(slots=True, kw_only=True)
+class Receipt:
+    """What an answer turned out to cost; filled when its stream has ended."""
+
+    latency_ms: float | None = None
+    ttft_ms: float | None = None
+    cpu_ms: Figure | None = None
+    usage: Usage = Usage()
+    timings: Timings = Timings()
+
+
+class Served:
+    """An answer that has begun (`arbiter.inference.Reply`)."""
+
+    def __init__(
+        self,
+        *,
+        decided: Decided,
+        first: Chunk,
+        rest: AsyncIterator[Chunk],
+        lease: Lease,
+        clock: Clock,
+        started: float,
+        timed: bool,
+    ) -> None:
+        self.decided = decided
+        self.receipt = Receipt()
+        self.text: list[str] = []
+        self.is_text = True
+        """Whether nothing but text has come: no tool call, no vector."""
+        self.finished = False
+        self.error: ArbiterError | None = None
+        self._first = first
+        self._rest = rest
+        self._lease = lease
+        self._clock = clock
+        self._started = started
+        if timed:
+            self.receipt.ttft_ms = (clock.monotonic() - started) * 1000
+
+    async def chunks(self) -> AsyncIterator[Chunk]:
+        """The answer, piece by piece. Raises `StreamCut`: `ServerCut` if its server is gone."""
+        if self._take(self._first):
+            yield self._first
+            return
+        yield self._first
+        try:
+            async for chunk in self._rest:
+                self._take(chunk)
+                yield chunk
+        except StreamCut as error:
+            self.error = error
+            if self._lease.gone.is_set() and not isinstance(error, ServerCut):
+                self.error = ServerCut(error.message)
+                raise self.error from error
+            raise
+        except ArbiterError as error:
+            self.error = error
+            raise
+
+    def _take(self, chunk: Chunk) -> bool:
+        if isinstance(chunk, Delta):
+            self.text.append(chunk.text)
+            return False
+        if not isinstance(chunk, Finish):
+            self.is_text = False
+            return False
+        self.finished = True
+        self.receipt.usage = chunk.usage
+        self.receipt.timings = chunk.timings
+        self.receipt.latency_ms = (self._clock.monotonic() - self._started) * 1000
+        self.receipt.cpu_ms = self._lease.stop_metering()
+        return True
+
+
+def pieces_of(runner: Runner, request: Generation | Embedding) -> AsyncGenerator[Chunk, None]:
+    """The answer of a runner, piece by piece, whatever it was asked for."""
+    return (
+        _embedded(runner, request) if isinstance(request, Embedding) else runner.generate(request)
+    )
+
+
+async def _embedded(runner: Runner, request: Embedding) -> AsyncGenerator[Chunk, None]:
+    vectors, finish = await runner.embed(request)
+    yield vectors
+    yield finish
+
+
+async def first_of(chunks: AsyncIterator[Chunk], instance: Instance, lease: Lease) -> Chunk:
+    """The first chunk, and what its coming or not says of the instance.
+
+    Raises `InstanceLost` as soon as the server that was to send it is found gone.
+    """
+    try:
+        if isinstance(lease.runner, ServedRunner):
+            first = await _unless_gone(chunks, lease)
+        else:
+            first = await anext(chunks)
+    except InstanceLost:
+        instance.lost(lease.runner)
+        raise
+    except StopAsyncIteration as error:
+        raise EngineError("The engine ended without an answer.") from error
+    instance.answered()
+    return first
+
+
+async def _unless_gone(chunks: AsyncIterator[Chunk], lease: Lease) -> Chunk:
+    async def next_one() -> Chunk:
+        return await anext(chunks)
+
+    coming = asyncio.create_task(next_one())
+    gone = asyncio.create_task(lease.gone.wait())
+    try:
+        await asyncio.wait({coming, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not coming.done():
+            raise InstanceLost("The server was found gone before its answer began.")
+        return coming.result()
+    finally:
+        coming.cancel()
+        gone.cancel()
+        await asyncio.gather(coming, gone, return_exceptions=True)
