@@ -223,13 +223,12 @@ class OpenAIServerRunner:
         found = failure(error, kind=self._kind, begun=begun)
         if isinstance(found, InstanceLost):
             self._lose(found.message)
-        elif isinstance(found, StreamCut) and not self._is_over():
-            words = await self._trouble() if isinstance(error, OSError) else None
-            if words is None:
-                self._nudged.set()
-            else:
+        elif isinstance(found, StreamCut) and not isinstance(error, ReportedError):
+            if not self._is_over() and (words := await self._trouble()):
                 self._lose(words)
-                return ServerCut(f"{found.message} {words}")
+            if self._lost is not None:
+                return ServerCut(f"{found.message} {self._lost}")
+            self._nudged.set()
         return found
 
     def _is_over(self) -> bool:
