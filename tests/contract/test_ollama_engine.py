@@ -40,6 +40,7 @@ from arbiter.errors import (
     EngineTimeout,
     InstanceLost,
     LoadFailed,
+    ServerCut,
     ServerGone,
     StreamCut,
 )
@@ -329,6 +330,16 @@ async def test_what_goes_wrong_in_an_answer_cuts_it(chat: Reply, words: str) -> 
         error = await failing(runner, hello())
     assert isinstance(error, StreamCut)
     assert words in error.message
+
+
+async def test_an_answer_that_breaks_off_with_its_server_says_that_the_server_is_gone() -> None:
+    async with faulty({**WELL, "/api/chat": begun(SAID, closes=False)}) as one:
+        runner = await engine(HASTY).load(spec(one.url))
+        chunks = runner.generate(hello())
+        await anext(chunks)
+    with pytest.raises(ServerCut, match="does not answer any more"):
+        await anext(chunks)
+    await runner.unload()
 
 
 async def test_a_model_that_was_removed_is_lost_for_its_runner() -> None:

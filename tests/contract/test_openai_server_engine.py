@@ -39,7 +39,9 @@ from arbiter.errors import (
     EngineTimeout,
     InstanceLost,
     LoadFailed,
+    NotOffered,
     NotThisKind,
+    ServerCut,
     ServerGone,
     StreamCut,
 )
@@ -518,7 +520,7 @@ async def test_when_no_place_is_there_each_is_told() -> None:
 
 async def test_a_server_that_no_longer_offers_the_model_says_what_it_offers() -> None:
     async with Raw(models=said(LISTED)).open() as server:
-        with pytest.raises(LoadFailed, match="no longer offers 'x'; it offers: 'm'"):
+        with pytest.raises(NotOffered, match="no longer offers 'x'; it offers: 'm'"):
             await made().load(at((server.url, "x")))
 
 
@@ -575,6 +577,14 @@ async def test_a_model_that_vanished_is_lost_and_not_asked_for_again() -> None:
         assert "or none" in await runner.wait_lost()
         with pytest.raises(InstanceLost):
             await answer(runner, asking("x"))
+
+
+async def test_an_answer_that_breaks_off_with_its_server_says_that_the_server_is_gone() -> None:
+    async with raw(STREAM + event(content="a")) as (server, runner):
+        server.replies["/v1/models"] = b""
+        with pytest.raises(ServerCut, match=r"broke off.* is gone"):
+            await answer(runner, asking("x"))
+        assert "is gone" in await runner.wait_lost()
 
 
 async def test_silence_is_bounded_before_the_first_piece_and_after_it() -> None:

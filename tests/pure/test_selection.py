@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arbiter.errors import NothingCapable
+from arbiter.errors import NothingCapable, NothingThere
 from arbiter.inference import Dropped, Limits
 from arbiter.knowledge.profiles import NOTHING, Profile
 from arbiter.knowledge.rules import Rule
@@ -275,6 +275,22 @@ def test_nothing_capable_lists_every_contender_with_its_reason() -> None:
         "No model can serve task sums. big: needs 10000 MB, the house has 4000 MB; "
         "broken: no engine. Loosen the task's or the request's limits, or add another model."
     )
+
+
+def test_what_is_only_away_is_told_with_its_servers_and_can_be_tried_again() -> None:
+    here = [seen("ant", absent="A: gone."), seen("bee", absent="A: gone"), seen("cat", absent="B")]
+    with pytest.raises(NothingThere) as caught:
+        pick([*here, seen("broken", unavailable="no engine", absent="A: gone")])
+    assert caught.value.message == (
+        "Nothing that can serve task sums is there now. ant, bee: A: gone; cat: B."
+    )
+    assert (caught.value.retryable, caught.value.retry_after_s) == (True, 5)
+
+
+def test_what_is_away_and_could_not_serve_either_is_not_waited_for() -> None:
+    limits = Limits(needs=frozenset({"tools"}))
+    with pytest.raises(NothingCapable, match="ant: cannot do tools"):
+        pick([seen("ant", absent="A: gone")], limits=limits)
 
 
 def test_a_house_without_models_says_how_to_add_one() -> None:

@@ -131,7 +131,7 @@ async def test_killing_a_server_in_use_loses_only_what_had_begun_on_it(
         await here.prefer(model)
         await here.busy(here.servers[model])
         assert here.refused == []
-        assert all('"code":"stream_cut"' in raw for raw in here.cut)
+        assert all('"code":"server_cut"' in raw for raw in here.cut)
         assert here.answered[model] > 0
         others = sum(count for name, count in here.answered.items() if name != model)
         assert others > 0

@@ -210,9 +210,8 @@ class OllamaRunner:
     async def _translate(self, error: Exception, *, begun: bool) -> ArbiterError:
         """What went wrong, in the house's words."""
         url = self.place.url
-        is_gone = False
         if self._unloading is not None:
-            return StreamCut() if begun else InstanceLost("This model was unloaded.")
+            return self._cut() if begun else InstanceLost("This model was unloaded.")
         if isinstance(error, TimeoutError):
             if begun:
                 return StreamCut("The engine fell silent in the middle of its answer.")
@@ -220,14 +219,17 @@ class OllamaRunner:
         if isinstance(error, ReportedError):
             words = f"The Ollama at {url} broke off: {error}."
             return StreamCut(words) if begun else EngineError(words)
-        if isinstance(error, OSError) and not await self._answers():
-            is_gone = True
+        # a stream may also just end when its server does
+        if (begun or isinstance(error, OSError)) and not await self._answers():
             self._lose(f"The Ollama at {url} does not answer any more.")
         if begun:
-            return ServerCut(self._last_words) if is_gone else StreamCut()
+            return self._cut()
         if isinstance(error, OSError):
             return InstanceLost(f"The Ollama at {url} broke off before its answer began.")
         return EngineError(f"The answer of the Ollama at {url} cannot be understood.")
+
+    def _cut(self) -> StreamCut:
+        return ServerCut(self._last_words) if self._lost.is_set() else StreamCut()
 
     def _lose(self, words: str) -> None:
         if not self._lost.is_set():

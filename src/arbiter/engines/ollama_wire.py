@@ -17,7 +17,13 @@ from typing import Final
 import msgspec
 
 from arbiter.engines.base import PullStep
-from arbiter.engines.openai_wire import MalformedAnswer, ReportedError, printable, words_of
+from arbiter.engines.openai_wire import (
+    LONGEST_ANSWER,
+    MalformedAnswer,
+    ReportedError,
+    printable,
+    words_of,
+)
 from arbiter.engines.openai_wire import parse_refusal as parse_llama_refusal
 from arbiter.errors import (
     ArbiterError,
@@ -121,12 +127,13 @@ class Answer:
     most_calls: the most tool calls that are wanted; None takes all. Ollama cannot be told.
     """
 
-    __slots__ = ("_calls", "_error", "_last", "_lines", "_most_calls", "_reason")
+    __slots__ = ("_calls", "_error", "_last", "_length", "_lines", "_most_calls", "_reason")
 
     def __init__(self, *, most_calls: int | None = None) -> None:
         self._lines = Lines()
         self._most_calls = most_calls
         self._calls = 0
+        self._length = 0
         self._error: ReportedError | None = None
         self._reason: str | None = None
         self._last: bytes | None = None
@@ -174,6 +181,7 @@ class Answer:
         message = line.message
         text = line.response if message is None else message.content
         if text:
+            self._count(text)
             yield Delta(text=text)
         if message is not None and message.tool_calls:
             for call in message.tool_calls:
@@ -184,12 +192,19 @@ class Answer:
         index, self._calls = self._calls, self._calls + 1
         # a line has its time in it, so two calls of a conversation do not get one id
         made_up = hashlib.sha256(b"%d " % index + line).hexdigest()[:16]
+        arguments = _arguments(call.function.arguments)
+        self._count(arguments)
         return Called(
             index=index,
             id=call.id or f"call_{made_up}",
             name=call.function.name,
-            arguments=_arguments(call.function.arguments),
+            arguments=arguments,
         )
+
+    def _count(self, text: str) -> None:
+        self._length += len(text)
+        if self._length > LONGEST_ANSWER:
+            raise MalformedAnswer("an answer without an end")
 
 
 def parse_vectors(body: bytes, *, wanted: int) -> tuple[Vectors, Finish]:

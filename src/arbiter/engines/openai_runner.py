@@ -22,7 +22,12 @@ from arbiter.engines.openai_probe import LIST, LIST_S, entries_of
 from arbiter.engines.openai_request import EMBEDDINGS, encode_embedding, encode_request, path_of
 from arbiter.engines.openai_stream import ServerStream
 from arbiter.engines.openai_trouble import failure, refusal, wrong_length
-from arbiter.engines.openai_wire import ReportedError, parse_answer, parse_vectors
+from arbiter.engines.openai_wire import (
+    LONGEST_ANSWER,
+    ReportedError,
+    parse_answer,
+    parse_vectors,
+)
 from arbiter.engines.remote import Remote, Response, Stream
 from arbiter.errors import ArbiterError, EngineError, InstanceLost, ServerCut, StreamCut
 from arbiter.inference import Called, Chunk, Delta, Embedding, Finish, Generation, Vectors
@@ -103,7 +108,9 @@ class OpenAIServerRunner:
                                 yield piece
                         finish = answer.finish()
                     else:
-                        text, calls, finish = parse_answer(await stream.receive_all())
+                        text, calls, finish = parse_answer(
+                            await stream.receive_all(most=LONGEST_ANSWER)
+                        )
                         whole: list[Chunk] = [Delta(text=text)] if text else []
                         for chunk in [*whole, *calls]:
                             begun = True
@@ -188,7 +195,7 @@ class OpenAIServerRunner:
                 if stream.status == 200:
                     yield stream
                     return
-                told = await stream.receive_all()
+                told = await stream.receive_all(most=LONGEST_ANSWER)
                 response = Response(status=stream.status, headers=stream.headers, body=told)
             if not (counted and stream.status in _MISTAKES and b"stream_options" in told):
                 raise await self._refusal(response, path)
@@ -223,13 +230,12 @@ class OpenAIServerRunner:
         found = failure(error, kind=self._kind, begun=begun)
         if isinstance(found, InstanceLost):
             self._lose(found.message)
-        elif isinstance(found, StreamCut) and not self._is_over():
-            words = await self._trouble() if isinstance(error, OSError) else None
-            if words is None:
-                self._nudged.set()
-            else:
+        elif isinstance(found, StreamCut) and not isinstance(error, ReportedError):
+            if not self._is_over() and (words := await self._trouble()):
                 self._lose(words)
-                return ServerCut(f"{found.message} {words}")
+            if self._lost is not None:
+                return ServerCut(f"{found.message} {self._lost}")
+            self._nudged.set()
         return found
 
     def _is_over(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from arbiter.engines.openai_wire import (
+    LONGEST_ANSWER,
     LONGEST_EVENT,
     MalformedAnswer,
     ReportedError,
@@ -26,12 +27,13 @@ class ServerStream(StreamedAnswer):
     server does with the connection then.
     """
 
-    __slots__ = ("_data", "_has_spoken", "_is_named_error", "_size", "is_done")
+    __slots__ = ("_data", "_has_spoken", "_is_named_error", "_length", "_size", "is_done")
 
     def __init__(self) -> None:
         super().__init__()
         self._data: list[bytes] = []
         self._size = 0
+        self._length = 0
         self._has_spoken = False
         self._is_named_error = False
         self.is_done = False
@@ -48,11 +50,17 @@ class ServerStream(StreamedAnswer):
         self._rest = rest + b"\r" if held else rest
         if len(self._rest) > LONGEST_EVENT:
             raise MalformedAnswer("an event without an end")
-        return "".join([self._line(line) for line in lines])
+        text = "".join([self._line(line) for line in lines])
+        self._count(len(text))
+        return text
 
     def calls(self) -> list[Called]:
-        """The pieces of tool calls that have come since this was last asked."""
+        """The pieces of tool calls that have come since this was last asked.
+
+        Raises `MalformedAnswer`.
+        """
         found = super().calls()
+        self._count(sum(len(call.arguments) for call in found))
         self._has_spoken = self._has_spoken or bool(found)
         return found
 
@@ -62,6 +70,11 @@ class ServerStream(StreamedAnswer):
             # it said that it was done, and only not why
             self._reason = "stop"
         return super().finish()
+
+    def _count(self, letters: int) -> None:
+        self._length += letters
+        if self._length > LONGEST_ANSWER:
+            raise MalformedAnswer("an answer without an end")
 
     def _line(self, line: bytes) -> str:
         if not line:

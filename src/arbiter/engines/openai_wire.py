@@ -17,6 +17,11 @@ from arbiter.inference import Called, Finish, FinishReason, Timings, Usage, Vect
 _MOST_TOKENS: Final = 2**31
 _LONGEST_MS: Final = 7 * 24 * 3600 * 1000.0
 LONGEST_EVENT: Final = 4 * 1024 * 1024
+LONGEST_ANSWER: Final = 4 * 1024 * 1024
+"""Bytes of a whole answer, or letters of a streamed one: more than any context holds.
+
+What a model says is kept until it has ended. A server that never ends it would fill the memory.
+"""
 
 Number = float | None
 

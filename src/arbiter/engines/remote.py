@@ -49,14 +49,14 @@ class Stream:
         with _InPlainWords():
             return await self._response.content.readany()
 
-    async def receive_all(self) -> bytes:
+    async def receive_all(self, *, most: int = _MOST_BYTES) -> bytes:
         """The whole body. Raises `OSError`, `TimeoutError`, `ValueError` when it is too large."""
         found, size = [], 0
         while data := await self.receive():
             found.append(data)
             size += len(data)
-            if size > _MOST_BYTES:
-                raise ValueError(f"more than {_MOST_BYTES} bytes")
+            if size > most:
+                raise ValueError(f"more than {most} bytes")
         return b"".join(found)
 
 
