@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.story.neighbours import A, B, Neighbour, offer
@@ -31,7 +32,7 @@ def _unable(request: Generation) -> Iterable[Step]:  # noqa: ARG001  # whatever 
 
 @asynccontextmanager
 async def street(
-    data_dir: Path, neighbour: Neighbour, **more: object
+    data_dir: Path, neighbour: Neighbour, **more: Any
 ) -> AsyncIterator[tuple[Stage, Neighbour]]:
     """A house that has looked at its neighbours once."""
     given = {"discovery__servers": [A, B], "discovery__usual": False, **more}
