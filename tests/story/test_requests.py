@@ -65,6 +65,14 @@ async def test_a_named_model_is_served_by_it_whatever_the_scores_say(play: Stage
     assert play.decided[0].reason == "the caller named wren"
 
 
+async def test_a_name_without_its_latest_takes_part_in_that_names_rollout(play: Stage) -> None:
+    await play.add("gull:latest", {"chat": 1.0})
+    await play.add("tern:latest", {"chat": 1.0})
+    rollout = await play.swap("gull", "tern")
+    await play.ask("chat", model="gull")
+    assert (play.decided[0].alias, play.decided[0].rollout) == ("gull:latest", rollout)
+
+
 async def test_a_pinned_version_is_served_by_exactly_that_version(play: Stage) -> None:
     version = play.house.registry.resolve(name("owl")).version
     ask = Ask(
