@@ -23,6 +23,7 @@ from arbiter.errors import (
     UnknownModel,
     UnknownTask,
 )
+from arbiter.gateway.rendering import known
 from arbiter.inference import Ask, Chat, Delta, Generation, Limits, Message, Named, Pinned
 from arbiter.knowledge.outcomes import Status
 from arbiter.knowledge.rules import Rule
@@ -501,3 +502,17 @@ async def test_a_house_that_gives_up_waiting_ends_a_load_and_leaves_no_runner(
         assert set(play.house.pool.states().values()) == {State.COLD}
         await asyncio.gather(asking, return_exceptions=True)
         assert asking.done()
+
+
+async def test_a_model_that_cannot_be_loaded_is_told_once_in_the_log(
+    play: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    # low finding of the review: one line for each request, for as long as an outage lasts
+    wren = play.house.registry.resolve(name("wren")).version
+    await play.house.pool.unload(wren, reason="test")
+    play.engine.fail_load = "out of cheese"
+    for _ in range(5):
+        with pytest.raises(LoadFailed) as failed:
+            await play.ask(model="wren")
+        known(failed.value)
+    assert ["out of cheese" in line for line in caplog.messages] == [True]
