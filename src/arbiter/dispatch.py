@@ -218,13 +218,15 @@ class Dispatch:
         if ask.expected is not None:
             self._behind.grader.check(task, ask.expected)
         match ask.target:
-            case Named(name=name):
+            case Named(name=said):
+                name = self._registry.meant(said)
                 version = self._registry.resolve(name)
                 self._check(version, ask.work, name)
                 route = _Route(
                     task=task, alias=name, versions=(version,), reason=f"the caller named {name}"
                 )
-            case Pinned(name=name, digest_prefix=prefix):
+            case Pinned(name=said, digest_prefix=prefix):
+                name = self._registry.meant(said)
                 version = self._registry.pinned(name, prefix)
                 self._check(version, ask.work, name)
                 return _Route(

@@ -109,6 +109,23 @@ def everything(registry: Registry) -> object:
     )
 
 
+# -- names without their tag
+
+
+async def test_a_name_without_a_tag_means_its_latest(registry: Registry) -> None:
+    await registry.add(artifact("d"), ModelName("gull:latest"))
+    assert registry.meant(ModelName("gull")) == "gull:latest"
+    assert registry.resolve(ModelName("gull")).version == version("d")
+    assert registry.pinned(ModelName("gull"), "dddddd").version == version("d")
+    with pytest.raises(UnknownModel, match="called 'gull:1b'"):
+        registry.resolve(ModelName("gull:1b"))
+
+
+async def test_a_name_that_is_registered_as_it_was_written_comes_first(registry: Registry) -> None:
+    await registry.add(artifact("d"), ModelName("owl:latest"))
+    assert registry.resolve(OWL).version == version("b")
+
+
 # -- adding
 
 

@@ -113,6 +113,29 @@ async def test_the_verdict_is_that_of_the_answers_alone(tmp_path: Path, killed: 
         assert (judgement.mean_stable, judgement.mean_candidate) == (1.0, 1.0)
 
 
+async def test_a_candidate_whose_server_is_gone_is_not_blocked_but_waited_for(
+    tmp_path: Path,
+) -> None:
+    servers = {url: list(offers) for url, offers in OFFERED.items()}
+    neighbour = Neighbour(servers=servers, answers={"old": _yes, "new": _yes})
+    async with street(tmp_path / "data", neighbour) as (play, _):
+        await play.alias("primary", "old")
+        neighbour.stop(B)
+        await play.house.admission.add_task(task("chat", cases=12))
+        with play.house.announcer.listening() as heard:
+            stored = await play.house.swap("primary", "new")
+            events = heard.stream()
+            while (await anext(events)).kind != "rollout.waiting":
+                pass
+        assert (await _rollout(play, stored.rollout.id)).phase is Phase.VALIDATING
+        _back(neighbour, B)
+        await play.house.scout.look()
+        while (await _rollout(play, stored.rollout.id)).phase is Phase.VALIDATING:
+            play.clock.jump(5.0)
+            await play.house.database.settle()
+        assert (await _rollout(play, stored.rollout.id)).phase is Phase.PROGRESSING
+
+
 async def test_a_conversation_that_began_during_an_outage_is_never_evidence(
     tmp_path: Path,
 ) -> None:

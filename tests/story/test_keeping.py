@@ -215,7 +215,7 @@ async def test_a_kept_version_that_cannot_be_loaded_leaves_a_line_in_the_log_and
     async with stage(tmp_path / "data") as play:
         await _promoted(play)
     engine = Scripted(fail_load="out of cheese")
-    with caplog.at_level(logging.WARNING, logger="arbiter.pool.keeping"):
+    with caplog.at_level(logging.WARNING, logger="arbiter.pool"):
         async with stage(tmp_path / "data", engine=engine) as play:
             await _settled(play)
             await _until(play, "old", State.FAILED)

@@ -23,6 +23,7 @@ from arbiter.errors import (
     UnknownModel,
     UnknownTask,
 )
+from arbiter.gateway.rendering import known
 from arbiter.inference import Ask, Chat, Delta, Generation, Limits, Message, Named, Pinned
 from arbiter.knowledge.outcomes import Status
 from arbiter.knowledge.rules import Rule
@@ -63,6 +64,14 @@ async def test_a_named_model_is_served_by_it_whatever_the_scores_say(play: Stage
     await play.ask("sort", model="wren")
     assert play.decided[0].alias == "wren"
     assert play.decided[0].reason == "the caller named wren"
+
+
+async def test_a_name_without_its_latest_takes_part_in_that_names_rollout(play: Stage) -> None:
+    await play.add("gull:latest", {"chat": 1.0})
+    await play.add("tern:latest", {"chat": 1.0})
+    rollout = await play.swap("gull", "tern")
+    await play.ask("chat", model="gull")
+    assert (play.decided[0].alias, play.decided[0].rollout) == ("gull:latest", rollout)
 
 
 async def test_a_pinned_version_is_served_by_exactly_that_version(play: Stage) -> None:
@@ -493,3 +502,17 @@ async def test_a_house_that_gives_up_waiting_ends_a_load_and_leaves_no_runner(
         assert set(play.house.pool.states().values()) == {State.COLD}
         await asyncio.gather(asking, return_exceptions=True)
         assert asking.done()
+
+
+async def test_a_model_that_cannot_be_loaded_is_told_once_in_the_log(
+    play: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    # low finding of the review: one line for each request, for as long as an outage lasts
+    wren = play.house.registry.resolve(name("wren")).version
+    await play.house.pool.unload(wren, reason="test")
+    play.engine.fail_load = "out of cheese"
+    for _ in range(5):
+        with pytest.raises(LoadFailed) as failed:
+            await play.ask(model="wren")
+        known(failed.value)
+    assert ["out of cheese" in line for line in caplog.messages] == [True]

@@ -264,6 +264,13 @@ async def test_any_work_can_be_asked_for_from_python(house: House) -> None:
         await house.ask("hi", limits=_both())
 
 
+async def test_tools_that_may_not_be_called_need_no_model_that_knows_tools(house: House) -> None:
+    asked = (Message(role="user", content="hi"),)
+    tools = Tools(offered=(Tool(name="clock"),), choice="none")
+    answered = await house.ask(Chat(messages=asked, tools=tools), model="sparrow")
+    assert (answered.calls, bool(answered.text)) == ((), True)
+
+
 def _both() -> Limits:
     return Limits(needs=frozenset({"json", "tools"}))
 

@@ -374,8 +374,7 @@ def _rules(rooms: ControlRooms) -> APIRouter:
 
     @router.put("/rules/{task:path}")
     async def add_rule(task: str, body: AddRule) -> Plain:
-        prefer = parse_name(body.prefer, what="alias")
-        rooms.registry.resolve(prefer)
+        prefer = rooms.registry.meant(parse_name(body.prefer, what="alias"))
         found = rooms.tasks.get(parse_task(task))
         rule = await rooms.rules.add(Rule(task=found.name, prefer=prefer, why=body.why))
         return views.rule_view(rule)

@@ -146,9 +146,10 @@ def models_router(
 
     @router.delete("/models/{name:path}")
     async def remove_model(name: str) -> Plain:
-        has_file = registry.resolve(parse_name(name)).artifact.identity is not None
-        await admission.remove_model(parse_name(name), who=WHO)
-        return {"removed": name, "has_file": has_file}
+        found = registry.meant(parse_name(name))
+        has_file = registry.resolve(found).artifact.identity is not None
+        await admission.remove_model(found, who=WHO)
+        return {"removed": found, "has_file": has_file}
 
     _verify_route(router, registry)
     return router

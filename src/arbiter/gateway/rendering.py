@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import msgspec
 from starlette.types import Send
 
-from arbiter.errors import ArbiterError, MethodNotAllowed, Unexpected
+from arbiter.errors import ArbiterError, LoadFailed, MethodNotAllowed, Unexpected
 from arbiter.inference import Usage
 
 Header = tuple[bytes, bytes]
@@ -90,7 +90,9 @@ def known(error: Exception) -> ArbiterError:
     """The error itself when it was raised on purpose; else it is logged and hidden."""
     if isinstance(error, ArbiterError):
         if error.status >= 500:
-            log.warning("a request failed: %s: %s", error.code, error.sentence)
+            # while a model cannot be loaded every request says so; the pool has told it once
+            level = logging.DEBUG if isinstance(error, LoadFailed) else logging.WARNING
+            log.log(level, "a request failed: %s: %s", error.code, error.sentence)
         return error
     log.error("a request failed unexpectedly", exc_info=error)
     return Unexpected()

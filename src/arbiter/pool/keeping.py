@@ -12,7 +12,7 @@ import asyncio
 import logging
 
 from arbiter.clock import Clock
-from arbiter.errors import ArbiterError
+from arbiter.errors import ArbiterError, LoadFailed
 from arbiter.events import Announcer, Event
 from arbiter.pool.pool import Pool, loadable
 from arbiter.refs import VersionId, short
@@ -70,6 +70,8 @@ class Keeping:
                 continue  # another program's memory is not ours to fill
             try:
                 await self._pool.warm_spare(loadable(self._registry.version(version)))
+            except LoadFailed:
+                continue  # the pool has put it into the log
             except (ArbiterError, OSError) as error:
                 # nobody asked for it: whoever does is told
                 LOG.warning("%s is kept and could not be loaded: %s", short(version), error)

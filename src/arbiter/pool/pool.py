@@ -7,6 +7,7 @@ measured after earlier loads, and estimated from the file before the first.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -28,10 +29,12 @@ from arbiter.metering.process import ProcessReader
 from arbiter.pool.instance import Instance, Lease, State
 from arbiter.pool.model_file import ModelFile
 from arbiter.pool.residency import NEVER, Resident, free_room, make_room, unused
-from arbiter.refs import VersionId, legible
+from arbiter.refs import VersionId, legible, short
 from arbiter.registry.artifact import Artifact
 from arbiter.registry.registry import Registry, Version
 from arbiter.storage.database import Database, Statement
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -363,6 +366,10 @@ class Pool:
         elif instance.state in {State.COLD, State.FAILED}:
             self._admitted.discard(instance.spec.version)
             self._unasked.discard(instance.spec.version)
+            if instance.state is State.FAILED:
+                # here, and not for each request that is refused while it lasts
+                names = ", ".join(self._registry.names_of(instance.spec.version))
+                LOG.warning("%s failed: %s", names or short(instance.spec.version), reason)
             if not instance.was_lost:
                 self._miss(instance.spec.version, instance.last_error)
         self._freed.set()

@@ -146,13 +146,24 @@ class Registry:
 
     def resolve(self, name: ModelName) -> Version:
         """The version that a name points at now. Raises `UnknownModel` that lists the names."""
-        found = self._names.get(name)
-        if found is None:
-            known = ", ".join(sorted(self._names)[:20]) or "none yet: arbiter models add FILE"
-            raise UnknownModel(
-                f"No model or alias is called {name!r}.", hint=f"Known: {known}.", param="model"
-            )
-        return self._versions[found.version]
+        return self._versions[self._names[self.meant(name)].version]
+
+    def meant(self, name: ModelName) -> ModelName:
+        """The registered name that somebody means: the one that they wrote, or its ``:latest``.
+
+        Ollama's clients leave that tag out. Whatever is kept by name is kept by the registered
+        one, or a request for `plain` would pass by the rollout of `plain:latest`. Raises
+        `UnknownModel` that lists the names.
+        """
+        if name in self._names:
+            return name
+        latest = ModelName(f"{name}:latest")
+        if latest in self._names:
+            return latest
+        known = ", ".join(sorted(self._names)[:20]) or "none yet: arbiter models add FILE"
+        raise UnknownModel(
+            f"No model or alias is called {name!r}.", hint=f"Known: {known}.", param="model"
+        )
 
     def pinned(self, name: ModelName, digest_prefix: str) -> Version:
         """The version ``name@digest``: any registered one with this digest.

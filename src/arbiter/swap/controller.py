@@ -219,6 +219,7 @@ class Controller:
 
         Raises `RolloutActive`, `UnknownModel`, `InvalidField` when both are the same version.
         """
+        alias, candidate = self._registry.meant(alias), self._registry.meant(candidate)
         stable = self._registry.resolve(alias)
         new = self._registry.resolve(candidate)
         if stable.version == new.version:
