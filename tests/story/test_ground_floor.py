@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import psutil
 import pytest
 from tests.standins.beside import Beside, beside
-from tests.story.houses import MODELS, Running, running
+from tests.story.houses import MODELS, Running, kill, running
 
 from arbiter.demo.lessons import draw_many
 
@@ -28,9 +30,10 @@ class Neighbourhood:
     house: Running
     found: dict[str, Any]
     servers: dict[str, Beside]
-    answered: dict[str, int] = field(default_factory=dict)
+    versions: list[str] = field(default_factory=list)
+    """The version of each answer: the name would be that of the pick, whoever served it."""
     cut: list[str] = field(default_factory=list)
-    """Streams that ended with an error after they had begun, by the model that had begun them."""
+    """Streams that ended with an error after they had begun."""
     refused: list[str] = field(default_factory=list)
     """What was lost before it had begun: nothing may ever be here."""
 
@@ -46,26 +49,41 @@ class Neighbourhood:
         url = f"{self.house.url}/v1/chat/completions"
         async with self.house.session.post(url, json=body) as got:
             raw = (await got.read()).decode()
-            name = got.headers.get("x-arbiter-alias", "")
+            version = got.headers.get("x-arbiter-version", "")
         if got.status != 200:
             self.refused.append(raw)
         elif stream and "[DONE]" not in raw:
             self.cut.append(raw)
         else:
-            self.answered[name] = self.answered.get(name, 0) + 1
+            self.versions.append(version)
+
+    async def answered(self) -> Counter[str]:
+        """How many answers each model gave."""
+        models = (await self.house.control("GET", "/models"))["models"]
+        names = {one["version"]: one["names"][0] for one in models}
+        return Counter(names[version] for version in self.versions)
+
+    async def kill_worker(self) -> None:
+        """Kill the process of the folder's model, the only one that the house runs itself."""
+        (worker,) = [
+            one
+            for one in psutil.Process(self.house.process.pid).children(recursive=True)
+            if "arbiter_worker" in " ".join(one.cmdline())
+        ]
+        kill(worker.pid)
 
     async def prefer(self, model: str) -> None:
         """Have `auto` pick this one for as long as it is there."""
         await self.house.control("PUT", "/rules/general", {"prefer": model})
 
-    async def busy(self, killed: Beside, *, requests: int = 120) -> None:
-        """Requests, four at a time, half of them streamed; in their midst a server is killed."""
+    async def busy(self, stop: Callable[[], Awaitable[None]], *, requests: int = 120) -> None:
+        """Requests, four at a time, half of them streamed; in their midst something is stopped."""
         items = iter(enumerate(draw_many("sentiment", Random(7), requests, split="train")))
 
         async def client() -> None:
             for number, item in items:
                 if number == requests // 3:
-                    await killed.kill()
+                    await stop()
                 await self.ask(item.prompt, stream=number % 2 == 0)
 
         async with asyncio.TaskGroup() as group:
@@ -120,7 +138,7 @@ async def test_everything_that_runs_is_listed_and_auto_picks_across_it(tmp_path:
         for model in (*here.servers, "parrot"):
             await here.prefer(model)
             await here.ask("Mood of this: the soup felt wonderful", stream=True)
-        assert here.answered == {"sparrow:1m": 1, "owl:1m": 1, "heron": 1, "parrot": 1}
+        assert await here.answered() == {"sparrow:1m": 1, "owl:1m": 1, "heron": 1, "parrot": 1}
 
 
 @pytest.mark.parametrize("model", ["sparrow:1m", "owl:1m", "heron"])
@@ -129,10 +147,23 @@ async def test_killing_a_server_in_use_loses_only_what_had_begun_on_it(
 ) -> None:
     async with neighbourhood(tmp_path) as here:
         await here.prefer(model)
-        await here.busy(here.servers[model])
+        await here.busy(here.servers[model].kill)
         assert here.refused == []
         assert all('"code":"server_cut"' in raw for raw in here.cut)
-        assert here.answered[model] > 0
-        others = sum(count for name, count in here.answered.items() if name != model)
-        assert others > 0
-        assert sum(here.answered.values()) + len(here.cut) == 120
+        answered = await here.answered()
+        assert answered[model] > 0
+        assert answered.total() - answered[model] > 0
+        assert answered.total() + len(here.cut) == 120
+
+
+async def test_killing_the_process_of_a_file_in_use_loses_only_what_had_begun_in_it(
+    tmp_path: Path,
+) -> None:
+    async with neighbourhood(tmp_path) as here:
+        await here.prefer("parrot")
+        await here.busy(here.kill_worker)
+        assert here.refused == []
+        assert all('"code":"stream_cut"' in raw for raw in here.cut)
+        answered = await here.answered()
+        assert answered["parrot"] > 0
+        assert answered.total() + len(here.cut) == 120

@@ -56,7 +56,8 @@ async def test_the_demo_needs_no_network() -> None:
     assert (told["lost"], told["promoted"], told["blocked"], told["rolled_back"]) == (0, 1, 1, 1)
 
 
-async def test_the_stories_need_no_network() -> None:
-    stories = [f"tests/story/{name}" for name in STORIES]
-    status, out, err = await alone("-m", "pytest", "-q", "-p", "no:cacheprovider", "-x", *stories)
+@pytest.mark.parametrize("story", STORIES)
+async def test_the_stories_need_no_network(story: str) -> None:
+    command = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-x", f"tests/story/{story}")
+    status, out, err = await alone(*command)
     assert status == 0, f"{out[-3000:]}\n{err[-1000:]}"
