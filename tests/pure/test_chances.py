@@ -65,7 +65,7 @@ def _tried_again(*, tempered: bool) -> bool:
     for turn in range(3000):
         beliefs = [table.get(task, lucky), table.get(task, unlucky)]
         if tempered:
-            vector = chances([Arm(b.mean, b.deviation, b.idle) for b in beliefs])
+            vector = chances([Arm(b.mean, b.deviation, b.neglect, b.samples) for b in beliefs])
             pick = drawn(["lucky", "unlucky"], vector, f"talk {turn}")
         else:
             pick = int(beliefs[1].mean > beliefs[0].mean)

@@ -19,7 +19,14 @@ from arbiter.refs import TaskName, VersionId
 from arbiter.selection.cells import Cell, Column, Effects, Row
 from arbiter.selection.falls import fallen
 from arbiter.selection.succession import Bond, Kin, bond, succeed
-from arbiter.stats.estimators import Beta, beta_from, share_moments
+from arbiter.stats.estimators import (
+    Beta,
+    beta_from,
+    logistic,
+    logit,
+    normal_quantile,
+    share_moments,
+)
 
 HALF_LIFE = 300.0
 """Scores of a cell after which an old one counts half."""
@@ -36,13 +43,14 @@ class Belief:
     """What is believed of a version at a task.
 
     mean, variance: of its quality in [0, 1]. samples: scores it ever had there, cases included.
-    idle: scores that others have had at the task since its own latest.
+    neglect: scores that
+    others had at the task for each of its own.
     """
 
     mean: float
     variance: float
     samples: float = 0.0
-    idle: float = 0.0
+    neglect: float = 0.0
 
     @property
     def deviation(self) -> float:
@@ -50,8 +58,10 @@ class Belief:
         return sqrt(self.variance)
 
     def interval(self, level: float = 0.9) -> tuple[float, float]:
-        """The equal-tailed interval of the Beta belief with this mean and variance."""
-        return beta_from(self.mean, self.variance).interval(level)
+        """The credible interval, with a belief that is normal on the logit scale."""
+        inside = max(1e-4, min(1.0 - 1e-4, self.mean))
+        reach = normal_quantile(0.5 + level / 2.0) * self.deviation / (inside * (1.0 - inside))
+        return logistic(logit(inside) - reach), logistic(logit(inside) + reach)
 
 
 class Table:
@@ -112,7 +122,6 @@ class Table:
         cell.n = cell.n * keep + 1.0
         cell.good = cell.good * keep + score
         row.clock += 1.0
-        cell.last = row.clock
         cell.count += 1.0
         column.count += 1.0
         for other in lost:
@@ -134,7 +143,6 @@ class Table:
         cell.good = max(0.0, min(cell.n, cell.good + total))
         cell.count = max(0.0, cell.count + count)
         cell.row.clock += max(0.0, count)
-        cell.last = cell.row.clock
         cell.column.count = max(0.0, cell.column.count + count)
         self._touched(cell, abs(count) or 1.0)
 
@@ -143,9 +151,12 @@ class Table:
         return self._believe(task, version, _DEEP)
 
     def revision(self, task: TaskName) -> tuple[int, int]:
-        """Another one when beliefs at the task may have changed enough to look again."""
+        """Another one when all beliefs at the task are worth another look.
+
+        A cell's own scores are not in it: whoever adds one knows whose it is.
+        """
         row = self._rows.get(task)
-        return self._epoch, 0 if row is None else row.scored
+        return self._epoch, 0 if row is None else row.stamp
 
     def _row(self, task: TaskName) -> Row:
         row = self._rows.get(task)
@@ -167,11 +178,10 @@ class Table:
     def _touched(self, cell: Cell, count: float) -> None:
         row, column = cell.row, cell.column
         cell.stamp += 1
-        row.scored += 1
         self._scores += count
         if row.clock >= row.due or count != 1.0:
             self._effects.fit_row(row)
-            row.due = row.clock * 1.03
+            row.due = row.clock * 1.05
         if column.count >= column.due or count != 1.0:
             self._effects.fit_column(column)
             column.due = column.count * 1.02
@@ -181,7 +191,7 @@ class Table:
     def _turn(self) -> None:
         """Let every task look again: what was learned elsewhere has had time to matter."""
         self._epoch += 1
-        self._next_epoch = self._scores + max(20.0, 0.01 * self._scores)
+        self._next_epoch = self._scores + max(20.0, 0.03 * self._scores)
 
     def _believe(self, task: TaskName, version: VersionId, deep: int) -> Belief:
         row, column = self._rows.get(task), self._columns.get(version)
@@ -199,8 +209,8 @@ class Table:
         else:
             belief = self._work_out((task, version), cell, deep=deep if follows else 0)
             self._beliefs[task, version] = (stamps, belief)
-        idle = 0.0 if row is None or cell is None else row.clock - cell.last
-        return belief if belief.idle == idle else replace(belief, idle=idle)
+        neglect = 0.0 if row is None else row.clock / (belief.samples + 1.0)
+        return belief if belief.neglect == neglect else replace(belief, neglect=neglect)
 
     def _work_out(
         self, where: tuple[TaskName, VersionId], cell: Cell | None, *, deep: int
@@ -263,9 +273,6 @@ class Table:
                 self._scores += theirs.count
             mine = self._row(row.task)
             mine.clock += row.clock
-            mine.scored += 1
-            for cell in mine.cells.values():
-                cell.last = mine.clock
         self.settle()
 
     def to_state(self) -> dict[str, object]:
@@ -286,9 +293,9 @@ class Table:
                    watchful: bool = True) -> Table:  # fmt: skip
         """A table with this evidence. Raises ValueError for what `to_state` did not make."""
         table = cls(half_life=half_life, watchful=watchful)
+        if state.get("format") != 1:
+            raise ValueError("this is no state of a table, or one of another format")
         try:
-            if state["format"] != 1:
-                raise TypeError("another format than 1")
             for task, version, *kept in _lists(state["cells"]):
                 cell = table._cell(TaskName(str(task)), VersionId(str(version)))
                 for name, value in zip(_KEPT, kept, strict=True):
@@ -307,7 +314,7 @@ class Table:
 
 
 _KEPT = (
-    "count", "n", "good", "last", "alarm", "early_n", "early_good", "late_n", "late_good", "epoch",
+    "count", "n", "good", "alarm", "early_n", "early_good", "late_n", "late_good", "epoch",
 )  # fmt: skip
 
 

@@ -33,7 +33,7 @@ class Cell:
 
     count: scores ever. n, good: scores and their sum, older ones fading. early_n, early_good: the
     part since the change test of the cell last saw no loss; late_n, late_good: since that of the
-    version did. last: the task's clock at the latest score.
+    version did.
     """
 
     row: Row
@@ -41,7 +41,6 @@ class Cell:
     count: float = 0.0
     n: float = 0.0
     good: float = 0.0
-    last: float = 0.0
     alarm: float = 0.0
     early_n: float = 0.0
     early_good: float = 0.0
@@ -73,14 +72,13 @@ class Cell:
 class Row:
     """A task: how hard it is, and what its cells say of each version.
 
-    clock: scores at this task. scored: changes of its evidence. due: at which clock to fit again.
+    clock: scores at this task. due: at which clock to fit again.
     """
 
     task: TaskName
     parent: Row | None = None
     cells: dict[VersionId, Cell] = field(default_factory=dict)
     clock: float = 0.0
-    scored: int = 0
     due: float = 0.0
     effect: float = 0.0
     variance: float = 1.0

@@ -2,10 +2,11 @@
 
 Probability matching on a sharpened belief (Thompson 1933; tempering: Chapelle & Li, NeurIPS 2011):
 an arm is picked with the chance that it is the best one when its belief counts `TEMPER` times, so
-little is explored where little can be won. An arm that others have left idle counts ever less, so
-bad luck is never forever. Arms whose chance is below `REACH` are out of reach and get nothing;
-those within it get at least ``FLOOR / K`` of K. The vector is worked out, never sampled: what is
-logged is what was drawn from.
+little is explored where little can be won. That number grows with the arm's own scores, because a
+belief that rests on its kin alone is the less to be relied on, and falls with the scores that
+others had for each of its own, so that bad luck is never for ever. Arms whose chance is below
+`REACH` are out of reach and get nothing; those within it get at least ``FLOOR / K`` of K. The
+vector is worked out, never sampled: what is logged is what was drawn from.
 """
 
 from __future__ import annotations
@@ -19,11 +20,17 @@ from math import log, sqrt
 from arbiter.stats.estimators import best_chances
 
 TEMPER = 10.0
+"""How many times a belief counts that rests on no score of the arm's own."""
+
+TEMPER_EACH = 1.0
+"""How much that grows with each score, up to `TEMPER_UPTO` scores."""
+
+TEMPER_UPTO = 20.0
 REACH = 0.05
 FLOOR = 0.02
 
-IDLE = 100.0
-"""After this many scores of others a belief counts half as much."""
+NEGLECT = 10.0
+"""Scores of others for each of its own after which a belief counts half as much."""
 
 MOST = 24
 """Arms that are compared exactly; one that is not among the most promising is out of reach."""
@@ -31,16 +38,18 @@ MOST = 24
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """What an arm is worth: mean and standard deviation of its utility; idle as in `Belief`."""
+    """What an arm is worth: mean and standard deviation of its utility; the rest as in `Belief`."""
 
     mean: float
     deviation: float
-    idle: float = 0.0
+    neglect: float = 0.0
+    samples: float = 0.0
 
     @property
     def sharpened(self) -> float:
         """The standard deviation that is explored with."""
-        return max(1e-6, self.deviation * sqrt((1.0 + self.idle / IDLE) / TEMPER))
+        temper = TEMPER + TEMPER_EACH * min(self.samples, TEMPER_UPTO)
+        return max(1e-6, self.deviation * sqrt((1.0 + self.neglect / NEGLECT) / temper))
 
 
 def chances(arms: Sequence[Arm]) -> list[float]:

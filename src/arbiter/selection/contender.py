@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from arbiter.errors import NothingCapable
 from arbiter.inference import Dropped
 from arbiter.knowledge.profiles import Profile
 from arbiter.knowledge.rules import Rule
-from arbiter.knowledge.tasks import Weights
+from arbiter.knowledge.tasks import Task, Weights
 from arbiter.refs import ModelName, VersionId
 
 LEAST_SAMPLES = 10
@@ -45,12 +47,18 @@ class Situation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
-    """A contender that passed every filter, with its score in [0, 1] and how it came about."""
+    """A contender that passed every filter, with its score in [0, 1] and how it came about.
+
+    probability: how often a conversation is given to it. quality: the ends of the interval that
+    its quality is believed to lie in with 90 %; None where no belief is kept.
+    """
 
     contender: Contender
     score: float
     samples: int
     explanation: str
+    probability: float = 0.0
+    quality: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +79,11 @@ class Preference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """A pick: under which name, who, who next, why, and with what probability."""
+    """A pick: under which name, who, who next, why, and with what probability.
+
+    would_change: what further evidence would make the next one the better one; None when nothing
+    is known that could.
+    """
 
     alias: ModelName
     primary: Scored
@@ -80,3 +92,25 @@ class Choice:
     dropped: tuple[Dropped, ...]
     reason: str
     probability: float
+    would_change: str | None = None
+
+
+def preferred_of(scored: Sequence[Scored], rule: Preference | None) -> Scored | None:
+    """The contender that the rule prefers, when it is among these."""
+    if rule is None:
+        return None
+    return next((s for s in scored if s.contender.version == rule.version), None)
+
+
+def nothing_capable(task: Task, dropped: Sequence[Dropped]) -> NothingCapable:
+    """One error that lists every contender with the reason why it was dropped."""
+    if not dropped:
+        return NothingCapable(
+            f"No model can serve task {task.name}: none is registered.",
+            hint="Add one: arbiter models add FILE.",
+        )
+    reasons = "; ".join(f"{drop.name}: {drop.reason}" for drop in dropped)
+    return NothingCapable(
+        f"No model can serve task {task.name}. {reasons}.",
+        hint="Loosen the task's or the request's limits, or add another model.",
+    )

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import erf, exp, lgamma, log, log1p, sqrt
+from statistics import NormalDist
 
 _LIMIT = 30.0
 """Beyond this a logit says nothing more: exp(-30) is 1e-13."""
@@ -149,6 +151,16 @@ def beta_quantile(share: float, a: float, b: float) -> float:
         else:
             high = middle
     return (low + high) / 2.0
+
+
+@lru_cache(maxsize=64)
+def normal_quantile(share: float) -> float:
+    """The point below which a standard normal lies with this chance.
+
+    >>> round(normal_quantile(0.95), 6)
+    1.644854
+    """
+    return NormalDist().inv_cdf(share)
 
 
 def _fraction(x: float, a: float, b: float) -> float:
