@@ -23,6 +23,7 @@ from arbiter.cli import (
     models,
     prompts,
     pulling,
+    replay,
     rules,
     swap,
     tasks,
@@ -63,6 +64,7 @@ app.add_typer(ledger.app, name="ledger")
 app.add_typer(knowledge.app, name="knowledge")
 app.command("swap")(swap.swap)
 app.command("pull")(pulling.pull)
+app.command("replay")(replay.replay)
 app.command("ask")(asking.ask)
 app.command("select")(asking.select)
 app.command("why")(asking.why)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from arbiter.errors import NothingCapable, NothingThere
 from arbiter.inference import Dropped
 from arbiter.knowledge.profiles import Profile
 from arbiter.knowledge.rules import Rule
-from arbiter.knowledge.tasks import Weights
+from arbiter.knowledge.tasks import Task, Weights
 from arbiter.refs import ModelName, VersionId
 
 LEAST_SAMPLES = 10
 """Below this a version's profile is not trusted: its score is the neutral 0.5."""
+
+RETRY_AFTER_S = 5
+"""What a caller is told when everything that could serve is away; a restart takes about as long."""
 
 NEUTRAL = 0.5
 PATIENCE_MS = 10_000.0
@@ -46,12 +51,18 @@ class Situation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
-    """A contender that passed every filter, with its score in [0, 1] and how it came about."""
+    """A contender that passed every filter, with its score in [0, 1] and how it came about.
+
+    probability: how often a conversation is given to it. quality: the ends of the interval that
+    its quality is believed to lie in with 90 %; None where no belief is kept.
+    """
 
     contender: Contender
     score: float
     samples: int
     explanation: str
+    probability: float = 0.0
+    quality: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +83,11 @@ class Preference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """A pick: under which name, who, who next, why, and with what probability."""
+    """A pick: under which name, who, who next, why, and with what probability.
+
+    would_change: what further evidence would make the next one the better one; None when nothing
+    is known that could.
+    """
 
     alias: ModelName
     primary: Scored
@@ -81,3 +96,39 @@ class Choice:
     dropped: tuple[Dropped, ...]
     reason: str
     probability: float
+    would_change: str | None = None
+
+
+def preferred_of(scored: Sequence[Scored], rule: Preference | None) -> Scored | None:
+    """The contender that the rule prefers, when it is among these."""
+    if rule is None:
+        return None
+    return next((s for s in scored if s.contender.version == rule.version), None)
+
+
+def nothing_left(task: Task, dropped: Sequence[Dropped]) -> NothingCapable | NothingThere:
+    """One error that lists every contender with the reason why it was dropped.
+
+    When some could serve and are only not there now, it lists those: nothing else is of help.
+    """
+    absent: dict[str, list[str]] = {}
+    for drop in dropped:
+        if drop.is_absent:
+            absent.setdefault(drop.reason.rstrip("."), []).append(drop.name)
+    if absent:
+        reasons = "; ".join(f"{', '.join(sorted(who))}: {why}" for why, who in absent.items())
+        return NothingThere(
+            f"Nothing that can serve task {task.name} is there now. {reasons}.",
+            hint="The house goes on looking; try again shortly, or start one of the servers.",
+            retry_after_s=RETRY_AFTER_S,
+        )
+    if not dropped:
+        return NothingCapable(
+            f"No model can serve task {task.name}: none is registered.",
+            hint="Add one: arbiter models add FILE.",
+        )
+    reasons = "; ".join(f"{drop.name}: {drop.reason}" for drop in dropped)
+    return NothingCapable(
+        f"No model can serve task {task.name}. {reasons}.",
+        hint="Loosen the task's or the request's limits, or add another model.",
+    )

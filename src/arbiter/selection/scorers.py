@@ -17,13 +17,15 @@ from arbiter.selection.contender import (
 )
 
 
-def _latency(mean_ms: float | None, limits: Limits) -> float:
+def latency_part(mean_ms: float | None, limits: Limits) -> float:
+    """The score of a latency: 1 for none, 0 at the limit, 0.5 when it is unknown."""
     if mean_ms is None:
         return NEUTRAL
     return max(0.0, 1.0 - mean_ms / (limits.max_latency_ms or PATIENCE_MS))
 
 
-def _memory(need: int | None, limits: Limits, situation: Situation) -> float:
+def memory_part(need: int | None, limits: Limits, situation: Situation) -> float:
+    """The score of a footprint: 1 for none, 0 at the limit, 0.5 when it is unknown."""
     most = limits.max_memory_mb * 1e6 if limits.max_memory_mb else situation.budget_bytes
     if need is None or not most:
         return NEUTRAL
@@ -50,8 +52,8 @@ def static_score(seen: Seen, limits: Limits, situation: Situation, weights: Weig
     rate = profile.success_rate
     parts = (
         (weights.quality, NEUTRAL if quality is None else quality),
-        (weights.latency, _latency(mean, limits)),
-        (weights.memory, _memory(contender.memory_bytes, limits, situation)),
+        (weights.latency, latency_part(mean, limits)),
+        (weights.memory, memory_part(contender.memory_bytes, limits, situation)),
         (weights.reliability, NEUTRAL if rate is None else rate),
     )
     score = sum(weight * part for weight, part in parts) / sum(weight for weight, _ in parts)

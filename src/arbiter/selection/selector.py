@@ -1,18 +1,19 @@
 """Filter, score, pick, explain.
 
-The pick is a pure function of what is handed in; the only thing kept between calls is a cache of
-verdicts on contenders whose profile is still the very same value.
+The pick is a pure function of what is handed in and of what the table has learned; the only things
+kept between calls are caches: of verdicts on contenders whose profile is still the very same
+value, and of each task's probabilities until its evidence changes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from arbiter.errors import NothingCapable, NothingThere
 from arbiter.inference import Dropped, Limits
 from arbiter.knowledge.profiles import Profile
 from arbiter.knowledge.tasks import Task
 from arbiter.refs import TaskName, VersionId
+from arbiter.selection.bandit import Table
 from arbiter.selection.contender import (
     Choice,
     Contender,
@@ -20,22 +21,28 @@ from arbiter.selection.contender import (
     Scored,
     Seen,
     Situation,
+    nothing_left,
+    preferred_of,
 )
 from arbiter.selection.filters import drop_reason
+from arbiter.selection.plan import Plan
 from arbiter.selection.scorers import static_score
 
 _Key = tuple[VersionId, TaskName, Limits]
 _CACHE_BOUND = 200_000
-
-RETRY_AFTER_S = 5
-"""What a caller is told when everything that could serve is away; a restart takes about as long."""
+_PLANS_BOUND = 1_000
 
 
 class Selector:
-    """Picks a contender for a task. One per house; `pick` changes nothing that can be seen."""
+    """Picks a contender for a task. One per house; `pick` changes nothing that can be seen.
 
-    def __init__(self) -> None:
+    table: what was learned; None picks by the static rule.
+    """
+
+    def __init__(self, table: Table | None = None) -> None:
+        self._table = table
         self._cache: dict[_Key, tuple[Profile, Contender, Situation, Task, Scored | Dropped]] = {}
+        self._plans: dict[tuple[TaskName, Limits], Plan] = {}
 
     def pick(
         self,
@@ -45,13 +52,20 @@ class Selector:
         limits: Limits,
         rule: Preference | None,
         situation: Situation,
+        conversation: str | None = None,
     ) -> Choice:
         """The best contender, the next best, and why.
 
-        The rule wins over every score as long as the version it prefers passes the filters. Ties
-        go to the first by name. Raises `NothingCapable` that lists every contender with its reason,
-        and `NothingThere` when some could serve if only their servers were there.
+        conversation: stays with its contender as long as the probabilities do; None asks for the
+        most probable one. The rule wins over every score as long as the version it prefers passes
+        the filters. Ties go to the first by name. Raises `NothingCapable` that lists every
+        contender with its reason, and `NothingThere` when some could serve if only their servers
+        were there.
         """
+        if self._table is not None:
+            plan = self._plan(self._table, task, limits, situation)
+            plan.look(contenders)
+            return plan.pick(rule, conversation)
         scored: list[Scored] = []
         dropped: list[Dropped] = []
         for seen in contenders:
@@ -63,7 +77,7 @@ class Selector:
         if not scored:
             raise nothing_left(task, dropped)
         scored.sort(key=_order)
-        preferred = _preferred(scored, rule)
+        preferred = preferred_of(scored, rule)
         if preferred is not None and rule is not None:
             why = f" ({rule.rule.why})" if rule.rule.why else ""
             reason = f"rule: {task.name} prefers {rule.rule.prefer}{why}"
@@ -82,6 +96,15 @@ class Selector:
             reason=reason,
             probability=1.0,
         )
+
+    def _plan(self, table: Table, task: Task, limits: Limits, situation: Situation) -> Plan:
+        key = (task.name, limits)
+        plan = self._plans.get(key)
+        if plan is None or not plan.is_about(task, situation):
+            if len(self._plans) >= _PLANS_BOUND:
+                self._plans.clear()
+            plan = self._plans[key] = Plan(table, task=task, limits=limits, situation=situation)
+        return plan
 
     def _judge(
         self, seen: Seen, *, task: Task, limits: Limits, situation: Situation
@@ -119,12 +142,6 @@ def _order(scored: Scored) -> tuple[float, str]:
     return (-scored.score, scored.contender.name)
 
 
-def _preferred(scored: Sequence[Scored], rule: Preference | None) -> Scored | None:
-    if rule is None:
-        return None
-    return next((s for s in scored if s.contender.version == rule.version), None)
-
-
 def _reason(scored: Sequence[Scored], task: Task, rule: Preference | None) -> str:
     best = scored[0]
     text = f"{best.contender.name} scores {best.score:.3f} on {task.name}: {best.explanation}"
@@ -135,31 +152,3 @@ def _reason(scored: Sequence[Scored], task: Task, rule: Preference | None) -> st
     if rule is not None:
         text += f"; the rule prefers {rule.rule.prefer}, which cannot serve it now"
     return text
-
-
-def nothing_left(task: Task, dropped: Sequence[Dropped]) -> NothingCapable | NothingThere:
-    """One error that lists every contender with the reason why it was dropped.
-
-    When some could serve and are only not there now, it lists those: nothing else is of help.
-    """
-    absent: dict[str, list[str]] = {}
-    for drop in dropped:
-        if drop.is_absent:
-            absent.setdefault(drop.reason.rstrip("."), []).append(drop.name)
-    if absent:
-        reasons = "; ".join(f"{', '.join(sorted(who))}: {why}" for why, who in absent.items())
-        return NothingThere(
-            f"Nothing that can serve task {task.name} is there now. {reasons}.",
-            hint="The house goes on looking; try again shortly, or start one of the servers.",
-            retry_after_s=RETRY_AFTER_S,
-        )
-    if not dropped:
-        return NothingCapable(
-            f"No model can serve task {task.name}: none is registered.",
-            hint="Add one: arbiter models add FILE.",
-        )
-    reasons = "; ".join(f"{drop.name}: {drop.reason}" for drop in dropped)
-    return NothingCapable(
-        f"No model can serve task {task.name}. {reasons}.",
-        hint="Loosen the task's or the request's limits, or add another model.",
-    )

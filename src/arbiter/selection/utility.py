@@ -1,0 +1,137 @@
+"""What a contender is worth at a task as far as is known, and how sure that is.
+
+The same four parts and weights as the static rule. Quality is what the learner believes,
+reliability a Beta posterior, and each part's doubt is carried into the whole. A part that nobody
+measured is taken at what the others have, with much doubt: what is unknown is worth trying.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, sqrt
+
+from arbiter.inference import Limits
+from arbiter.knowledge.tasks import Weights
+from arbiter.selection.bandit import Belief
+from arbiter.selection.chances import Arm
+from arbiter.selection.contender import NEUTRAL, Scored, Seen, Situation
+from arbiter.selection.scorers import latency_part, memory_part
+from arbiter.stats.estimators import Beta, beta_from
+
+FIRST_RELIABILITY = Beta(1.9, 0.1)
+"""Before anything was served, a version is believed to answer 95 of 100, worth two requests."""
+
+UNKNOWN = 0.2
+"""The standard deviation of a part that nobody measured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worth:
+    """A contender at a task: what it is worth, and the parts that this comes from."""
+
+    seen: Seen
+    belief: Belief
+    reliability: Beta
+    latency: float | None
+    arm: Arm
+
+
+def worth(seen: Seen, belief: Belief, *, limits: Limits, situation: Situation,
+          weights: Weights, others: float) -> Worth:  # fmt: skip
+    """What the contender is worth; others: the latency part to take when it was never timed."""
+    profile = seen.profile
+    failed = profile.samples - profile.successes
+    reliability = FIRST_RELIABILITY.after(max(0, profile.successes), max(0, failed))
+    mean_ms = profile.mean_latency_ms
+    latency = None if mean_ms is None else latency_part(mean_ms, limits)
+    doubt = UNKNOWN if latency is None else UNKNOWN / sqrt(1.0 + profile.timed)
+    memory = memory_part(seen.contender.memory_bytes, limits, situation)
+    whole = weights.quality + weights.latency + weights.memory + weights.reliability
+    mean = (
+        weights.quality * belief.mean
+        + weights.latency * (others if latency is None else latency)
+        + weights.memory * memory
+        + weights.reliability * reliability.mean
+    )
+    square = (
+        weights.quality**2 * belief.variance
+        + weights.latency**2 * doubt * doubt
+        + weights.reliability**2 * reliability.variance
+    )
+    return Worth(
+        seen=seen,
+        belief=belief,
+        reliability=reliability,
+        latency=latency,
+        arm=Arm(mean / whole, sqrt(square) / whole, belief.neglect, belief.samples),
+    )
+
+
+def usual_latency(known: Sequence[float]) -> float:
+    """The latency part of a version that was never timed: what the others have."""
+    return sum(known) / len(known) if known else NEUTRAL
+
+
+def explained(one: Worth, probability: float) -> Scored:
+    """The score with its reasons in words."""
+    contender, profile = one.seen.contender, one.seen.profile
+    low, high = one.belief.interval()
+    mean_ms, need = profile.mean_latency_ms, contender.memory_bytes
+    rate = one.reliability.mean
+    quality = (
+        f"quality {one.belief.mean:.2f} (90 % credible {low:.2f} to {high:.2f}, "
+        f"{one.belief.samples:.0f} graded here)"
+    )
+    return Scored(
+        contender=contender,
+        score=one.arm.mean,
+        samples=round(one.belief.samples),
+        explanation=", ".join(
+            (
+                quality,
+                "latency unknown" if mean_ms is None else f"latency {mean_ms:.0f} ms",
+                "memory unknown"
+                if need is None
+                else f"memory {need / 1e6:.0f} MB"
+                + ("" if contender.memory_measured else " (estimate)"),
+                f"reliability {rate:.2f}" if profile.samples else "reliability unknown",
+                f"picked {probability:.0%} of the time",
+            )
+        ),
+        probability=probability,
+        quality=(low, high),
+    )
+
+
+def what_would_change(best: Worth, other: Worth, weights: Weights, task: str) -> str | None:
+    """The least evidence after which ``other`` would be worth more than ``best``, in words.
+
+    None when quality weighs nothing. What is told is what moves the expected worth; the
+    probabilities follow it gradually.
+    """
+    if weights.quality <= 0.0:
+        return None
+    whole = weights.quality + weights.latency + weights.memory + weights.reliability
+    gap = (best.arm.mean - other.arm.mean) * whole / weights.quality
+    ahead, behind = best.seen.contender.name, other.seen.contender.name
+    if gap < 0.0:
+        return f"{behind} is worth more already; a share of conversations still tries {ahead}"
+    ways = []
+    rising = beta_from(other.belief.mean, other.belief.variance)
+    target = other.belief.mean + gap
+    if target < 0.999:
+        right = max(1, ceil((target * (rising.a + rising.b) - rising.a) / (1.0 - target) + 1e-9))
+        ways.append(f"{right} more right {_answers(right)} of {behind}")
+    falling = beta_from(best.belief.mean, best.belief.variance)
+    target = best.belief.mean - gap
+    if target > 0.001:
+        wrong = max(1, ceil(falling.a / target - falling.a - falling.b + 1e-9))
+        ways.append(f"{wrong} wrong {_answers(wrong)} of {ahead}")
+    if not ways:
+        return f"no answers at {task} would: {ahead} is ahead in other parts by more than quality"
+    return f"{', or '.join(ways)} at {task} would"
+
+
+def _answers(count: int) -> str:
+    return "answer" if count == 1 else "answers"

@@ -1,0 +1,1 @@
+"""Programs that drive the production code over data: what would have been, and what if."""

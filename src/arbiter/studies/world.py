@@ -1,0 +1,156 @@
+"""A house without models: the production selector over a pool whose rates are known.
+
+Only quality counts here, because a table of rates knows nothing else: the weights are quality 1 and
+the rest 0. The world draws; the selector and its table decide as they do in a house.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from arbiter.errors import InvalidField
+from arbiter.inference import Limits
+from arbiter.knowledge.profiles import NOTHING, Profile
+from arbiter.knowledge.tasks import Task, Weights
+from arbiter.refs import ModelName, TaskName, VersionId
+from arbiter.selection.bandit import Table
+from arbiter.selection.contender import Choice, Contender, Seen, Situation
+from arbiter.selection.selector import Selector
+from arbiter.studies.pools import Pool
+
+STRATEGIES = ("learned", "static")
+QUALITY_ALONE = Weights(quality=1.0, latency=0.0, memory=0.0, reliability=0.0)
+_NO_LIMITS = Limits()
+
+
+def contender(version: str) -> Contender:
+    """A version that can serve everything and of which nothing else is known."""
+    return Contender(
+        name=ModelName(version),
+        version=VersionId(version),
+        capabilities=frozenset({"chat"}),
+        context=None,
+        memory_bytes=None,
+    )
+
+
+def checked(strategy: str) -> str:
+    """The strategy, if there is one of that name. Raises `InvalidField`."""
+    if strategy not in STRATEGIES:
+        raise InvalidField(
+            f"There is no strategy {strategy!r:.40}.",
+            hint=f"Strategies are {', '.join(STRATEGIES)}.",
+            param="strategy",
+        )
+    return strategy
+
+
+@dataclass(slots=True, kw_only=True)
+class World:
+    """A selector with its evidence. `told` and `chosen` are all that happens to it."""
+
+    tasks: tuple[TaskName, ...]
+    versions: Sequence[str]
+    table: Table | None
+    situation: Situation = field(
+        default_factory=lambda: Situation(budget_bytes=None, weights=QUALITY_ALONE)
+    )
+    _selector: Selector = field(init=False)
+    _tasks: list[Task] = field(init=False)
+    _seen: list[list[Seen]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._selector = Selector(self.table)
+        self._tasks = [Task(name=name) for name in self.tasks]
+        who = [contender(version) for version in self.versions]
+        self._seen = [[Seen(contender=one, profile=NOTHING) for one in who] for _ in self.tasks]
+
+    @classmethod
+    def new(cls, pool: Pool, strategy: str) -> World:
+        """A world that has learned nothing yet."""
+        table = Table() if checked(strategy) == "learned" else None
+        return cls(tasks=pool.tasks, versions=pool.versions, table=table)
+
+    def told(self, task: int, version: int, score: float) -> None:
+        """Take in a score, as the house does."""
+        row = self._seen[task]
+        seen = row[version]
+        sample = Profile(samples=1, graded=1, quality=score, successes=1)
+        row[version] = Seen(contender=seen.contender, profile=seen.profile.plus(sample))
+        if self.table is not None:
+            self.table.update(self.tasks[task], seen.contender.version, score)
+
+    def chosen(self, task: int, conversation: str | None) -> Choice:
+        """Whom the selector picks."""
+        return self._selector.pick(
+            self._seen[task],
+            task=self._tasks[task],
+            limits=_NO_LIMITS,
+            rule=None,
+            situation=self.situation,
+            conversation=conversation,
+        )
+
+    def chances(self, choice: Choice) -> list[tuple[int, float]]:
+        """Who would have been picked with what probability: the vector that was drawn from."""
+        if self.table is None:
+            return [(self.versions.index(choice.primary.contender.name), 1.0)]
+        return [
+            (self.versions.index(one.contender.name), one.probability)
+            for one in choice.scored
+            if one.probability > 0.0
+        ]
+
+    def replaced(self, version: int, by: str, profiles: Sequence[Profile] | None) -> None:
+        """Put another version in a version's place, with profiles or with none."""
+        names = list(self.versions)
+        names[version] = by
+        self.versions = tuple(names)
+        who = contender(by)
+        for place, row in enumerate(self._seen):
+            profile = NOTHING if profiles is None else profiles[place]
+            row[version] = Seen(contender=who, profile=profile)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request that is about to happen, drawn before anybody decides: the same for all."""
+
+    task: int
+    conversation: str
+    luck: float
+    is_judged: bool
+
+
+def requests(pool: Pool, count: int, *, feedback: float, dice: Random, name: str) -> list[Request]:
+    """A stream of requests: tasks in proportion to their traffic, feedback by a coin."""
+    tasks = dice.choices(range(len(pool.tasks)), pool.shares, k=count)
+    return [
+        Request(task, f"{name}/{number}", dice.random(), dice.random() < feedback)
+        for number, task in enumerate(tasks)
+    ]
+
+
+def calibrate(world: World, pool: Pool, cases: int, dice: Random) -> None:
+    """Run so many graded cases a task on every version: they cost no request."""
+    for task, row in enumerate(pool.rates):
+        for version, rate in enumerate(row):
+            for _ in range(cases):
+                world.told(task, version, float(dice.random() < rate))
+
+
+def serve(world: World, pool: Pool, request: Request) -> tuple[float, float]:
+    """One request: picked, served, perhaps judged. The regret and the chance of a best pick."""
+    choice = world.chosen(request.task, request.conversation)
+    rates = pool.rates[request.task]
+    best = max(rates)
+    regret = right = 0.0
+    for version, chance in world.chances(choice):
+        regret += chance * (best - rates[version])
+        right += chance * (rates[version] >= best)
+    if request.is_judged:
+        served = world.versions.index(choice.primary.contender.name)
+        world.told(request.task, served, float(request.luck < rates[served]))
+    return regret, right

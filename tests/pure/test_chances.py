@@ -1,0 +1,82 @@
+"""Who is picked how often: probabilities that add up, and conversations that stay."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arbiter.refs import TaskName, VersionId
+from arbiter.selection.bandit import Table
+from arbiter.selection.chances import FLOOR, Arm, chances, drawn
+
+arms = st.lists(
+    st.builds(
+        Arm,
+        st.floats(0, 1),
+        st.floats(0.001, 0.4),
+        st.floats(0, 1000),
+    ),
+    min_size=1,
+    max_size=30,
+)
+
+
+@given(arms)
+def test_the_probabilities_sum_to_one_and_reach_the_floor_or_are_nothing(found: list[Arm]) -> None:
+    vector = chances(found)
+    within = [p for p in vector if p > 0]
+    assert sum(vector) == pytest.approx(1.0)
+    assert min(within) >= min(1.0, FLOOR / len(within))
+
+
+@given(arms.filter(lambda found: len(found) <= 12), st.randoms())
+def test_the_order_of_the_arms_does_not_matter(found: list[Arm], dice: object) -> None:
+    order = sorted(range(len(found)), key=lambda k: hash((k, id(dice))))
+    vector, turned = chances(found), chances([found[k] for k in order])
+    assert turned == pytest.approx([vector[k] for k in order], abs=1e-9)
+
+
+def test_an_arm_that_is_surely_worse_gets_nothing() -> None:
+    assert chances([Arm(0.9, 0.02), Arm(0.4, 0.02)]) == [1.0, 0.0]
+
+
+def test_conversations_get_their_arms_in_proportion() -> None:
+    told = Counter(drawn(["a", "b", "c"], [0.7, 0.2, 0.1], f"talk {n}") for n in range(10_000))
+    assert told[0] == pytest.approx(7000, abs=200)
+    assert told[1] == pytest.approx(2000, abs=180)
+
+
+def test_a_conversation_stays_with_its_arm_when_another_arm_is_added() -> None:
+    talks = [f"talk {n}" for n in range(2000)]
+    before = [drawn(["a", "b"], [0.6, 0.4], talk) for talk in talks]
+    after = [drawn(["a", "b", "new"], [0.54, 0.36, 0.1], talk) for talk in talks]
+    assert {new for old, new in zip(before, after, strict=True) if new != old} == {2}
+
+
+def _tried_again(*, tempered: bool) -> bool:
+    """Whether an arm that is best (.75 against .60) but was unlucky at first is found."""
+    table, task = Table(), TaskName("sums")
+    lucky, unlucky = VersionId("lucky"), VersionId("unlucky")
+    for score in [1.0] * 4 + [0.0] * 6:
+        table.update(task, unlucky, score)
+    for turn in range(3000):
+        beliefs = [table.get(task, lucky), table.get(task, unlucky)]
+        if tempered:
+            vector = chances([Arm(b.mean, b.deviation, b.neglect, b.samples) for b in beliefs])
+            pick = drawn(["lucky", "unlucky"], vector, f"talk {turn}")
+        else:
+            pick = int(beliefs[1].mean > beliefs[0].mean)
+        good = turn % 4 != 0 if pick else turn % 5 in {0, 2, 4}
+        table.update(task, (lucky, unlucky)[pick], float(good))
+    return table.get(task, unlucky).mean > table.get(task, lucky).mean
+
+
+def test_an_arm_that_was_unlucky_at_first_is_tried_again() -> None:
+    assert _tried_again(tempered=True)
+
+
+def test_a_greedy_pick_never_tries_the_unlucky_arm_again() -> None:
+    assert not _tried_again(tempered=False)
