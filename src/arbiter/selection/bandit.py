@@ -15,9 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isfinite, sqrt
 
+from arbiter.knowledge.scores import CARRIED, GRADES, Fall, Source, Weigh, in_full
 from arbiter.refs import TaskName, VersionId
 from arbiter.selection.cells import Cell, Column, Effects, Row
-from arbiter.selection.falls import fallen
+from arbiter.selection.falls import dropped, note, suspect
+from arbiter.selection.streams import Stream
 from arbiter.selection.succession import Bond, Kin, bond, succeed
 from arbiter.stats.estimators import (
     Beta,
@@ -67,14 +69,21 @@ class Belief:
 class Table:
     """The learner. One writer: whoever calls `update`.
 
-    half_life: scores of a cell after which an old one counts half; None: nothing fades.
-    watchful: whether a version's fall is looked for.
+    half_life: scores of a source in a cell after which an old one counts half; None: nothing fades.
+    watchful: whether a version's fall is looked for. weigh: how much what callers say counts.
     """
 
-    def __init__(self, *, half_life: float | None = HALF_LIFE, watchful: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        half_life: float | None = HALF_LIFE,
+        watchful: bool = True,
+        weigh: Weigh = in_full,
+    ) -> None:
         self.half_life = half_life
         self.watchful = watchful
-        self._keep = 1.0 if half_life is None else 0.5 ** (1.0 / half_life)
+        self._weigh = weigh
+        self.keep = 1.0 if half_life is None else 0.5 ** (1.0 / half_life)
         self._rows: dict[TaskName, Row] = {}
         self._columns: dict[VersionId, Column] = {}
         self._effects = Effects()
@@ -107,8 +116,12 @@ class Table:
             seen.add(above)
         return above == name
 
-    def update(self, task: TaskName, version: VersionId, score: float) -> bool:
-        """Take one score in [0, 1]. True: the version fell, and its earlier scores were dropped.
+    def update(self, task: TaskName, version: VersionId, score: float, *,
+               source: Source = GRADES, mark: str = "") -> Fall | None:  # fmt: skip
+        """Take one score in [0, 1]; the fall of the version that it shows, if it shows one.
+
+        After a fall only the scores since it began are kept. mark: when the score came, as the
+        caller knows it; a fall is told with the mark of its first score.
 
         Raises:
             ValueError: the score is outside [0, 1].
@@ -117,34 +130,82 @@ class Table:
             raise ValueError(f"a score lies in [0, 1], not {score}")
         cell = self._cell(task, version)
         row, column = cell.row, cell.column
-        keep = self._keep
-        lost = fallen(cell, score, keep=keep) if self.watchful else ()
-        cell.n = cell.n * keep + 1.0
-        cell.good = cell.good * keep + score
-        row.clock += 1.0
-        cell.count += 1.0
-        column.count += 1.0
+        weight = self._counted_once_more(cell, source)
+        fall, lost = None, tuple[Cell, ...]()
+        if self.watchful:
+            fall = suspect(cell, score, weight=weight, mark=mark)
+            lost = () if fall is None else dropped(cell, fall)
+            note(cell, source, score, keep=self.keep)
+        cell.stream(source).take(score, self.keep)
+        cell.recount(self._weigh)
+        row.clock += weight
+        cell.count += weight
+        column.count += weight
         for other in lost:
+            if other is not cell:
+                other.recount(self._weigh)
             self._effects.fit_row(other.row)
             other.stamp += 1
         if lost:
             self._effects.fit_column(column)
             self._turn()
-        self._touched(cell, 1.0)
-        return bool(lost)
+        self._touched(cell, weight)
+        return fall
 
-    def add(self, task: TaskName, version: VersionId, *, count: float, total: float) -> None:
+    def _counted_once_more(self, cell: Cell, source: Source) -> float:
+        """Count one more score of a source; how much more it counts now than before."""
+        stream = cell.stream(source)
+        if not source[0]:
+            stream.count += 1.0
+            return 1.0
+        before = cell.worth(source, self._weigh)
+        stream.count += 1.0
+        return max(0.0, min(1.0, cell.worth(source, self._weigh) - before))
+
+    def add(self, task: TaskName, version: VersionId, *, count: float, total: float,
+            source: Source = CARRIED) -> None:  # fmt: skip
         """Add scores whose order is not known (or take some away): no fall is looked for in them.
 
         A changed score is ``count=0`` with the difference.
         """
         cell = self._cell(task, version)
-        cell.n = max(0.0, cell.n + count)
-        cell.good = max(0.0, min(cell.n, cell.good + total))
-        cell.count = max(0.0, cell.count + count)
-        cell.row.clock += max(0.0, count)
-        cell.column.count = max(0.0, cell.column.count + count)
-        self._touched(cell, abs(count) or 1.0)
+        before = cell.worth(source, self._weigh)
+        cell.stream(source).shift(count, total)
+        cell.recount(self._weigh)
+        more = cell.worth(source, self._weigh) - before
+        cell.count = max(0.0, cell.count + more)
+        cell.row.clock += max(0.0, more)
+        cell.column.count = max(0.0, cell.column.count + more)
+        self._touched(cell, abs(more), many=count != 0.0)
+
+    def put(
+        self, task: TaskName, version: VersionId, source: Source, *, count: float, n: float,
+        good: float,
+    ) -> None:  # fmt: skip
+        """Hold what a source has said in a cell, at the start; `settle` follows the last of them.
+
+        count: scores ever. n, good: how many are left when older ones fade, and their sum.
+        """
+        cell = self._cell(task, version)
+        cell.streams[source] = Stream(count=count, n=n, good=max(0.0, min(n, good)))
+
+    def clear(self) -> None:
+        """Forget every score; lineage and the parents of tasks stay."""
+        parents = {row.task: row.parent.task for row in self._rows.values() if row.parent}
+        self._rows, self._columns = {}, {}
+        self._effects = Effects()
+        self._bonds, self._beliefs = {}, {}
+        self._scores, self._next_epoch = 0.0, 0.0
+        self.relate(predecessors=self._before, parents=parents)
+
+    def reweigh(self) -> None:
+        """Ask again how much what callers say counts: some are believed otherwise now."""
+        for row in self._rows.values():
+            for cell in row.cells.values():
+                if any(source[0] for source in cell.streams):
+                    cell.recount(self._weigh)
+                    cell.stamp += 1
+        self._turn()
 
     def get(self, task: TaskName, version: VersionId) -> Belief:
         """What is believed now, of unknown versions and tasks too."""
@@ -175,14 +236,14 @@ class Table:
             row.cells[version] = column.cells[task] = cell
         return cell
 
-    def _touched(self, cell: Cell, count: float) -> None:
+    def _touched(self, cell: Cell, count: float, *, many: bool = False) -> None:
         row, column = cell.row, cell.column
         cell.stamp += 1
         self._scores += count
-        if row.clock >= row.due or count != 1.0:
+        if row.clock >= row.due or many:
             self._effects.fit_row(row)
             row.due = row.clock * 1.05
-        if column.count >= column.due or count != 1.0:
+        if column.count >= column.due or many:
             self._effects.fit_column(column)
             column.due = column.count * 1.02
         if self._scores >= self._next_epoch:
@@ -252,7 +313,19 @@ class Table:
         return known[1]
 
     def settle(self) -> None:
-        """Fit everything until it rests: after a load or a merge."""
+        """Count and fit everything until it rests: after many `put` or a merge."""
+        self._scores = 0.0
+        for column in self._columns.values():
+            column.count = 0.0
+        for row in self._rows.values():
+            row.clock = 0.0
+            for cell in row.cells.values():
+                cell.recount(self._weigh)
+                cell.count = sum(cell.worth(source, self._weigh) for source in cell.streams)
+                cell.stamp += 1
+                row.clock += cell.count
+                cell.column.count += cell.count
+            self._scores += row.clock
         for _ in range(12):
             for row in self._rows.values():
                 self._effects.fit_row(row)
@@ -265,26 +338,28 @@ class Table:
         for row in other._rows.values():
             for version, theirs in row.cells.items():
                 cell = self._cell(row.task, version)
-                cell.n += theirs.n
-                cell.good += theirs.good
-                cell.count += theirs.count
-                cell.stamp += 1
-                cell.column.count += theirs.count
-                self._scores += theirs.count
-            mine = self._row(row.task)
-            mine.clock += row.clock
+                for source, stream in theirs.streams.items():
+                    mine = cell.stream(source)
+                    mine.count += stream.count
+                    mine.n += stream.n
+                    mine.good += stream.good
         self.settle()
 
     def to_state(self) -> dict[str, object]:
         """All evidence as plain JSON; the fit follows from it."""
         return {
             "format": 1,
-            "tasks": [[row.task, row.clock] for row in self._rows.values()],
-            "versions": [[c.version, c.alarm, c.epoch] for c in self._columns.values()],
+            "versions": [[c.version, c.alarm, c.epoch, c.since] for c in self._columns.values()],
             "cells": [
-                [row.task, version, *(getattr(cell, name) for name in _KEPT)]
+                [row.task, version, cell.alarm, cell.epoch, cell.since]
                 for row in self._rows.values()
                 for version, cell in row.cells.items()
+            ],
+            "streams": [
+                [row.task, version, *source, *(getattr(stream, name) for name in _KEPT)]
+                for row in self._rows.values()
+                for version, cell in row.cells.items()
+                for source, stream in cell.streams.items()
             ],
         }
 
@@ -296,26 +371,26 @@ class Table:
         if state.get("format") != 1:
             raise ValueError("this is no state of a table, or one of another format")
         try:
-            for task, version, *kept in _lists(state["cells"]):
+            for task, version, alarm, epoch, since in _lists(state["cells"]):
                 cell = table._cell(TaskName(str(task)), VersionId(str(version)))
+                cell.alarm, cell.epoch, cell.since = _number(alarm), int(_number(epoch)), str(since)
+            for task, version, caller, kind, *kept in _lists(state["streams"]):
+                cell = table._cell(TaskName(str(task)), VersionId(str(version)))
+                stream = cell.stream((str(caller), str(kind)))
                 for name, value in zip(_KEPT, kept, strict=True):
-                    setattr(cell, name, int(_number(value)) if name == "epoch" else _number(value))
-                cell.column.count += cell.count
-                table._scores += cell.count
-            for task, clock in _lists(state["tasks"]):
-                table._row(TaskName(str(task))).clock = _number(clock)
-            for version, alarm, epoch in _lists(state["versions"]):
+                    setattr(stream, name, _number(value))
+            for version, alarm, epoch, since in _lists(state["versions"]):
                 column = table._columns[VersionId(str(version))]
-                column.alarm, column.epoch = _number(alarm), int(_number(epoch))
+                column.alarm, column.epoch, column.since = (
+                    _number(alarm), int(_number(epoch)), str(since),
+                )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError("this is no state of a table") from error
         table.settle()
         return table
 
 
-_KEPT = (
-    "count", "n", "good", "alarm", "early_n", "early_good", "late_n", "late_good", "epoch",
-)  # fmt: skip
+_KEPT = ("count", "n", "good", "early_n", "early_good", "late_n", "late_good")
 
 
 def _lists(value: object) -> list[list[object]]:

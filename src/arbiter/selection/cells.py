@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from arbiter.knowledge.scores import Source, Weigh
 from arbiter.refs import TaskName, VersionId
+from arbiter.selection.streams import Stream, counted
 from arbiter.stats.estimators import logistic
 
 KINSHIP = 0.8
@@ -31,17 +33,19 @@ _MOST_PART = 0.6
 class Cell:
     """The evidence of one version at one task.
 
-    count: scores ever. n, good: scores and their sum, older ones fading. early_n, early_good: the
-    part since the change test of the cell last saw no loss; late_n, late_good: since that of the
-    version did.
+    count: scores ever. n, good: scores and their sum, older ones fading; early_n and the like: see
+    `arbiter.selection.streams.Stream`. All of them are what the streams count together. since:
+    when the loss began that the cell's change test suspects, as whoever tells the scores knows it.
     """
 
     row: Row
     column: Column
+    streams: dict[Source, Stream] = field(default_factory=dict)
     count: float = 0.0
     n: float = 0.0
     good: float = 0.0
     alarm: float = 0.0
+    since: str = ""
     early_n: float = 0.0
     early_good: float = 0.0
     late_n: float = 0.0
@@ -52,6 +56,39 @@ class Cell:
     seen: float = 0.0
     """The linearised observation on the logit scale, and `weight` its precision, less `e`."""
     stamp: int = 0
+
+    def stream(self, source: Source) -> Stream:
+        """The scores of a source."""
+        found = self.streams.get(source)
+        if found is None:
+            found = self.streams[source] = Stream()
+        return found
+
+    def recount(self, weigh: Weigh) -> None:
+        """Add up what the streams count now."""
+        streams = self.streams
+        weight = counted({source: stream.n for source, stream in streams.items()}, weigh)
+        n = good = early_n = early_good = late_n = late_good = 0.0
+        for source, stream in streams.items():
+            part = weight[source]
+            n += part * stream.n
+            good += part * stream.good
+            early_n += part * stream.early_n
+            early_good += part * stream.early_good
+            late_n += part * stream.late_n
+            late_good += part * stream.late_good
+        self.n, self.good = n, good
+        self.early_n, self.early_good = early_n, early_good
+        self.late_n, self.late_good = late_n, late_good
+
+    def worth(self, source: Source, weigh: Weigh) -> float:
+        """How many scores those of a source ever counted here, fading aside.
+
+        It is bounded where what a caller may add is, however much it says: change tests and the
+        numbers of scores go by this.
+        """
+        amounts = {source: stream.count for source, stream in self.streams.items()}
+        return counted(amounts, weigh)[source] * amounts[source] if source in amounts else 0.0
 
     def linearise(self, eta: float, spread: float) -> None:
         """Take one Newton step towards the cell's mode; spread: the variance of ``e``."""
@@ -90,7 +127,7 @@ class Row:
 
 @dataclass(slots=True, kw_only=True)
 class Column:
-    """A version: how good it is in general. `alarm`, `epoch`: the state of its change test."""
+    """A version: how good it is in general. `alarm`, `since`, `epoch`: its change test."""
 
     version: VersionId
     cells: dict[TaskName, Cell] = field(default_factory=dict)
@@ -100,8 +137,8 @@ class Column:
     variance: float = 0.5
     stamp: int = 0
     alarm: float = 0.0
+    since: str = ""
     epoch: int = 0
-    resets: int = 0
     about_effect: tuple[float, float] = (0.0, 0.0)
 
 

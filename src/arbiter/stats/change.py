@@ -24,8 +24,10 @@ ALARM = log(1000.0)
 """One false alarm in a thousand scores, or fewer."""
 
 
-def worse_step(log_m: float, score: float, reference: float) -> float:
+def worse_step(log_m: float, score: float, reference: float, weight: float = 1.0) -> float:
     """The logarithm of the e-CUSUM after one more score; 0 or less means: nothing was lost yet.
+
+    weight: how far the score is believed, in [0, 1]; the stake is that much smaller.
 
     >>> log_m = 0.0
     >>> for _ in range(12):
@@ -41,5 +43,5 @@ def worse_step(log_m: float, score: float, reference: float) -> float:
     if not 0.0 < reference < 1.0:
         raise ValueError(f"a reference lies in (0, 1), not {reference}")
     worse = logistic(logit(reference) - DROP)
-    stake = (reference - worse) / (reference * (1.0 - reference))
+    stake = weight * (reference - worse) / (reference * (1.0 - reference))
     return max(0.0, log_m) + log1p(stake * (reference - score))

@@ -1,0 +1,83 @@
+"""Scores on their way to whoever learns from them: where they come from, and what learning tells.
+
+The learner is handed in: what is learned here knows nothing of how anybody is picked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from arbiter.refs import TaskName, VersionId
+
+Source = tuple[str, str]
+"""Who says it and what kind of word it is; nobody says what the house itself measured."""
+
+GRADES: Source = ("", "grades")
+"""Rules that graded live answers."""
+
+CASES: Source = ("", "cases")
+"""Graded cases that were run on the version."""
+
+CARRIED: Source = ("", "carried")
+"""Sums of another house."""
+
+Weigh = Callable[[Mapping[Source, float], float], Mapping[Source, float]]
+"""How much a score of each source counts, in [0, 1].
+
+Given how many scores each caller's sources have in a cell, and how many the house itself has.
+"""
+
+
+def in_full(said: Mapping[Source, float], house: float) -> Mapping[Source, float]:  # noqa: ARG001  # the shape of a Weigh
+    """Every source counts in full."""
+    return dict.fromkeys(said, 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fall:
+    """A version got worse: at one task, or (task None) in general.
+
+    since: when the loss began, as whoever told the scores knows it. What came before was dropped.
+    """
+
+    version: VersionId
+    task: TaskName | None
+    since: str
+
+
+class Learner(Protocol):
+    """Whoever learns from scores; one for a house."""
+
+    @property
+    def keep(self) -> float:
+        """What one more score of a source leaves of its older ones."""
+        ...
+
+    def update(self, task: TaskName, version: VersionId, score: float, *,
+               source: Source, mark: str) -> Fall | None:  # fmt: skip
+        """Take one score as it comes; mark: when."""
+        ...
+
+    def add(self, task: TaskName, version: VersionId, *, count: float, total: float,
+            source: Source) -> None:  # fmt: skip
+        """Take scores in no order, or take some back."""
+        ...
+
+    def put(self, task: TaskName, version: VersionId, source: Source, *, count: float, n: float,
+            good: float) -> None:  # fmt: skip
+        """Hold what a source said in a cell; `settle` follows the last of them."""
+        ...
+
+    def clear(self) -> None:
+        """Forget every score."""
+        ...
+
+    def settle(self) -> None:
+        """Work out what follows from everything that was put."""
+        ...
+
+    def reweigh(self) -> None:
+        """Some source is believed otherwise now."""
+        ...
