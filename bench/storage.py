@@ -13,10 +13,13 @@ from bench.figures import Figure
 from arbiter.clock import SystemClock
 from arbiter.cost import Figure as Cost
 from arbiter.cost import Method
+from arbiter.events import Announcer
 from arbiter.inference import Arm, Decided, Timings, Usage
+from arbiter.knowledge.learning import Learning
 from arbiter.knowledge.outcomes import Outcome, Outcomes, Status
 from arbiter.knowledge.profiles import Profiles
 from arbiter.refs import GENERAL, DecisionId, ModelName, VersionId, new_id
+from arbiter.selection.bandit import Table
 from arbiter.storage.sqlite import open_sqlite
 
 AREA = "storage"
@@ -59,7 +62,15 @@ async def measure(count: int) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="arbiter-bench-") as folder:
         path = Path(folder) / "arbiter.db"
         base = await open_sqlite(path)
-        outcomes = Outcomes(base, clock, Profiles(base, lambda _: None))
+        profiles = Profiles(base, lambda _: None)
+        learning = Learning(
+            database=base,
+            clock=clock,
+            learner=Table(weigh=profiles.weights),
+            profiles=profiles,
+            announcer=Announcer(),
+        )
+        outcomes = Outcomes(base, clock, learning)
         empty = path.stat().st_size
         cpu = time.process_time()
         begun = time.perf_counter()

@@ -26,6 +26,7 @@ from arbiter.judge.grading import TaskGrader
 from arbiter.knowledge.carrier import Carrier
 from arbiter.knowledge.guesser import Guesser
 from arbiter.knowledge.judgements import OWNERS
+from arbiter.knowledge.learning import Learning
 from arbiter.knowledge.outcomes import Outcomes
 from arbiter.knowledge.profiles import Profiles
 from arbiter.knowledge.prompts import Prompts
@@ -40,6 +41,7 @@ from arbiter.pool.presence import Presence
 from arbiter.registry.agreement import BESIDE_LEDGER
 from arbiter.registry.discovery import Discovery
 from arbiter.registry.registry import Registry
+from arbiter.selection.bandit import Table
 from arbiter.selection.contender import Situation
 from arbiter.selection.selector import Selector
 from arbiter.storage.database import Database
@@ -157,7 +159,11 @@ async def _build(
     # of a house with one key, whoever has it runs the house: a bound would protect nobody
     owners = OWNERS if len(settings.door.keys) > 1 else OWNERS | {"key-1"}
     profiles = Profiles(base, tasks.grading, owners=owners)
-    outcomes = Outcomes(base, clock, profiles)
+    table = Table(weigh=profiles.weights)
+    learning = Learning(
+        database=base, clock=clock, learner=table, profiles=profiles, announcer=announcer
+    )
+    outcomes = Outcomes(base, clock, learning)
     prompts = Prompts(base, clock, settings.privacy)
     pool = Pool(
         engines=engines,
@@ -169,7 +175,7 @@ async def _build(
         reader=ProcessReader(),
         registry=registry,
     )
-    for part in (ledger, registry, tasks, rules, profiles, pool):
+    for part in (ledger, registry, tasks, rules, profiles, learning, pool):
         await part.load()
     controller = Controller(
         registry=registry,
@@ -198,7 +204,8 @@ async def _build(
             pool=pool,
             presence=presence,
             controller=controller,
-            selector=Selector(),
+            learning=learning,
+            selector=Selector(table if settings.selection.strategy == "learned" else None),
             situation=Situation(
                 budget_bytes=pool.budget_bytes,
                 weights=Weights(
@@ -217,7 +224,7 @@ async def _build(
         answer=dispatch,
         warm=lambda version: pool.warm(loadable(registry.version(version))),
         database=base,
-        profiles=profiles,
+        learning=learning,
         clock=clock,
         capabilities=lambda version: registry.version(version).artifact.capabilities,
         cases_per_task=settings.rollout.calibration_cases,
@@ -227,7 +234,7 @@ async def _build(
         registry=registry,
         tasks=tasks,
         rules=rules,
-        profiles=profiles,
+        learning=learning,
         validator=validator,
         controller=controller,
         guesser=guesser,
@@ -296,6 +303,7 @@ async def _build(
         tasks=tasks,
         rules=rules,
         profiles=profiles,
+        learning=learning,
         outcomes=outcomes,
         prompts=prompts,
         carrier=Carrier(
@@ -305,7 +313,7 @@ async def _build(
             dice=dice,
             tasks=tasks,
             rules=rules,
-            profiles=profiles,
+            learning=learning,
             fitting=fitting,
         ),
         guesser=guesser,

@@ -56,7 +56,11 @@ class DoorSettings(_Section):
 class SelectionSettings(_Section):
     """How `auto` picks."""
 
-    strategy: Literal["static"] = Field("static", description="The scoring rule.")
+    strategy: Literal["learned", "static"] = Field(
+        "learned",
+        description="learned: by what is believed of every version, trying others within bounds. "
+        "static: the highest mean score, 0.5 until ten samples.",
+    )
     quality: float = Field(0.4, ge=0, description="Weight of graded quality.")
     latency: float = Field(0.3, ge=0, description="Weight of latency.")
     memory: float = Field(0.2, ge=0, description="Weight of memory.")

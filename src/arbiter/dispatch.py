@@ -7,7 +7,7 @@ house. After the first byte nothing is: an engine's death then ends the stream w
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -51,6 +51,7 @@ from arbiter.inference import (
 from arbiter.judge.grading import TaskGrader
 from arbiter.knowledge.guess import Guess
 from arbiter.knowledge.guesser import Guesser
+from arbiter.knowledge.learning import Learning
 from arbiter.knowledge.outcomes import NO_FAULT, Attempt, Outcome, Outcomes, Status
 from arbiter.knowledge.profiles import Profiles
 from arbiter.knowledge.prompts import Prompts
@@ -70,6 +71,7 @@ from arbiter.selection.contender import (
     Seen,
     Situation,
 )
+from arbiter.selection.conversations import Conversations
 from arbiter.selection.selector import Selector
 from arbiter.swap.analysis import Failure
 from arbiter.swap.controller import Controller
@@ -123,6 +125,7 @@ class Behind:
     tasks: Tasks
     rules: Rules
     profiles: Profiles
+    learning: Learning
     outcomes: Outcomes
     prompts: Prompts
     guesser: Guesser | None
@@ -165,6 +168,8 @@ class Dispatch:
         self._controller = behind.controller
         self._clock = behind.clock
         self._contenders: tuple[tuple[int, ...], tuple[Contender, ...]] | None = None
+        self._seen: dict[TaskName, tuple[Seen, ...]] = {}
+        self._conversations = Conversations()
         self._closed = False
 
     def close(self) -> None:
@@ -206,7 +211,7 @@ class Dispatch:
     def choose(self, task: TaskName, limits: Limits) -> Choice:
         """Whom `auto` would pick now, and why; nothing is run."""
         found = self._behind.tasks.get(task)
-        return self._pick(found, found.limits.narrowed(limits))
+        return self._pick(found, found.limits.narrowed(limits), conversation=None)
 
     def capabilities(self, version: Version) -> frozenset[str]:
         """What a version can do with the engine that runs it here."""
@@ -237,7 +242,7 @@ class Dispatch:
                 )
             case Auto():
                 limits = ask.limits.narrowed(Limits(needs=needed(ask.work)))
-                route = self._guessed(ask, limits) or self._automatic(task, limits)
+                route = self._guessed(ask, limits) or self._automatic(ask, task, limits)
             case _:
                 assert_never(ask.target)
         return route if ask.rehearsal else self._split(route, ask.conversation)
@@ -264,42 +269,82 @@ class Dispatch:
         guess = guesser.guess(ask.work)
         if guess is not None:
             with suppress(UnknownTask, NothingCapable):
-                route = self._automatic(self._behind.tasks.get(guess.task), limits)
+                route = self._automatic(ask, self._behind.tasks.get(guess.task), limits)
                 return replace(route, guess=guess, reason=f"{guess}; {route.reason}")
         return None
 
-    def _automatic(self, task: Task, limits: Limits) -> _Route:
-        choice = self._pick(task, task.limits.narrowed(limits))
+    def _automatic(self, ask: Ask, task: Task, limits: Limits) -> _Route:
+        now, talk = self._clock.monotonic(), ask.conversation
+        held = None if ask.rehearsal else self._conversations.get(talk, task.name, now=now)
+        choice = self._pick(
+            task,
+            task.limits.narrowed(limits),
+            conversation=talk,
+            held=None if held is None else held.version,
+        )
         versions = tuple(
             self._registry.version(scored.contender.version) for scored in choice.scored
         )
+        probability = choice.probability
+        if held is not None and held.version == versions[0].version:
+            # what was drawn then is what its later turns are owed to
+            probability = held.probability
+        elif not ask.rehearsal:
+            self._conversations.hold(
+                talk, task.name, versions[0].version, probability=probability, now=now
+            )
         return _Route(
             task=task,
             alias=choice.alias,
             versions=versions,
             reason=choice.reason,
-            probability=choice.probability,
+            probability=probability,
             fallback=None if choice.fallback is None else choice.fallback.contender.name,
             scored=choice.scored,
             dropped=choice.dropped,
         )
 
-    def _pick(self, task: Task, limits: Limits) -> Choice:
+    def _pick(
+        self,
+        task: Task,
+        limits: Limits,
+        *,
+        conversation: str | None,
+        held: VersionId | None = None,
+    ) -> Choice:
         rule = self._behind.rules.get(task.name)
         preference: Preference | None = None
         if rule is not None:
             target = next((n for n in self._registry.names() if n.name == rule.prefer), None)
             preference = Preference(rule=rule, version=None if target is None else target.version)
         return self._behind.selector.pick(
-            [
-                Seen(contender=one, profile=self._behind.profiles.get(one.version, task.name))
-                for one in self._arms()
-            ],
+            self._looked_at(task.name),
             task=task,
             limits=limits,
             rule=preference,
             situation=self._behind.situation,
+            conversation=conversation,
+            held=held,
         )
+
+    def _looked_at(self, task: TaskName) -> tuple[Seen, ...]:
+        """Every contender with its profile; the same values again where nothing changed."""
+        arms, before = self._arms(), self._seen.get(task, ())
+        profiles = [self._behind.profiles.get(one.version, task) for one in arms]
+        if len(before) != len(arms):
+            before = tuple(
+                Seen(contender=o, profile=p) for o, p in zip(arms, profiles, strict=True)
+            )
+        seen = tuple(
+            [
+                old
+                if old.contender is one and old.profile is profile
+                else Seen(contender=one, profile=profile)
+                for old, one, profile in zip(before, arms, profiles, strict=True)
+            ]
+        )
+        self._seen[task] = seen
+        return seen
 
     def _arms(self) -> Sequence[Contender]:
         """Whom `auto` may pick: one contender a version, made anew only when something changed."""
@@ -310,9 +355,16 @@ class Dispatch:
             self._registry.places.revision,
         )
         if self._contenders is None or self._contenders[0] != key:
+            self._behind.selector.relate(predecessors=self._lineage(), parents={})
             names = self._registry.arms(self._controller.aliases())
             self._contenders = (key, tuple(self._contender(v, n) for v, n in names.items()))
         return self._contenders[1]
+
+    def _lineage(self) -> Mapping[VersionId, VersionId]:
+        """Which version succeeded which, as far as anybody said."""
+        known = {one.version: one.predecessor for one in self._registry.versions()}
+        own = {new: old for new, old in known.items() if old is not None}
+        return {**self._behind.learning.lineage, **own}
 
     def _contender(self, version_id: VersionId, name: ModelName) -> Contender:
         version = self._registry.version(version_id)

@@ -45,6 +45,7 @@ from arbiter.inference import (
 )
 from arbiter.knowledge.carrier import Carrier
 from arbiter.knowledge.guesser import Guesser
+from arbiter.knowledge.learning import Learning
 from arbiter.knowledge.merge import Merge
 from arbiter.knowledge.outcomes import Feedback, Outcomes, Record
 from arbiter.knowledge.profiles import Profiles
@@ -106,6 +107,7 @@ class House:
     tasks: Tasks
     rules: Rules
     profiles: Profiles
+    learning: Learning
     outcomes: Outcomes
     prompts: Prompts
     carrier: Carrier
@@ -304,6 +306,7 @@ class House:
             tasks=self.tasks,
             rules=self.rules,
             profiles=self.profiles,
+            learning=self.learning,
             outcomes=self.outcomes,
             carrier=self.carrier,
             folder=self.settings.data_dir,

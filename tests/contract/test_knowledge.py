@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from arbiter.clock import ManualClock
 from arbiter.cost import Figure, Method, unknown
 from arbiter.errors import InvalidField, NotFound, UnknownDecision, UnknownTask
+from arbiter.events import Announcer
 from arbiter.inference import Arm, Decided, Dropped, Limits, Message, Timings, Usage
+from arbiter.knowledge.learning import Learning
 from arbiter.knowledge.outcomes import (
     RECENT,
     Attempt,
@@ -40,6 +42,7 @@ from arbiter.knowledge.tasks import (
     task_from_spec,
 )
 from arbiter.refs import GENERAL, DecisionId, ModelName, RolloutId, TaskName, VersionId, new_id
+from arbiter.selection.bandit import Table
 from arbiter.storage.database import Statement
 from arbiter.storage.sqlite import SqliteDatabase, open_sqlite
 
@@ -58,6 +61,8 @@ class Room:
     tasks: Tasks
     rules: Rules
     profiles: Profiles
+    table: Table
+    learning: Learning
     outcomes: Outcomes
 
 
@@ -70,16 +75,22 @@ async def opened(path: Path) -> AsyncIterator[Room]:
     clock = ManualClock()
     tasks = Tasks(database, clock)
     profiles = Profiles(database, lambda _: GRADED)
+    table = Table(weigh=profiles.weights)
+    learning = Learning(
+        database=database, clock=clock, learner=table, profiles=profiles, announcer=Announcer()
+    )
     room = Room(
         database=database,
         clock=clock,
         tasks=tasks,
         rules=Rules(database, clock),
         profiles=profiles,
-        outcomes=Outcomes(database, clock, profiles),
+        table=table,
+        learning=learning,
+        outcomes=Outcomes(database, clock, learning),
     )
     try:
-        for part in (room.tasks, room.rules, profiles):
+        for part in (room.tasks, room.rules, profiles, learning):
             await part.load()
         yield room
     finally:
@@ -834,6 +845,77 @@ async def test_a_task_without_a_grader_and_one_that_is_not_there_have_no_grading
     assert (room.tasks.grading(TALES), room.tasks.grading(SUMS)) == (None, None)
 
 
+# -- what is learned of it
+
+
+def answered(room: Room, numbers: Sequence[int], grade: float) -> None:
+    for number in numbers:
+        room.clock.jump(1.0)
+        of = plain(number, task=SUMS, version=A)
+        room.outcomes.begin(of, caller="local")
+        room.outcomes.end(of, outcome(of, version=A, grade=grade), caller="local")
+
+
+async def test_grades_and_feedback_are_learned_from_as_they_come(room: Room) -> None:
+    before = room.table.get(SUMS, A).mean
+    answered(room, range(8), 1.0)
+    graded = room.table.get(SUMS, A)
+    await room.outcomes.give(Feedback(decision=decision(3), score=0.0))
+    judged = room.table.get(SUMS, A)
+    assert before < judged.mean < graded.mean
+    assert (graded.samples, judged.samples) == (8.0, 9.0)
+
+
+async def test_a_judgement_that_is_changed_counts_once(room: Room) -> None:
+    answered(room, range(8), 1.0)
+    await room.outcomes.give(Feedback(decision=decision(3), score=0.0))
+    await room.outcomes.give(Feedback(decision=decision(3), score=1.0))
+    assert room.table.get(SUMS, A).samples == 9.0
+    assert room.table.get(SUMS, A).mean > 0.8
+
+
+async def test_a_judgement_counts_once_though_the_record_is_read_again_meanwhile(
+    room: Room,
+) -> None:
+    answered(room, range(8), 1.0)
+    async with asyncio.TaskGroup() as group:
+        for number in range(8):
+            group.create_task(room.outcomes.give(Feedback(decision=decision(number), score=1.0)))
+            if number in {2, 5}:
+                group.create_task(room.learning.load())
+        answered(room, range(8, 12), 1.0)
+    assert room.table.get(SUMS, A).samples == 20.0
+
+
+async def test_a_version_that_fell_is_believed_to_have_fallen_after_a_restart(path: Path) -> None:
+    async with opened(path) as room:
+        answered(room, range(100), 1.0)
+        answered(room, range(100, 125), 0.0)
+        await room.database.settle()
+        fallen = room.table.get(SUMS, A).mean
+        falls = await room.database.read("list_falls")
+        since = (await room.outcomes.find(decision(100))).outcome
+    assert since is not None
+    assert fallen < 0.3
+    assert [row[:2] for row in falls] == [(A, SUMS)] or [row[:2] for row in falls] == [(A, None)]
+    async with opened(path) as room:
+        assert room.table.get(SUMS, A).mean == pytest.approx(fallen, abs=0.05)
+
+
+async def test_what_is_said_of_a_source_changes_all_that_it_ever_said(room: Room) -> None:
+    for number in range(40):
+        room.clock.jump(1.0)
+        of = plain(number, task=TALES, version=B)
+        room.outcomes.begin(of, caller="local")
+        room.outcomes.end(of, outcome(of, version=B, task=TALES, grade=None), caller="local")
+        await room.outcomes.give(Feedback(decision=decision(number), score=1.0, source="judge"))
+    liked = room.table.get(TALES, B).mean
+    answered(room, range(40, 80), 0.0)
+    for number in range(40, 80):
+        await room.outcomes.give(Feedback(decision=decision(number), score=1.0, source="judge"))
+    assert room.table.get(TALES, B).mean < liked - 0.05
+
+
 # -- whatever happens, a restart forgets nothing of it
 
 TASKS = st.sampled_from([SUMS, TALES, GENERAL])
@@ -869,6 +951,13 @@ def rounded(cell: Profile) -> Profile:
     return replace(cell, graded=round(cell.graded, 9), quality=round(cell.quality, 9))
 
 
+def beliefs(room: Room) -> list[float]:
+    """What was learned, once it rests: how far a fit has come depends on what came when."""
+    room.table.settle()
+    found = [room.table.get(task, version) for task in (SUMS, TALES) for version in (A, B)]
+    return [number for one in found for number in (one.mean, one.samples / 10)]
+
+
 async def lived(
     path: Path,
     endings: Sequence[tuple[TaskName, Mapping[str, object]]],
@@ -896,10 +985,12 @@ async def lived(
         for given in said(early=False):
             await room.outcomes.give(given)
         before, trusted = cells(room), room.profiles.trust()
+        believed = beliefs(room)
         records = [await room.outcomes.find(decision(n)) for n in range(len(endings))]
     async with opened(path) as room:
         assert cells(room) == before
         assert room.profiles.trust() == trusted
+        assert beliefs(room) == pytest.approx(believed, abs=0.02)
         assert [await room.outcomes.find(decision(n)) for n in range(len(endings))] == records
 
 

@@ -148,12 +148,19 @@ async def stage(
     on_battery: Callable[[], bool | None] = lambda: False,
     **overrides: object,
 ) -> AsyncIterator[Stage]:
-    """An open house on a manual clock; nothing is run in idle time unless a story says so."""
+    """An open house on a manual clock; nothing is run in idle time unless a story says so.
+
+    `auto` takes the highest score unless a story says otherwise: most are about something else,
+    and have to know who is picked.
+    """
     clock, scripted = ManualClock(), engine or Scripted()
     folder = data_dir.parent / "scripts"
     await asyncio.to_thread(folder.mkdir, exist_ok=True)
     async with open_house(
-        settings(data_dir, **{"calibration__enabled": False, **overrides}),
+        settings(
+            data_dir,
+            **{"calibration__enabled": False, "selection__strategy": "static", **overrides},
+        ),
         clock=clock,
         dice=Random(7),
         engines=lambda _: (scripted,),

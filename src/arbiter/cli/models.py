@@ -208,8 +208,19 @@ def show(
         if found.get("absent"):
             ERR.print(f"its server is not there now: {found['absent']}", markup=False)
         _profiles(found)
+        _falls(found["falls"])
 
     with_house(data_dir, config, work)
+
+
+def _falls(falls: object) -> None:
+    """When it silently got worse, and what followed from that."""
+    for fall in falls if isinstance(falls, list) else []:
+        where = f"at {fall['task']}" if fall["task"] else "at all tasks"
+        OUT.print(
+            f"it got worse {where}: what it earned before {fall['since']} counts no more",
+            markup=False,
+        )
 
 
 def _provenance(found: object) -> None:

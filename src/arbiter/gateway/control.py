@@ -41,6 +41,7 @@ from arbiter.gateway.rendering import error_body
 from arbiter.gateway.security import Access, caller_of
 from arbiter.inference import Limits
 from arbiter.knowledge.carrier import Carrier
+from arbiter.knowledge.learning import Learning
 from arbiter.knowledge.outcomes import Feedback, Outcomes
 from arbiter.knowledge.profiles import Profiles
 from arbiter.knowledge.prompts import Prompts
@@ -78,6 +79,7 @@ class ControlRooms:
     tasks: Tasks
     rules: Rules
     profiles: Profiles
+    learning: Learning
     outcomes: Outcomes
     carrier: Carrier
     folder: Path
@@ -226,7 +228,7 @@ def control_app(rooms: ControlRooms) -> FastAPI:
             admission=rooms.admission,
             adoption=rooms.adoption,
             pool=rooms.pool,
-            profiles=rooms.profiles,
+            learning=rooms.learning,
         ),
         ledger_router(rooms.ledger),
         knowledge_router(

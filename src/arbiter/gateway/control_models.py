@@ -13,7 +13,7 @@ from arbiter.addresses import is_address, parse_address
 from arbiter.errors import InvalidField
 from arbiter.gateway import views
 from arbiter.gateway.control_base import WHO, ControlBody, Plain, Say, streamed, telling
-from arbiter.knowledge.profiles import Profiles
+from arbiter.knowledge.learning import Learning
 from arbiter.pool.pool import Pool, loadable
 from arbiter.refs import parse_name, short
 from arbiter.registry.artifact import TEMPLATE_OPTION
@@ -91,7 +91,7 @@ def models_router(
     admission: Admission,
     adoption: Adoption,
     pool: Pool,
-    profiles: Profiles,
+    learning: Learning,
 ) -> APIRouter:
     """The addresses."""
     router = APIRouter(tags=["models"])
@@ -127,7 +127,7 @@ def models_router(
             return {
                 **views.version_view(registry.version(version.version), registry),
                 "unavailable": pool.unavailable(version.artifact.format),
-                "profiles": views.profiles_view(profiles.tasks_of(version.version)),
+                "profiles": views.profiles_view(learning.profiles.tasks_of(version.version)),
             }
 
         return streamed(work)
@@ -141,7 +141,11 @@ def models_router(
             "provenance": provenance_view(await registry.provenance(version.version)),
             "memory": {"bytes": need, "method": _method(version, measured=measured)},
             "unavailable": pool.unavailable(version.artifact.format),
-            "profiles": views.profiles_view(profiles.tasks_of(version.version)),
+            "profiles": views.profiles_view(learning.profiles.tasks_of(version.version)),
+            "falls": [
+                {"task": fall.task, "since": fall.since}
+                for fall in learning.falls_of(version.version)
+            ],
         }
 
     @router.delete("/models/{name:path}")

@@ -25,8 +25,9 @@ from arbiter.knowledge.file import (
     read,
     write,
 )
+from arbiter.knowledge.learning import Learning
 from arbiter.knowledge.merge import Here, Merge, merge
-from arbiter.knowledge.profiles import FEEDBACK, Profile, Profiles
+from arbiter.knowledge.profiles import FEEDBACK, Profile
 from arbiter.knowledge.rules import Rules
 from arbiter.knowledge.tasks import Task, Tasks
 from arbiter.ledger import Kind, Ledger, Note
@@ -95,7 +96,7 @@ class Carrier:
         dice: Random,
         tasks: Tasks,
         rules: Rules,
-        profiles: Profiles,
+        learning: Learning,
         fitting: Callable[[Task], Task],
     ) -> None:
         """fitting: raises `InvalidField` for a task whose grader and cases do not fit."""
@@ -105,7 +106,8 @@ class Carrier:
         self._dice = dice
         self._tasks = tasks
         self._rules = rules
-        self._profiles = profiles
+        self._profiles = learning.profiles
+        self._learning = learning
         self._fitting = fitting
         self._turn = asyncio.Lock()
 
@@ -207,6 +209,7 @@ class Carrier:
             self._rules.written(rule)
         for name, grading in graded.items():
             await self._profiles.regrade(name, before=grading, after=self._tasks.grading(name))
+        await self._learning.load()
 
     async def count(self, *, task: str = "", version: str = "") -> Evidence:
         """How much was measured, of a task and a version if they are named."""
@@ -271,6 +274,7 @@ class Carrier:
                     self._add(row[0], row[1], shelf.row_of_case(row).negative)
             for row in carried:
                 self._add(row[0], row[1], shelf.row_of_carried(row[2:]).negative)
+            await self._learning.load()
             return found
 
     def _add(self, version: object, task: object, profile: Profile) -> None:

@@ -8,7 +8,7 @@ caller's sources are believed by themselves: nobody can spoil the name of anothe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from arbiter.knowledge.agreement import (
@@ -19,10 +19,15 @@ from arbiter.knowledge.agreement import (
     class_of,
     shares,
 )
+from arbiter.knowledge.scores import Source
 from arbiter.refs import TaskName, VersionId
 
 OWNERS = frozenset({"local", "python"})
 """Callers without a key are whoever runs the house: there is nobody else whom a bound protects."""
+
+
+NOTICEABLE = 0.02
+"""A change of a weight below this changes nobody's mind about anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +61,8 @@ class Judgements:
         self.owners = owners
         self._cells: dict[VersionId, dict[TaskName, dict[tuple[str, str], Weighed]]] = {}
         self._pairs: dict[tuple[str, str], Table] = {}
+        self._compared: set[Source] = set()
+        self._told: dict[Source, float] = {}
 
     def add(
         self,
@@ -84,8 +91,19 @@ class Judgements:
         for pair in pairs:
             key = (pair.caller, pair.source)
             self._pairs[key] = self._pairs.get(key, Table()).plus(pair.table, times)
+            self._compared.add(key)
             changed = True
         return changed
+
+    def drifted(self) -> bool:
+        """Whether any source is believed noticeably otherwise than when this last said so."""
+        found = False
+        for key in self._compared:
+            weight = self._weight(*key)
+            if abs(weight - self._told.get(key, PRIORS[key[1]])) >= NOTICEABLE:
+                self._told[key], found = weight, True
+        self._compared.clear()
+        return found
 
     def touches(self, version: VersionId, task: TaskName) -> bool:
         """Whether anybody said anything of this cell."""
@@ -100,17 +118,24 @@ class Judgements:
         cell = self._cells.get(version, {}).get(task)
         if cell is None:
             return Weighed()
-        weights = {key: self._weight(*key) for key in cell}
-        said: dict[str, float] = {}
-        for (caller, source), one in cell.items():
-            said[caller] = said.get(caller, 0.0) + weights[caller, source] * one.graded
-        parts = shares(said, house=house, owners=self._owners_of(said))
+        weights = self.weights({key: one.graded for key, one in cell.items()}, house)
         graded = quality = 0.0
-        for (caller, source), one in sorted(cell.items()):
-            counted = weights[caller, source] * parts[caller]
-            graded += counted * one.graded
-            quality += counted * one.quality
+        for key, one in sorted(cell.items()):
+            graded += weights[key] * one.graded
+            quality += weights[key] * one.quality
         return Weighed(graded=graded, quality=quality)
+
+    def weights(self, said: Mapping[Source, float], house: float) -> Mapping[Source, float]:
+        """What a judgement of each caller's sources counts where they made so many of them.
+
+        house: judgements there that no caller made.
+        """
+        believed_in = {key: self._weight(*key) for key in said}
+        amounts: dict[str, float] = {}
+        for key, count in said.items():
+            amounts[key[0]] = amounts.get(key[0], 0.0) + believed_in[key] * count
+        parts = shares(amounts, house=house, owners=self._owners_of(amounts))
+        return {key: weight * parts[key[0]] for key, weight in believed_in.items()}
 
     def trust(self) -> tuple[Trust, ...]:
         """Every source that said something, the most believed first."""

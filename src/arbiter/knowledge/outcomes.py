@@ -28,7 +28,8 @@ from arbiter.errors import (
 )
 from arbiter.inference import Arm, Decided, Dropped, Timings, Usage
 from arbiter.knowledge.agreement import PERSON, QUALITY, Said, compared
-from arbiter.knowledge.profiles import Profile, Profiles
+from arbiter.knowledge.learning import Learning
+from arbiter.knowledge.profiles import Profile
 from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId, is_id
 from arbiter.storage.database import Database, Row, Statement
 
@@ -137,10 +138,11 @@ class Record:
 class Outcomes:
     """The record of every request. The only writer of decisions, outcomes and feedback."""
 
-    def __init__(self, database: Database, clock: Clock, profiles: Profiles) -> None:
+    def __init__(self, database: Database, clock: Clock, learning: Learning) -> None:
         self._database = database
         self._clock = clock
-        self._profiles = profiles
+        self._profiles = learning.profiles
+        self._learning = learning
         self._recent: dict[DecisionId, Record] = {}
         self._early: dict[DecisionId, tuple[Said, ...]] = {}
         """What was said of answers that have not ended: their grade is not known yet."""
@@ -163,11 +165,12 @@ class Outcomes:
     ) -> None:
         """Store a decision with its outcome soon, together with what else belongs to it."""
         record = self._recent.get(decided.decision)
-        at = record.at if record is not None else self._clock.now().isoformat()
+        now = self._clock.now().isoformat()
+        at = record.at if record is not None else now
         self._remember(Record(decided=decided, caller=caller, at=at, outcome=outcome))
         self._database.enqueue(
             _decision_statement(decided, caller=caller, at=at),
-            _outcome_statement(outcome, at=self._clock.now().isoformat()),
+            _outcome_statement(outcome, at=now),
             *_attempt_statements(outcome),
             *also,
             then=then,
@@ -179,10 +182,13 @@ class Outcomes:
         is_sample = outcome.status not in {Status.CANCELLED, Status.REFUSED}
         if is_sample and outcome.error not in NO_FAULT:
             self._profiles.add(outcome.version, outcome.task, _sample(outcome))
+            if outcome.grade is not None:
+                self._learning.graded(outcome.version, outcome.task, outcome.grade, at=now)
         early = self._early.pop(decided.decision, ())
         if early and outcome.grade is not None:
             self._profiles.compare(compared(early, None), times=-1)
             self._profiles.compare(compared(early, outcome.grade))
+            self._learning.believed()
 
     def _remember(self, record: Record) -> None:
         self._recent[record.decided.decision] = record
@@ -205,7 +211,7 @@ class Outcomes:
             if open_ is None
             else (_decision_statement(open_.decided, caller=open_.caller, at=open_.at),)
         )
-        now = self._clock.now().isoformat()
+        now, reading = self._clock.now().isoformat(), self._learning.reading
         written = await self._database.write(
             *first,
             Statement(query="find_feedback", parameters=key),
@@ -237,10 +243,12 @@ class Outcomes:
         ((task, version),) = given
         _, judged, ended = more
         before = _said(feedback, earlier[0]) if earlier else None
+        cell = (VersionId(str(version)), TaskName(str(task)))
+        self._learning.said(*cell, feedback.said, before=before, at=now, reading=reading)
         self._count(
             feedback,
             before,
-            cell=(VersionId(str(version)), TaskName(str(task))),
+            cell=cell,
             others=tuple(
                 one.said
                 for one in (_feedback(feedback.decision, row) for row in judged)
@@ -270,6 +278,7 @@ class Outcomes:
             self._profiles.compare(compared(others, grade), times=-1)
         self._profiles.judge(*cell, feedback.said)
         self._profiles.compare(compared((*others, feedback.said), grade))
+        self._learning.believed()
         if record is not None and record.outcome is None:
             self._early[feedback.decision] = (*others, feedback.said)
 

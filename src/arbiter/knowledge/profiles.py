@@ -10,11 +10,12 @@ besides (`arbiter.knowledge.judgements`). It is added to a cell when somebody lo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from arbiter.knowledge.agreement import Compared, Said, Table, class_of, compared
 from arbiter.knowledge.judgements import OWNERS, Judgements, Trust
+from arbiter.knowledge.scores import Source
 from arbiter.refs import GENERAL, TaskName, VersionId
 from arbiter.storage.database import Database, Row, Statement
 
@@ -112,16 +113,18 @@ class Profiles:
         owners: callers whose feedback counts without a bound, because they run the house.
         """
         self._database = database
-        self._grading = grading
+        self.grading = grading
         self._cells: dict[VersionId, dict[TaskName, Profile]] = {}
         self._judgements = Judgements(owners)
         self._judged: dict[tuple[VersionId, TaskName], Profile] = {}
         """Cells with their feedback, as long as nothing changed that they depend on."""
+        self._totals: dict[VersionId, Profile] = {}
+        """The same of all tasks of a version."""
 
     async def load(self) -> None:
         """Add up what is kept."""
         for title, grading, subject, profile in await self._validations():
-            if grading == self._grading(title):
+            if grading == self.grading(title):
                 self.add(subject, title, profile)
         for row in await self._database.read("sum_outcomes"):
             version, task, count, graded, score, successes, latency, timed = row
@@ -181,6 +184,7 @@ class Profiles:
             judgements.compare(compared(said, None))
         self._judgements = judgements
         self._judged.clear()
+        self._totals.clear()
 
     async def _validations(self) -> list[tuple[TaskName, str, VersionId, Profile]]:
         return [
@@ -224,6 +228,7 @@ class Profiles:
         if cells[task].samples == 0 and cells[task].graded == 0:
             del cells[task]
         self._judged.pop((version, task), None)
+        self._totals.pop(version, None)
 
     def judge(self, version: VersionId, task: TaskName, said: Said, *, times: int = 1) -> None:
         """Add a judgement to a cell; with ``times=-1`` take it away again."""
@@ -236,6 +241,7 @@ class Profiles:
             total=times * said.score,
         )
         self._judged.pop((version, task), None)
+        self._totals.pop(version, None)
 
     def compare(self, pairs: Iterable[Compared], *, times: int = 1) -> None:
         """Count how judgements agreed with a reference; all that their sources said is reweighed.
@@ -244,6 +250,16 @@ class Profiles:
         """
         if self._judgements.compare(pairs, times=times):
             self._judged.clear()
+            self._totals.clear()
+
+    def weights(self, said: Mapping[Source, float], house: float) -> Mapping[Source, float]:
+        """What a judgement of each caller's sources counts: see `Judgements.weights`."""
+        return self._judgements.weights(said, house)
+
+    @property
+    def judgements(self) -> Judgements:
+        """All feedback."""
+        return self._judgements
 
     @property
     def owners(self) -> frozenset[str]:
@@ -256,9 +272,12 @@ class Profiles:
 
     def get(self, version: VersionId, task: TaskName) -> Profile:
         """What is known of a version at a task; at `general`, of all its tasks together."""
-        if task == GENERAL:
-            return total(self.tasks_of(version).values())
-        return self._cell(version, task)
+        if task != GENERAL:
+            return self._cell(version, task)
+        whole = self._totals.get(version)
+        if whole is None:
+            whole = self._totals[version] = total(self.tasks_of(version).values())
+        return whole
 
     def _cell(self, version: VersionId, task: TaskName) -> Profile:
         plain = self._cells.get(version, {}).get(task, NOTHING)

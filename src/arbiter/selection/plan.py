@@ -43,7 +43,8 @@ class Plan:
         self._found: list[Worth | Dropped] = []
         self._usual = usual_latency(())
         self._able: list[Worth] = []
-        self._names: list[str] = []
+        self._names: list[VersionId] = []
+        self._places: dict[VersionId, int] = {}
         self._vector: list[float] | None = None
         self._order: list[int] = []
         self._told: dict[int, Choice] = {}
@@ -77,13 +78,18 @@ class Plan:
         if self._vector is None:
             self._weigh()
 
-    def pick(self, rule: Preference | None, conversation: str | None) -> Choice:
+    def pick(
+        self, rule: Preference | None, conversation: str | None, held: VersionId | None = None
+    ) -> Choice:
         """Whom this conversation gets, and why. Raises `NothingCapable`."""
         if not self._able or self._vector is None:
             raise nothing_left(self._task, [one for one in self._found if isinstance(one, Dropped)])
         if rule is not None:
             return self._ruled(rule, conversation)
-        if conversation is None:
+        kept = self._places.get(held) if held is not None else None
+        if kept is not None and self._vector[kept] > 0.0:
+            place = kept
+        elif conversation is None:
             place = self._order[0]
         else:
             place = drawn(self._names, self._vector, conversation)
@@ -97,6 +103,14 @@ class Plan:
         contender = seen.contender
         if reason is not None:
             return Dropped(name=contender.name, version=contender.version, reason=reason)
+        if contender.absent is not None:
+            # asked last: what is dropped for this alone may serve another time
+            return Dropped(
+                name=contender.name,
+                version=contender.version,
+                reason=contender.absent,
+                is_absent=True,
+            )
         return worth(
             seen,
             self._table.get(self._task.name, contender.version),
@@ -113,6 +127,7 @@ class Plan:
         if not self._able:
             return
         self._names = [one.seen.contender.version for one in self._able]
+        self._places = {version: place for place, version in enumerate(self._names)}
         vector = chances([one.arm for one in self._able])
         self._vector = vector
         able = self._able

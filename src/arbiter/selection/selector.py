@@ -7,7 +7,7 @@ value, and of each task's probabilities until its evidence changes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from arbiter.inference import Dropped, Limits
 from arbiter.knowledge.profiles import Profile
@@ -41,8 +41,20 @@ class Selector:
 
     def __init__(self, table: Table | None = None) -> None:
         self._table = table
+        self._related: tuple[Mapping[VersionId, VersionId], Mapping[TaskName, TaskName]] = ({}, {})
         self._cache: dict[_Key, tuple[Profile, Contender, Situation, Task, Scored | Dropped]] = {}
         self._plans: dict[tuple[TaskName, Limits], Plan] = {}
+
+    def relate(
+        self,
+        *,
+        predecessors: Mapping[VersionId, VersionId],
+        parents: Mapping[TaskName, TaskName],
+    ) -> None:
+        """Tell which version each one succeeded, and which task each is a finer kind of."""
+        if self._table is not None and (predecessors, parents) != self._related:
+            self._related = (dict(predecessors), dict(parents))
+            self._table.relate(predecessors=predecessors, parents=parents)
 
     def pick(
         self,
@@ -53,11 +65,13 @@ class Selector:
         rule: Preference | None,
         situation: Situation,
         conversation: str | None = None,
+        held: VersionId | None = None,
     ) -> Choice:
         """The best contender, the next best, and why.
 
         conversation: stays with its contender as long as the probabilities do; None asks for the
-        most probable one. The rule wins over every score as long as the version it prefers passes
+        most probable one. held: who has the conversation, and keeps it as long as it is within
+        reach. The rule wins over every score as long as the version it prefers passes
         the filters. Ties go to the first by name. Raises `NothingCapable` that lists every
         contender with its reason, and `NothingThere` when some could serve if only their servers
         were there.
@@ -65,7 +79,7 @@ class Selector:
         if self._table is not None:
             plan = self._plan(self._table, task, limits, situation)
             plan.look(contenders)
-            return plan.pick(rule, conversation)
+            return plan.pick(rule, conversation, held)
         scored: list[Scored] = []
         dropped: list[Dropped] = []
         for seen in contenders:

@@ -50,6 +50,13 @@ class Stream:
         self.count = max(0.0, self.count + count)
         self.n = max(0.0, self.n + count)
         self.good = max(0.0, min(self.n, self.good + total))
+        # what came since a loss is a part of the whole, in good scores as in bad ones
+        self.early_n, self.early_good = self._part(self.early_n, self.early_good)
+        self.late_n, self.late_good = self._part(self.late_n, self.late_good)
+
+    def _part(self, n: float, good: float) -> tuple[float, float]:
+        n = min(n, self.n)
+        return n, min(max(good, n - (self.n - self.good)), self.good)
 
 
 def counted(amounts: Mapping[Source, float], weigh: Weigh) -> Mapping[Source, float]:

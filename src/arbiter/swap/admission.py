@@ -13,7 +13,7 @@ from pathlib import Path
 from arbiter.errors import InvalidField, StillInUse
 from arbiter.judge.graders import check_expected, parse_grader
 from arbiter.knowledge.guesser import Guesser
-from arbiter.knowledge.profiles import Profiles
+from arbiter.knowledge.learning import Learning
 from arbiter.knowledge.rules import Rules
 from arbiter.knowledge.tasks import Grading, Task, Tasks
 from arbiter.refs import ModelName, TaskName, parse_name
@@ -33,7 +33,7 @@ class Admission:
         registry: Registry,
         tasks: Tasks,
         rules: Rules,
-        profiles: Profiles,
+        learning: Learning,
         validator: Validator,
         controller: Controller,
         guesser: Guesser | None = None,
@@ -41,7 +41,8 @@ class Admission:
         self._registry = registry
         self._tasks = tasks
         self._rules = rules
-        self._profiles = profiles
+        self._profiles = learning.profiles
+        self._learning = learning
         self._validator = validator
         self._controller = controller
         self._guesser = guesser
@@ -80,7 +81,7 @@ class Admission:
         await self._tasks.add(task)
         if self._guesser is not None:
             self._guesser.take(task)
-        await self._profiles.regrade(task.name, before=before, after=self._tasks.grading(task.name))
+        await self._regrade(task.name, before=before)
         return task
 
     async def calibrate_task(self, task: Task, *, progress: Progress = no_progress) -> None:
@@ -122,7 +123,14 @@ class Admission:
         await self._tasks.remove(name)
         if self._guesser is not None:
             self._guesser.forget(name)
-        await self._profiles.regrade(name, before=before, after=None)
+        await self._regrade(name, before=before)
+
+    async def _regrade(self, name: TaskName, *, before: str | None) -> None:
+        """Let cases count as the task's grading of now scored them."""
+        after = self._tasks.grading(name)
+        if before != after:
+            await self._profiles.regrade(name, before=before, after=after)
+            await self._learning.load()
 
     async def set_alias(self, alias: ModelName, target: ModelName, *, who: str) -> None:
         """Point an alias at a model by a person's word. Raises `StillInUse` during a rollout."""

@@ -22,7 +22,8 @@ from arbiter.errors import (
 )
 from arbiter.inference import Answer, Ask, Chat, Delta, Pinned, Sampling, lacking
 from arbiter.judge.graders import grade, parse_grader
-from arbiter.knowledge.profiles import Profile, Profiles
+from arbiter.knowledge.learning import Learning
+from arbiter.knowledge.profiles import Profile
 from arbiter.knowledge.tasks import Case, Grading, Task
 from arbiter.pool.presence import Presence
 from arbiter.refs import ModelName, TaskName, VersionId
@@ -76,7 +77,7 @@ class Validator:
         answer: Answer,
         warm: Callable[[VersionId], Awaitable[None]],
         database: Database,
-        profiles: Profiles,
+        learning: Learning,
         clock: Clock,
         capabilities: Callable[[VersionId], frozenset[str]],
         cases_per_task: int,
@@ -85,7 +86,7 @@ class Validator:
         self._answer = answer
         self._warm = warm
         self._database = database
-        self._profiles = profiles
+        self._learning = learning
         self._clock = clock
         self._capabilities = capabilities
         self._cases_per_task = cases_per_task
@@ -216,6 +217,7 @@ class Validator:
 
     async def keep(self, version: VersionId, task: Task, result: CaseResult) -> None:
         """Keep the result of `attempt`; it counts once, however often the case was run."""
+        reading = self._learning.reading
         written = await self._database.write(
             Statement(
                 query="add_validation",
@@ -235,7 +237,8 @@ class Validator:
         if not written.rows[0]:
             return
         timed = result.latency_ms is not None
-        self._profiles.add(
+        self._learning.ran(version, task.name, result.score, reading=reading)
+        self._learning.profiles.add(
             version,
             task.name,
             Profile(

@@ -165,6 +165,17 @@ CREATE TABLE feedback_log (
     at              TEXT NOT NULL
 );
 
+-- A version that silently got worse: what it earned before counts no more. task NULL: at all tasks.
+CREATE TABLE falls (
+    seq             INTEGER PRIMARY KEY,
+    version         TEXT NOT NULL,
+    task            TEXT,
+    since           TEXT NOT NULL,               -- when the first score of the loss came
+    at              TEXT NOT NULL
+);
+
+CREATE INDEX falls_by_version ON falls (version);
+
 -- Requests with their answers, only while privacy.store_prompts is on: see knowledge/prompts.py.
 CREATE TABLE prompts (
     decision        TEXT PRIMARY KEY REFERENCES decisions (decision),

@@ -282,3 +282,65 @@ RETURNING version, task, samples, graded, quality, successes;
 
 -- name: forget_carried_feedback
 DELETE FROM carried_feedback WHERE (? = '' OR task = ?) AND (? = '' OR version = ?);
+
+-- name: add_fall
+INSERT INTO falls (version, task, since, at) VALUES (?, ?, ?, ?);
+
+-- name: list_falls
+SELECT version, task, since FROM falls ORDER BY seq;
+
+-- name: faded_grades
+-- How many grades a version has at a task, how many are left of them when each later one fades it
+-- (the parameters), and their sum. None of those from before a fall are left.
+SELECT version, task, COUNT(*),
+       SUM(CASE WHEN is_left = 1 THEN POW(?, age) ELSE 0.0 END),
+       SUM(CASE WHEN is_left = 1 THEN grade * POW(?, age) ELSE 0.0 END)
+FROM (SELECT o.version, o.task, o.grade,
+             ROW_NUMBER() OVER (PARTITION BY o.version, o.task
+                                ORDER BY o.at DESC, o.decision DESC) - 1 AS age,
+             CASE WHEN EXISTS (SELECT 1 FROM falls f
+                               WHERE f.version = o.version AND f.since > o.at
+                                 AND (f.task IS NULL OR f.task = o.task))
+                  THEN 0 ELSE 1 END AS is_left
+      FROM outcomes o
+      WHERE o.grade IS NOT NULL AND o.is_forgotten = 0 AND o.status IN ('success', 'failure')
+        AND COALESCE(o.error, '') NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut',
+                                          'not_offered')) AS graded
+GROUP BY version, task;
+
+-- name: faded_feedback
+-- The same of what each caller says, by the kind of its word.
+SELECT version, task, caller, kind, COUNT(*),
+       SUM(CASE WHEN is_left = 1 THEN POW(?, age) ELSE 0.0 END),
+       SUM(CASE WHEN is_left = 1 THEN score * POW(?, age) ELSE 0.0 END)
+FROM (SELECT s.version, s.task, s.caller, s.kind, s.score,
+             ROW_NUMBER() OVER (PARTITION BY s.version, s.task, s.caller, s.kind
+                                ORDER BY s.at DESC, s.decision DESC) - 1 AS age,
+             CASE WHEN EXISTS (SELECT 1 FROM falls f
+                               WHERE f.version = s.version AND f.since > s.at
+                                 AND (f.task IS NULL OR f.task = s.task))
+                  THEN 0 ELSE 1 END AS is_left
+      FROM (SELECT version, task, caller, score, at, decision,
+                   CASE WHEN source IN ('person', 'grader', 'judge', 'implicit') THEN source
+                        ELSE 'other' END AS kind
+            FROM feedback WHERE is_forgotten = 0
+            UNION ALL
+            SELECT version, task, origin || '/' || caller, score, at, decision,
+                   CASE WHEN source IN ('person', 'grader', 'judge', 'implicit') THEN source
+                        ELSE 'other' END
+            FROM carried_feedback) AS s) AS said
+GROUP BY version, task, caller, kind;
+
+-- name: standing_cases
+SELECT v.version, v.task, v.grading, COUNT(*), SUM(v.score)
+FROM validations v
+WHERE NOT EXISTS (SELECT 1 FROM falls f WHERE f.version = v.version AND f.since > v.at
+                                          AND (f.task IS NULL OR f.task = v.task))
+GROUP BY v.version, v.task, v.grading;
+
+-- name: standing_carried
+SELECT c.version, c.task, SUM(c.graded), SUM(c.quality)
+FROM carried c
+WHERE NOT EXISTS (SELECT 1 FROM falls f WHERE f.version = c.version
+                                          AND (f.task IS NULL OR f.task = c.task))
+GROUP BY c.version, c.task;

@@ -1,0 +1,51 @@
+"""Who a conversation was given to, so that it stays there while it lasts.
+
+A pick by chance would hold anyway as long as the probabilities do (`arbiter.selection.chances`).
+But they move as answers are judged, and nobody wants another model in the middle of a talk. After
+`HELD_S` a conversation is drawn again: what is asked in the same words every day is no talk.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from arbiter.refs import TaskName, VersionId
+
+HELD_S = 3600.0
+"""How long a conversation stays with its version, in seconds since it was drawn."""
+
+MOST = 20_000
+"""Conversations that are remembered; about 6 MB."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """The version that a conversation was given to, with what probability, and until when."""
+
+    version: VersionId
+    probability: float
+    until: float
+
+
+class Conversations:
+    """Every conversation that is held. One writer: whoever picks."""
+
+    def __init__(self) -> None:
+        self._held: OrderedDict[tuple[str, TaskName], Held] = OrderedDict()
+
+    def get(self, conversation: str, task: TaskName, *, now: float) -> Held | None:
+        """Where a conversation is held. now: monotonic seconds."""
+        held = self._held.get((conversation, task))
+        return None if held is None or held.until <= now else held
+
+    def hold(
+        self, conversation: str, task: TaskName, version: VersionId, *, probability: float,
+        now: float,
+    ) -> None:  # fmt: skip
+        """Hold it from now on; the oldest is let go when there are too many."""
+        key = (conversation, task)
+        self._held[key] = Held(version=version, probability=probability, until=now + HELD_S)
+        self._held.move_to_end(key)
+        if len(self._held) > MOST:
+            self._held.popitem(last=False)
