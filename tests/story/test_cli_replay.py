@@ -54,3 +54,41 @@ def test_a_replay_of_a_wrong_file_says_which_and_where(shell: Shell) -> None:
     refused = shell.refused("replay-swap", file(shell, "pairs.csv"), "--others", str(wrong))
     assert "wrong.csv, line 3" in refused
     assert "cannot be read" in shell.refused("replay-swap", file(shell, "none.csv"))
+
+
+def test_a_log_of_decisions_is_replayed_from_a_file(shell: Shell) -> None:
+    log = shell.folder / "log.jsonl"
+    lines = [
+        '{"task": "sum", "picked": "ant", "chances": {"ant": 0.5, "bee": 0.5}, "score": 1}',
+        '{"task": "sum", "picked": "bee", "chances": {"ant": 0.5, "bee": 0.5}, "score": 0}',
+    ]
+    log.write_text("\n".join(lines * 60), encoding="utf-8")
+    shown = shell.ok("replay", "--log", str(log), "--strategy", "always:ant")
+    assert "120 of 120 decisions" in shown
+    found = shell.json("replay", "--log", str(log), "--strategy", "always:ant")
+    assert found["estimates"]["self_normalised"]["mean"] == 1.0
+    log.write_text(lines[0], encoding="utf-8")
+    assert "50 are needed" in shell.refused("replay", "--log", str(log))
+
+
+def test_a_log_without_the_chances_of_others_is_replayed_with_a_warning(shell: Shell) -> None:
+    log = shell.folder / "log.jsonl"
+    line = '{"task": "a", "picked": "b", "probability": 0.5, "among": ["b", "c"], "score": 1}\n'
+    log.write_text(line * 120 + line.replace("1}", "null}"), encoding="utf-8")
+    shown = shell.ok("replay", "--log", str(log), "--strategy", "always:b")
+    assert "1 left out: nobody judged the answer" in shown
+    assert "does not say whom else" in shown
+
+
+def test_a_log_is_that_of_a_house_when_a_data_directory_is_named(shell: Shell) -> None:
+    shell.ok("status")
+    refused = shell.refused("replay", "--log", str(shell.folder / "data"))
+    assert "says too little of learned" in refused
+    assert "0 decisions" in refused
+    assert "cannot be read" in shell.refused("replay", "--log", str(shell.folder))
+
+
+def test_a_replay_is_of_a_table_or_of_a_log(shell: Shell) -> None:
+    assert "Name a table, or a log" in shell.refused("replay")
+    both = ("replay", file(shell, "pool.csv"), "--log", str(shell.folder))
+    assert "Name a table, or a log" in shell.refused(*both)
