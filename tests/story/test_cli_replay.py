@@ -32,7 +32,7 @@ def test_a_replay_tells_its_regret_for_people_and_as_json(shell: Shell) -> None:
 
 def test_a_version_is_broken_in_the_midst_of_a_replay(shell: Shell) -> None:
     words = ("replay", file(shell, "pool.csv"), "--break", "ant", "--at", "30", "--seeds", "2")
-    assert "share" in shell.ok(*words)
+    assert "share at +500" in shell.ok(*words)
     assert shell.json(*words)["break"] == {"version": "ant", "to": 0.45, "at": 30}
 
 
@@ -84,8 +84,18 @@ def test_a_log_is_that_of_a_house_when_a_data_directory_is_named(shell: Shell) -
     shell.ok("status")
     refused = shell.refused("replay", "--log", str(shell.folder / "data"))
     assert "says too little of learned" in refused
-    assert "0 decisions" in refused
+    assert "0 could be used" in refused
     assert "cannot be read" in shell.refused("replay", "--log", str(shell.folder))
+
+
+def test_a_name_with_colons_is_no_picture(shell: Shell) -> None:
+    """What was said of always:cat: had a cat in it."""
+    log = shell.folder / "log.jsonl"
+    line = '{"task": "a", "picked": "b", "chances": {"b": 0.5, "cat": 0.5}, "score": 1}\n'
+    log.write_text(line, encoding="utf-8")
+    assert "always:cat: it" in shell.refused(
+        "replay", "--log", str(log), "--strategy", "always:cat"
+    )
 
 
 def test_a_replay_is_of_a_table_or_of_a_log(shell: Shell) -> None:

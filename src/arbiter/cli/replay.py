@@ -84,14 +84,20 @@ def _log(path: Path) -> Log:
 
 
 def _show(found: dict[str, Any]) -> None:
-    for key, value in found.items():
-        if isinstance(value, dict) and "mean" in value:
-            OUT.print(
-                f"{key:<12} {number(value['mean'])} (standard error {number(value['se'])})",
-                markup=False,
-            )
-        else:
-            OUT.print(f"{key:<12} {value}", markup=False)
+    shown = dict(found)
+    shares, broken = shown.pop("share", {}), shown.pop("break", None)
+    if broken is not None:
+        shown["break"] = f"{broken['version']} to {broken['to']} at request {broken['at']}"
+    shown |= {f"share at +{later}": share for later, share in shares.items()}
+    for key, value in shown.items():
+        text = value
+        if value is None:
+            text = "- (the version was the pick nowhere where another one is better now)"
+        elif isinstance(value, dict):
+            text = f"{number(value['mean'])} (standard error {number(value['se'])})"
+        elif isinstance(value, float):
+            text = f"{value:.6g}"
+        OUT.print(f"{key:<14} {text}", markup=False)
 
 
 _ESTIMATES = (

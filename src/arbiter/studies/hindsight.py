@@ -164,9 +164,9 @@ def in_hindsight(log: Log, strategy: str) -> dict[str, object]:
     effective = effective_sample(weights)
     if effective < LEAST_EFFECTIVE:
         raise TooLittleEvidence(
-            f"{log.source} says too little of {strategy}: what it would have done was done as often"
-            f" as in {effective:.1f} decisions, and {LEAST_EFFECTIVE:.0f} are needed."
-            f" Judged and comparable were {len(steps)} decisions{_reasons(left_out)}.",
+            f"{log.source} says too little of {strategy}: it is worth {effective:.1f} decisions of"
+            f" that strategy's own, and {LEAST_EFFECTIVE:.0f} are needed."
+            f" {len(steps)} could be used{_reasons(left_out)}.",
             hint="A strategy can only be judged where the house sometimes did the same.",
         )
     robust = robust_terms(steps)
