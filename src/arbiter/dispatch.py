@@ -101,6 +101,7 @@ class _Route:
     """The candidate, where a request of the stable arm may go if the stable version is absent."""
     fallback: ModelName | None = None
     scored: tuple[Scored, ...] = ()
+    chances: tuple[tuple[ModelName, VersionId, float], ...] = ()
     dropped: tuple[Dropped, ...] = ()
     guess: Guess | None = None
 
@@ -301,6 +302,7 @@ class Dispatch:
             probability=probability,
             fallback=None if choice.fallback is None else choice.fallback.contender.name,
             scored=choice.scored,
+            chances=choice.chances,
             dropped=choice.dropped,
         )
 
@@ -428,6 +430,7 @@ class Dispatch:
             scores=tuple((s.contender.name, s.score, s.explanation) for s in route.scored),
             dropped=route.dropped,
             guessed=None if route.guess is None else route.guess.confidence,
+            chances=route.chances,
         )
 
     async def _serve_or_fail(self, stack: AsyncExitStack, way: _Journey) -> Served:

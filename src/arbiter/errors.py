@@ -27,7 +27,8 @@
     │   ├── NameTaken
     │   ├── RolloutActive
     │   ├── StillInUse
-    │   └── HouseLocked
+    │   ├── HouseLocked
+    │   └── TooLittleEvidence      the record says too little about what was asked
     ├── ModelFileError             a model file that cannot be trusted or read
     ├── KnowledgeFileError         a file of knowledge that cannot be trusted or read
     ├── NothingCapable             selection dropped every version, each with its reason
@@ -270,6 +271,12 @@ class HouseLocked(Conflict):
     """Another Arbiter uses this data directory."""
 
     code = "house_locked"
+
+
+class TooLittleEvidence(Conflict):
+    """The record says too little about this."""
+
+    code = "too_little_evidence"
 
 
 class ModelFileError(ArbiterError):

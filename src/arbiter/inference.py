@@ -371,6 +371,11 @@ class Decided:
     dropped: tuple[Dropped, ...] = ()
     guessed: float | None = None
     """How sure the house was of the task that it guessed; None when it guessed none."""
+    chances: tuple[tuple[ModelName, VersionId, float], ...] = ()
+    """Of every version that was considered, the chance that its name was picked.
+
+    `probability` is that of the version: smaller while a rollout shares a name out.
+    """
 
 
 class Reply(Protocol):

@@ -449,6 +449,7 @@ def decided(number: int = 1, *, task: TaskName = SUMS, version: VersionId = A) -
             (ModelName("fast"), 0.25, "latency unknown"),
         ),
         dropped=(Dropped(name=ModelName("big"), version=B, reason="needs 9 GB, ä"),),
+        chances=((ModelName("primary"), A, 0.9), (ModelName("fast"), B, 0.1)),
     )
 
 
@@ -460,6 +461,7 @@ def plain(number: int = 1, *, task: TaskName = SUMS, version: VersionId = A) -> 
         fallback=None,
         scores=(),
         dropped=(),
+        chances=(),
     )
 
 

@@ -98,7 +98,7 @@ def test_an_answer_says_who_gave_it_and_why_tells_the_rest(furnished: Shell) -> 
     found = furnished.json("ask", "is it so?", "--task", "agree")
     assert (found["answer"], found["alias"]) == ("yes", "primary")
     told = furnished.ok("why", found["decision"])
-    assert "primary scores" in told
+    assert "primary is worth" in told
     assert "outcome: success" in told
     assert furnished.ok("feedback", found["decision"], "good") == "stored\n"
     assert furnished.ok("feedback", found["decision"], "1.0") == "known already\n"
@@ -117,7 +117,7 @@ def test_a_question_may_come_from_stdin_with_every_option(furnished: Shell) -> N
 
 
 def test_select_shows_everybody_and_why_they_were_dropped(furnished: Shell) -> None:
-    assert "primary: primary scores" in furnished.ok("select", "agree")
+    assert "primary: primary is worth" in furnished.ok("select", "agree")
     told = furnished.ok("select", "agree", "--threshold", "0.5")
     assert "below the threshold 0.50" in told
     found = furnished.json("select", "agree", "--needs", "chat")

@@ -24,6 +24,7 @@ from arbiter.cli import (
     prompts,
     pulling,
     replay,
+    replay_swap,
     rules,
     swap,
     tasks,
@@ -65,6 +66,7 @@ app.add_typer(knowledge.app, name="knowledge")
 app.command("swap")(swap.swap)
 app.command("pull")(pulling.pull)
 app.command("replay")(replay.replay)
+app.command("replay-swap")(replay_swap.replay_swap)
 app.command("ask")(asking.ask)
 app.command("select")(asking.select)
 app.command("why")(asking.why)

@@ -12,9 +12,12 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-# piped, a table is as wide as it needs to be: a script reads it, or a log keeps it
-OUT = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 240)
-ERR = Console(stderr=True, highlight=False, soft_wrap=True)
+# piped, a table is as wide as it needs to be: a script reads it, or a log keeps it; a model that is
+# called always:cat: is no picture of one
+OUT = Console(
+    highlight=False, soft_wrap=True, emoji=False, width=None if sys.stdout.isatty() else 240
+)
+ERR = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 def show_json(value: object) -> None:

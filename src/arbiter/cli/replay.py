@@ -1,15 +1,18 @@
-"""`arbiter replay`: what the selector would have lost on a table of known success rates."""
+"""`arbiter replay`: the selector over known success rates, or over a log of real decisions."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from arbiter.cli.options import AsJson, fail, read_file
-from arbiter.cli.output import OUT, number, show_json
-from arbiter.errors import ArbiterError
+from arbiter.cli.output import OUT, number, show_json, show_table
+from arbiter.errors import ArbiterError, InvalidField
+from arbiter.studies.hindsight import in_hindsight
+from arbiter.studies.house_log import house_log
+from arbiter.studies.log import Log, parse_log
 from arbiter.studies.pools import parse_pool
 from arbiter.studies.replay import Break, Plan, replay_break
 from arbiter.studies.replay import replay as replayed
@@ -17,13 +20,24 @@ from arbiter.studies.replay import replay as replayed
 
 def replay(
     table: Annotated[
-        Path, typer.Argument(help="A CSV file: task,n,MODEL,MODEL,...", show_default=False)
-    ],
+        Path | None,
+        typer.Argument(help="A CSV file: task,n,MODEL,MODEL,...", show_default=False),
+    ] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            "--log",
+            help="Instead of a table: the data directory of a house, or a file of JSON lines.",
+            show_default=False,
+        ),
+    ] = None,
     requests: Annotated[int, typer.Option("--requests", help="Requests of a run.")] = 5000,
     feedback: Annotated[float, typer.Option("--feedback", help="Share that is judged.")] = 0.2,
     calibration: Annotated[int, typer.Option("--calibration", help="Cases a cell, free.")] = 8,
     seeds: Annotated[int, typer.Option("--seeds", help="Runs.")] = 30,
-    strategy: Annotated[str, typer.Option("--strategy", help="learned or static.")] = "learned",
+    strategy: Annotated[
+        str, typer.Option("--strategy", help="learned, static, or for a log always:MODEL.")
+    ] = "learned",
     broken: Annotated[
         str | None, typer.Option("--break", help="Break this version in the midst.")
     ] = None,
@@ -31,30 +45,93 @@ def replay(
     at: Annotated[int, typer.Option("--at", help="From this request on.")] = 2500,
     as_json: AsJson = False,
 ) -> None:
-    """Replay the selector on a pool whose rates are known, and tell its regret."""
+    """Replay the selector: on a pool whose rates are known, or on a log of real decisions.
+
+    A table tells the selector's regret. A log tells what the strategy would have earned.
+    """
     try:
-        pool = parse_pool(read_file(table), source=table.name)
-        plan = Plan(
-            strategy=strategy,
-            requests=requests,
-            feedback=feedback,
-            calibration=calibration,
-            seeds=seeds,
-        )
-        if broken is None:
-            found = replayed(pool, plan)
+        if log is not None and table is None:
+            found = in_hindsight(_log(log), strategy)
+        elif table is not None and log is None:
+            pool = parse_pool(read_file(table), source=table.name)
+            plan = Plan(
+                strategy=strategy,
+                requests=requests,
+                feedback=feedback,
+                calibration=calibration,
+                seeds=seeds,
+            )
+            if broken is None:
+                found = replayed(pool, plan)
+            else:
+                found = replay_break(pool, plan, Break(version=broken, to=to, at=at))
         else:
-            found = replay_break(pool, plan, Break(version=broken, to=to, at=at))
+            raise InvalidField("Name a table, or a log with --log.", param="log")
     except ArbiterError as error:
         raise fail(error) from error
     if as_json:
         show_json(found)
-        return
-    for key, value in found.items():
-        if isinstance(value, dict) and "mean" in value:
-            OUT.print(
-                f"{key:<12} {number(value['mean'])} (standard error {number(value['se'])})",
-                markup=False,
-            )
-        else:
-            OUT.print(f"{key:<12} {value}", markup=False)
+    elif table is None:
+        _show_hindsight(found)
+    else:
+        _show(found)
+
+
+def _log(path: Path) -> Log:
+    if path.expanduser().is_dir():
+        return house_log(path.expanduser())
+    return parse_log(read_file(path), source=path.name)
+
+
+def _show(found: dict[str, Any]) -> None:
+    shown = dict(found)
+    shares, broken = shown.pop("share", {}), shown.pop("break", None)
+    if broken is not None:
+        shown["break"] = f"{broken['version']} to {broken['to']} at request {broken['at']}"
+    shown |= {f"share at +{later}": share for later, share in shares.items()}
+    for key, value in shown.items():
+        text = value
+        if value is None:
+            text = "- (the version was the pick nowhere where another one is better now)"
+        elif isinstance(value, dict):
+            text = f"{number(value['mean'])} (standard error {number(value['se'])})"
+        elif isinstance(value, float):
+            text = f"{value:.6g}"
+        OUT.print(f"{key:<14} {text}", markup=False)
+
+
+_ESTIMATES = (
+    ("doubly robust", "doubly_robust"),
+    ("with a baseline", "baseline"),
+    ("self-normalised", "self_normalised"),
+    ("inverse propensity", "inverse_propensity"),
+)
+
+
+def _show_hindsight(found: dict[str, Any]) -> None:
+    rows = [(words, *_numbers(found["estimates"][name])) for words, name in _ESTIMATES]
+    rows += [
+        ("earned by the house", *_numbers(found["earned"])),
+        ("difference", *_numbers(found["difference"])),
+    ]
+    show_table((found["strategy"], "mean score", "95 % interval"), rows, empty="")
+    OUT.print(
+        f"\n{found['used']} of {found['decisions']} decisions, worth "
+        f"{number(found['effective_sample'], digits=0)} of this strategy's own.",
+        markup=False,
+    )
+    for why, count in found["left_out"].items():
+        OUT.print(f"  {count} left out: {why}", markup=False)
+    if not found["is_support_known"]:
+        OUT.print(
+            "  The log does not say whom else the house could have picked: where it never would "
+            "have done what this strategy does, the estimate is too low.",
+            markup=False,
+        )
+
+
+def _numbers(one: dict[str, Any]) -> tuple[str, str]:
+    ends = one["interval"]
+    return number(one["mean"], digits=3), (
+        "-" if ends is None else f"{ends[0]:.3f} to {ends[1]:.3f}"
+    )

@@ -340,6 +340,7 @@ def _decision_statement(decided: Decided, *, caller: str, at: str) -> Statement:
             "scores": decided.scores,
             "dropped": [(drop.name, drop.version, drop.reason) for drop in decided.dropped],
             "guessed": decided.guessed,
+            "chances": decided.chances,
         }
     ).decode()
     return Statement(
@@ -427,6 +428,10 @@ def _record(decision: Row, outcome: Row | None, attempts: Sequence[Row]) -> Reco
             for name, which, why in more["dropped"]
         ),
         guessed=_real(more.get("guessed")),
+        chances=tuple(
+            (ModelName(str(name)), VersionId(str(which)), float(str(share)))
+            for name, which, share in more.get("chances") or ()
+        ),
     )
     return Record(
         decided=decided,

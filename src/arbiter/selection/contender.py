@@ -98,6 +98,19 @@ class Choice:
     probability: float
     would_change: str | None = None
 
+    @property
+    def chances(self) -> tuple[tuple[ModelName, VersionId, float], ...]:
+        """Of everybody that passed the filters, the chance of being picked, for the record."""
+        is_certain = self.probability >= 1.0
+        return tuple(
+            (
+                one.contender.name,
+                one.contender.version,
+                float(one is self.primary) if is_certain else one.probability,
+            )
+            for one in self.scored
+        )
+
 
 def preferred_of(scored: Sequence[Scored], rule: Preference | None) -> Scored | None:
     """The contender that the rule prefers, when it is among these."""

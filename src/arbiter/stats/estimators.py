@@ -223,21 +223,28 @@ def best_chances(means: Sequence[float], deviations: Sequence[float]) -> list[fl
     low = max(m - 4.0 * s for m, s in zip(means, deviations, strict=True))
     high = max(m + 4.0 * s for m, s in zip(means, deviations, strict=True))
     step = (high - low) / GRID
-    scales = [1.0 / (s * sqrt(2.0)) for s in deviations]
-    before = [_log_normal_cdf((low - m) * r) for m, r in zip(means, scales, strict=True)]
-    below = exp(sum(before))
-    chances = [0.0] * len(means)
-    for index in range(1, GRID + 1):
-        x = low + index * step
-        now = [_log_normal_cdf((x - m) * r) for m, r in zip(means, scales, strict=True)]
-        upto = exp(sum(now))
-        gains = [after - first for after, first in zip(now, before, strict=True)]
-        whole = sum(gains)
-        if whole > 0.0 and upto > below:
-            share = (upto - below) / whole
-            for place, gain in enumerate(gains):
-                chances[place] += share * gain
-        before, below = now, upto
+    grid = [low + index * step for index in range(GRID + 1)]
+    logs: list[list[float] | None] = []
+    for mean, deviation in zip(means, deviations, strict=True):
+        scale = 1.0 / (deviation * sqrt(2.0))
+        # one that is surely below the whole grid has no increment there, to the last bit
+        is_below = (low - mean) * scale > _SURELY
+        logs.append(None if is_below else _log_normal_cdf(grid, mean, scale))
+    whole = [sum(values) for values in zip(*(one for one in logs if one is not None), strict=True)]
+    upto = [exp(value) for value in whole]
+    shares = [
+        (after - before) / (then - first) if then > first else 0.0
+        for before, after, first, then in zip(upto, upto[1:], whole, whole[1:], strict=False)
+    ]
+    chances = [
+        0.0
+        if one is None
+        else sum(
+            share * (after - before)
+            for share, before, after in zip(shares, one, one[1:], strict=False)
+        )
+        for one in logs
+    ]
     total = sum(chances)
     return [chance / total for chance in chances]
 
@@ -245,7 +252,18 @@ def best_chances(means: Sequence[float], deviations: Sequence[float]) -> list[fl
 GRID = 32
 """Steps of the grid in `best_chances`; the error of a chance is below 0.01."""
 
+_SURELY = 6.0
+"""Where `erf` is 1 in floating point."""
 
-def _log_normal_cdf(x: float) -> float:
-    """The log of the normal distribution function at ``x sqrt(2)``; -40 stands for nothing."""
-    return log(max(4e-18, 0.5 * (1.0 + erf(x))))
+_NOTHING = 4e-18
+"""Stands for a probability too small to be told from nothing."""
+
+_LOG_NOTHING = log(_NOTHING)
+
+
+def _log_normal_cdf(grid: Sequence[float], mean: float, scale: float) -> list[float]:
+    """The log of a normal distribution function at each point; scale: 1 / (deviation sqrt(2))."""
+    return [
+        log(share) if (share := 0.5 * (1.0 + erf((x - mean) * scale))) > _NOTHING else _LOG_NOTHING
+        for x in grid
+    ]

@@ -14,7 +14,8 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -250,6 +251,50 @@ def _connect(path: Path, *, checkpoints: bool) -> apsw.Connection:
     return connection
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A database as it was at one moment. Made by `snapshot`."""
+
+    _connection: apsw.Connection
+    _queries: Mapping[str, str]
+
+    def read(self, query: str, parameters: Parameters = ()) -> Sequence[Row]:
+        """The rows of a named SELECT."""
+        return list(self._connection.execute(self._queries[query], parameters))
+
+
+@contextmanager
+def snapshot(path: Path) -> Iterator[Snapshot]:
+    """Read a house's file, while the house runs or not: nothing is written, nothing waits.
+
+    Raises `StorageError` when it cannot be read, `SchemaTooNew` when it is a newer Arbiter's.
+    """
+    newest = load_migrations()[-1][0]
+    try:
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            connection.set_busy_timeout(5_000)
+            connection.execute("BEGIN")
+            (current,) = connection.execute("PRAGMA user_version").fetchone() or (0,)
+            if int(current) > newest:
+                raise _too_new(int(current), newest)
+            yield Snapshot(connection, load_queries())
+        finally:
+            connection.close()
+    except apsw.Error as error:
+        raise StorageError(
+            f"{path} cannot be read: {error}.",
+            hint="Name the data directory of a house that this Arbiter has opened once.",
+        ) from error
+
+
+def _too_new(current: int, newest: int) -> SchemaTooNew:
+    return SchemaTooNew(
+        f"The data directory is at schema {current}, this Arbiter knows {newest}.",
+        hint="Upgrade Arbiter, or start with another --data-dir.",
+    )
+
+
 def migrate(connection: apsw.Connection) -> int:
     """Bring the schema to this release and return its number.
 
@@ -258,10 +303,7 @@ def migrate(connection: apsw.Connection) -> int:
     (current,) = connection.execute("PRAGMA user_version").fetchone() or (0,)
     known = load_migrations()
     if int(current) > known[-1][0]:
-        raise SchemaTooNew(
-            f"The data directory is at schema {current}, this Arbiter knows {known[-1][0]}.",
-            hint="Upgrade Arbiter, or start with another --data-dir.",
-        )
+        raise _too_new(int(current), known[-1][0])
     for number, _, sql in known:
         if number > int(current):
             with connection:

@@ -1,20 +1,17 @@
-"""Tables of success rates, as files give them: pools of versions.
+"""Pools: versions and how often each is right at each task, as a table of rates gives them.
 
 Nothing here knows how a pick is made.
 """
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from io import StringIO
 
 from arbiter.errors import InvalidField
-from arbiter.refs import TaskName, parse_task
-
-MOST_CELLS = 1_000_000
+from arbiter.refs import TaskName
+from arbiter.studies.sheet import lines_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +62,7 @@ class Pool:
             raise InvalidField(
                 f"There is no version {version} in the table.",
                 hint=f"It has {', '.join(self.versions)}.",
-                param="break",
+                param="version",
             )
         return self.versions.index(version)
 
@@ -75,74 +72,36 @@ def parse_pool(text: str, *, source: str) -> Pool:
 
     Raises `InvalidField` that names the source and the line.
     """
-    lines = _lines(text, source)
-    head, rows = lines[0][1], lines[1:]
-    if head[:2] != ["task", "n"] or len(head) < 4 or len(set(head)) != len(head) or "" in head:
+    head, lines = lines_of(text, source=source)
+    if not is_pool(head) or len(head) < 4 or len(set(head)) != len(head) or "" in head:
         raise InvalidField(
-            f"{source}: the first line is not task,n,<version>,<version>,...",
+            f"{source}, line 1, is not task,n,<version>,<version>,...",
             hint="Name two versions at least, each once.",
         )
-    if not rows:
+    if not lines:
         raise InvalidField(f"{source} has no task.", hint="Give one line for each task.")
     tasks: list[TaskName] = []
-    counts: list[float] = []
-    rates: list[tuple[float, ...]] = []
-    for number, row in rows:
-        where = f"{source}, line {number}"
-        if len(row) != len(head):
-            raise InvalidField(f"{where} has {len(row)} values, not {len(head)}.")
-        task = parse_task(row[0])
+    for line in lines:
+        task = line.task(0)
         if task in tasks:
-            raise InvalidField(f"{where}: {task} stands twice.")
+            raise InvalidField(f"{line.where}: {task} stands twice.")
         tasks.append(task)
-        counts.append(_count(row[1], where))
-        rates.append(tuple(_rate(one, where) for one in row[2:]))
-    if math.fsum(counts) <= 0.0:
-        raise InvalidField(f"{source}: no task has any traffic: every n is 0.")
     return Pool(
         tasks=tuple(tasks),
-        shares=tuple(count / math.fsum(counts) for count in counts),
+        shares=shares_of([line.count(1) for line in lines], source=source),
         versions=tuple(head[2:]),
-        rates=tuple(rates),
+        rates=tuple(tuple(line.rate(place) for place in range(2, len(head))) for line in lines),
     )
 
 
-_PAIR = ["kind", "old", "new", "task", "n", "p_old", "p_new"]
+def is_pool(head: Sequence[str]) -> bool:
+    """Whether a first line begins as that of a pool."""
+    return list(head[:2]) == ["task", "n"]
 
 
-def _lines(text: str, source: str) -> Sequence[tuple[int, list[str]]]:
-    try:
-        rows = [
-            (number, [value.strip() for value in row])
-            for number, row in enumerate(csv.reader(StringIO(text.lstrip("\ufeff"))), start=1)
-            if any(value.strip() for value in row)
-        ]
-    except csv.Error as error:
-        raise InvalidField(f"{source} is no table of comma-separated values: {error}.") from error
-    if not rows:
-        raise InvalidField(f"{source} is empty.", hint="Give a table of comma-separated values.")
-    if sum(len(row) for _, row in rows) > MOST_CELLS:
-        raise InvalidField(f"{source} has more than {MOST_CELLS} values.")
-    return rows
-
-
-def _rate(text: str, where: str) -> float:
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = math.nan
-    if not 0.0 <= rate <= 1.0:
-        raise InvalidField(
-            f"{where}: {text!r:.40} is no success rate.", hint="Rates are numbers from 0 to 1."
-        )
-    return rate
-
-
-def _count(text: str, where: str) -> float:
-    try:
-        count = float(text)
-    except ValueError:
-        count = math.nan
-    if not (math.isfinite(count) and count >= 0.0):
-        raise InvalidField(f"{where}: {text!r:.40} is no number of requests.")
-    return count
+def shares_of(counts: Sequence[float], *, source: str) -> tuple[float, ...]:
+    """Each task's part of the traffic. Raises `InvalidField` when there is none."""
+    whole = math.fsum(counts)
+    if not 0.0 < whole < math.inf:
+        raise InvalidField(f"{source}: no task has any traffic: every n is 0.")
+    return tuple(count / whole for count in counts)

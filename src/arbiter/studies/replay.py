@@ -21,6 +21,12 @@ LATER = (500, 1000)
 """How many requests after a break its effect is looked at."""
 
 
+def bounded(name: str, value: float, least: float, most: float) -> None:
+    """Refuse an option's value outside its bounds. Raises `InvalidField`."""
+    if not least <= value <= most:
+        raise InvalidField(f"--{name} is from {least} to {most}.", param=name)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What to replay. seeds: how many runs, numbered from first."""
@@ -35,14 +41,10 @@ class Plan:
     def __post_init__(self) -> None:
         """Refuse what cannot be run."""
         checked(self.strategy)
-        for name, value, least, most in (
-            ("requests", self.requests, 1, 1_000_000),
-            ("feedback", self.feedback, 0, 1),
-            ("calibration", self.calibration, 0, 10_000),
-            ("seeds", self.seeds, 1, 100_000),
-        ):
-            if not least <= value <= most:
-                raise InvalidField(f"--{name} is from {least} to {most}.", param=name)
+        bounded("requests", self.requests, 1, 1_000_000)
+        bounded("feedback", self.feedback, 0, 1)
+        bounded("calibration", self.calibration, 0, 10_000)
+        bounded("seeds", self.seeds, 1, 100_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +126,7 @@ def replay_break(pool: Pool, plan: Plan, broken: Break) -> dict[str, object]:
         hurt = [
             task
             for task, row in enumerate(after.rates)
-            if world.versions.index(world.chosen(task, None).primary.contender.name) == place
+            if world.place(world.chosen(task, None)) == place
             and max(row) > row[place] < pool.rates[task][place]
         ]
         tasks.append(float(len(hurt)))
@@ -150,6 +152,6 @@ def _share(world: World, pool: Pool, tasks: Sequence[int], place: int) -> float:
     whole = sum(pool.shares[task] for task in tasks)
     still = 0.0
     for task in tasks:
-        chances = dict(world.chances(world.chosen(task, None)))
+        chances = dict(world.chances(task, world.chosen(task, None)))
         still += pool.shares[task] * chances.get(place, 0.0)
     return still / whole if whole > 0.0 else 0.0

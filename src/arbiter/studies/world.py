@@ -24,6 +24,9 @@ STRATEGIES = ("learned", "static")
 QUALITY_ALONE = Weights(quality=1.0, latency=0.0, memory=0.0, reliability=0.0)
 _NO_LIMITS = Limits()
 
+Heard = tuple[int, int, float]
+"""A score as it came: the places of its task and its version, and what it was."""
+
 
 def contender(version: str) -> Contender:
     """A version that can serve everything and of which nothing else is known."""
@@ -57,9 +60,11 @@ class World:
     situation: Situation = field(
         default_factory=lambda: Situation(budget_bytes=None, weights=QUALITY_ALONE)
     )
+    heard: list[Heard] = field(default_factory=list)
     _selector: Selector = field(init=False)
     _tasks: list[Task] = field(init=False)
     _seen: list[list[Seen]] = field(init=False)
+    _chances: dict[int, tuple[Choice, Sequence[tuple[int, float]]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._selector = Selector(self.table)
@@ -75,6 +80,7 @@ class World:
 
     def told(self, task: int, version: int, score: float) -> None:
         """Take in a score, as the house does."""
+        self.heard.append((task, version, score))
         row = self._seen[task]
         seen = row[version]
         sample = Profile(samples=1, graded=1, quality=score, successes=1)
@@ -93,25 +99,50 @@ class World:
             conversation=conversation,
         )
 
-    def chances(self, choice: Choice) -> list[tuple[int, float]]:
+    @property
+    def contenders(self) -> Sequence[Contender]:
+        """Who may be picked, in the order of `versions`."""
+        return [seen.contender for seen in self._seen[0]]
+
+    def chances(self, task: int, choice: Choice) -> Sequence[tuple[int, float]]:
         """Who would have been picked with what probability: the vector that was drawn from."""
         if self.table is None:
-            return [(self.versions.index(choice.primary.contender.name), 1.0)]
-        return [
-            (self.versions.index(one.contender.name), one.probability)
-            for one in choice.scored
-            if one.probability > 0.0
-        ]
+            return ((self.place(choice), 1.0),)
+        known = self._chances.get(task)
+        if known is None or known[0] is not choice:
+            vector = [
+                (self.versions.index(one.contender.version), one.probability)
+                for one in choice.scored
+                if one.probability > 0.0
+            ]
+            known = self._chances[task] = (choice, vector)
+        return known[1]
 
-    def replaced(self, version: int, by: str, profiles: Sequence[Profile] | None) -> None:
-        """Put another version in a version's place, with profiles or with none."""
+    def place(self, choice: Choice) -> int:
+        """Where the version stands that was picked."""
+        return self.versions.index(choice.primary.contender.version)
+
+    def replaced(self, version: int, by: str) -> Sequence[Profile]:
+        """Put another version in a version's place, with no evidence; what the old one leaves."""
         names = list(self.versions)
         names[version] = by
         self.versions = tuple(names)
         who = contender(by)
-        for place, row in enumerate(self._seen):
-            profile = NOTHING if profiles is None else profiles[place]
-            row[version] = Seen(contender=who, profile=profile)
+        left = [row[version].profile for row in self._seen]
+        for row in self._seen:
+            row[version] = Seen(contender=who, profile=NOTHING)
+        return left
+
+    def follows(self, new: str, old: str) -> None:
+        """Tell the table who succeeds whom, as the house does."""
+        if self.table is not None:
+            self.table.relate(predecessors={VersionId(new): VersionId(old)}, parents={})
+
+    def given(self, task: int, version: int, *, count: float, total: float) -> None:
+        """Put scores into the table that the version did not earn: what a fixed policy does."""
+        if self.table is not None:
+            name = VersionId(self.versions[version])
+            self.table.add(self.tasks[task], name, count=count, total=total)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +178,10 @@ def serve(world: World, pool: Pool, request: Request) -> tuple[float, float]:
     rates = pool.rates[request.task]
     best = max(rates)
     regret = right = 0.0
-    for version, chance in world.chances(choice):
+    for version, chance in world.chances(request.task, choice):
         regret += chance * (best - rates[version])
         right += chance * (rates[version] >= best)
     if request.is_judged:
-        served = world.versions.index(choice.primary.contender.name)
+        served = world.place(choice)
         world.told(request.task, served, float(request.luck < rates[served]))
     return regret, right

@@ -344,3 +344,22 @@ FROM carried c
 WHERE NOT EXISTS (SELECT 1 FROM falls f WHERE f.version = c.version
                                           AND (f.task IS NULL OR f.task = c.task))
 GROUP BY c.version, c.task;
+
+-- name: replay_decisions
+-- What a rule, a grader or a person said of the answer, whoever is the first to have said anything.
+SELECT d.at, d.task, d.alias, d.arm, d.probability, d.reason, d.detail, o.version, o.status,
+       o.latency_ms - COALESCE(o.wait_ms, 0),
+       COALESCE(o.grade,
+                (SELECT f.score FROM feedback f WHERE f.decision = d.decision
+                  AND f.kind = 'quality' AND f.source = 'grader' AND f.is_forgotten = 0),
+                (SELECT f.score FROM feedback f WHERE f.decision = d.decision
+                  AND f.kind = 'quality' AND f.source = 'person' AND f.is_forgotten = 0))
+FROM decisions d JOIN outcomes o ON o.decision = d.decision
+WHERE o.status IN ('success', 'failure') AND o.is_forgotten = 0
+  AND COALESCE(o.error, '') NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut',
+                                    'not_offered')
+ORDER BY d.at, d.decision;
+
+-- name: replay_cases
+SELECT at, task, version, score, success, CASE WHEN origin IS NULL THEN latency_ms END
+FROM validations ORDER BY at, version, task, case_digest;
