@@ -14,7 +14,7 @@ from arbiter.clock import SystemClock
 from arbiter.cost import Figure as Cost
 from arbiter.cost import Method
 from arbiter.events import Announcer
-from arbiter.inference import Arm, Decided, Timings, Usage
+from arbiter.inference import Arm, Considered, Decided, Timings, Usage
 from arbiter.knowledge.learning import Learning
 from arbiter.knowledge.outcomes import Outcome, Outcomes, Status
 from arbiter.knowledge.profiles import Profiles
@@ -38,7 +38,14 @@ def _decided(clock: SystemClock, dice: Random) -> Decided:
         arm=Arm.NONE,
         reason=WHY,
         probability=1.0,
-        scores=((ModelName("bench"), 0.5, "0.5 until 10 samples, has 4"),),
+        scores=(
+            Considered(
+                name=ModelName("bench"),
+                version=VERSION,
+                score=0.5,
+                explanation="0.5 until 10 samples, has 4",
+            ),
+        ),
     )
 
 

@@ -37,6 +37,7 @@ from arbiter.inference import (
     Auto,
     Chat,
     Chunk,
+    Considered,
     Decided,
     Dropped,
     Embedding,
@@ -67,7 +68,6 @@ from arbiter.selection.contender import (
     Choice,
     Contender,
     Preference,
-    Scored,
     Seen,
     Situation,
 )
@@ -100,8 +100,9 @@ class _Route:
     spare: VersionId | None = None
     """The candidate, where a request of the stable arm may go if the stable version is absent."""
     fallback: ModelName | None = None
-    scored: tuple[Scored, ...] = ()
-    chances: tuple[tuple[ModelName, VersionId, float], ...] = ()
+    considered: tuple[Considered, ...] = ()
+    would_change: str | None = None
+    is_held: bool = False
     dropped: tuple[Dropped, ...] = ()
     guess: Guess | None = None
 
@@ -287,7 +288,8 @@ class Dispatch:
             self._registry.version(scored.contender.version) for scored in choice.scored
         )
         probability = choice.probability
-        if held is not None and held.version == versions[0].version:
+        is_held = held is not None and held.version == versions[0].version
+        if held is not None and is_held:
             # what was drawn then is what its later turns are owed to
             probability = held.probability
         elif not ask.rehearsal:
@@ -301,8 +303,9 @@ class Dispatch:
             reason=choice.reason,
             probability=probability,
             fallback=None if choice.fallback is None else choice.fallback.contender.name,
-            scored=choice.scored,
-            chances=choice.chances,
+            considered=choice.considered,
+            would_change=choice.would_change,
+            is_held=is_held,
             dropped=choice.dropped,
         )
 
@@ -427,10 +430,11 @@ class Dispatch:
             probability=route.probability,
             rollout=None if route.assignment is None else route.assignment.rollout,
             fallback=route.fallback,
-            scores=tuple((s.contender.name, s.score, s.explanation) for s in route.scored),
+            scores=route.considered,
             dropped=route.dropped,
             guessed=None if route.guess is None else route.guess.confidence,
-            chances=route.chances,
+            would_change=route.would_change,
+            is_held=route.is_held,
         )
 
     async def _serve_or_fail(self, stack: AsyncExitStack, way: _Journey) -> Served:

@@ -354,6 +354,23 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Considered:
+    """A version that passed every filter, as the pick saw it.
+
+    chance: that its name was picked. samples: scores that it has at the task. quality: where its
+    quality is believed to lie with 90 %; None where no belief is kept.
+    """
+
+    name: ModelName
+    version: VersionId
+    score: float
+    explanation: str
+    chance: float = 0.0
+    samples: int = 0
+    quality: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
     """What the house decided about a request, for headers, for `why`, and for the record."""
 
@@ -366,16 +383,18 @@ class Decided:
     probability: float
     rollout: RolloutId | None = None
     fallback: ModelName | None = None
-    scores: tuple[tuple[ModelName, float, str], ...] = ()
-    """Every version that was considered: name, score, explanation; the best first."""
+    scores: tuple[Considered, ...] = ()
+    """Every version that was considered, the one that was picked first.
+
+    `probability` is that of the version: smaller than its chance while a rollout shares a name out.
+    """
     dropped: tuple[Dropped, ...] = ()
     guessed: float | None = None
     """How sure the house was of the task that it guessed; None when it guessed none."""
-    chances: tuple[tuple[ModelName, VersionId, float], ...] = ()
-    """Of every version that was considered, the chance that its name was picked.
-
-    `probability` is that of the version: smaller while a rollout shares a name out.
-    """
+    would_change: str | None = None
+    """What further evidence would make the next one the better one; None: nothing known would."""
+    is_held: bool = False
+    """Whether the conversation was given to it at an earlier request, with this probability."""
 
 
 class Reply(Protocol):

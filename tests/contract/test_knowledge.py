@@ -18,7 +18,7 @@ from arbiter.clock import ManualClock
 from arbiter.cost import Figure, Method, unknown
 from arbiter.errors import InvalidField, NotFound, UnknownDecision, UnknownTask
 from arbiter.events import Announcer
-from arbiter.inference import Arm, Decided, Dropped, Limits, Message, Timings, Usage
+from arbiter.inference import Arm, Considered, Decided, Dropped, Limits, Message, Timings, Usage
 from arbiter.knowledge.learning import Learning
 from arbiter.knowledge.outcomes import (
     RECENT,
@@ -445,11 +445,20 @@ def decided(number: int = 1, *, task: TaskName = SUMS, version: VersionId = A) -
         rollout=RolloutId("rol_" + "0" * 26),
         fallback=ModelName("fast"),
         scores=(
-            (ModelName("primary"), 0.1 + 0.2, "quality 0.30"),
-            (ModelName("fast"), 0.25, "latency unknown"),
+            Considered(
+                name=ModelName("primary"),
+                version=A,
+                score=0.75,
+                explanation="quality 1.00",
+                chance=0.9,
+                samples=12,
+                quality=(0.5, 0.875),
+            ),
+            Considered(name=ModelName("fast"), version=B, score=0.5, explanation="0.5", chance=0.1),
         ),
         dropped=(Dropped(name=ModelName("big"), version=B, reason="needs 9 GB, ä"),),
-        chances=((ModelName("primary"), A, 0.9), (ModelName("fast"), B, 0.1)),
+        would_change="2 wrong answers of primary at sums would",
+        is_held=True,
     )
 
 
@@ -461,7 +470,8 @@ def plain(number: int = 1, *, task: TaskName = SUMS, version: VersionId = A) -> 
         fallback=None,
         scores=(),
         dropped=(),
-        chances=(),
+        would_change=None,
+        is_held=False,
     )
 
 

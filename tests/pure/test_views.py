@@ -9,7 +9,7 @@ import pytest
 
 from arbiter.cost import Figure, Method, unknown
 from arbiter.gateway import views
-from arbiter.inference import Arm, Decided, Dropped, Message, Timings, Usage
+from arbiter.inference import Arm, Considered, Decided, Dropped, Message, Timings, Usage
 from arbiter.knowledge.outcomes import Attempt, Feedback, Outcome, Record, Status
 from arbiter.knowledge.profiles import NOTHING, Profile
 from arbiter.knowledge.rules import Rule
@@ -32,7 +32,18 @@ DECIDED = Decided(
     arm=Arm.STABLE,
     reason="the best",
     probability=0.9,
-    scores=((PRIMARY, 0.8, "good"),),
+    scores=(
+        Considered(
+            name=PRIMARY,
+            version=A,
+            score=0.8,
+            explanation="good",
+            chance=0.9,
+            samples=12,
+            quality=(0.5, 0.9),
+        ),
+    ),
+    would_change="2 wrong answers of primary at sums would",
     dropped=(Dropped(name=OWL, version=B, reason="too large"),),
 )
 OUTCOME = Outcome(
@@ -70,7 +81,19 @@ def test_a_record_shows_the_decision_and_every_reason() -> None:
         "probability": 0.9,
         "reason": "the best",
         "fallback": None,
-        "scores": [{"name": "primary", "score": 0.8, "explanation": "good"}],
+        "would_change": "2 wrong answers of primary at sums would",
+        "is_held": False,
+        "scores": [
+            {
+                "name": "primary",
+                "version": A,
+                "score": 0.8,
+                "explanation": "good",
+                "chance": 0.9,
+                "samples": 12,
+                "quality": [0.5, 0.9],
+            }
+        ],
         "dropped": [{"name": "owl", "version": B, "reason": "too large"}],
         "outcome": None,
         "feedback": [
@@ -221,20 +244,25 @@ def test_a_choice_shows_everybody_with_the_reason() -> None:
         "probability": 1.0,
         "reason": "rule",
         "fallback": "wren",
+        "would_change": None,
         "scores": [
             {
                 "name": "owl",
                 "version": A,
                 "score": 0.9,
-                "samples": 12,
                 "explanation": "so and so",
+                "chance": 1.0,
+                "samples": 12,
+                "quality": None,
             },
             {
                 "name": "wren",
                 "version": B,
                 "score": 0.5,
-                "samples": 12,
                 "explanation": "so and so",
+                "chance": 0.0,
+                "samples": 12,
+                "quality": None,
             },
         ],
         "dropped": [{"name": "big", "version": B, "reason": "too large"}],

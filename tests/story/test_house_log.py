@@ -13,7 +13,7 @@ from arbiter.errors import StorageError
 from arbiter.knowledge.outcomes import Feedback
 from arbiter.knowledge.rules import Rule
 from arbiter.studies.hindsight import in_hindsight
-from arbiter.studies.house_log import NAMED, ROLLOUT, RULED, house_log
+from arbiter.studies.house_log import HELD, NAMED, RULED, house_log
 from arbiter.studies.log import Decision, Log, Result
 
 
@@ -90,7 +90,20 @@ async def test_during_a_rollout_the_chance_is_that_of_the_name(play: Stage) -> N
     found = decisions(await log_of(play))
     assert {one.propensity for one in found} == {1.0}
     assert {decided.probability < 1.0 for decided in play.decided} == {True}
-    assert ROLLOUT not in (await log_of(play)).left_out
+    assert not (await log_of(play)).left_out
+
+
+async def test_what_goes_on_with_a_conversation_is_no_further_draw(tmp_path: Path) -> None:
+    async with stage(tmp_path / "data", selection__strategy="learned") as play:
+        await play.house.admission.add_task(task("chat"))
+        await play.add("good", {"chat": 0.9})
+        await play.add("poor", {"chat": 0.2})
+        for _ in range(3):
+            await play.ask(model="auto", conversation="a long talk")
+        log = await log_of(play)
+    assert log.left_out[HELD] == 2
+    assert len({decided.version for decided in play.decided}) == 1
+    assert len({decided.probability for decided in play.decided}) == 1
 
 
 async def test_a_house_is_judged_on_its_own_log(play: Stage) -> None:

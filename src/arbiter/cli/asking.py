@@ -141,6 +141,7 @@ def select(
             return
         OUT.print(f"{found['pick']}: {found['reason']}", markup=False)
         _scores(found)
+        _would_change(found)
 
     with_house(data_dir, config, work)
 
@@ -148,15 +149,39 @@ def select(
 def _scores(found: Json) -> None:
     scores, dropped = found.get("scores"), found.get("dropped")
     rows = [
-        (one["name"], number(one["score"], digits=3), one["explanation"])
+        (
+            one["name"],
+            number(one["score"], digits=3),
+            _interval(one["quality"]),
+            text(one["samples"]),
+            _share(one["chance"]),
+            one["explanation"],
+        )
         for one in (scores if isinstance(scores, list) else [])
     ]
     rows += [
-        (one["name"], "dropped", one["reason"])
+        (one["name"], "dropped", "", "", "", one["reason"])
         for one in (dropped if isinstance(dropped, list) else [])
     ]
     if rows:
-        show_table(("considered", "score", "because"), rows, empty="")
+        columns = ("considered", "score", "quality, 90 %", "graded", "picked", "because")
+        show_table(columns, rows, empty="")
+
+
+def _interval(ends: object) -> str:
+    match ends:
+        case [low, high]:
+            return f"{number(low)} to {number(high)}"
+    return text(None)
+
+
+def _share(chance: object) -> str:
+    return f"{chance:.0%}" if isinstance(chance, int | float) else text(None)
+
+
+def _would_change(found: Json) -> None:
+    if found["would_change"]:
+        OUT.print(f"what would change it: {found['would_change']}", markup=False)
 
 
 def why(
@@ -179,6 +204,9 @@ def why(
             markup=False,
         )
         _scores(found)
+        _would_change(found)
+        if found["is_held"]:
+            OUT.print("an earlier request of the conversation had drawn it", markup=False)
         outcome = found["outcome"]
         if isinstance(outcome, dict):
             cpu = outcome["cpu_ms"]

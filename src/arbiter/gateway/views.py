@@ -13,7 +13,7 @@ from arbiter.pool.pool import InstanceView
 from arbiter.refs import TaskName, VersionId, short
 from arbiter.registry.moves import Move
 from arbiter.registry.registry import Name, Registry, Version
-from arbiter.selection.contender import Choice, Scored
+from arbiter.selection.contender import Choice
 from arbiter.swap.controller import RolloutView
 from arbiter.swap.records import Stored
 from arbiter.swap.rollout import Phase
@@ -100,16 +100,6 @@ def rule_view(rule: Rule) -> Plain:
     return {"task": rule.task, "prefer": rule.prefer, "why": rule.why, "digest": rule.digest}
 
 
-def _scored(scored: Scored) -> Plain:
-    return {
-        "name": scored.contender.name,
-        "version": scored.contender.version,
-        "score": scored.score,
-        "samples": scored.samples,
-        "explanation": scored.explanation,
-    }
-
-
 def choice_view(choice: Choice) -> Plain:
     """A pick with every reason."""
     return {
@@ -118,7 +108,8 @@ def choice_view(choice: Choice) -> Plain:
         "probability": choice.probability,
         "reason": choice.reason,
         "fallback": None if choice.fallback is None else choice.fallback.contender.name,
-        "scores": [_scored(scored) for scored in choice.scored],
+        "would_change": choice.would_change,
+        "scores": [asdict(one) for one in choice.considered],
         "dropped": [
             {"name": drop.name, "version": drop.version, "reason": drop.reason}
             for drop in choice.dropped
@@ -141,10 +132,9 @@ def record_view(record: Record) -> Plain:
         "probability": decided.probability,
         "reason": decided.reason,
         "fallback": decided.fallback,
-        "scores": [
-            {"name": name, "score": score, "explanation": explanation}
-            for name, score, explanation in decided.scores
-        ],
+        "would_change": decided.would_change,
+        "is_held": decided.is_held,
+        "scores": [asdict(one) for one in decided.scores],
         "dropped": [
             {"name": drop.name, "version": drop.version, "reason": drop.reason}
             for drop in decided.dropped

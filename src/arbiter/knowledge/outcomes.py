@@ -7,9 +7,8 @@ work at once. Feedback is the exception: whoever gives it is told only when it i
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -26,7 +25,7 @@ from arbiter.errors import (
     ShuttingDown,
     UnknownDecision,
 )
-from arbiter.inference import Arm, Decided, Dropped, Timings, Usage
+from arbiter.inference import Arm, Considered, Decided, Dropped, Timings, Usage
 from arbiter.knowledge.agreement import PERSON, QUALITY, Said, compared
 from arbiter.knowledge.learning import Learning
 from arbiter.knowledge.profiles import Profile
@@ -335,13 +334,14 @@ def _sample(outcome: Outcome) -> Profile:
 
 def _decision_statement(decided: Decided, *, caller: str, at: str) -> Statement:
     detail = msgspec.json.encode(
-        {
-            "fallback": decided.fallback,
-            "scores": decided.scores,
-            "dropped": [(drop.name, drop.version, drop.reason) for drop in decided.dropped],
-            "guessed": decided.guessed,
-            "chances": decided.chances,
-        }
+        Detail(
+            fallback=decided.fallback,
+            scores=decided.scores,
+            dropped=tuple([(drop.name, drop.version, drop.reason) for drop in decided.dropped]),
+            guessed=decided.guessed,
+            would_change=decided.would_change,
+            is_held=decided.is_held,
+        )
     ).decode()
     return Statement(
         query="add_decision",
@@ -405,10 +405,25 @@ def _outcome_statement(outcome: Outcome, *, at: str) -> Statement:
     )
 
 
+class Detail(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of a decision beside its columns."""
+
+    fallback: ModelName | None
+    scores: tuple[Considered, ...]
+    dropped: tuple[tuple[ModelName, VersionId, str], ...]
+    guessed: float | None
+    would_change: str | None
+    is_held: bool
+
+
+def detail_of(text: str) -> Detail:
+    """The detail of a decision as it is kept."""
+    return msgspec.json.decode(text, type=Detail)
+
+
 def _record(decision: Row, outcome: Row | None, attempts: Sequence[Row]) -> Record:
     id_, task, alias, version, arm, rollout, probability, reason, detail, caller, at = decision
-    more: Mapping[str, list[list[object]]] = json.loads(str(detail))
-    fallback = more.get("fallback")
+    more = detail_of(str(detail))
     decided = Decided(
         decision=DecisionId(str(id_)),
         task=TaskName(str(task)),
@@ -418,20 +433,14 @@ def _record(decision: Row, outcome: Row | None, attempts: Sequence[Row]) -> Reco
         reason=str(reason),
         probability=float(probability or 0.0),
         rollout=None if rollout is None else RolloutId(str(rollout)),
-        fallback=None if fallback is None else ModelName(str(fallback)),
-        scores=tuple(
-            (ModelName(str(name)), float(str(score)), str(why))
-            for name, score, why in more["scores"]
-        ),
+        fallback=more.fallback,
+        scores=more.scores,
         dropped=tuple(
-            Dropped(name=ModelName(str(name)), version=VersionId(str(which)), reason=str(why))
-            for name, which, why in more["dropped"]
+            Dropped(name=name, version=which, reason=why) for name, which, why in more.dropped
         ),
-        guessed=_real(more.get("guessed")),
-        chances=tuple(
-            (ModelName(str(name)), VersionId(str(which)), float(str(share)))
-            for name, which, share in more.get("chances") or ()
-        ),
+        guessed=more.guessed,
+        would_change=more.would_change,
+        is_held=more.is_held,
     )
     return Record(
         decided=decided,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from arbiter.errors import NothingCapable, NothingThere
-from arbiter.inference import Dropped
+from arbiter.inference import Considered, Dropped
 from arbiter.knowledge.profiles import Profile
 from arbiter.knowledge.rules import Rule
 from arbiter.knowledge.tasks import Task, Weights
@@ -99,16 +99,22 @@ class Choice:
     would_change: str | None = None
 
     @property
-    def chances(self) -> tuple[tuple[ModelName, VersionId, float], ...]:
-        """Of everybody that passed the filters, the chance of being picked, for the record."""
+    def considered(self) -> tuple[Considered, ...]:
+        """Everybody that passed the filters, for the record."""
         is_certain = self.probability >= 1.0
         return tuple(
-            (
-                one.contender.name,
-                one.contender.version,
-                float(one is self.primary) if is_certain else one.probability,
-            )
-            for one in self.scored
+            [
+                Considered(
+                    name=one.contender.name,
+                    version=one.contender.version,
+                    score=one.score,
+                    explanation=one.explanation,
+                    chance=float(one is self.primary) if is_certain else one.probability,
+                    samples=one.samples,
+                    quality=one.quality,
+                )
+                for one in self.scored
+            ]
         )
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 
-from arbiter.inference import Arm
+from arbiter.knowledge.outcomes import detail_of
 from arbiter.refs import ModelName, TaskName, VersionId
 from arbiter.storage.database import Row
 from arbiter.storage.sqlite import snapshot
@@ -15,7 +13,7 @@ from arbiter.studies.log import Decision, Log, Result
 
 NAMED = "the caller named the model, or it was the only one"
 RULED = "a rule decided"
-ROLLOUT = "a rollout was on, and the chance of the name alone is not on record"
+HELD = "it went on with a conversation, which an earlier request had drawn"
 
 
 def house_log(data_dir: Path) -> Log:
@@ -28,9 +26,8 @@ def house_log(data_dir: Path) -> Log:
         decisions, cases = record.read("replay_decisions"), record.read("replay_cases")
     left_out: Counter[str] = Counter()
     found: list[tuple[str, Decision | Result]] = [(str(row[0]), _case(row)) for row in cases]
-    known: dict[ModelName, VersionId] = {}
     for row in decisions:
-        one = _decision(row, known)
+        one = _decision(row)
         if isinstance(one, str):
             left_out[one] += 1
             found.append((str(row[0]), _result(row)))
@@ -63,36 +60,22 @@ def _result(row: Row) -> Result:
     )
 
 
-def _decision(row: Row, known: dict[ModelName, VersionId]) -> Decision | str:
-    """The decision, or why it is none that a policy could have made otherwise.
-
-    known: what each name stood for when it last answered, for records without versions.
-    """
-    _, _, alias, arm, probability, reason, detail, version, _, _, _ = row
-    picked = ModelName(str(alias))
-    more: Mapping[str, list[list[object]]] = json.loads(str(detail))
-    if arm == Arm.NONE:
-        known[picked] = VersionId(str(version))
-    chances = {
-        ModelName(str(name)): (VersionId(str(which)), _real(share) or 0.0)
-        for name, which, share in more.get("chances") or ()
-    }
-    among = {
-        name: chances[name][0] if name in chances else known.get(name, VersionId(name))
-        for name in (ModelName(str(one[0])) for one in more.get("scores") or ())
-    }
-    if len(among) < 2:
+def _decision(row: Row) -> Decision | str:
+    """The decision, or why it is none that a policy could have made otherwise."""
+    _, _, alias, _, _, reason, detail, _, _, _, _ = row
+    picked, told = ModelName(str(alias)), detail_of(str(detail))
+    chances = {one.name: one.chance for one in told.scores}
+    if len(chances) < 2 or picked not in chances:
         return NAMED
     if str(reason).startswith("rule: ") or "; rule: " in str(reason):
         return RULED
-    own = chances[picked][1] if picked in chances else 0.0
-    if not own and arm != Arm.NONE:
-        return ROLLOUT
+    if told.is_held:
+        return HELD
     return Decision(
         picked=picked,
-        among=among,
-        propensity=own or float(probability or 1.0),
-        chances={name: share for name, (_, share) in chances.items()} if own else None,
+        among={one.name: one.version for one in told.scores},
+        propensity=chances[picked],
+        chances=chances,
         result=_result(row),
     )
 
