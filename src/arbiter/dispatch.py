@@ -47,6 +47,7 @@ from arbiter.inference import (
     Work,
     lacking,
     needed,
+    prompt_chars,
 )
 from arbiter.judge.grading import TaskGrader
 from arbiter.knowledge.guess import Guess
@@ -501,6 +502,7 @@ class Dispatch:
                 latency_ms=latency,
                 wait_ms=None if latency is None else way.wait_ms,
                 ttft_ms=receipt.ttft_ms,
+                prompt_chars=prompt_chars(ask.work),
                 usage=receipt.usage,
                 timings=receipt.timings,
                 cpu=receipt.cpu_ms or unknown("the request did not reach its end"),

@@ -136,6 +136,29 @@ def lacking(work: Work, capabilities: frozenset[str]) -> frozenset[str]:
     return missing - _WRITING if capabilities & _WRITING else missing
 
 
+def prompt_chars(work: Work) -> int:
+    """How long a prompt is, in characters, with its tools; of texts for vectors, all together.
+
+    >>> prompt_chars(Completion(prompt="Once", suffix="."))
+    5
+    """
+    match work:
+        case Chat(messages=messages, tools=tools):
+            said = sum(
+                [len(m.content) + sum([len(c.arguments) for c in m.calls]) for m in messages]
+            )
+            offered = () if tools is None else tools.offered
+            return said + sum(
+                [len(t.name) + len(t.description or "") + len(t.parameters or "") for t in offered]
+            )
+        case Completion(prompt=prompt, suffix=suffix):
+            return len(prompt) + len(suffix or "")
+        case Embedding(inputs=inputs):
+            return sum([len(text) for text in inputs])
+        case _:
+            assert_never(work)
+
+
 _WRITING = frozenset({"chat", "completion"})
 _CHAT = frozenset({"chat"})
 _COMPLETION = frozenset({"completion"})

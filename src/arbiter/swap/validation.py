@@ -23,6 +23,7 @@ from arbiter.errors import (
 from arbiter.inference import Answer, Ask, Chat, Delta, Pinned, Sampling, lacking
 from arbiter.judge.graders import grade, parse_grader
 from arbiter.knowledge.profiles import Profile, Profiles
+from arbiter.knowledge.speed import Timing
 from arbiter.knowledge.tasks import Case, Grading, Task
 from arbiter.pool.presence import Presence
 from arbiter.refs import ModelName, TaskName, VersionId
@@ -247,6 +248,7 @@ class Validator:
                 latency_ms=result.latency_ms or 0.0,
             ),
         )
+        self._profiles.speeds.add(version, task.name, Timing(latency_ms=result.latency_ms))
 
 
 def _graded_by(task: Task) -> Grading:
