@@ -25,6 +25,7 @@ from arbiter.errors import (
     InstanceLost,
     LoadFailed,
     NothingCapable,
+    NothingThere,
     NotOffered,
     ServerGone,
     ShuttingDown,
@@ -71,6 +72,7 @@ from arbiter.selection.contender import (
     Seen,
     Situation,
 )
+from arbiter.selection.room import demanded
 from arbiter.selection.selector import Selector
 from arbiter.swap.analysis import Failure
 from arbiter.swap.controller import Controller
@@ -238,6 +240,8 @@ class Dispatch:
                 )
             case Auto():
                 limits = ask.limits.narrowed(Limits(needs=needed(ask.work)))
+                contexts = (one.context for one in self._arms())
+                limits = limits.narrowed(demanded(ask.work, ask.sampling.max_tokens, contexts))
                 route = self._guessed(ask, limits) or self._automatic(task, limits)
             case _:
                 assert_never(ask.target)
@@ -270,7 +274,7 @@ class Dispatch:
         return None
 
     def _automatic(self, task: Task, limits: Limits) -> _Route:
-        choice = self._pick(task, task.limits.narrowed(limits))
+        choice = self._fitting(task, task.limits.narrowed(limits))
         versions = tuple(
             self._registry.version(scored.contender.version) for scored in choice.scored
         )
@@ -285,7 +289,17 @@ class Dispatch:
             dropped=choice.dropped,
         )
 
+    def _fitting(self, task: Task, limits: Limits) -> Choice:
+        """As `_pick`, but room for the longest answer is asked of nobody if nobody has it."""
+        try:
+            return self._pick(task, limits)
+        except (NothingCapable, NothingThere):
+            if limits.answer_tokens is None:
+                raise
+        return self._pick(task, replace(limits, answer_tokens=None))
+
     def _pick(self, task: Task, limits: Limits) -> Choice:
+        profiles = self._behind.profiles
         rule = self._behind.rules.get(task.name)
         preference: Preference | None = None
         if rule is not None:
@@ -293,7 +307,11 @@ class Dispatch:
             preference = Preference(rule=rule, version=None if target is None else target.version)
         return self._behind.selector.pick(
             [
-                Seen(contender=one, profile=self._behind.profiles.get(one.version, task.name))
+                Seen(
+                    contender=one,
+                    profile=profiles.get(one.version, task.name),
+                    speed=profiles.speeds.get(one.version, task.name),
+                )
                 for one in self._arms()
             ],
             task=task,
@@ -322,7 +340,7 @@ class Dispatch:
             name=name,
             version=version_id,
             capabilities=self.capabilities(version),
-            context=version.artifact.context_length,
+            context=self._pool.room_in(loadable(version)),
             memory_bytes=need,
             memory_measured=measured,
             unavailable=self._pool.unavailable(version.artifact.format),

@@ -47,7 +47,8 @@ def add(
         float | None, typer.Option("--threshold", min=0, max=1, help="Least quality.")
     ] = None,
     max_latency_ms: Annotated[
-        float | None, typer.Option("--max-latency-ms", min=0, help="Longest mean latency.")
+        float | None,
+        typer.Option("--max-latency-ms", min=0, help="Longest latency of most answers."),
     ] = None,
     max_memory_mb: Annotated[
         float | None, typer.Option("--max-memory-mb", min=0, help="Most memory.")
