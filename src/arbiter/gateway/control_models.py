@@ -15,7 +15,7 @@ from arbiter.gateway import views
 from arbiter.gateway.control_base import WHO, ControlBody, Plain, Say, streamed, telling
 from arbiter.knowledge.profiles import Profiles
 from arbiter.pool.pool import Pool, loadable
-from arbiter.refs import parse_name, short
+from arbiter.refs import VersionId, parse_name, short
 from arbiter.registry.artifact import TEMPLATE_OPTION
 from arbiter.registry.checking import Checked, check_files
 from arbiter.registry.provenance import Claim, Provenance
@@ -127,7 +127,7 @@ def models_router(
             return {
                 **views.version_view(registry.version(version.version), registry),
                 "unavailable": pool.unavailable(version.artifact.format),
-                "profiles": views.profiles_view(profiles.tasks_of(version.version)),
+                "profiles": _profiles(version.version, profiles),
             }
 
         return streamed(work)
@@ -141,7 +141,8 @@ def models_router(
             "provenance": provenance_view(await registry.provenance(version.version)),
             "memory": {"bytes": need, "method": _method(version, measured=measured)},
             "unavailable": pool.unavailable(version.artifact.format),
-            "profiles": views.profiles_view(profiles.tasks_of(version.version)),
+            "profiles": _profiles(version.version, profiles),
+            "speed": views.speed_view(profiles.speeds.overall(version.version)),
         }
 
     @router.delete("/models/{name:path}")
@@ -153,6 +154,10 @@ def models_router(
 
     _verify_route(router, registry)
     return router
+
+
+def _profiles(version: VersionId, profiles: Profiles) -> Plain:
+    return views.profiles_view(version, profiles.tasks_of(version), profiles.speeds)
 
 
 def _method(version: Version, *, measured: bool) -> str:
