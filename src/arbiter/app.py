@@ -158,7 +158,9 @@ async def _build(
     tasks, rules = Tasks(base, clock), Rules(base, clock)
     # of a house with one key, whoever has it runs the house: a bound would protect nobody
     owners = OWNERS if len(settings.door.keys) > 1 else OWNERS | {"key-1"}
-    profiles = Profiles(base, tasks.grading, owners=owners)
+    profiles = Profiles(
+        base, tasks.grading, owners=owners, slow_share=settings.selection.limit_share
+    )
     table = Table(weigh=profiles.weights)
     learning = Learning(
         database=base, clock=clock, learner=table, profiles=profiles, announcer=announcer

@@ -65,6 +65,9 @@ class SelectionSettings(_Section):
     latency: float = Field(0.3, ge=0, description="Weight of latency.")
     memory: float = Field(0.2, ge=0, description="Weight of memory.")
     reliability: float = Field(0.1, ge=0, description="Weight of reliability.")
+    limit_share: float = Field(
+        0.9, ge=0.5, le=0.99, description="Share of answers that must keep to a latency limit."
+    )
     guess_tasks: bool = Field(
         True, description="Whether `auto` guesses the task of a request that names none."
     )

@@ -25,6 +25,7 @@ from arbiter.errors import (
     InstanceLost,
     LoadFailed,
     NothingCapable,
+    NothingThere,
     NotOffered,
     ServerGone,
     ShuttingDown,
@@ -48,15 +49,17 @@ from arbiter.inference import (
     Work,
     lacking,
     needed,
+    prompt_chars,
 )
 from arbiter.judge.grading import TaskGrader
 from arbiter.knowledge.guess import Guess
 from arbiter.knowledge.guesser import Guesser
 from arbiter.knowledge.learning import Learning
 from arbiter.knowledge.outcomes import NO_FAULT, Attempt, Outcome, Outcomes, Status
-from arbiter.knowledge.profiles import Profiles
+from arbiter.knowledge.profiles import NOTHING, Profile, Profiles
 from arbiter.knowledge.prompts import Prompts
 from arbiter.knowledge.rules import Rules
+from arbiter.knowledge.speed import Speed
 from arbiter.knowledge.tasks import Task, Tasks
 from arbiter.pool.instance import Lease
 from arbiter.pool.pool import Pool, loadable
@@ -72,6 +75,7 @@ from arbiter.selection.contender import (
     Situation,
 )
 from arbiter.selection.conversations import Conversations
+from arbiter.selection.room import demanded
 from arbiter.selection.selector import Selector
 from arbiter.swap.analysis import Failure
 from arbiter.swap.controller import Controller
@@ -244,6 +248,8 @@ class Dispatch:
                 )
             case Auto():
                 limits = ask.limits.narrowed(Limits(needs=needed(ask.work)))
+                contexts = (one.context for one in self._arms())
+                limits = limits.narrowed(demanded(ask.work, ask.sampling.max_tokens, contexts))
                 route = self._guessed(ask, limits) or self._automatic(ask, task, limits)
             case _:
                 assert_never(ask.target)
@@ -278,7 +284,7 @@ class Dispatch:
     def _automatic(self, ask: Ask, task: Task, limits: Limits) -> _Route:
         now, talk = self._clock.monotonic(), ask.conversation
         held = None if ask.rehearsal else self._conversations.get(talk, task.name, now=now)
-        choice = self._pick(
+        choice = self._fitting(
             task,
             task.limits.narrowed(limits),
             conversation=talk,
@@ -309,6 +315,18 @@ class Dispatch:
             dropped=choice.dropped,
         )
 
+    def _fitting(
+        self, task: Task, limits: Limits, *, conversation: str | None, held: VersionId | None
+    ) -> Choice:
+        """As `_pick`, but room for the longest answer is asked of nobody if nobody has it."""
+        try:
+            return self._pick(task, limits, conversation=conversation, held=held)
+        except (NothingCapable, NothingThere):
+            if limits.answer_tokens is None:
+                raise
+        limits = replace(limits, answer_tokens=None)
+        return self._pick(task, limits, conversation=conversation, held=held)
+
     def _pick(
         self,
         task: Task,
@@ -335,17 +353,18 @@ class Dispatch:
     def _looked_at(self, task: TaskName) -> tuple[Seen, ...]:
         """Every contender with its profile; the same values again where nothing changed."""
         arms, before = self._arms(), self._seen.get(task, ())
-        profiles = [self._behind.profiles.get(one.version, task) for one in arms]
+        profiles, speeds = self._behind.profiles, self._behind.profiles.speeds
         if len(before) != len(arms):
-            before = tuple(
-                Seen(contender=o, profile=p) for o, p in zip(arms, profiles, strict=True)
-            )
+            before = tuple([Seen(contender=one, profile=NOTHING) for one in arms])
         seen = tuple(
             [
-                old
-                if old.contender is one and old.profile is profile
-                else Seen(contender=one, profile=profile)
-                for old, one, profile in zip(before, arms, profiles, strict=True)
+                _seen(
+                    old,
+                    one,
+                    profiles.get(one.version, task),
+                    speeds.get(one.version, task),
+                )
+                for old, one in zip(before, arms, strict=True)
             ]
         )
         self._seen[task] = seen
@@ -378,7 +397,7 @@ class Dispatch:
             name=name,
             version=version_id,
             capabilities=self.capabilities(version),
-            context=version.artifact.context_length,
+            context=self._pool.room_in(loadable(version)),
             memory_bytes=need,
             memory_measured=measured,
             unavailable=self._pool.unavailable(version.artifact.format),
@@ -560,6 +579,7 @@ class Dispatch:
                 latency_ms=latency,
                 wait_ms=None if latency is None else way.wait_ms,
                 ttft_ms=receipt.ttft_ms,
+                prompt_chars=prompt_chars(ask.work),
                 usage=receipt.usage,
                 timings=receipt.timings,
                 cpu=receipt.cpu_ms or unknown("the request did not reach its end"),
@@ -597,6 +617,13 @@ class Dispatch:
             return None
         grade = self._behind.grader(route.task, "".join(served.text), ask.expected)
         return None if grade is None else grade.score
+
+
+def _seen(old: Seen, one: Contender, profile: Profile, speed: Speed) -> Seen:
+    """The same value again where nothing changed, so that what follows from it can be kept."""
+    if old.contender is one and old.profile is profile and old.speed is speed:
+        return old
+    return Seen(contender=one, profile=profile, speed=speed)
 
 
 def _request(ask: Ask, can: frozenset[str]) -> Generation | Embedding:

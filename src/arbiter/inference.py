@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, Protocol, assert_never
+from typing import Literal, Protocol, TypeVar, assert_never
 
 from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId
 
@@ -134,6 +134,29 @@ def lacking(work: Work, capabilities: frozenset[str]) -> frozenset[str]:
         return frozenset()
     missing = needed(work) - capabilities
     return missing - _WRITING if capabilities & _WRITING else missing
+
+
+def prompt_chars(work: Work) -> int:
+    """How long a prompt is, in characters, with its tools; of texts for vectors, all together.
+
+    >>> prompt_chars(Completion(prompt="Once", suffix="."))
+    5
+    """
+    match work:
+        case Chat(messages=messages, tools=tools):
+            said = sum(
+                [len(m.content) + sum([len(c.arguments) for c in m.calls]) for m in messages]
+            )
+            offered = () if tools is None else tools.offered
+            return said + sum(
+                [len(t.name) + len(t.description or "") + len(t.parameters or "") for t in offered]
+            )
+        case Completion(prompt=prompt, suffix=suffix):
+            return len(prompt) + len(suffix or "")
+        case Embedding(inputs=inputs):
+            return sum([len(text) for text in inputs])
+        case _:
+            assert_never(work)
 
 
 _WRITING = frozenset({"chat", "completion"})
@@ -263,12 +286,19 @@ class Arm(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a request or a task demands. None, or an empty set, demands nothing."""
+    """What a request or a task demands. None, or an empty set, demands nothing.
+
+    prompt_chars, answer_tokens: what the context of a version must have room for. They are rounded
+    (`arbiter.selection.room`), because what is worked out for some limits is kept for the next
+    request that has the same.
+    """
 
     needs: frozenset[str] = frozenset()
     threshold: float | None = None
     max_latency_ms: float | None = None
     max_memory_mb: float | None = None
+    prompt_chars: int | None = None
+    answer_tokens: int | None = None
 
     def narrowed(self, other: Limits) -> Limits:
         """Both demands at once: a request may narrow a task's limits, never widen them.
@@ -281,14 +311,19 @@ class Limits:
             threshold=_tighter(self.threshold, other.threshold, pick=max),
             max_latency_ms=_tighter(self.max_latency_ms, other.max_latency_ms, pick=min),
             max_memory_mb=_tighter(self.max_memory_mb, other.max_memory_mb, pick=min),
+            prompt_chars=_tighter(self.prompt_chars, other.prompt_chars, pick=max),
+            answer_tokens=_tighter(self.answer_tokens, other.answer_tokens, pick=max),
         )
 
 
-class _Pick(Protocol):
-    def __call__(self, one: float, other: float, /) -> float: ...
+_Number = TypeVar("_Number", int, float)
 
 
-def _tighter(one: float | None, other: float | None, *, pick: _Pick) -> float | None:
+class _Pick(Protocol[_Number]):
+    def __call__(self, one: _Number, other: _Number, /) -> _Number: ...
+
+
+def _tighter(one: _Number | None, other: _Number | None, *, pick: _Pick[_Number]) -> _Number | None:
     if one is None:
         return other
     return one if other is None else pick(one, other)

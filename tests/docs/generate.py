@@ -274,6 +274,12 @@ def control_page() -> str:
         "object a line:\n"
         '`{"progress": {"task": ..., "done": ..., "total": ...}}` while they work and\n'
         '`{"result": ...}` at the end. They go on to their end even when nobody listens.\n\n'
+        "A profile tells how a version does at a task: means, and under `speed` how its times\n"
+        "are spread: `latency_ms`, `first_token_ms` (of streams), `tokens_per_s`, and\n"
+        "`prompt_tokens_per_s` where the engine tells it. Each has `samples`, of the latest 200\n"
+        "at most, the median `p50`, and what 9 of 10 answers keep to: `p90` of times, `p10` of\n"
+        "rates. Older answers count less. What was never timed is null. `speed` of a model\n"
+        "itself is that of all its tasks together.\n\n"
         "## Routes\n\n",
     ]
     routes = [

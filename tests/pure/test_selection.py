@@ -13,6 +13,7 @@ from arbiter.errors import NothingCapable, NothingThere
 from arbiter.inference import Dropped, Limits
 from arbiter.knowledge.profiles import NOTHING, Profile
 from arbiter.knowledge.rules import Rule
+from arbiter.knowledge.speed import NEVER_TIMED, Expected, Speed
 from arbiter.knowledge.tasks import Task, Weights
 from arbiter.refs import ModelName, TaskName, VersionId
 from arbiter.selection import selector as module
@@ -29,6 +30,9 @@ NO_LIMITS = Limits()
 # Quality 0.8, success 0.9, 2 s on average.
 GOOD = Profile(samples=20, graded=10, quality=8.0, successes=18, timed=18, latency_ms=36_000.0)
 
+STEADY = Speed(timed=41, median_ms=1_500.0, slow_ms=2_300.0, slow_least_ms=2_000.0)
+ELSEWHERE = Expected(median_ms=5_000.0, low_ms=4_000.0, high_ms=6_000.0, tasks=2)
+
 
 def contender(name: str, **changes: object) -> Contender:
     whole = Contender(
@@ -42,8 +46,8 @@ def contender(name: str, **changes: object) -> Contender:
     return replace(whole, **changes)  # type: ignore[arg-type]  # the tests' own words
 
 
-def seen(name: str, profile: Profile = GOOD, **changes: object) -> Seen:
-    return Seen(contender=contender(name, **changes), profile=profile)
+def seen(name: str, profile: Profile = GOOD, speed: Speed = NEVER_TIMED, **changes: object) -> Seen:
+    return Seen(contender=contender(name, **changes), profile=profile, speed=speed)
 
 
 def pick(
@@ -84,9 +88,30 @@ DROPPED = [
         "needs 5000 MB, the house has 4000 MB",
     ),
     (
-        seen("a"),
+        seen("a", speed=STEADY),
         Limits(max_latency_ms=1999),
-        "takes 2000 ms on average (18 samples), the limit is 1999 ms",
+        "takes up to 2,300 ms in 9 of 10 answers (41 timed), the limit is 1,999 ms",
+    ),
+    (
+        seen("a", speed=replace(STEADY, share=0.75)),
+        Limits(max_latency_ms=1999),
+        "takes up to 2,300 ms in 75 of 100 answers (41 timed), the limit is 1,999 ms",
+    ),
+    (
+        seen("a"),
+        Limits(prompt_chars=36_000),
+        (
+            "the prompt has about 9,000 tokens (estimated at 4.0 characters each), "
+            "its context holds 4,096"
+        ),
+    ),
+    (
+        seen("a", speed=Speed(chars_per_token=(3.0, 4.0))),
+        Limits(prompt_chars=18_000, answer_tokens=1024),
+        (
+            "the prompt has about 6,000 tokens (estimated at 3.0 characters each by its earlier "
+            "prompts) and the answer may have 1,024, its context holds 4,096"
+        ),
     ),
     (
         seen("a"),
@@ -114,7 +139,13 @@ KEPT = [
     (seen("a"), Limits(max_memory_mb=1000, max_latency_ms=2000, threshold=0.8), HOUSE),
     (seen("a", NOTHING, memory_bytes=None), STRICT, HOUSE),
     (seen("a", replace(GOOD, graded=9), memory_bytes=None), Limits(threshold=0.99), HOUSE),
-    (seen("a", replace(GOOD, timed=9)), Limits(max_latency_ms=1), HOUSE),
+    # 9 of 10 take longer so far, which may be bad luck
+    (seen("a", speed=STEADY), Limits(max_latency_ms=2000), HOUSE),
+    (seen("a", speed=replace(STEADY, timed=9)), Limits(max_latency_ms=1), HOUSE),
+    (seen("a", speed=replace(STEADY, slow_least_ms=None)), Limits(max_latency_ms=1), HOUSE),
+    (seen("a", speed=Speed(expected=ELSEWHERE)), Limits(max_latency_ms=1), HOUSE),
+    (seen("a"), Limits(prompt_chars=32_000), HOUSE),  # near the limit, so its engine may say
+    (seen("a", context=None), Limits(prompt_chars=10**9), HOUSE),
     (seen("a", memory_bytes=4_000_000_000), NO_LIMITS, HOUSE),
     (seen("a", memory_bytes=10**12), NO_LIMITS, replace(HOUSE, budget_bytes=None)),
     (seen("a"), Limits(needs=frozenset({"chat"})), HOUSE),

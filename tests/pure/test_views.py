@@ -13,6 +13,8 @@ from arbiter.inference import Arm, Considered, Decided, Dropped, Message, Timing
 from arbiter.knowledge.outcomes import Attempt, Feedback, Outcome, Record, Status
 from arbiter.knowledge.profiles import NOTHING, Profile
 from arbiter.knowledge.rules import Rule
+from arbiter.knowledge.speed import Measured, Spread, Timing
+from arbiter.knowledge.speeds import Speeds
 from arbiter.knowledge.tasks import Case, Grading, Task
 from arbiter.refs import DecisionId, ModelName, TaskName, VersionId
 from arbiter.registry.moves import Move
@@ -146,21 +148,61 @@ def test_a_figure_is_never_shown_without_its_method(cpu: Figure, shown: dict[str
 PROFILES = [
     (
         NOTHING,
-        {"samples": 0, "graded": 0, "quality": None, "success_rate": None, "latency_ms": None},
+        Measured(),
+        {
+            "samples": 0,
+            "graded": 0,
+            "quality": None,
+            "success_rate": None,
+            "latency_ms": None,
+            "speed": {
+                "latency_ms": None,
+                "first_token_ms": None,
+                "tokens_per_s": None,
+                "prompt_tokens_per_s": None,
+            },
+        },
     ),
     (
         Profile(samples=4, graded=2, quality=1.0, successes=3, timed=2, latency_ms=50.0),
-        {"samples": 4, "graded": 2, "quality": 0.5, "success_rate": 0.75, "latency_ms": 25.0},
+        Measured(
+            latency_ms=Spread(samples=2, median=20.0, slow=30.0),
+            first_ms=Spread(samples=1, median=5.0, slow=5.0),
+            tokens_per_s=Spread(samples=2, median=40.0, slow=35.0),
+            prompt_tokens_per_s=Spread(samples=1, median=900.0, slow=900.0),
+        ),
+        {
+            "samples": 4,
+            "graded": 2,
+            "quality": 0.5,
+            "success_rate": 0.75,
+            "latency_ms": 25.0,
+            "speed": {
+                "latency_ms": {"samples": 2, "p50": 20.0, "p90": 30.0},
+                "first_token_ms": {"samples": 1, "p50": 5.0, "p90": 5.0},
+                "tokens_per_s": {"samples": 2, "p50": 40.0, "p10": 35.0},
+                "prompt_tokens_per_s": {"samples": 1, "p50": 900.0, "p10": 900.0},
+            },
+        },
     ),
 ]
 
 
-@pytest.mark.parametrize(("profile", "shown"), PROFILES)
-def test_a_profile_shows_means_and_null_for_the_unknown(
-    profile: Profile, shown: dict[str, object]
+@pytest.mark.parametrize(("profile", "measured", "shown"), PROFILES)
+def test_a_profile_shows_means_and_spreads_and_null_for_the_unknown(
+    profile: Profile, measured: Measured, shown: dict[str, object]
 ) -> None:
-    assert views.profile_view(profile) == shown
-    assert views.profiles_view({SUMS: profile}) == {"sums": shown}
+    assert views.profile_view(profile, measured) == shown
+
+
+def test_each_task_shows_its_own_speed() -> None:
+    speeds = Speeds()
+    speeds.add(A, SUMS, Timing(latency_ms=100.0))
+    one = views.profile_view(NOTHING, speeds.measured(A, SUMS))
+    other = views.profile_view(NOTHING, Measured())
+    both = {TaskName("tales"): NOTHING, SUMS: NOTHING}
+    assert views.profiles_view(A, both, speeds) == {"sums": one, "tales": other}
+    assert one["speed"] != other["speed"]
 
 
 TASK = Task(

@@ -94,6 +94,20 @@ def test_a_registered_model_shows_how_it_did_at_the_task(furnished: Shell) -> No
     assert "exact" in furnished.ok("tasks", "list")
 
 
+def test_a_model_shows_how_its_times_are_spread(furnished: Shell) -> None:
+    furnished.ok("ask", "is it so?", "--model", "yea")
+    shown = furnished.ok("models", "show", "yea")
+    assert "first token p50" in shown
+    assert "all together" in shown
+    found = furnished.json("models", "show", "yea")
+    latency = found["profiles"]["agree"]["speed"]["latency_ms"]
+    assert latency["samples"] > 0
+    assert 0.0 < latency["p50"] <= latency["p90"]
+    assert found["speed"]["latency_ms"]["samples"] == latency["samples"] + 1
+    assert "latency p50" in furnished.ok("tasks", "show", "agree")
+    assert "latency p50" in furnished.ok("tasks", "show", "general")
+
+
 def test_an_answer_says_who_gave_it_and_why_tells_the_rest(furnished: Shell) -> None:
     found = furnished.json("ask", "is it so?", "--task", "agree")
     assert (found["answer"], found["alias"]) == ("yes", "primary")

@@ -48,6 +48,11 @@ def cell(play: Stage, model: str = "good", at: TaskName = CHAT) -> Profile:
     return replace(found, quality=round(found.quality, 9), graded=round(found.graded, 9))
 
 
+def timed(play: Stage, at: TaskName = CHAT) -> int:
+    version = play.house.registry.resolve(name("good")).version
+    return play.house.profiles.speeds.get(version, at).timed
+
+
 def untimed(profile: Profile) -> Profile:
     return replace(profile, timed=0, latency_ms=0.0)
 
@@ -191,10 +196,12 @@ async def test_an_import_is_entered_with_where_it_came_from(play: Stage, tmp_pat
 
 async def test_what_is_forgotten_is_gone_and_can_be_had_back(play: Stage, tmp_path: Path) -> None:
     before, decided = cell(play), play.house.knowledge()
+    assert timed(play) > 0
     file = await play.house.carrier.export_dated(tmp_path)
     found = await play.house.carrier.forget(who="test")
     assert (found.validations, found.requests, found.feedback) == (60, 20, 6)
     assert cell(play) == NOTHING
+    assert timed(play) == 0
     assert play.house.profiles.trust() == ()
     assert play.house.knowledge() == decided, "tasks and rules stay"
     await play.house.import_knowledge(file)
@@ -214,6 +221,8 @@ async def test_only_what_was_named_is_forgotten(play: Stage, only: str) -> None:
         await play.house.carrier.forget(who="test", task="other")
         assert cell(play, "good", parse_task("other")) == NOTHING
         assert cell(play, "good") == before["good"]
+        assert timed(play, parse_task("other")) == 0
+        assert timed(play) > 0
     else:
         await play.house.carrier.forget(who="test", version=version)
         assert cell(play, "good") == NOTHING
@@ -228,11 +237,12 @@ async def test_what_was_forgotten_stays_forgotten_after_a_restart(tmp_path: Path
         await play.ask(model="good")
         await play.house.feedback(play.decided[-1].decision, 0.5)
         after = cell(play)
-        assert (after.samples, after.graded) == (1, 2)
+        assert (after.samples, after.graded, timed(play)) == (1, 2, 1)
         record = await play.house.record(play.decided[0].decision)
         assert record.outcome is not None, "what happened stays on record"
     async with stage(tmp_path / "home") as play:
         assert cell(play) == after
+        assert timed(play) == 1
 
 
 async def test_a_judgement_that_was_forgotten_counts_when_it_is_given_again(play: Stage) -> None:

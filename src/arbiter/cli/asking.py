@@ -20,7 +20,9 @@ Needs = Annotated[
     list[str] | None, typer.Option("--needs", help="A capability it needs (repeatable).")
 ]
 Threshold = Annotated[float | None, typer.Option("--threshold", help="Least quality, 0 to 1.")]
-MaxLatency = Annotated[float | None, typer.Option("--max-latency-ms", help="Longest mean latency.")]
+MaxLatency = Annotated[
+    float | None, typer.Option("--max-latency-ms", help="Longest latency of most answers.")
+]
 MaxMemory = Annotated[float | None, typer.Option("--max-memory-mb", help="Most memory.")]
 
 

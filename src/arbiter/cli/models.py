@@ -11,7 +11,7 @@ from arbiter.cli.calibration import calibration
 from arbiter.cli.client import Client, Json, segment
 from arbiter.cli.found import show_found
 from arbiter.cli.options import AsJson, ConfigFile, DataDir, followed, read_file, with_house
-from arbiter.cli.output import ERR, OUT, number, show_json, show_table, size, text
+from arbiter.cli.output import ERR, OUT, number, show_json, show_table, size, spread, text
 
 app = typer.Typer(help="Models: files registered under names.", no_args_is_help=True)
 app.command("calibration")(calibration)
@@ -186,7 +186,10 @@ def _standing(one: Json) -> str:
 def show(
     name: Name, data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson = False
 ) -> None:
-    """A model: what its file says, where it comes from, how it does at each task."""
+    """A model: what its file says, where it comes from, how it does at each task.
+
+    Latency is the median. p90: nine of ten answers take no longer. p10: nine of ten are no slower.
+    """
 
     async def work(client: Client) -> None:
         found = await client.call("GET", f"/models/{segment(name)}")
@@ -209,6 +212,7 @@ def show(
             ERR.print(f"its server is not there now: {found['absent']}", markup=False)
         _profiles(found)
         _falls(found["falls"])
+        _speeds(found)
 
     with_house(data_dir, config, work)
 
@@ -251,12 +255,49 @@ def _profiles(found: Json) -> None:
                 text(one["graded"]),
                 text(one["samples"]),
                 number(one["success_rate"]),
-                number(one["latency_ms"], digits=0, unit=" ms"),
+                spread(one["speed"]["latency_ms"], "p50"),
             )
             for task, one in (profiles if isinstance(profiles, dict) else {}).items()
         ],
         empty="No samples yet: arbiter tasks add NAME --cases FILE --grader KIND",
     )
+
+
+def _speeds(found: Json) -> None:
+    """How fast it is at each task; nothing where it was never timed."""
+    profiles, overall = found.get("profiles"), found.get("speed")
+    told = {
+        task: one["speed"] for task, one in (profiles if isinstance(profiles, dict) else {}).items()
+    }
+    rows = [(task, one) for task, one in told.items() if any(one.values())]
+    if len(rows) > 1 and isinstance(overall, dict):
+        rows.append(("all together", overall))
+    if not rows:
+        return
+    show_table(
+        ("speed", "timed", "latency p50", "p90", "streamed", "first token p50", "p90",
+         "tokens/s p50", "p10", "reading p50"),
+        [
+            (
+                task,
+                _samples(one["latency_ms"]),
+                spread(one["latency_ms"], "p50"),
+                spread(one["latency_ms"], "p90"),
+                _samples(one["first_token_ms"]),
+                spread(one["first_token_ms"], "p50"),
+                spread(one["first_token_ms"], "p90"),
+                spread(one["tokens_per_s"], "p50", digits=1, unit=""),
+                spread(one["tokens_per_s"], "p10", digits=1, unit=""),
+                spread(one["prompt_tokens_per_s"], "p50", unit="/s"),
+            )
+            for task, one in rows
+        ],
+        empty="",
+    )  # fmt: skip
+
+
+def _samples(one: object) -> str:
+    return text(one["samples"]) if isinstance(one, dict) else "-"
 
 
 @app.command()

@@ -55,6 +55,15 @@ def number(value: object, *, digits: int = 2, unit: str = "", share: bool = Fals
     return f"{value:.0%}" if share else f"{value:.{digits}f}{unit}"
 
 
+def spread(value: object, key: str, *, digits: int = 0, unit: str = " ms") -> str:
+    """One figure of how a measure is spread, as the control API tells it.
+
+    >>> spread({"samples": 41, "p50": 812.4, "p90": 2300.0}, "p90"), spread(None, "p90")
+    ('2300 ms', '-')
+    """
+    return number(value.get(key) if isinstance(value, dict) else None, digits=digits, unit=unit)
+
+
 def size(value: object) -> str:
     """Bytes for people.
 

@@ -10,7 +10,7 @@ import typer
 
 from arbiter.cli.client import Client, Json, segment
 from arbiter.cli.options import AsJson, ConfigFile, DataDir, followed, read_file, with_house
-from arbiter.cli.output import OUT, number, show_json, show_table, text
+from arbiter.cli.output import OUT, number, show_json, show_table, spread, text
 from arbiter.cli.prompts import harvest
 from arbiter.errors import InvalidField
 
@@ -47,7 +47,8 @@ def add(
         float | None, typer.Option("--threshold", min=0, max=1, help="Least quality.")
     ] = None,
     max_latency_ms: Annotated[
-        float | None, typer.Option("--max-latency-ms", min=0, help="Longest mean latency.")
+        float | None,
+        typer.Option("--max-latency-ms", min=0, help="Longest latency of most answers."),
     ] = None,
     max_memory_mb: Annotated[
         float | None, typer.Option("--max-memory-mb", min=0, help="Most memory.")
@@ -143,14 +144,16 @@ def show(
         OUT.print(f"{task}: {found['cases']} cases, digest {found['digest']}", markup=False)
         profiles = found["profiles"]
         show_table(
-            ("model", "quality", "graded", "samples", "latency"),
+            ("model", "quality", "graded", "samples", "latency p50", "p90", "tokens/s p50"),
             [
                 (
                     name,
                     number(one["quality"]),
                     text(one["graded"]),
                     text(one["samples"]),
-                    number(one["latency_ms"], digits=0, unit=" ms"),
+                    spread(one["speed"]["latency_ms"], "p50"),
+                    spread(one["speed"]["latency_ms"], "p90"),
+                    spread(one["speed"]["tokens_per_s"], "p50", digits=1, unit=""),
                 )
                 for name, one in (profiles if isinstance(profiles, dict) else {}).items()
             ],

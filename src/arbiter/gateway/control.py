@@ -51,6 +51,7 @@ from arbiter.ledger import Ledger
 from arbiter.pool.instance import State
 from arbiter.pool.pool import Pool
 from arbiter.refs import (
+    GENERAL,
     DecisionId,
     RolloutId,
     TaskName,
@@ -348,10 +349,16 @@ def _tasks(rooms: ControlRooms) -> APIRouter:
     @router.get("/tasks/{name:path}")
     async def show_task(name: str) -> Plain:
         task = rooms.tasks.get(parse_task(name))
+        speeds = rooms.profiles.speeds
         return {
             **views.task_view(task, cases=True),
             "profiles": {
-                str(label): views.profile_view(rooms.profiles.get(version, task.name))
+                str(label): views.profile_view(
+                    rooms.profiles.get(version, task.name),
+                    speeds.overall(version)
+                    if task.name == GENERAL
+                    else speeds.measured(version, task.name),
+                )
                 for version, label in rooms.registry.arms().items()
             },
         }

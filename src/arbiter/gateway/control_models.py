@@ -14,8 +14,9 @@ from arbiter.errors import InvalidField
 from arbiter.gateway import views
 from arbiter.gateway.control_base import WHO, ControlBody, Plain, Say, streamed, telling
 from arbiter.knowledge.learning import Learning
+from arbiter.knowledge.profiles import Profiles
 from arbiter.pool.pool import Pool, loadable
-from arbiter.refs import parse_name, short
+from arbiter.refs import VersionId, parse_name, short
 from arbiter.registry.artifact import TEMPLATE_OPTION
 from arbiter.registry.checking import Checked, check_files
 from arbiter.registry.provenance import Claim, Provenance
@@ -127,7 +128,7 @@ def models_router(
             return {
                 **views.version_view(registry.version(version.version), registry),
                 "unavailable": pool.unavailable(version.artifact.format),
-                "profiles": views.profiles_view(learning.profiles.tasks_of(version.version)),
+                "profiles": _profiles(version.version, learning.profiles),
             }
 
         return streamed(work)
@@ -141,7 +142,8 @@ def models_router(
             "provenance": provenance_view(await registry.provenance(version.version)),
             "memory": {"bytes": need, "method": _method(version, measured=measured)},
             "unavailable": pool.unavailable(version.artifact.format),
-            "profiles": views.profiles_view(learning.profiles.tasks_of(version.version)),
+            "profiles": _profiles(version.version, learning.profiles),
+            "speed": views.speed_view(learning.profiles.speeds.overall(version.version)),
             "falls": [
                 {"task": fall.task, "since": fall.since}
                 for fall in learning.falls_of(version.version)
@@ -157,6 +159,10 @@ def models_router(
 
     _verify_route(router, registry)
     return router
+
+
+def _profiles(version: VersionId, profiles: Profiles) -> Plain:
+    return views.profiles_view(version, profiles.tasks_of(version), profiles.speeds)
 
 
 def _method(version: Version, *, measured: bool) -> str:

@@ -8,6 +8,8 @@ from dataclasses import asdict
 from arbiter.knowledge.outcomes import Record
 from arbiter.knowledge.profiles import Profile
 from arbiter.knowledge.rules import Rule
+from arbiter.knowledge.speed import Measured, Spread
+from arbiter.knowledge.speeds import Speeds
 from arbiter.knowledge.tasks import Task
 from arbiter.pool.pool import InstanceView
 from arbiter.refs import TaskName, VersionId, short
@@ -21,8 +23,8 @@ from arbiter.swap.rollout import Phase
 Plain = dict[str, object]
 
 
-def profile_view(profile: Profile) -> Plain:
-    """A profile with its means; unknown is null."""
+def profile_view(profile: Profile, measured: Measured) -> Plain:
+    """A profile with its means, and how its times are spread; unknown is null."""
     graded = round(profile.graded, 1)
     return {
         "samples": profile.samples,
@@ -30,7 +32,24 @@ def profile_view(profile: Profile) -> Plain:
         "quality": profile.mean_quality,
         "success_rate": profile.success_rate,
         "latency_ms": profile.mean_latency_ms,
+        "speed": speed_view(measured),
     }
+
+
+def speed_view(measured: Measured) -> Plain:
+    """What was timed: of times the 90th percentile, of rates the 10th, which 9 of 10 keep to."""
+    return {
+        "latency_ms": _spread(measured.latency_ms, "p90"),
+        "first_token_ms": _spread(measured.first_ms, "p90"),
+        "tokens_per_s": _spread(measured.tokens_per_s, "p10"),
+        "prompt_tokens_per_s": _spread(measured.prompt_tokens_per_s, "p10"),
+    }
+
+
+def _spread(spread: Spread | None, slow: str) -> Plain | None:
+    if spread is None:
+        return None
+    return {"samples": spread.samples, "p50": spread.median, slow: spread.slow}
 
 
 def _kept_until(version: VersionId, registry: Registry) -> str | None:
@@ -235,6 +254,11 @@ def instance_view(view: InstanceView, registry: Registry) -> Plain:
     return {**asdict(view), "short": short(view.version), "absent": absent}
 
 
-def profiles_view(profiles: Mapping[TaskName, Profile]) -> Plain:
+def profiles_view(
+    version: VersionId, profiles: Mapping[TaskName, Profile], speeds: Speeds
+) -> Plain:
     """A version's profile at each task."""
-    return {str(task): profile_view(profile) for task, profile in sorted(profiles.items())}
+    return {
+        str(task): profile_view(profile, speeds.measured(version, task))
+        for task, profile in sorted(profiles.items())
+    }

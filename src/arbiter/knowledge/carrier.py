@@ -267,6 +267,8 @@ class Carrier:
             )
             sums, cases, carried = written.rows[:3]
             self._profiles.take_feedback(*written.rows[7:10])
+            # what ended while this was written may be forgotten with it, until the next start
+            self._profiles.speeds.forget(task=task, version=version)
             for row in sums:
                 self._add(row[0], row[1], shelf.own(row).negative)
             for row in cases:

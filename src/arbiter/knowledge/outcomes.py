@@ -29,6 +29,7 @@ from arbiter.inference import Arm, Considered, Decided, Dropped, Timings, Usage
 from arbiter.knowledge.agreement import PERSON, QUALITY, Said, compared
 from arbiter.knowledge.learning import Learning
 from arbiter.knowledge.profiles import Profile
+from arbiter.knowledge.speed import Timing, timing
 from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId, is_id
 from arbiter.storage.database import Database, Row, Statement
 
@@ -69,6 +70,7 @@ class Outcome:
 
     version: the one that served it, or failed last. error, detail: the code and the sentence of
     what went wrong; the sentence may quote an engine, so only who runs the house is told it.
+    prompt_chars: how long the prompt was, in characters.
     """
 
     decision: DecisionId
@@ -80,6 +82,7 @@ class Outcome:
     latency_ms: float | None = None
     wait_ms: float | None = None
     ttft_ms: float | None = None
+    prompt_chars: int | None = None
     usage: Usage = Usage()
     timings: Timings = Timings()
     cpu: Figure
@@ -183,6 +186,8 @@ class Outcomes:
             self._profiles.add(outcome.version, outcome.task, _sample(outcome))
             if outcome.grade is not None:
                 self._learning.graded(outcome.version, outcome.task, outcome.grade, at=now)
+        if outcome.status is Status.SUCCESS and outcome.latency_ms is not None:
+            self._profiles.speeds.add(outcome.version, outcome.task, _timing(outcome))
         early = self._early.pop(decided.decision, ())
         if early and outcome.grade is not None:
             self._profiles.compare(compared(early, None), times=-1)
@@ -332,6 +337,17 @@ def _sample(outcome: Outcome) -> Profile:
     )
 
 
+def _timing(outcome: Outcome) -> Timing:
+    return timing(
+        latency_ms=outcome.latency_ms,
+        wait_ms=outcome.wait_ms,
+        ttft_ms=outcome.ttft_ms,
+        usage=outcome.usage,
+        timings=outcome.timings,
+        prompt_chars=outcome.prompt_chars,
+    )
+
+
 def _decision_statement(decided: Decided, *, caller: str, at: str) -> Statement:
     detail = msgspec.json.encode(
         Detail(
@@ -401,6 +417,7 @@ def _outcome_statement(outcome: Outcome, *, at: str) -> Statement:
             outcome.cpu.note,
             outcome.grade,
             at,
+            outcome.prompt_chars,
         ),
     )
 
@@ -452,7 +469,7 @@ def _record(decision: Row, outcome: Row | None, attempts: Sequence[Row]) -> Reco
 
 def _outcome(row: Row, attempts: Sequence[Row]) -> Outcome:
     (decision, task, version, status, error, detail, latency, wait, ttft, prompt) = row[:10]
-    (completion, cached, prefill, decode, cpu, cpu_method, cpu_note, grade, _) = row[10:]
+    (completion, cached, prefill, decode, cpu, cpu_method, cpu_note, grade, _, chars) = row[10:]
     return Outcome(
         decision=DecisionId(str(decision)),
         task=TaskName(str(task)),
@@ -463,6 +480,7 @@ def _outcome(row: Row, attempts: Sequence[Row]) -> Outcome:
         latency_ms=_real(latency),
         wait_ms=_real(wait),
         ttft_ms=_real(ttft),
+        prompt_chars=_whole(chars),
         usage=Usage(
             prompt_tokens=_whole(prompt),
             completion_tokens=_whole(completion),

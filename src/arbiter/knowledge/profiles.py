@@ -6,6 +6,8 @@ in memory (but for the rounding of sums of fractions).
 
 Feedback is no plain sum: what a judgement counts depends on who gave it and on all that is known
 besides (`arbiter.knowledge.judgements`). It is added to a cell when somebody looks.
+
+How fast a version is is no sum either: `arbiter.knowledge.speeds` keeps it beside the cells.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from dataclasses import dataclass
 from arbiter.knowledge.agreement import Compared, Said, Table, class_of, compared
 from arbiter.knowledge.judgements import OWNERS, Judgements, Trust
 from arbiter.knowledge.scores import Source
+from arbiter.knowledge.speed import SLOW_SHARE
+from arbiter.knowledge.speeds import LATEST, READ_AT_MOST, Speeds
 from arbiter.refs import GENERAL, TaskName, VersionId
 from arbiter.storage.database import Database, Row, Statement
 
@@ -107,11 +111,14 @@ class Profiles:
         grading: Callable[[TaskName], str | None],
         *,
         owners: frozenset[str] = OWNERS,
+        slow_share: float = SLOW_SHARE,
     ) -> None:
         """grading: the digest of a task's grading now; cases graded otherwise do not count.
 
         owners: callers whose feedback counts without a bound, because they run the house.
+        slow_share: how many of a version's answers are to keep to a limit on latency.
         """
+        self.speeds = Speeds(share=slow_share)
         self._database = database
         self.grading = grading
         self._cells: dict[VersionId, dict[TaskName, Profile]] = {}
@@ -155,6 +162,9 @@ class Profiles:
                 ),
             )
         self.take_feedback(*[await self._database.read(one.query) for one in FEEDBACK])
+        most = (READ_AT_MOST, LATEST)
+        self.speeds.take(await self._database.read("latest_timed_cases", most))
+        self.speeds.take(await self._database.read("latest_timed", most))
 
     def take_feedback(
         self, sums: Sequence[Row], graded: Sequence[Row], together: Sequence[Row]

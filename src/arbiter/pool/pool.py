@@ -177,6 +177,12 @@ class Pool:
         measured = self._measured.get((spec.version, spec.context, spec.slots))
         return (loadable.estimated_bytes, False) if measured is None else (measured, True)
 
+    def room_in(self, loadable: Loadable) -> int | None:
+        """The tokens that a version has room for here; None when its server does not say."""
+        if loadable.is_outside and loadable.context_length is None:
+            return None
+        return self._spec(loadable).context
+
     def _spec(self, loadable: Loadable) -> LoadSpec:
         artifact = loadable.artifact
         context = loadable.context_length or self._settings.context

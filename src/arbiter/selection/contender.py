@@ -9,6 +9,7 @@ from arbiter.errors import NothingCapable, NothingThere
 from arbiter.inference import Considered, Dropped
 from arbiter.knowledge.profiles import Profile
 from arbiter.knowledge.rules import Rule
+from arbiter.knowledge.speed import NEVER_TIMED, Speed
 from arbiter.knowledge.tasks import Task, Weights
 from arbiter.refs import ModelName, VersionId
 
@@ -27,6 +28,7 @@ PATIENCE_MS = 10_000.0
 class Contender:
     """A version that `auto` may pick, under the name that people know it by.
 
+    context: tokens that it has room for here; None when its server does not say.
     memory_bytes: measured after a load, or estimated from the file; None when unknown.
     unavailable: why its engine cannot run here, or None. absent: why its server is not there now.
     """
@@ -67,10 +69,11 @@ class Scored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """A contender with its profile at the task in question."""
+    """A contender with its profile and its speed at the task in question."""
 
     contender: Contender
     profile: Profile
+    speed: Speed = NEVER_TIMED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -99,8 +99,9 @@ class Plan:
         return choice
 
     def _judge(self, seen: Seen) -> Worth | Dropped:
-        reason = drop_reason(seen, self._limits, self._situation)
         contender = seen.contender
+        belief = self._table.get(self._task.name, contender.version)
+        reason = drop_reason(seen, self._limits, self._situation, belief)
         if reason is not None:
             return Dropped(name=contender.name, version=contender.version, reason=reason)
         if contender.absent is not None:
@@ -113,7 +114,7 @@ class Plan:
             )
         return worth(
             seen,
-            self._table.get(self._task.name, contender.version),
+            belief,
             limits=self._limits,
             situation=self._situation,
             weights=self._weights,

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from arbiter.inference import Dropped, Limits
 from arbiter.knowledge.profiles import Profile
+from arbiter.knowledge.speed import Speed
 from arbiter.knowledge.tasks import Task
 from arbiter.refs import TaskName, VersionId
 from arbiter.selection.bandit import Table
@@ -29,6 +30,7 @@ from arbiter.selection.plan import Plan
 from arbiter.selection.scorers import static_score
 
 _Key = tuple[VersionId, TaskName, Limits]
+_Judged = tuple[Profile, Contender, Situation, Task, Scored | Dropped, Speed]
 _CACHE_BOUND = 200_000
 _PLANS_BOUND = 1_000
 
@@ -42,7 +44,7 @@ class Selector:
     def __init__(self, table: Table | None = None) -> None:
         self._table = table
         self._related: tuple[Mapping[VersionId, VersionId], Mapping[TaskName, TaskName]] = ({}, {})
-        self._cache: dict[_Key, tuple[Profile, Contender, Situation, Task, Scored | Dropped]] = {}
+        self._cache: dict[_Key, _Judged] = {}
         self._plans: dict[tuple[TaskName, Limits], Plan] = {}
 
     def relate(
@@ -129,6 +131,7 @@ class Selector:
         if (
             known is not None
             and known[0] is seen.profile
+            and known[5] is seen.speed
             and known[1] is contender
             and known[2] is situation
             and known[3] is task
@@ -137,7 +140,7 @@ class Selector:
         verdict = _verdict(seen, task=task, limits=limits, situation=situation)
         if len(self._cache) >= _CACHE_BOUND:
             self._cache.clear()
-        self._cache[key] = (seen.profile, contender, situation, task, verdict)
+        self._cache[key] = (seen.profile, contender, situation, task, verdict, seen.speed)
         return verdict
 
 

@@ -3,6 +3,9 @@
 The same four parts and weights as the static rule. Quality is what the learner believes,
 reliability a Beta posterior, and each part's doubt is carried into the whole. A part that nobody
 measured is taken at what the others have, with much doubt: what is unknown is worth trying.
+
+Latency is the median, because one answer that took a minute says little of the next. A version
+that was never timed at the task is taken at what its other tasks let expect.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from dataclasses import dataclass
 from math import ceil, sqrt
 
 from arbiter.inference import Limits
+from arbiter.knowledge.speed import Expected, Speed
 from arbiter.knowledge.tasks import Weights
 from arbiter.selection.bandit import Belief
 from arbiter.selection.chances import Arm
@@ -28,7 +32,10 @@ UNKNOWN = 0.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worth:
-    """A contender at a task: what it is worth, and the parts that this comes from."""
+    """A contender at a task: what it is worth, and the parts that this comes from.
+
+    latency: the part of what was timed here; None when nothing was.
+    """
 
     seen: Seen
     belief: Belief
@@ -43,14 +50,17 @@ def worth(seen: Seen, belief: Belief, *, limits: Limits, situation: Situation,
     profile = seen.profile
     failed = profile.samples - profile.successes
     reliability = FIRST_RELIABILITY.after(max(0, profile.successes), max(0, failed))
-    mean_ms = profile.mean_latency_ms
-    latency = None if mean_ms is None else latency_part(mean_ms, limits)
-    doubt = UNKNOWN if latency is None else UNKNOWN / sqrt(1.0 + profile.timed)
+    speed = seen.speed
+    latency = None if speed.median_ms is None else latency_part(speed.median_ms, limits)
+    if latency is None:
+        taken, doubt = _expected(speed.expected, limits, others)
+    else:
+        taken, doubt = latency, UNKNOWN / sqrt(1.0 + speed.timed)
     memory = memory_part(seen.contender.memory_bytes, limits, situation)
     whole = weights.quality + weights.latency + weights.memory + weights.reliability
     mean = (
         weights.quality * belief.mean
-        + weights.latency * (others if latency is None else latency)
+        + weights.latency * taken
         + weights.memory * memory
         + weights.reliability * reliability.mean
     )
@@ -68,6 +78,15 @@ def worth(seen: Seen, belief: Belief, *, limits: Limits, situation: Situation,
     )
 
 
+def _expected(expected: Expected | None, limits: Limits, others: float) -> tuple[float, float]:
+    """The latency part of what was never timed here, and its standard deviation."""
+    if expected is None:
+        return others, UNKNOWN
+    # the interval holds 90 %: 1.645 standard deviations to either side
+    wide = latency_part(expected.low_ms, limits) - latency_part(expected.high_ms, limits)
+    return latency_part(expected.median_ms, limits), min(UNKNOWN, wide / 3.29)
+
+
 def usual_latency(known: Sequence[float]) -> float:
     """The latency part of a version that was never timed: what the others have."""
     return sum(known) / len(known) if known else NEUTRAL
@@ -77,7 +96,7 @@ def explained(one: Worth, probability: float) -> Scored:
     """The score with its reasons in words."""
     contender, profile = one.seen.contender, one.seen.profile
     low, high = one.belief.interval()
-    mean_ms, need = profile.mean_latency_ms, contender.memory_bytes
+    need = contender.memory_bytes
     rate = one.reliability.mean
     quality = (
         f"quality {one.belief.mean:.2f} (90 % credible {low:.2f} to {high:.2f}, "
@@ -90,7 +109,7 @@ def explained(one: Worth, probability: float) -> Scored:
         explanation=", ".join(
             (
                 quality,
-                "latency unknown" if mean_ms is None else f"latency {mean_ms:.0f} ms",
+                _latency_words(one.seen.speed),
                 "memory unknown"
                 if need is None
                 else f"memory {need / 1e6:.0f} MB"
@@ -102,6 +121,19 @@ def explained(one: Worth, probability: float) -> Scored:
         probability=probability,
         quality=(low, high),
     )
+
+
+def _latency_words(speed: Speed) -> str:
+    if speed.median_ms is not None:
+        return f"latency {speed.median_ms:,.0f} ms (median of {speed.timed})"
+    if speed.expected is not None:
+        found = speed.expected
+        return (
+            f"latency about {found.median_ms:,.0f} ms ({found.low_ms:,.0f} to "
+            f"{found.high_ms:,.0f}, expected from {found.tasks} other "
+            f"{'task' if found.tasks == 1 else 'tasks'})"
+        )
+    return "latency unknown"
 
 
 def what_would_change(best: Worth, other: Worth, weights: Weights, task: str) -> str | None:

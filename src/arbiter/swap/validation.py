@@ -24,6 +24,7 @@ from arbiter.inference import Answer, Ask, Chat, Delta, Pinned, Sampling, lackin
 from arbiter.judge.graders import grade, parse_grader
 from arbiter.knowledge.learning import Learning
 from arbiter.knowledge.profiles import Profile
+from arbiter.knowledge.speed import Timing
 from arbiter.knowledge.tasks import Case, Grading, Task
 from arbiter.pool.presence import Presence
 from arbiter.refs import ModelName, TaskName, VersionId
@@ -250,6 +251,7 @@ class Validator:
                 latency_ms=result.latency_ms or 0.0,
             ),
         )
+        self._learning.profiles.speeds.add(version, task.name, Timing(latency_ms=result.latency_ms))
 
 
 def _graded_by(task: Task) -> Grading:

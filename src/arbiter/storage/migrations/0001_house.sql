@@ -124,6 +124,7 @@ CREATE TABLE outcomes (
     latency_ms      DOUBLE PRECISION CHECK (latency_ms >= 0),
     wait_ms         DOUBLE PRECISION CHECK (wait_ms >= 0),  -- the part spent on a slot or a load
     ttft_ms         DOUBLE PRECISION CHECK (ttft_ms >= 0),
+    prompt_chars    INTEGER CHECK (prompt_chars >= 0),  -- how long it was, to learn the ratio
     prompt_tokens   INTEGER CHECK (prompt_tokens >= 0),
     completion_tokens INTEGER CHECK (completion_tokens >= 0),
     cached_tokens   INTEGER CHECK (cached_tokens >= 0),

@@ -46,8 +46,8 @@ ON CONFLICT (decision) DO NOTHING;
 -- name: add_outcome
 INSERT INTO outcomes (decision, task, version, status, error, detail, latency_ms, wait_ms,
                       ttft_ms, prompt_tokens, completion_tokens, cached_tokens, prefill_ms,
-                      decode_ms, cpu_ms, cpu_method, cpu_note, grade, at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                      decode_ms, cpu_ms, cpu_method, cpu_note, grade, at, prompt_chars)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (decision) DO NOTHING;
 
 -- name: get_decision
@@ -57,7 +57,7 @@ FROM decisions WHERE decision = ?;
 -- name: get_outcome
 SELECT decision, task, version, status, error, detail, latency_ms, wait_ms, ttft_ms, prompt_tokens,
        completion_tokens, cached_tokens, prefill_ms, decode_ms, cpu_ms, cpu_method, cpu_note,
-       grade, at
+       grade, at, prompt_chars
 FROM outcomes WHERE decision = ?;
 
 -- name: get_feedback
@@ -167,6 +167,29 @@ SELECT version, task, COUNT(*) FROM attempts
 WHERE error NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut', 'not_offered')
   AND is_forgotten = 0
 GROUP BY version, task;
+
+-- name: latest_timed
+-- The latest so many answers, and of these the latest of each version and task, oldest first.
+SELECT version, task, latency_ms, wait_ms, ttft_ms, prompt_tokens, completion_tokens,
+       cached_tokens, prefill_ms, decode_ms, prompt_chars
+FROM (SELECT recent.*,
+             ROW_NUMBER() OVER (PARTITION BY version, task ORDER BY decision DESC) AS place
+      FROM (SELECT decision, version, task, latency_ms, wait_ms, ttft_ms, prompt_tokens,
+                   completion_tokens, cached_tokens, prefill_ms, decode_ms, prompt_chars
+            FROM outcomes
+            WHERE status = 'success' AND latency_ms IS NOT NULL AND is_forgotten = 0
+            ORDER BY decision DESC LIMIT ?) AS recent) AS latest
+WHERE place <= ? ORDER BY decision;
+
+-- name: latest_timed_cases
+-- Of a case only the whole time is kept, and what it took on another machine says nothing here.
+SELECT version, task, latency_ms, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+FROM (SELECT recent.*,
+             ROW_NUMBER() OVER (PARTITION BY version, task ORDER BY at DESC, case_digest) AS place
+      FROM (SELECT version, task, latency_ms, case_digest, at FROM validations
+            WHERE success = 1 AND origin IS NULL AND latency_ms IS NOT NULL
+            ORDER BY at DESC LIMIT ?) AS recent) AS latest
+WHERE place <= ? ORDER BY at, case_digest;
 
 -- name: get_house
 SELECT house FROM house;
