@@ -75,18 +75,41 @@ async def judged(play: Stage, decisions: dict[DecisionId, float], kinds: int, ca
     return stored
 
 
+@pytest.fixture(params=["static", "learned"])
+async def picking(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stage]:
+    """The same house, with either way to pick."""
+    more = {"selection__strategy": request.param, "selection__quality": 1.0}
+    async with stage(tmp_path / "data", door__keys=KEYS, **more) as play:
+        for title in TASKS:
+            await play.house.admission.add_task(task(title))
+        for model in ("good", "fair", "poor"):
+            await play.add(model, {title: shares[model] for title, shares in TASKS.items()})
+        yield play
+
+
+def chances(play: Stage) -> list[float]:
+    """Whom others would be given with what probability."""
+    return [
+        one.chance
+        for title in TASKS
+        for one in sorted(play.house.select(title).considered, key=lambda one: one.name)
+    ]
+
+
 async def test_ten_thousand_hostile_feedbacks_of_one_key_move_no_pick_of_others(
-    play: Stage,
+    picking: Stage,
 ) -> None:
+    play = picking
     right = {"chat": ["good", "fair", "poor"], "sums": ["fair", "good", "poor"]}
     hostile = {
         await asked(play, title, model, caller="key-1"): 0.0 if model == right[title][0] else 1.0
         for title, model, _ in product(TASKS, ("good", "fair", "poor"), range(10))
     }
-    before = order(play)
+    before, likely = order(play), chances(play)
     assert before == right
     assert await judged(play, hostile, 167, "key-1") == 10_020
     assert order(play) == before
+    assert chances(play) == pytest.approx(likely, abs=0.02)
 
 
 async def test_what_a_key_may_say_is_the_same_after_a_restart(tmp_path: Path) -> None:

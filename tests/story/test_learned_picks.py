@@ -1,0 +1,174 @@
+"""`auto` in a house that learns: it tries, settles, remembers, and notices a loss."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.story.stage import Stage, name, stage, task
+
+from arbiter.knowledge.outcomes import Feedback
+from arbiter.refs import TaskName, VersionId
+from arbiter.selection.conversations import HELD_S
+
+CHAT = TaskName("chat")
+LEARNED = {"selection__strategy": "learned"}
+
+
+@pytest.fixture
+async def play(tmp_path: Path) -> AsyncIterator[Stage]:
+    """Two models whose difference nobody knows yet."""
+    async with stage(tmp_path / "data", **LEARNED) as play:
+        await furnish(play)
+        yield play
+
+
+async def furnish(play: Stage) -> None:
+    await play.house.admission.add_task(task("chat", cases=0))
+    await play.add("good", {"chat": 0.95})
+    await play.add("poor", {"chat": 0.4})
+
+
+async def judged(
+    play: Stage, count: int, *, model: str = "auto", score: float | None = None
+) -> None:
+    """So many requests, each judged by a person: by its answer, or with this score."""
+    for _ in range(count):
+        text = await play.ask(model=model, expected=None)
+        right = float(text == "yes") if score is None else score
+        decision = play.decided[-1].decision
+        await play.house.outcomes.give(Feedback(decision=decision, score=right))
+
+
+def version(play: Stage, model: str) -> VersionId:
+    return play.house.registry.resolve(name(model)).version
+
+
+def chances(play: Stage) -> dict[str, float]:
+    return {one.name: one.chance for one in play.house.select("chat").considered}
+
+
+async def test_what_people_say_moves_nearly_all_requests_to_the_better_model(play: Stage) -> None:
+    await judged(play, 60)
+    before = len(play.decided)
+    for _ in range(60):
+        await play.ask(model="auto")
+    found = Counter(decided.alias for decided in play.decided[before:])
+    assert found["good"] >= 54
+
+
+async def test_both_are_tried_while_nobody_knows_better(play: Stage) -> None:
+    for _ in range(20):
+        await play.ask(model="auto", expected=None)
+    found = Counter(decided.alias for decided in play.decided)
+    assert min(found["good"], found["poor"]) >= 3
+    assert all(0.0 < decided.probability < 1.0 for decided in play.decided)
+
+
+async def test_a_pick_is_recorded_with_the_chance_that_it_was_drawn_with(play: Stage) -> None:
+    await play.ask(model="auto", expected=None)
+    decided = play.decided[-1]
+    chance = {one.version: one.chance for one in decided.scores}
+    assert decided.probability == chance[decided.version]
+    assert sum(chance.values()) == pytest.approx(1.0)
+
+
+async def test_a_conversation_stays_with_its_model_while_others_move(play: Stage) -> None:
+    talks = [f"talk {number}" for number in range(12)]
+    for talk in talks:
+        await play.ask(model="auto", conversation=talk, expected=None)
+    first = [decided.version for decided in play.decided]
+    assert len(set(first)) == 2
+    await judged(play, 6, model="good")
+    after = []
+    for talk in talks:
+        await play.ask(model="auto", conversation=talk, expected=None)
+        after.append(play.decided[-1])
+    assert [one.version for one in after] == first
+    assert all(one.is_held for one in after)
+    assert [one.probability for one in after] == [one.probability for one in play.decided[:12]]
+
+
+async def test_a_conversation_is_drawn_again_after_an_hour(play: Stage) -> None:
+    await play.ask(model="auto", conversation="every day", expected=None)
+    play.clock.jump(HELD_S)
+    await play.ask(model="auto", conversation="every day", expected=None)
+    assert not play.decided[-1].is_held
+
+
+async def test_a_conversation_leaves_a_model_that_turned_out_bad(play: Stage) -> None:
+    poor = version(play, "poor")
+    number = 0
+    while not play.decided or play.decided[-1].version != poor:
+        number += 1
+        await play.ask(model="auto", conversation=f"talk {number}", expected=None)
+    await judged(play, 25, model="poor", score=0.0)
+    await judged(play, 25, model="good", score=1.0)
+    await play.ask(model="auto", conversation=f"talk {number}", expected=None)
+    assert play.decided[-1].alias == "good"
+
+
+async def test_a_house_knows_after_a_restart_what_it_had_learned(tmp_path: Path) -> None:
+    async with stage(tmp_path / "data", **LEARNED) as play:
+        await furnish(play)
+        await judged(play, 40)
+        before = chances(play)
+    async with stage(tmp_path / "data", **LEARNED) as play:
+        assert chances(play) == pytest.approx(before, abs=0.05)
+
+
+async def test_a_model_that_silently_gets_worse_is_noticed_for_good(tmp_path: Path) -> None:
+    async with stage(tmp_path / "data", **LEARNED) as play:
+        await furnish(play)
+        await judged(play, 60, model="good", score=1.0)
+        await judged(play, 30, model="poor", score=0.6)
+        assert chances(play)["good"] > 0.9
+        with play.house.announcer.listening() as heard:
+            await judged(play, 25, model="good", score=0.0)
+            await play.house.database.settle()
+            kinds = [event.kind async for event in _told(heard.stream(), "version.fell")]
+        assert kinds[-1] == "version.fell"
+        assert chances(play)["good"] < 0.1
+        good = version(play, "good")
+        (fall,) = play.house.learning.falls_of(good)
+    async with stage(tmp_path / "data", **LEARNED) as play:
+        assert play.house.learning.falls_of(good) == (fall,)
+        assert chances(play)["good"] < 0.1
+
+
+async def _told(events: AsyncIterator[object], last: str) -> AsyncIterator[object]:
+    async for event in events:
+        yield event
+        if getattr(event, "kind", None) == last:
+            return
+
+
+async def test_a_successor_is_expected_to_be_what_its_predecessor_was(play: Stage) -> None:
+    await judged(play, 40, model="good", score=1.0)
+    await judged(play, 40, model="poor", score=0.0)
+    heir = play.script("heir", {"chat": 0.9})
+    await play.house.add(heir, "heir", predecessor="good")
+    await play.house.add(play.script("stranger", {"chat": 0.9}), "stranger")
+    found = {one.name: one for one in play.house.select("chat").considered}
+    assert found["heir"].samples == found["stranger"].samples == 0
+    assert found["heir"].score > found["stranger"].score
+
+
+async def test_what_would_change_a_pick_is_told(play: Stage) -> None:
+    await judged(play, 20, model="good", score=1.0)
+    await judged(play, 20, model="poor", score=0.0)
+    choice = play.house.select("chat")
+    assert choice.would_change is not None
+    assert "more right answers of poor" in choice.would_change
+    low, high = choice.considered[0].quality or (0.0, 0.0)
+    assert 0.5 < low < high <= 1.0
+
+
+async def test_whoever_wants_the_plain_rule_has_it(tmp_path: Path) -> None:
+    async with stage(tmp_path / "data", selection__strategy="static") as play:
+        await furnish(play)
+        for _ in range(5):
+            await play.ask(model="auto", expected=None)
+        assert {decided.probability for decided in play.decided} == {1.0}
