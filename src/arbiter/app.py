@@ -44,7 +44,7 @@ from arbiter.selection.contender import Situation
 from arbiter.selection.selector import Selector
 from arbiter.storage.database import Database
 from arbiter.storage.sqlite import open_sqlite
-from arbiter.swap.admission import Admission, fitting
+from arbiter.swap.admission import Admission, fits
 from arbiter.swap.adoption import Adoption
 from arbiter.swap.calibrating import Around, Calibrating
 from arbiter.swap.controller import Controller
@@ -263,7 +263,7 @@ async def _build(
         settings=settings.discovery,
         clock=clock,
     )
-    grader.prepare(tasks.all())
+    grader.prepare(tasks.in_force())
     await controller.open(validator)
     keeping = Keeping(registry=registry, pool=pool, clock=clock, announcer=announcer)
     keeping.open()
@@ -306,7 +306,7 @@ async def _build(
             tasks=tasks,
             rules=rules,
             profiles=profiles,
-            fitting=fitting,
+            fits=fits,
         ),
         guesser=guesser,
         pool=pool,

@@ -261,7 +261,7 @@ class Dispatch:
         guesser = self._behind.guesser
         if ask.task is not None or guesser is None:
             return None
-        guess = guesser.guess(ask.work)
+        guess = guesser.guess(ask.work, self._behind.tasks.parents())
         if guess is not None:
             with suppress(UnknownTask, NothingCapable):
                 route = self._automatic(self._behind.tasks.get(guess.task), limits)

@@ -137,6 +137,21 @@ def test_a_rule_wins_and_can_be_taken_back(furnished: Shell) -> None:
     assert furnished.json("tasks", "list")["tasks"] == []
 
 
+def test_a_finer_kind_of_a_task_takes_after_its_parent(furnished: Shell) -> None:
+    furnished.ok("tasks", "add", "agree.now", "--parent", "agree", "--threshold", "0.9")
+    told = furnished.ok("tasks", "show", "agree.now")
+    assert "a finer kind of agree, and from there: grader exact\n" in told
+    assert furnished.ok("tasks", "list").count("exact") == 2
+    _, fine = furnished.json("tasks", "list")["tasks"]
+    assert (fine["parent"], fine["grader"], fine["threshold"]) == ("agree", None, 0.9)
+    assert fine["in_force"]["grader"]["kind"] == "exact"
+    furnished.ok("tasks", "add", "agree.odd", "--parent", "agree")
+    refused = furnished.refused("tasks", "remove", "agree")
+    assert "the parent of agree.now, agree.odd. Remove those first" in refused
+    for wrong, why in (("agree.now", "its own parent"), ("mood", "arbiter tasks add mood")):
+        assert why in furnished.refused("tasks", "add", "agree.now", "--parent", wrong)
+
+
 def test_an_alias_moves_and_remembers_where_it_pointed(furnished: Shell) -> None:
     assert "nay" in furnished.ok("alias", "set", "fast", "nay")
     assert "yea" in furnished.ok("alias", "set", "fast", "yea")

@@ -106,7 +106,7 @@ class ControlRooms:
         try:
             return Plan.from_dict(
                 {
-                    "tasks": [t.name for t in self.tasks.all() if t.grading is not None],
+                    "tasks": [t.name for t in self.tasks.in_force() if t.grading is not None],
                     "steps": list(settings.steps),
                     "soak_s": settings.soak_s,
                     "min_units": settings.min_units,
@@ -158,8 +158,9 @@ class GraderBody(ControlBody):
 
 
 class AddTask(LimitsBody):
-    """A task. cases: JSON lines, one case a line."""
+    """A task. parent: what it is a finer kind of. cases: JSON lines, one case a line."""
 
+    parent: str | None = None
     grader: GraderBody | None = None
     cases: str = Field("", max_length=16 * 1024 * 1024)
     weights: dict[str, float] | None = None
@@ -325,7 +326,9 @@ def _tasks(rooms: ControlRooms) -> APIRouter:
     @router.get("/tasks")
     async def list_tasks() -> Plain:
         return {
-            "tasks": [views.task_view(task) for task in rooms.tasks.all()],
+            "tasks": [
+                views.task_view(task, rooms.tasks.get(task.name)) for task in rooms.tasks.all()
+            ],
             "knowledge": rooms.knowledge(),
         }
 
@@ -339,15 +342,15 @@ def _tasks(rooms: ControlRooms) -> APIRouter:
 
         async def work(say: Say) -> Plain:
             await rooms.admission.calibrate_task(task, progress=telling(say))
-            return views.task_view(task)
+            return views.task_view(task, rooms.tasks.get(task.name))
 
         return streamed(work)
 
     @router.get("/tasks/{name:path}")
     async def show_task(name: str) -> Plain:
-        task = rooms.tasks.get(parse_task(name))
+        task = rooms.tasks.decided(parse_task(name))
         return {
-            **views.task_view(task, cases=True),
+            **views.task_view(task, rooms.tasks.get(task.name), cases=True),
             "profiles": {
                 str(label): views.profile_view(rooms.profiles.get(version, task.name))
                 for version, label in rooms.registry.arms().items()

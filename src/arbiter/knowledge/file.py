@@ -16,7 +16,7 @@ import msgspec
 
 from arbiter.errors import InvalidField, KnowledgeFileError
 from arbiter.knowledge.rules import Rule, knowledge_digest
-from arbiter.knowledge.tasks import Task, check_cases, parse_cases, task_from_spec
+from arbiter.knowledge.tasks import Task, check_cases, in_force, parse_cases, task_from_spec
 from arbiter.refs import (
     ModelName,
     TaskName,
@@ -348,10 +348,16 @@ def _identity(line: Known) -> tuple[str, ...]:
 def _contents(
     found: dict[type[Line], list[Line]], *, house: str, at: str, file_digest: str
 ) -> Contents:
+    tasks = tuple(_task(line) for line in _of(TaskLine, found))
+    try:
+        for task in in_force(tasks).values():
+            check_cases(task)
+    except InvalidField as error:
+        raise KnowledgeFileError(f"The tasks of the file: {error.sentence}") from error
     return Contents(
         house=house,
         at=at,
-        tasks=tuple(_task(line) for line in _of(TaskLine, found)),
+        tasks=tasks,
         rules=tuple(
             Rule(task=TaskName(line.task), prefer=ModelName(line.prefer), why=line.why)
             for line in _of(RuleLine, found)
@@ -371,8 +377,6 @@ def _of(kind: type[Kept], found: dict[type[Line], list[Line]]) -> tuple[Kept, ..
 def _task(line: TaskLine) -> Task:
     try:
         cases = parse_cases("\n".join(json.dumps(case) for case in line.cases))
-        task = task_from_spec(TaskName(line.task), line.spec, cases)
-        check_cases(task)
+        return task_from_spec(TaskName(line.task), line.spec, cases)
     except InvalidField as error:
         raise KnowledgeFileError(f"Task {line.task} of the file: {error.sentence}") from error
-    return task
