@@ -25,6 +25,7 @@ from arbiter.errors import (
     InstanceLost,
     LoadFailed,
     NothingCapable,
+    NothingThere,
     NotOffered,
     ServerGone,
     ShuttingDown,
@@ -65,11 +66,11 @@ from arbiter.registry.registry import Registry, Version
 from arbiter.selection.contender import (
     Choice,
     Contender,
-    Preference,
     Scored,
     Seen,
     Situation,
 )
+from arbiter.selection.ruled import Preferences
 from arbiter.selection.selector import Selector
 from arbiter.swap.analysis import Failure
 from arbiter.swap.controller import Controller
@@ -164,6 +165,7 @@ class Dispatch:
         self._pool = behind.pool
         self._controller = behind.controller
         self._clock = behind.clock
+        self._preferences = Preferences(behind.rules, behind.tasks, behind.registry)
         self._contenders: tuple[tuple[int, ...], tuple[Contender, ...]] | None = None
         self._closed = False
 
@@ -238,9 +240,20 @@ class Dispatch:
             case Auto():
                 limits = ask.limits.narrowed(Limits(needs=needed(ask.work)))
                 route = self._guessed(ask, limits) or self._automatic(task, limits)
+                why = self._banned(route)
+                if why is not None:
+                    return replace(route, reason=f"{route.reason}; its rollout passes by: {why}")
             case _:
                 assert_never(ask.target)
         return route if ask.rehearsal else self._split(route, ask.conversation)
+
+    def _banned(self, route: _Route) -> str | None:
+        """Why the candidate of the route's alias may not answer its task, if a rule says so."""
+        preference = self._preferences.get(route.task.name)
+        rollout = self._controller.active(route.alias)
+        if preference is None or rollout is None or not 0 < rollout.weight < 1:
+            return None
+        return preference.never.get(rollout.candidate)
 
     def _check(self, version: Version, work: Work, name: ModelName) -> None:
         """Raise `CannotDo` when a version that the caller named is known not to be able to."""
@@ -263,7 +276,7 @@ class Dispatch:
             return None
         guess = guesser.guess(ask.work, self._behind.tasks.parents())
         if guess is not None:
-            with suppress(UnknownTask, NothingCapable):
+            with suppress(UnknownTask, NothingCapable, NothingThere):
                 route = self._automatic(self._behind.tasks.get(guess.task), limits)
                 return replace(route, guess=guess, reason=f"{guess}; {route.reason}")
         return None
@@ -285,11 +298,6 @@ class Dispatch:
         )
 
     def _pick(self, task: Task, limits: Limits) -> Choice:
-        rule = self._behind.rules.get(task.name)
-        preference: Preference | None = None
-        if rule is not None:
-            target = next((n for n in self._registry.names() if n.name == rule.prefer), None)
-            preference = Preference(rule=rule, version=None if target is None else target.version)
         return self._behind.selector.pick(
             [
                 Seen(contender=one, profile=self._behind.profiles.get(one.version, task.name))
@@ -297,7 +305,7 @@ class Dispatch:
             ],
             task=task,
             limits=limits,
-            rule=preference,
+            rule=self._preferences.get(task.name),
             situation=self._behind.situation,
         )
 

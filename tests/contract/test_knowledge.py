@@ -509,6 +509,31 @@ async def test_rules_are_the_same_after_a_restart(path: Path) -> None:
         assert room.rules.get(SUMS) == PREFER_FAST
 
 
+EVERY_RULE = (
+    Rule(task=TaskName("a"), only=ModelName("fast"), why="it is quick"),
+    Rule(task=TaskName("b"), never=(ModelName("slow"), ModelName("big"))),
+    Rule(task=TaskName("c"), prefer=ModelName("fast"), never=(ModelName("big"),)),
+    Rule(task=TaskName("d"), only=ModelName("fast"), never=(ModelName("big"),)),
+)
+
+
+async def test_rules_of_every_kind_are_the_same_after_a_restart(path: Path) -> None:
+    async with opened(path) as room:
+        for rule in EVERY_RULE:
+            await room.rules.add(rule)
+    async with opened(path) as room:
+        assert room.rules.all() == EVERY_RULE
+
+
+async def test_every_change_of_a_rule_is_another_revision(room: Room) -> None:
+    seen = [room.rules.revision]
+    for rule in EVERY_RULE:
+        await room.rules.add(rule)
+        seen.append(room.rules.revision)
+    await room.rules.remove(TaskName("a"))
+    assert len({*seen, room.rules.revision}) == len(seen) + 1
+
+
 async def test_a_rule_replaces_the_one_for_the_same_task(path: Path) -> None:
     second = replace(PREFER_FAST, prefer=ModelName("quality"))
     async with opened(path) as room:
@@ -666,7 +691,7 @@ async def test_an_outcome_without_a_beginning_is_kept_too(room: Room) -> None:
 
 async def test_what_belongs_to_an_outcome_is_written_with_it(room: Room) -> None:
     told: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-    row = Statement(query="add_rule", parameters=("sums", "fast", "", "t"))
+    row = Statement(query="add_rule", parameters=("sums", "fast", None, "[]", "", "t"))
     room.outcomes.end(plain(), outcome(plain()), caller="local", also=(row,), then=told.set_result)
     assert await told
     assert len(await room.database.read("list_rules")) == 1

@@ -377,3 +377,37 @@ def test_scores_of_a_new_task_are_left_out_when_the_grader_above_it_stays_anothe
 
 def test_scores_stay_when_the_same_grader_has_moved_to_the_parent() -> None:
     assert merge(FAMILY, replace(EMPTY, tasks={SUMS.name: SUMS})).apart == 0
+
+
+# -- rules that do more than prefer
+
+RULES = (
+    Rule(task=TaskName("a"), only=ModelName("fast")),
+    Rule(task=TaskName("b"), never=(ModelName("big"), ModelName("slow")), why="too sloppy"),
+    Rule(task=TaskName("c"), prefer=ModelName("fast"), never=(ModelName("big"),)),
+)
+
+
+def test_rules_of_every_kind_come_back_from_a_file_as_they_were() -> None:
+    assert read(write(replace(WHOLE, rules=(*RULES, RULE)))).rules == (*RULES, RULE)
+
+
+def test_what_a_rule_does_not_say_is_not_in_its_line() -> None:
+    line = next(one for one in write(WHOLE).splitlines() if b'"is":"rule"' in one)
+    assert json.loads(line) == {
+        "is": "rule", "task": "sums", "prefer": "fast", "why": "it is quick"
+    }  # fmt: skip
+
+
+BAD_RULES: list[tuple[dict[str, object], str]] = [
+    ({"prefer": None}, "names nobody"),
+    ({"only": "fast"}, "not both"),
+    ({"never": ["fast"]}, "take fast and never take it"),
+    ({"never": ["two words"]}, "is not a name"),
+]
+
+
+@pytest.mark.parametrize(("changes", "why"), BAD_RULES)
+def test_a_rule_that_cannot_be_is_refused(changes: dict[str, object], why: str) -> None:
+    with pytest.raises(KnowledgeFileError, match=f"Line 3 of the file cannot be read: .*{why}"):
+        read(edited(2, **changes))

@@ -185,6 +185,8 @@ def test_a_rule_shows_its_identity() -> None:
     assert views.rule_view(rule) == {
         "task": "sums",
         "prefer": "owl",
+        "only": None,
+        "never": [],
         "why": "quick",
         "digest": rule.digest,
     }

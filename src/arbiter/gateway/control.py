@@ -51,6 +51,7 @@ from arbiter.pool.instance import State
 from arbiter.pool.pool import Pool
 from arbiter.refs import (
     DecisionId,
+    ModelName,
     RolloutId,
     TaskName,
     parse_name,
@@ -167,9 +168,11 @@ class AddTask(LimitsBody):
 
 
 class AddRule(ControlBody):
-    """Whom to prefer for a task."""
+    """Who serves a task: an alias to prefer or to take alone, and aliases never to take."""
 
-    prefer: str
+    prefer: str | None = None
+    only: str | None = None
+    never: tuple[str, ...] = ()
     why: str = Field("", max_length=500)
 
 
@@ -377,10 +380,22 @@ def _rules(rooms: ControlRooms) -> APIRouter:
 
     @router.put("/rules/{task:path}")
     async def add_rule(task: str, body: AddRule) -> Plain:
-        prefer = rooms.registry.meant(parse_name(body.prefer, what="alias"))
-        found = rooms.tasks.get(parse_task(task))
-        rule = await rooms.rules.add(Rule(task=found.name, prefer=prefer, why=body.why))
-        return views.rule_view(rule)
+        def meant(alias: str) -> ModelName:
+            return rooms.registry.meant(parse_name(alias, what="alias"))
+
+        name = rooms.tasks.get(parse_task(task)).name
+        before = rooms.rules.get(name)
+        rule = await rooms.rules.add(
+            Rule(
+                task=name,
+                prefer=None if body.prefer is None else meant(body.prefer),
+                only=None if body.only is None else meant(body.only),
+                never=tuple(meant(alias) for alias in body.never),
+                why=body.why,
+            )
+        )
+        replaced = None if before is None else views.rule_view(before)
+        return {**views.rule_view(rule), "replaced": replaced}
 
     @router.delete("/rules/{task:path}")
     async def remove_rule(task: str) -> Plain:

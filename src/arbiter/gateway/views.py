@@ -104,7 +104,14 @@ def task_view(task: Task, in_force: Task, *, cases: bool = False) -> Plain:
 
 def rule_view(rule: Rule) -> Plain:
     """A rule with its identity."""
-    return {"task": rule.task, "prefer": rule.prefer, "why": rule.why, "digest": rule.digest}
+    return {
+        "task": rule.task,
+        "prefer": rule.prefer,
+        "only": rule.only,
+        "never": list(rule.never),
+        "why": rule.why,
+        "digest": rule.digest,
+    }
 
 
 def _scored(scored: Scored) -> Plain:

@@ -103,10 +103,10 @@ class Admission:
 
     async def remove_model(self, name: ModelName, *, who: str = "user") -> None:
         """Forget a name. Raises `StillInUse` while a rule or a rollout needs it."""
-        rule = next((rule for rule in self._rules.all() if rule.prefer == name), None)
+        rule = next((rule for rule in self._rules.all() if name in rule.names), None)
         if rule is not None:
             raise StillInUse(
-                f"The rule for task {rule.task} prefers {name}.",
+                f"The rule for task {rule.task} names {name}.",
                 hint=f"Remove it first: arbiter rules remove {rule.task}.",
             )
         active = self._controller.active(name)
