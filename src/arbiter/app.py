@@ -46,7 +46,7 @@ from arbiter.selection.contender import Situation
 from arbiter.selection.selector import Selector
 from arbiter.storage.database import Database
 from arbiter.storage.sqlite import open_sqlite
-from arbiter.swap.admission import Admission, fitting
+from arbiter.swap.admission import Admission, fits
 from arbiter.swap.adoption import Adoption
 from arbiter.swap.calibrating import Around, Calibrating
 from arbiter.swap.controller import Controller
@@ -272,7 +272,7 @@ async def _build(
         settings=settings.discovery,
         clock=clock,
     )
-    grader.prepare(tasks.all())
+    grader.prepare(tasks.in_force())
     await controller.open(validator)
     keeping = Keeping(registry=registry, pool=pool, clock=clock, announcer=announcer)
     keeping.open()
@@ -316,7 +316,7 @@ async def _build(
             tasks=tasks,
             rules=rules,
             learning=learning,
-            fitting=fitting,
+            fits=fits,
         ),
         guesser=guesser,
         pool=pool,

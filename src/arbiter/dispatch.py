@@ -70,12 +70,12 @@ from arbiter.registry.registry import Registry, Version
 from arbiter.selection.contender import (
     Choice,
     Contender,
-    Preference,
     Seen,
     Situation,
 )
 from arbiter.selection.conversations import Conversations
 from arbiter.selection.room import demanded
+from arbiter.selection.ruled import Preferences
 from arbiter.selection.selector import Selector
 from arbiter.swap.analysis import Failure
 from arbiter.swap.controller import Controller
@@ -173,6 +173,7 @@ class Dispatch:
         self._pool = behind.pool
         self._controller = behind.controller
         self._clock = behind.clock
+        self._preferences = Preferences(behind.rules, behind.tasks, behind.registry)
         self._contenders: tuple[tuple[int, ...], tuple[Contender, ...]] | None = None
         self._seen: dict[TaskName, tuple[Seen, ...]] = {}
         self._conversations = Conversations()
@@ -251,9 +252,20 @@ class Dispatch:
                 contexts = (one.context for one in self._arms())
                 limits = limits.narrowed(demanded(ask.work, ask.sampling.max_tokens, contexts))
                 route = self._guessed(ask, limits) or self._automatic(ask, task, limits)
+                why = self._banned(route)
+                if why is not None:
+                    return replace(route, reason=f"{route.reason}; its rollout passes by: {why}")
             case _:
                 assert_never(ask.target)
         return route if ask.rehearsal else self._split(route, ask.conversation)
+
+    def _banned(self, route: _Route) -> str | None:
+        """Why the candidate of the route's alias may not answer its task, if a rule says so."""
+        preference = self._preferences.get(route.task.name)
+        rollout = self._controller.active(route.alias)
+        if preference is None or rollout is None or not 0 < rollout.weight < 1:
+            return None
+        return preference.never.get(rollout.candidate)
 
     def _check(self, version: Version, work: Work, name: ModelName) -> None:
         """Raise `CannotDo` when a version that the caller named is known not to be able to."""
@@ -274,9 +286,9 @@ class Dispatch:
         guesser = self._behind.guesser
         if ask.task is not None or guesser is None:
             return None
-        guess = guesser.guess(ask.work)
+        guess = guesser.guess(ask.work, self._behind.tasks.parents())
         if guess is not None:
-            with suppress(UnknownTask, NothingCapable):
+            with suppress(UnknownTask, NothingCapable, NothingThere):
                 route = self._automatic(ask, self._behind.tasks.get(guess.task), limits)
                 return replace(route, guess=guess, reason=f"{guess}; {route.reason}")
         return None
@@ -298,7 +310,7 @@ class Dispatch:
         if held is not None and is_held:
             # what was drawn then is what its later turns are owed to
             probability = held.probability
-        elif not ask.rehearsal:
+        elif not ask.rehearsal and not choice.by_rule:
             self._conversations.hold(
                 talk, task.name, versions[0].version, probability=probability, now=now
             )
@@ -335,16 +347,11 @@ class Dispatch:
         conversation: str | None,
         held: VersionId | None = None,
     ) -> Choice:
-        rule = self._behind.rules.get(task.name)
-        preference: Preference | None = None
-        if rule is not None:
-            target = next((n for n in self._registry.names() if n.name == rule.prefer), None)
-            preference = Preference(rule=rule, version=None if target is None else target.version)
         return self._behind.selector.pick(
             self._looked_at(task.name),
             task=task,
             limits=limits,
-            rule=preference,
+            rule=self._preferences.get(task.name),
             situation=self._behind.situation,
             conversation=conversation,
             held=held,
@@ -377,9 +384,12 @@ class Dispatch:
             self._pool.revision,
             self._controller.revision,
             self._registry.places.revision,
+            self._behind.tasks.revision,
         )
         if self._contenders is None or self._contenders[0] != key:
-            self._behind.selector.relate(predecessors=self._lineage(), parents={})
+            self._behind.selector.relate(
+                predecessors=self._lineage(), parents=self._behind.tasks.parents()
+            )
             names = self._registry.arms(self._controller.aliases())
             self._contenders = (key, tuple(self._contender(v, n) for v, n in names.items()))
         return self._contenders[1]

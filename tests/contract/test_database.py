@@ -40,7 +40,7 @@ TEST_QUERIES = {
 
 
 def rule(task: str, why: str = "") -> Statement:
-    return Statement(query="add_rule", parameters=(task, "primary", why, "2026-01-01"))
+    return Statement(query="add_rule", parameters=(task, "primary", None, "[]", why, "2026-01-01"))
 
 
 def gone_rule(task: str) -> Statement:
@@ -152,7 +152,7 @@ async def test_the_file_opens_again_with_what_was_in_it(path: Path) -> None:
     await database.write(rule("one", "because"))
     await database.close()
     again = await open_sqlite(path)
-    assert list(await again.read("list_rules")) == [("one", "primary", "because")]
+    assert list(await again.read("list_rules")) == [("one", "primary", None, "[]", "because")]
     await again.close()
 
 
@@ -266,9 +266,12 @@ async def test_what_the_schema_forbids_is_a_conflict(database: SqliteDatabase) -
 
 
 FAULTY = [
-    (Statement(query="add_rule", parameters=("t", "p", "\ud800", "a")), UnicodeEncodeError),
-    (Statement(query="add_rule", parameters=("t", "p", 2**64, "a")), OverflowError),
-    (Statement(query="add_rule", parameters=("t", "p", b"", object())), TypeError),  # type: ignore[arg-type]  # on purpose
+    (
+        Statement(query="add_rule", parameters=("t", "p", None, "[]", "\ud800", "a")),
+        UnicodeEncodeError,
+    ),
+    (Statement(query="add_rule", parameters=("t", "p", None, "[]", 2**64, "a")), OverflowError),
+    (Statement(query="add_rule", parameters=("t", "p", None, "[]", b"", object())), TypeError),  # type: ignore[arg-type]  # on purpose
     (Statement(query="add_rule", parameters=("too few",)), StorageError),
     (Statement(query="no_such_query"), KeyError),
     (Statement(query="speak_nonsense"), StorageError),
@@ -435,7 +438,8 @@ async def main():
     while True:
         for _ in range(3):
             number += 1
-            row = Statement(query="add_rule", parameters=(f"{number:09}", "primary", "", ""))
+            said = (f"{number:09}", "primary", None, "[]", "", "")
+            row = Statement(query="add_rule", parameters=said)
             last = database.enqueue(row) if number % 3 else await database.write(row)
         print(number, flush=True)
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from arbiter.clock import ManualClock
 from arbiter.cost import Figure, Method, unknown
-from arbiter.errors import InvalidField, NotFound, UnknownDecision, UnknownTask
+from arbiter.errors import InvalidField, NotFound, StillInUse, UnknownDecision, UnknownTask
 from arbiter.events import Announcer
 from arbiter.inference import Arm, Considered, Decided, Dropped, Limits, Message, Timings, Usage
 from arbiter.knowledge.learning import Learning
@@ -324,6 +324,124 @@ async def test_an_unknown_task_lists_the_known_ones(room: Room) -> None:
         room.tasks.get(SUMS)
 
 
+# -- tasks with parents
+
+FINE = Task(name=TaskName("sums.long"), parent=SUMS)
+
+
+async def test_a_task_takes_after_its_parent_also_after_a_restart(path: Path) -> None:
+    async with opened(path) as room:
+        await room.tasks.add(FULL)
+        await room.tasks.add(FINE)
+    async with opened(path) as room:
+        found = room.tasks.get(FINE.name)
+        assert (found.limits, found.grading, found.weights) == (FULL.limits, EXACT, FULL.weights)
+        assert found.cases == ()
+        assert room.tasks.decided(FINE.name) == FINE
+        assert room.tasks.all() == (FULL, FINE)
+        assert room.tasks.grading(FINE.name) == EXACT.digest
+        assert room.tasks.in_force() == (FULL, found)
+
+
+async def test_the_digest_of_knowledge_is_of_what_was_decided_not_of_what_comes_down(
+    room: Room,
+) -> None:
+    await room.tasks.add(FULL)
+    await room.tasks.add(FINE)
+    before = room.tasks.all()[1].digest
+    await room.tasks.add(replace(FULL, limits=Limits()))
+    assert room.tasks.all()[1].digest == before == FINE.digest
+
+
+async def test_parents_and_the_line_above_a_task_are_told(room: Room) -> None:
+    await room.tasks.add(FULL)
+    await room.tasks.add(FINE)
+    assert room.tasks.parents() == {FINE.name: SUMS}
+    assert room.tasks.parents() is room.tasks.parents()
+    assert room.tasks.line(FINE.name) == (FINE.name, SUMS, GENERAL)
+    assert room.tasks.line(GENERAL) == (GENERAL,)
+    assert [task.name for task in room.tasks.family(SUMS)] == [SUMS, FINE.name]
+
+
+async def test_every_change_of_a_task_or_a_parent_is_another_revision(room: Room) -> None:
+    seen = [room.tasks.revision]
+    for task in (FULL, FINE, replace(FINE, parent=None)):
+        await room.tasks.add(task)
+        seen.append(room.tasks.revision)
+    await room.tasks.remove(SUMS)
+    seen.append(room.tasks.revision)
+    assert len(set(seen)) == len(seen)
+
+
+async def test_a_task_that_counts_as_before_is_still_the_same_value(room: Room) -> None:
+    # what was derived from it is kept for as long as it is
+    await room.tasks.add(FULL)
+    await room.tasks.add(FINE)
+    before, general = room.tasks.get(FINE.name), room.tasks.get(GENERAL)
+    await room.tasks.add(Task(name=TALES))
+    assert room.tasks.get(FINE.name) is before
+    assert room.tasks.get(GENERAL) is general
+
+
+async def test_a_parent_that_is_not_there_is_refused_and_nothing_kept(room: Room) -> None:
+    with pytest.raises(InvalidField, match=r"The parent of task sums\.long is not there: sums"):
+        await room.tasks.add(FINE)
+    assert room.tasks.all() == ()
+
+
+async def test_a_ring_is_refused_and_nothing_changed(room: Room) -> None:
+    await room.tasks.add(FULL)
+    await room.tasks.add(FINE)
+    with pytest.raises(InvalidField, match="above each other"):
+        await room.tasks.add(replace(FULL, parent=FINE.name))
+    assert room.tasks.all() == (FULL, FINE)
+
+
+async def test_what_stands_below_may_not_come_to_stand_too_deep(room: Room) -> None:
+    above: TaskName | None = None
+    for name in map(TaskName, "abcd"):
+        await room.tasks.add(Task(name=name, parent=above))
+        above = name
+    await room.tasks.add(Task(name=TALES))
+    with pytest.raises(InvalidField, match="Task d would stand 5 levels deep"):
+        await room.tasks.add(Task(name=TaskName("a"), parent=TALES))
+
+
+async def test_a_parent_cannot_be_removed_before_its_children(room: Room) -> None:
+    await room.tasks.add(FULL)
+    await room.tasks.add(FINE)
+    await room.tasks.add(Task(name=TaskName("sums.odd"), parent=SUMS))
+    with pytest.raises(StillInUse, match=r"sums is the parent of sums\.long, sums\.odd\. Remove"):
+        await room.tasks.remove(SUMS)
+    assert room.tasks.get(SUMS) == FULL
+    for name in (FINE.name, TaskName("sums.odd"), SUMS):
+        await room.tasks.remove(name)
+    assert room.tasks.all() == ()
+
+
+async def test_cases_may_be_graded_as_the_parents_are(room: Room) -> None:
+    await room.tasks.add(FULL)
+    await room.tasks.add(replace(FINE, cases=cases(10)))
+    assert room.tasks.get(FINE.name).grading == EXACT
+
+
+async def test_a_parent_cannot_lose_the_grader_that_its_childrens_cases_need(room: Room) -> None:
+    await room.tasks.add(FULL)
+    await room.tasks.add(replace(FINE, cases=cases(10)))
+    with pytest.raises(InvalidField, match=r"Task sums\.long is below it .* cases but no grader"):
+        await room.tasks.add(replace(FULL, grading=None, cases=()))
+    assert room.tasks.get(SUMS) == FULL
+
+
+async def test_of_two_changes_at_once_that_do_not_fit_each_other_one_is_made(room: Room) -> None:
+    await room.tasks.add(Task(name=SUMS))
+    found = await asyncio.gather(
+        room.tasks.add(FINE), room.tasks.remove(SUMS), return_exceptions=True
+    )
+    assert [type(one) for one in found].count(StillInUse) == 1
+    assert room.tasks.parents() == {FINE.name: SUMS}
+
+
 # -- digests: golden, because a change of them looks like a change of what people decided
 
 
@@ -401,6 +519,31 @@ async def test_rules_are_the_same_after_a_restart(path: Path) -> None:
     async with opened(path) as room:
         assert room.rules.all() == (other, PREFER_FAST)
         assert room.rules.get(SUMS) == PREFER_FAST
+
+
+EVERY_RULE = (
+    Rule(task=TaskName("a"), only=ModelName("fast"), why="it is quick"),
+    Rule(task=TaskName("b"), never=(ModelName("slow"), ModelName("big"))),
+    Rule(task=TaskName("c"), prefer=ModelName("fast"), never=(ModelName("big"),)),
+    Rule(task=TaskName("d"), only=ModelName("fast"), never=(ModelName("big"),)),
+)
+
+
+async def test_rules_of_every_kind_are_the_same_after_a_restart(path: Path) -> None:
+    async with opened(path) as room:
+        for rule in EVERY_RULE:
+            await room.rules.add(rule)
+    async with opened(path) as room:
+        assert room.rules.all() == EVERY_RULE
+
+
+async def test_every_change_of_a_rule_is_another_revision(room: Room) -> None:
+    seen = [room.rules.revision]
+    for rule in EVERY_RULE:
+        await room.rules.add(rule)
+        seen.append(room.rules.revision)
+    await room.rules.remove(TaskName("a"))
+    assert len({*seen, room.rules.revision}) == len(seen) + 1
 
 
 async def test_a_rule_replaces_the_one_for_the_same_task(path: Path) -> None:
@@ -572,7 +715,7 @@ async def test_an_outcome_without_a_beginning_is_kept_too(room: Room) -> None:
 
 async def test_what_belongs_to_an_outcome_is_written_with_it(room: Room) -> None:
     told: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-    row = Statement(query="add_rule", parameters=("sums", "fast", "", "t"))
+    row = Statement(query="add_rule", parameters=("sums", "fast", None, "[]", "", "t"))
     room.outcomes.end(plain(), outcome(plain()), caller="local", also=(row,), then=told.set_result)
     assert await told
     assert len(await room.database.read("list_rules")) == 1

@@ -29,7 +29,7 @@ def note(number: int = 1, *, kind: Kind = Kind.NAME_ADDED) -> Note:
 
 
 def rule(task: str) -> Statement:
-    return Statement(query="add_rule", parameters=(task, "primary", "", "2026-01-01"))
+    return Statement(query="add_rule", parameters=(task, "primary", None, "[]", "", "2026-01-01"))
 
 
 REFUSED = Statement(query="remove_rule", parameters=("absent",), must_change=True)

@@ -423,7 +423,7 @@ async def test_a_date_passes_once(
 
 
 async def test_what_else_must_be_true_is_written_with_the_move(registry: Registry) -> None:
-    note = Statement(query="add_rule", parameters=("sums", "primary", "", "t"))
+    note = Statement(query="add_rule", parameters=("sums", "primary", None, "[]", "", "t"))
     await registry.move(moved("b"), standings=SWAPPED, also=[note])
     assert len(await registry._database.read("list_rules")) == 1
 

@@ -46,7 +46,7 @@ rollouts: rollout:text#, alias:text, stable:text, candidate:text, plan:text, pla
     salt:text, phase:text, step:int, soaked_s:real, total_s:real, units_at_step:int,
     reason:text, findings:text, knowledge_before:text, knowledge_after:text?, started_at:text,
     ended_at:text?
-rules: task:text#, prefer:text, why:text, added_at:text
+rules: task:text#, prefer:text?, pinned:text?, never:text, why:text, added_at:text
 tasks: task:text#, spec:text, added_at:text
 units: rollout:text#, position:int#, unit:text, task:text, arm:text, probability:real,
     decision:text, score:real?
@@ -160,6 +160,7 @@ CARRIED_FEEDBACK = {
     "caller": "owner",
     "at": "t",
 }
+RULE = {"task": "sums", "prefer": "fast", "never": "[]", "why": "", "added_at": "t"}
 VALIDATION = {
     "version": A,
     "task": "sums",
@@ -416,6 +417,8 @@ FORBIDDEN: list[tuple[str, Mapping[str, apsw.SQLiteValue]]] = [
     ("units", {**UNIT, "probability": 0.0}),
     ("units", {**UNIT, "probability": 1.0}),
     ("units", {**UNIT, "score": 1.5}),
+    ("rules", {**RULE, "pinned": "quality"}),
+    ("rules", {**RULE, "prefer": None}),
     ("ledger", {**ENTRY, "seq": 0}),
     ("ledger", {**ENTRY, "seq": 2}),
     ("ledger", {**ENTRY, "seq": 2, "previous": B}),
@@ -457,6 +460,9 @@ ALLOWED: list[tuple[str, Mapping[str, apsw.SQLiteValue]]] = [
     ("carried_lineage", {"version": C, "predecessor": A}),
     ("house", {"only_one": 1, "house": "hou_1", "made_at": "t"}),
     ("units", UNIT),
+    ("rules", RULE),
+    ("rules", {**RULE, "prefer": None, "pinned": "fast"}),
+    ("rules", {**RULE, "prefer": None, "never": '["fast"]'}),
     ("ledger", ENTRY),
     ("rollouts", {**ROLLOUT, "rollout": "rol_2", "alias": "fast", "candidate": C}),
 ]

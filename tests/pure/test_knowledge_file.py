@@ -337,3 +337,77 @@ def test_one_new_piece_is_taken_and_the_others_are_known(
     found = merge(change(WHOLE), FULL)
     assert not found.is_empty
     assert found.known == 2
+
+
+# -- tasks with parents
+
+MATHS = Task(name=TaskName("maths"), grading=SUMS.grading)
+FINE = replace(SUMS, parent=MATHS.name, grading=None)
+FAMILY = replace(WHOLE, tasks=(MATHS, FINE), rules=())
+
+
+def test_a_file_holds_whose_finer_kind_a_task_is() -> None:
+    assert read(write(FAMILY)).tasks == (MATHS, FINE)
+
+
+def test_a_file_whose_parents_are_not_in_it_is_refused() -> None:
+    with pytest.raises(KnowledgeFileError, match="The parent of task sums is not there: maths"):
+        read(write(replace(FAMILY, tasks=(FINE,))))
+
+
+def test_a_file_whose_tasks_are_above_each_other_is_refused() -> None:
+    ring = (replace(MATHS, parent=SUMS.name), FINE)
+    with pytest.raises(KnowledgeFileError, match="The tasks of the file: These tasks would be"):
+        read(write(replace(FAMILY, tasks=ring)))
+
+
+def test_scores_are_left_out_when_the_grader_above_is_another_one_here() -> None:
+    # the task is the same here and there; what its parent grades by is not
+    other = replace(MATHS, grading=Grading(kind="contains"))
+    found = merge(FAMILY, replace(EMPTY, tasks={MATHS.name: other, FINE.name: FINE}))
+    assert (found.outcomes, found.feedback, found.apart) == ((), (), 2)
+
+
+def test_scores_of_a_new_task_are_left_out_when_the_grader_above_it_stays_another_one() -> None:
+    other = replace(MATHS, grading=Grading(kind="contains"))
+    here = replace(EMPTY, tasks={MATHS.name: other})
+    assert merge(FAMILY, here).apart == 2
+    assert merge(FAMILY, here, prefer_theirs=True).apart == 0
+
+
+def test_scores_stay_when_the_same_grader_has_moved_to_the_parent() -> None:
+    assert merge(FAMILY, replace(EMPTY, tasks={SUMS.name: SUMS})).apart == 0
+
+
+# -- rules that do more than prefer
+
+RULES = (
+    Rule(task=TaskName("a"), only=ModelName("fast")),
+    Rule(task=TaskName("b"), never=(ModelName("big"), ModelName("slow")), why="too sloppy"),
+    Rule(task=TaskName("c"), prefer=ModelName("fast"), never=(ModelName("big"),)),
+)
+
+
+def test_rules_of_every_kind_come_back_from_a_file_as_they_were() -> None:
+    assert read(write(replace(WHOLE, rules=(*RULES, RULE)))).rules == (*RULES, RULE)
+
+
+def test_what_a_rule_does_not_say_is_not_in_its_line() -> None:
+    line = next(one for one in write(WHOLE).splitlines() if b'"is":"rule"' in one)
+    assert json.loads(line) == {
+        "is": "rule", "task": "sums", "prefer": "fast", "why": "it is quick"
+    }  # fmt: skip
+
+
+BAD_RULES: list[tuple[dict[str, object], str]] = [
+    ({"prefer": None}, "names nobody"),
+    ({"only": "fast"}, "not both"),
+    ({"never": ["fast"]}, "take fast and never take it"),
+    ({"never": ["two words"]}, "is not a name"),
+]
+
+
+@pytest.mark.parametrize(("changes", "why"), BAD_RULES)
+def test_a_rule_that_cannot_be_is_refused(changes: dict[str, object], why: str) -> None:
+    with pytest.raises(KnowledgeFileError, match=f"Line 3 of the file cannot be read: .*{why}"):
+        read(edited(2, **changes))

@@ -9,13 +9,13 @@ import pytest
 
 from arbiter.cost import Figure, Method, unknown
 from arbiter.gateway import views
-from arbiter.inference import Arm, Considered, Decided, Dropped, Message, Timings, Usage
+from arbiter.inference import Arm, Considered, Decided, Dropped, Limits, Message, Timings, Usage
 from arbiter.knowledge.outcomes import Attempt, Feedback, Outcome, Record, Status
 from arbiter.knowledge.profiles import NOTHING, Profile
 from arbiter.knowledge.rules import Rule
 from arbiter.knowledge.speed import Measured, Spread, Timing
 from arbiter.knowledge.speeds import Speeds
-from arbiter.knowledge.tasks import Case, Grading, Task
+from arbiter.knowledge.tasks import Case, Grading, Task, Weights
 from arbiter.refs import DecisionId, ModelName, TaskName, VersionId
 from arbiter.registry.moves import Move
 from arbiter.selection.contender import Choice, Contender, Scored
@@ -213,16 +213,27 @@ TASK = Task(
 
 
 def test_a_task_shows_its_cases_only_when_they_are_asked_for() -> None:
-    assert views.task_view(TASK)["cases"] == 1
-    assert "case_list" not in views.task_view(TASK)
-    assert views.task_view(TASK, cases=True)["case_list"] == [
+    assert views.task_view(TASK, TASK)["cases"] == 1
+    assert "case_list" not in views.task_view(TASK, TASK)
+    assert views.task_view(TASK, TASK, cases=True)["case_list"] == [
         {"messages": [{"role": "user", "content": "1+1"}], "expected": "2"}
     ]
 
 
-def test_a_task_shows_all_that_people_decided_about_it() -> None:
-    assert views.task_view(TASK) == {
+def test_a_task_shows_all_that_people_decided_about_it_and_what_counts() -> None:
+    demanding = replace(TASK, limits=Limits(threshold=0.5), weights=Weights())
+    assert views.task_view(replace(TASK, parent=TaskName("maths")), demanding)["parent"] == "maths"
+    assert views.task_view(TASK, demanding) == {
         "task": "sums",
+        "parent": None,
+        "in_force": {
+            "needs": [],
+            "threshold": 0.5,
+            "max_latency_ms": None,
+            "max_memory_mb": None,
+            "grader": {"kind": "exact", "options": {}},
+            "weights": {"quality": 0.4, "latency": 0.3, "memory": 0.2, "reliability": 0.1},
+        },
         "needs": [],
         "threshold": None,
         "max_latency_ms": None,
@@ -239,6 +250,8 @@ def test_a_rule_shows_its_identity() -> None:
     assert views.rule_view(rule) == {
         "task": "sums",
         "prefer": "owl",
+        "only": None,
+        "never": [],
         "why": "quick",
         "digest": rule.digest,
     }

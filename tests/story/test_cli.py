@@ -151,6 +151,49 @@ def test_a_rule_wins_and_can_be_taken_back(furnished: Shell) -> None:
     assert furnished.json("tasks", "list")["tasks"] == []
 
 
+def test_rules_say_whom_to_take_alone_and_whom_never_to_take(furnished: Shell) -> None:
+    told = furnished.ok("rules", "add", "--never", "yea", "--why", "too kind")
+    assert told == "every task goes never to yea\n"
+    dropped = furnished.json("select", "agree")["dropped"]
+    assert [one["reason"] for one in dropped] == ["rule for all tasks: never yea (too kind)"]
+    told = furnished.ok("rules", "add", "--task", "agree", "--only", "primary", "--never", "nay")
+    assert told == "agree goes to primary or to nobody, and never to nay\n"
+    # yea is banned for all tasks, and is what primary points at
+    assert "which cannot: rule for all tasks: never yea" in furnished.refused("select", "agree")
+    told = furnished.ok("rules", "add", "--prefer", "primary")
+    assert told.endswith("before: every task goes never to yea\n")
+    assert furnished.json("select", "agree")["reason"] == "rule: only primary answers agree"
+    assert "nay" in furnished.ok("rules", "list")
+    assert "names nay" in furnished.refused("models", "remove", "nay")
+    every = furnished.json("rules", "list")["rules"]
+    assert [(one["task"], one["prefer"], one["only"], one["never"]) for one in every] == [
+        ("agree", None, "primary", ["nay"]),
+        ("general", "primary", None, []),
+    ]
+    for words, why in (
+        ((), "names nobody"),
+        (("--prefer", "nay", "--only", "yea"), "not both"),
+        (("--never", "ghost"), "No model or alias"),
+        (("--only", "nay", "--never", "nay"), "Name it once"),
+    ):
+        assert why in furnished.refused("rules", "add", *words)
+
+
+def test_a_finer_kind_of_a_task_takes_after_its_parent(furnished: Shell) -> None:
+    furnished.ok("tasks", "add", "agree.now", "--parent", "agree", "--threshold", "0.9")
+    told = furnished.ok("tasks", "show", "agree.now")
+    assert "a finer kind of agree, and from there: grader exact\n" in told
+    assert furnished.ok("tasks", "list").count("exact") == 2
+    _, fine = furnished.json("tasks", "list")["tasks"]
+    assert (fine["parent"], fine["grader"], fine["threshold"]) == ("agree", None, 0.9)
+    assert fine["in_force"]["grader"]["kind"] == "exact"
+    furnished.ok("tasks", "add", "agree.odd", "--parent", "agree")
+    refused = furnished.refused("tasks", "remove", "agree")
+    assert "the parent of agree.now, agree.odd. Remove those first" in refused
+    for wrong, why in (("agree.now", "its own parent"), ("mood", "arbiter tasks add mood")):
+        assert why in furnished.refused("tasks", "add", "agree.now", "--parent", wrong)
+
+
 def test_an_alias_moves_and_remembers_where_it_pointed(furnished: Shell) -> None:
     assert "nay" in furnished.ok("alias", "set", "fast", "nay")
     assert "yea" in furnished.ok("alias", "set", "fast", "yea")

@@ -20,6 +20,7 @@ from arbiter.errors import (
 )
 from arbiter.inference import Arm
 from arbiter.knowledge.rules import Rule
+from arbiter.knowledge.tasks import Task
 from arbiter.refs import RolloutId, parse_task
 from arbiter.registry.registry import Standing
 from arbiter.storage.sqlite import SqliteDatabase
@@ -55,7 +56,15 @@ async def test_a_better_version_is_promoted_on_live_evidence(play: Stage) -> Non
 
 async def test_a_promotion_keeps_rules_and_tasks_digest_for_digest(play: Stage) -> None:
     await play.house.admission.add_task(task("chat"))
-    await play.house.rules.add(Rule(task=parse_task("chat"), prefer=name("primary"), why="so"))
+    for title in ("chat.long", "chat.short"):
+        await play.house.admission.add_task(Task(name=parse_task(title), parent=parse_task("chat")))
+    for rule in (
+        Rule(task=parse_task("chat"), prefer=name("primary"), why="so"),
+        Rule(task=parse_task("chat.long"), only=name("primary")),
+        Rule(task=parse_task("chat.short"), never=(name("primary"),)),
+        Rule(task=parse_task("general"), prefer=name("primary"), never=(name("old"),)),
+    ):
+        await play.house.rules.add(rule)
     await play.add("new", {"chat": BETTER})
     before = play.house.knowledge()
     view = await play.live(await play.swap("primary", "new"))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,6 +24,10 @@ Task = Annotated[str, typer.Argument(help="The task's name.", show_default=False
 @app.command()
 def add(
     task: Task,
+    parent: Annotated[
+        str | None,
+        typer.Option("--parent", help="A task that this is a finer kind of; it takes after it."),
+    ] = None,
     cases: Annotated[
         Path | None,
         typer.Option("--cases", help='JSON lines: {"prompt": "...", "expected": "..."}.'),
@@ -64,6 +69,7 @@ def add(
 
     async def work(client: Client) -> None:
         body: Json = {
+            "parent": parent,
             "needs": _split(needs),
             "threshold": threshold,
             "max_latency_ms": max_latency_ms,
@@ -111,23 +117,36 @@ def list_(data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson =
             return
         tasks = found["tasks"]
         show_table(
-            ("task", "grader", "cases", "needs", "threshold", "max latency", "max memory"),
+            (
+                "task",
+                "parent",
+                "grader",
+                "cases",
+                "needs",
+                "threshold",
+                "max latency",
+                "max memory",
+            ),
             [
-                (
-                    one["task"],
-                    text(one["grader"] and one["grader"]["kind"]),
-                    text(one["cases"]),
-                    text(one["needs"]),
-                    number(one["threshold"]),
-                    number(one["max_latency_ms"], digits=0, unit=" ms"),
-                    number(one["max_memory_mb"], digits=0, unit=" MB"),
-                )
+                (one["task"], text(one["parent"]), *_demands(one["in_force"], one["cases"]))
                 for one in (tasks if isinstance(tasks, list) else [])
             ],
             empty="No task yet: arbiter tasks add NAME --cases FILE --grader KIND",
         )
 
     with_house(data_dir, config, work)
+
+
+def _demands(counts: Mapping[str, Any], cases: object) -> tuple[str, ...]:
+    """What a task demands, in the cells of a table; also what it takes from its parent."""
+    return (
+        text(counts["grader"] and counts["grader"]["kind"]),
+        text(cases),
+        text(counts["needs"]),
+        number(counts["threshold"]),
+        number(counts["max_latency_ms"], digits=0, unit=" ms"),
+        number(counts["max_memory_mb"], digits=0, unit=" MB"),
+    )
 
 
 @app.command()
@@ -142,6 +161,8 @@ def show(
             show_json(found)
             return
         OUT.print(f"{task}: {found['cases']} cases, digest {found['digest']}", markup=False)
+        if found["parent"] is not None:
+            OUT.print(_above(found), markup=False)
         profiles = found["profiles"]
         show_table(
             ("model", "quality", "graded", "samples", "latency p50", "p90", "tokens/s p50"),
@@ -161,6 +182,33 @@ def show(
         )
 
     with_house(data_dir, config, work)
+
+
+def _above(found: Json) -> str:
+    """Whose finer kind a task is, and what it takes from there.
+
+    >>> own = {"grader": None, "threshold": 0.9}
+    >>> counts = {"grader": {"kind": "exact"}, "threshold": 0.9}
+    >>> _above({"parent": "code", **own, "in_force": counts})
+    'a finer kind of code, and from there: grader exact'
+    """
+    counts = found["in_force"]
+    taken = [
+        f"{name.replace('_', ' ')} {_short(value)}"
+        for name, value in (counts.items() if isinstance(counts, dict) else ())
+        if value != found[name]
+    ]
+    return f"a finer kind of {found['parent']}, and from there: {'; '.join(taken) or 'nothing'}"
+
+
+def _short(value: object) -> str:
+    match value:
+        case {"kind": kind}:
+            return text(kind)
+        case dict():
+            return ", ".join(f"{name}={part}" for name, part in value.items())
+        case _:
+            return text(value)
 
 
 @app.command()

@@ -53,6 +53,7 @@ from arbiter.pool.pool import Pool
 from arbiter.refs import (
     GENERAL,
     DecisionId,
+    ModelName,
     RolloutId,
     TaskName,
     parse_name,
@@ -109,7 +110,7 @@ class ControlRooms:
         try:
             return Plan.from_dict(
                 {
-                    "tasks": [t.name for t in self.tasks.all() if t.grading is not None],
+                    "tasks": [t.name for t in self.tasks.in_force() if t.grading is not None],
                     "steps": list(settings.steps),
                     "soak_s": settings.soak_s,
                     "min_units": settings.min_units,
@@ -161,17 +162,20 @@ class GraderBody(ControlBody):
 
 
 class AddTask(LimitsBody):
-    """A task. cases: JSON lines, one case a line."""
+    """A task. parent: what it is a finer kind of. cases: JSON lines, one case a line."""
 
+    parent: str | None = None
     grader: GraderBody | None = None
     cases: str = Field("", max_length=16 * 1024 * 1024)
     weights: dict[str, float] | None = None
 
 
 class AddRule(ControlBody):
-    """Whom to prefer for a task."""
+    """Who serves a task: an alias to prefer or to take alone, and aliases never to take."""
 
-    prefer: str
+    prefer: str | None = None
+    only: str | None = None
+    never: tuple[str, ...] = ()
     why: str = Field("", max_length=500)
 
 
@@ -328,7 +332,9 @@ def _tasks(rooms: ControlRooms) -> APIRouter:
     @router.get("/tasks")
     async def list_tasks() -> Plain:
         return {
-            "tasks": [views.task_view(task) for task in rooms.tasks.all()],
+            "tasks": [
+                views.task_view(task, rooms.tasks.get(task.name)) for task in rooms.tasks.all()
+            ],
             "knowledge": rooms.knowledge(),
         }
 
@@ -342,16 +348,16 @@ def _tasks(rooms: ControlRooms) -> APIRouter:
 
         async def work(say: Say) -> Plain:
             await rooms.admission.calibrate_task(task, progress=telling(say))
-            return views.task_view(task)
+            return views.task_view(task, rooms.tasks.get(task.name))
 
         return streamed(work)
 
     @router.get("/tasks/{name:path}")
     async def show_task(name: str) -> Plain:
-        task = rooms.tasks.get(parse_task(name))
+        task = rooms.tasks.decided(parse_task(name))
         speeds = rooms.profiles.speeds
         return {
-            **views.task_view(task, cases=True),
+            **views.task_view(task, rooms.tasks.get(task.name), cases=True),
             "profiles": {
                 str(label): views.profile_view(
                     rooms.profiles.get(version, task.name),
@@ -383,10 +389,22 @@ def _rules(rooms: ControlRooms) -> APIRouter:
 
     @router.put("/rules/{task:path}")
     async def add_rule(task: str, body: AddRule) -> Plain:
-        prefer = rooms.registry.meant(parse_name(body.prefer, what="alias"))
-        found = rooms.tasks.get(parse_task(task))
-        rule = await rooms.rules.add(Rule(task=found.name, prefer=prefer, why=body.why))
-        return views.rule_view(rule)
+        def meant(alias: str) -> ModelName:
+            return rooms.registry.meant(parse_name(alias, what="alias"))
+
+        name = rooms.tasks.get(parse_task(task)).name
+        before = rooms.rules.get(name)
+        rule = await rooms.rules.add(
+            Rule(
+                task=name,
+                prefer=None if body.prefer is None else meant(body.prefer),
+                only=None if body.only is None else meant(body.only),
+                never=tuple(meant(alias) for alias in body.never),
+                why=body.why,
+            )
+        )
+        replaced = None if before is None else views.rule_view(before)
+        return {**views.rule_view(rule), "replaced": replaced}
 
     @router.delete("/rules/{task:path}")
     async def remove_rule(task: str) -> Plain:

@@ -101,11 +101,18 @@ def move_view(move: Move) -> Plain:
     return asdict(move)
 
 
-def task_view(task: Task, *, cases: bool = False) -> Plain:
-    """A task; its cases only when they are asked for."""
+def task_view(task: Task, in_force: Task, *, cases: bool = False) -> Plain:
+    """A task; its cases only when they are asked for.
+
+    in_force: the task with what it takes from those above it.
+    """
+    counts = in_force.spec()
+    counts.pop("parent", None)
     view: Plain = {
         "task": task.name,
+        "parent": task.parent,
         **task.spec(),
+        "in_force": counts,
         "cases": len(task.cases),
         "digest": task.digest,
     }
@@ -116,7 +123,14 @@ def task_view(task: Task, *, cases: bool = False) -> Plain:
 
 def rule_view(rule: Rule) -> Plain:
     """A rule with its identity."""
-    return {"task": rule.task, "prefer": rule.prefer, "why": rule.why, "digest": rule.digest}
+    return {
+        "task": rule.task,
+        "prefer": rule.prefer,
+        "only": rule.only,
+        "never": list(rule.never),
+        "why": rule.why,
+        "digest": rule.digest,
+    }
 
 
 def choice_view(choice: Choice) -> Plain:

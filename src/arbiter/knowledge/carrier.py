@@ -29,7 +29,7 @@ from arbiter.knowledge.learning import Learning
 from arbiter.knowledge.merge import Here, Merge, merge
 from arbiter.knowledge.profiles import FEEDBACK, Profile
 from arbiter.knowledge.rules import Rules
-from arbiter.knowledge.tasks import Task, Tasks
+from arbiter.knowledge.tasks import Task, Tasks, in_force
 from arbiter.ledger import Kind, Ledger, Note
 from arbiter.refs import TaskName, VersionId, new_id
 from arbiter.storage.database import Database, Statement
@@ -97,9 +97,9 @@ class Carrier:
         tasks: Tasks,
         rules: Rules,
         learning: Learning,
-        fitting: Callable[[Task], Task],
+        fits: Callable[[Task], None],
     ) -> None:
-        """fitting: raises `InvalidField` for a task whose grader and cases do not fit."""
+        """fits: raises `InvalidField` for a task whose grader and cases do not fit."""
         self._database = database
         self._ledger = ledger
         self._clock = clock
@@ -108,7 +108,7 @@ class Carrier:
         self._rules = rules
         self._profiles = learning.profiles
         self._learning = learning
-        self._fitting = fitting
+        self._fits = fits
         self._turn = asyncio.Lock()
 
     async def export(self) -> bytes:
@@ -150,16 +150,23 @@ class Carrier:
         nothing was taken in.
         """
         file = await asyncio.to_thread(_read, path)
-        for task in file.tasks:
+        for task in in_force(file.tasks).values():
             try:
-                self._fitting(task)
+                self._fits(task)
             except InvalidField as error:
                 raise KnowledgeFileError(
                     f"Task {task.name} of the file: {error.sentence}"
                 ) from error
-        async with self._turn:
+        async with self._turn, self._tasks.turn:
             here = (await self._state()).here
-            news = merge(file, here, prefer_theirs=prefer_theirs)
+            try:
+                news = merge(file, here, prefer_theirs=prefer_theirs)
+                self._tasks.check(news.tasks, self._fits)
+            except InvalidField as error:
+                raise KnowledgeFileError(
+                    f"The tasks of the file and those here do not go together: {error.sentence}",
+                    hint="Nothing was taken in.",
+                ) from error
             if not news.is_empty:
                 await self._write(file, news, here, who=who)
         return news
@@ -202,13 +209,12 @@ class Carrier:
             before = here.outcomes.get(sums.identity)
             if before is not None:
                 self._add(sums.version, sums.task, shelf.carried(before).negative)
-        graded = {task.name: self._tasks.grading(task.name) for task in news.tasks}
-        for task in news.tasks:
-            self._tasks.written(task)
+        graded = self._tasks.gradings()
+        self._tasks.written(*news.tasks)
         for rule in news.rules:
             self._rules.written(rule)
-        for name, grading in graded.items():
-            await self._profiles.regrade(name, before=grading, after=self._tasks.grading(name))
+        for name, grading in self._tasks.gradings().items():
+            await self._profiles.regrade(name, before=graded.get(name), after=grading)
         await self._learning.load()
 
     async def count(self, *, task: str = "", version: str = "") -> Evidence:

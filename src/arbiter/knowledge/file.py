@@ -16,9 +16,8 @@ import msgspec
 
 from arbiter.errors import InvalidField, KnowledgeFileError
 from arbiter.knowledge.rules import Rule, knowledge_digest
-from arbiter.knowledge.tasks import Task, check_cases, parse_cases, task_from_spec
+from arbiter.knowledge.tasks import Task, check_cases, in_force, parse_cases, task_from_spec
 from arbiter.refs import (
-    ModelName,
     TaskName,
     canonical,
     digest,
@@ -60,11 +59,13 @@ class TaskLine(Line, frozen=True, kw_only=True, tag="task"):
     cases: list[dict[str, object]]
 
 
-class RuleLine(Line, frozen=True, kw_only=True, tag="rule"):
-    """A rule."""
+class RuleLine(Line, frozen=True, kw_only=True, tag="rule", omit_defaults=True):
+    """A rule. What it does not say is left out."""
 
     task: str
-    prefer: str
+    prefer: str | None = None
+    only: str | None = None
+    never: list[str] = []
     why: Text
 
 
@@ -194,7 +195,10 @@ def write(contents: Contents) -> bytes:
         TaskLine(task=task.name, spec=task.spec(), cases=[case.to_plain() for case in task.cases])
         for task in contents.tasks
     ]
-    decided += [RuleLine(task=r.task, prefer=r.prefer, why=r.why) for r in contents.rules]
+    decided += [
+        RuleLine(task=r.task, prefer=r.prefer, only=r.only, never=list(r.never), why=r.why)
+        for r in contents.rules
+    ]
     lines += [canonical(line.plain()) for line in decided]
     for group in (contents.lineage, contents.validations, contents.outcomes, contents.feedback):
         lines += sorted(canonical(line.plain()) for line in group)
@@ -300,9 +304,8 @@ def _check(line: Known) -> None:
     match line:
         case TaskLine(task=task):
             parse_task(task)
-        case RuleLine(task=task, prefer=prefer):
-            parse_task(task)
-            parse_name(prefer)
+        case RuleLine():
+            _rule(line)
         case LineageLine(version=version, predecessor=predecessor):
             parse_version(version)
             parse_version(predecessor)
@@ -348,14 +351,17 @@ def _identity(line: Known) -> tuple[str, ...]:
 def _contents(
     found: dict[type[Line], list[Line]], *, house: str, at: str, file_digest: str
 ) -> Contents:
+    tasks = tuple(_task(line) for line in _of(TaskLine, found))
+    try:
+        for task in in_force(tasks).values():
+            check_cases(task)
+    except InvalidField as error:
+        raise KnowledgeFileError(f"The tasks of the file: {error.sentence}") from error
     return Contents(
         house=house,
         at=at,
-        tasks=tuple(_task(line) for line in _of(TaskLine, found)),
-        rules=tuple(
-            Rule(task=TaskName(line.task), prefer=ModelName(line.prefer), why=line.why)
-            for line in _of(RuleLine, found)
-        ),
+        tasks=tasks,
+        rules=tuple(_rule(line) for line in _of(RuleLine, found)),
         lineage=_of(LineageLine, found),
         validations=_of(ValidationLine, found),
         outcomes=_of(OutcomesLine, found),
@@ -368,11 +374,20 @@ def _of(kind: type[Kept], found: dict[type[Line], list[Line]]) -> tuple[Kept, ..
     return tuple(line for line in found.get(kind, ()) if isinstance(line, kind))
 
 
+def _rule(line: RuleLine) -> Rule:
+    """Raises `InvalidField` for a rule that cannot be."""
+    return Rule(
+        task=parse_task(line.task),
+        prefer=None if line.prefer is None else parse_name(line.prefer),
+        only=None if line.only is None else parse_name(line.only),
+        never=tuple(parse_name(alias) for alias in line.never),
+        why=line.why,
+    )
+
+
 def _task(line: TaskLine) -> Task:
     try:
         cases = parse_cases("\n".join(json.dumps(case) for case in line.cases))
-        task = task_from_spec(TaskName(line.task), line.spec, cases)
-        check_cases(task)
+        return task_from_spec(TaskName(line.task), line.spec, cases)
     except InvalidField as error:
         raise KnowledgeFileError(f"Task {line.task} of the file: {error.sentence}") from error
-    return task

@@ -6,9 +6,10 @@ probabilities add up. If that is not enough either, nothing is guessed, and the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from arbiter.knowledge.families import line
 from arbiter.refs import GENERAL, TaskName
 
 
@@ -48,10 +49,10 @@ def best_guess(
         return None
     sums: dict[TaskName, float] = {}
     for name in sorted(probabilities):
-        for above in _line(name, parents):
+        for above in line(name, parents):
             sums[above] = sums.get(above, 0.0) + probabilities[name]
     sure = [
-        (p, -len(tuple(_line(name, parents))), name)
+        (p, -len(line(name, parents)), name)
         for name, p in sums.items()
         if p >= least and name != GENERAL
     ]
@@ -59,13 +60,3 @@ def best_guess(
         return None
     probability, _, name = min(sure)
     return Guess(task=name, confidence=min(1.0, probability))
-
-
-def _line(name: TaskName, parents: Mapping[TaskName, TaskName]) -> Iterator[TaskName]:
-    """A task and everything above it, each once, also where somebody drew a circle."""
-    seen: set[TaskName] = set()
-    above: TaskName | None = name
-    while above is not None and above not in seen:
-        seen.add(above)
-        yield above
-        above = parents.get(above)

@@ -18,7 +18,7 @@ from arbiter.knowledge.file import (
     ValidationLine,
 )
 from arbiter.knowledge.rules import Rule
-from arbiter.knowledge.tasks import Task
+from arbiter.knowledge.tasks import Task, in_force
 
 Identity = tuple[str, ...]
 
@@ -88,7 +88,7 @@ def merge(file: Contents, here: Here, *, prefer_theirs: bool = False) -> Merge:
     if not prefer_theirs:
         tasks = [task for task in tasks if task.name not in differing]
         rules = [rule for rule in rules if rule.task not in ruled]
-    other_work = set() if prefer_theirs else _graded_otherwise(file, here)
+    other_work = _graded_otherwise(file, {**here.tasks, **{task.name: task for task in tasks}})
     outcomes = [line for line in file.outcomes if line.task not in other_work]
     feedback = [line for line in file.feedback if line.task not in other_work]
     new_validations = tuple(v for v in file.validations if v.identity not in here.validations)
@@ -119,13 +119,14 @@ def merge(file: Contents, here: Here, *, prefer_theirs: bool = False) -> Merge:
     )
 
 
-def _graded_otherwise(file: Contents, here: Here) -> set[str]:
-    """Tasks of the file whose answers are graded by another rule here: their scores differ."""
-    return {
-        task.name
-        for task in file.tasks
-        if task.name in here.tasks and task.grading != here.tasks[task.name].grading
-    }
+def _graded_otherwise(file: Contents, after: Mapping[str, Task]) -> set[str]:
+    """Tasks of the file whose answers are graded by another rule here: their scores differ.
+
+    after: the tasks that are here when the file is taken in. By what grades them is asked, theirs
+    or that of a task above them.
+    """
+    there, here = in_force(file.tasks), in_force(after.values())
+    return {name for name, task in there.items() if task.grading != here[name].grading}
 
 
 def _is_new_sum(line: OutcomesLine, here: Here) -> bool:

@@ -1,19 +1,23 @@
 """Tasks: kinds of work, what they demand, and the graded cases that tell a good answer.
 
-A task knows no model. Its digest covers everything that people decided about it, so that a swap
-can show that it changed nothing here. Grading itself lives in `arbiter.judge`; here a grader is
-only named.
+A task may be a finer kind of another one, its parent, and takes from it what it does not say
+itself. A task knows no model. Its digest covers everything that people decided about it, so that a
+swap can show that it changed nothing here. Grading itself lives in `arbiter.judge`; here a grader
+is only named.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from arbiter.clock import Clock
-from arbiter.errors import InvalidField, UnknownTask
+from arbiter.errors import InvalidField, StillInUse, UnknownTask
 from arbiter.inference import Limits, Message, Role
+from arbiter.knowledge.families import check_family, line
 from arbiter.refs import GENERAL, TaskName, digest, parse_task
 from arbiter.storage.database import Database, Statement
 
@@ -75,17 +79,21 @@ class Weights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A kind of work. `weights` None means the house's own."""
+    """A kind of work. `weights` None means the house's own. parent: what it is a finer kind of."""
 
     name: TaskName
+    parent: TaskName | None = None
     limits: Limits = Limits()
     grading: Grading | None = None
     cases: tuple[Case, ...] = ()
     weights: Weights | None = None
 
     def spec(self) -> dict[str, object]:
-        """Everything but the name and the cases, as JSON."""
+        """Everything but the name and the cases, as JSON; the parent only where there is one."""
+        # a task without a parent keeps the digest that it had before there were any
+        parent = {} if self.parent is None else {"parent": self.parent}
         return {
+            **parent,
             "needs": sorted(self.limits.needs),
             "threshold": _float(self.limits.threshold),
             "max_latency_ms": _float(self.limits.max_latency_ms),
@@ -162,11 +170,11 @@ def parse_cases(text: str) -> tuple[Case, ...]:
     if len(text) > CASES_BYTES:
         raise InvalidField("The cases are larger than 16 MB.", param="cases")
     found: dict[str, Case] = {}
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
+    for number, one in enumerate(text.split("\n"), start=1):
+        if not one.strip():
             continue
         try:
-            case = _case(json.loads(line), line=number)
+            case = _case(json.loads(one), line=number)
             found.setdefault(case.digest, case)
         except (ValueError, RecursionError) as error:
             raise InvalidField(
@@ -192,58 +200,176 @@ def check_cases(task: Task) -> None:
         )
 
 
+def parents_of(tasks: Iterable[Task]) -> dict[TaskName, TaskName]:
+    """The parent of each task that has one."""
+    return {task.name: task.parent for task in tasks if task.parent is not None}
+
+
+def in_force(tasks: Iterable[Task]) -> dict[TaskName, Task]:
+    """Every task as it counts: with what it takes from those above it.
+
+    What is demanded above is demanded here too, a task can only demand more. Its grader and its
+    weights are its parent's where it has none of its own. Its cases are its own. Raises
+    `InvalidField` as `check_family` does.
+
+    >>> code = Task(name=TaskName("code"), limits=Limits(threshold=0.7))
+    >>> review = Task(name=TaskName("review"), parent=TaskName("code"))
+    >>> in_force([code, review])[TaskName("review")].limits.threshold
+    0.7
+    """
+    known = {task.name: task for task in tasks}
+    parents = parents_of(known.values())
+    check_family(parents, known)
+    found: dict[TaskName, Task] = {}
+    for name in known:
+        above: Task | None = None
+        for one in reversed(line(name, parents)):
+            if one not in found and one in known:
+                found[one] = _taking(known[one], above)
+            above = found.get(one)
+    return found
+
+
+def _taking(task: Task, above: Task | None) -> Task:
+    if above is None:
+        return task
+    return replace(
+        task,
+        limits=above.limits.narrowed(task.limits),
+        grading=task.grading or above.grading,
+        weights=task.weights or above.weights,
+    )
+
+
+def no_check(task: Task) -> None:
+    """Find nothing wrong with a task."""
+
+
 class Tasks:
     """Every task, in memory and in the database. The only writer of both."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        self._tasks: dict[TaskName, Task] = {}
+        self._decided: dict[TaskName, Task] = {}
+        self._in_force: dict[TaskName, Task] = {}
+        self._parents: Mapping[TaskName, TaskName] = {}
+        self._lines: dict[TaskName, tuple[TaskName, ...]] = {}
+        self._general = Task(name=GENERAL)
+        self.revision = 0
+        """Another number whenever a task is, or is above, another one than before."""
+        self.turn = asyncio.Lock()
+        """Held from looking whether tasks fit each other until they are written."""
 
     async def load(self) -> None:
         """Read what is kept."""
         cases: dict[str, list[Case]] = {}
         for name, spec in await self._database.read("list_cases"):
             cases.setdefault(str(name), []).append(_case(json.loads(str(spec)), line=0))
-        for name, spec in await self._database.read("list_tasks"):
-            task = task_from_spec(
+        self._hold(
+            task_from_spec(
                 TaskName(str(name)), json.loads(str(spec)), tuple(cases.get(str(name), ()))
             )
-            self._tasks[task.name] = task
+            for name, spec in await self._database.read("list_tasks")
+        )
 
     def get(self, name: TaskName) -> Task:
-        """The task of this name; `general` always exists. Raises `UnknownTask`."""
-        task = self._tasks.get(name)
+        """The task of this name as it counts: with what it takes from those above it.
+
+        `general` always exists. Raises `UnknownTask`.
+        """
+        return self._one(name, self._in_force)
+
+    def decided(self, name: TaskName) -> Task:
+        """The task of this name as somebody added it. Raises `UnknownTask`."""
+        return self._one(name, self._decided)
+
+    def _one(self, name: TaskName, tasks: Mapping[TaskName, Task]) -> Task:
+        task = tasks.get(name)
         if task is not None:
             return task
         if name == GENERAL:
-            return Task(name=GENERAL)
-        known = ", ".join(sorted(self._tasks)) or "none yet"
+            return self._general
+        known = ", ".join(sorted(tasks)) or "none yet"
         raise UnknownTask(
             f"No task is called {name!r}.", hint=f"Known tasks: {known}.", param="task"
         )
 
     def grading(self, name: TaskName) -> str | None:
-        """The digest of a task's grading now; None when there is none, or no such task."""
-        task = self._tasks.get(name)
-        return None if task is None or task.grading is None else task.grading.digest
+        """The digest of what grades a task now; None when nothing does, or no such task."""
+        return self.gradings(name)[name]
+
+    def gradings(self, *names: TaskName) -> dict[TaskName, str | None]:
+        """The digest of what grades each of these tasks now; of every task when none is named."""
+        found: dict[TaskName, str | None] = {}
+        for name in names or self._in_force:
+            task = self._in_force.get(name)
+            found[name] = None if task is None or task.grading is None else task.grading.digest
+        return found
 
     def all(self) -> tuple[Task, ...]:
-        """Every task that somebody added, by name."""
-        return tuple(self._tasks[name] for name in sorted(self._tasks))
+        """Every task as somebody added it, by name: what the digest of knowledge covers."""
+        return tuple(self._decided[name] for name in sorted(self._decided))
 
-    async def add(self, task: Task) -> Task:
-        """Keep a task, or replace the one of the same name. Durable when it returns."""
-        await self._database.write(*self.writing(task))
-        self.written(task)
+    def in_force(self) -> tuple[Task, ...]:
+        """Every task as it counts, by name: what is run, graded and picked for."""
+        return tuple(self._in_force[name] for name in sorted(self._in_force))
+
+    def parents(self) -> Mapping[TaskName, TaskName]:
+        """The parent of each task that has one. The same value until `revision` changes."""
+        return self._parents
+
+    def line(self, name: TaskName) -> tuple[TaskName, ...]:
+        """A task and all that stands above it, the nearest first and `general` last."""
+        found = self._lines.get(name)
+        if found is None:
+            above = line(name, self._parents)
+            found = above if above[-1] == GENERAL else (*above, GENERAL)
+            if name in self._in_force:
+                self._lines[name] = found
+        return found
+
+    def family(self, name: TaskName) -> tuple[Task, ...]:
+        """A task and everything below it as they count, itself first. Raises `UnknownTask`."""
+        below = [
+            t for t in self.in_force() if t.name != name and name in line(t.name, self._parents)
+        ]
+        return (self.get(name), *below)
+
+    async def add(self, task: Task, *, check: Callable[[Task], None] = no_check) -> Task:
+        """Keep a task, or replace the one of the same name. Durable when it returns.
+
+        check: asked about every task that counts otherwise then. Raises `InvalidField`.
+        """
+        async with self.turn:
+            self.check([task], check)
+            await self._database.write(*self.writing(task))
+            self.written(task)
         return task
 
-    def writing(self, task: Task) -> tuple[Statement, ...]:
-        """What keeps a task, for a write that holds more; `written` follows it.
+    def check(self, news: Sequence[Task], check: Callable[[Task], None] = no_check) -> None:
+        """Raise `InvalidField` when these tasks fit neither each other nor those that are there.
 
-        Raises `InvalidField` when it cannot grade anything.
+        Those below them take from them, so they are looked at too.
         """
-        check_cases(task)
+        mine = {task.name for task in news}
+        after = in_force({**self._decided, **{task.name: task for task in news}}.values())
+        for name, task in after.items():
+            if task == self._in_force.get(name):
+                continue
+            try:
+                check_cases(task)
+                check(task)
+            except InvalidField as error:
+                if name in mine:
+                    raise
+                raise InvalidField(
+                    f"Task {name} is below it and would not fit any more: {error.sentence}",
+                    param=error.param,
+                ) from error
+
+    def writing(self, task: Task) -> tuple[Statement, ...]:
+        """What keeps a task that was checked, for a write that holds more; `written` follows."""
         parse_task(task.name)
         now = self._clock.now().isoformat()
         return (
@@ -257,18 +383,39 @@ class Tasks:
             ),
         )
 
-    def written(self, task: Task) -> None:
+    def written(self, *tasks: Task) -> None:
         """Hold what is durable now."""
-        self._tasks[task.name] = task
+        self._hold({**self._decided, **{task.name: task for task in tasks}}.values())
+
+    def _hold(self, tasks: Iterable[Task]) -> None:
+        """Hold these tasks and no others. A task that counts as before stays the same value."""
+        self._decided = {task.name: task for task in tasks}
+        before, after = self._in_force, in_force(self._decided.values())
+        self._in_force = {
+            name: before[name] if before.get(name) == task else task for name, task in after.items()
+        }
+        self._parents = MappingProxyType(parents_of(self._decided.values()))
+        self._lines = {}
+        self.revision += 1
 
     async def remove(self, name: TaskName) -> None:
-        """Forget a task and its cases. What was measured stays. Raises `UnknownTask`."""
-        written = await self._database.write(
-            Statement(query="remove_task", parameters=(name,), must_change=True)
-        )
-        if not written.applied:
-            raise UnknownTask(f"No task is called {name!r}.")
-        del self._tasks[name]
+        """Forget a task and its cases. What was measured stays.
+
+        Raises `UnknownTask`, and `StillInUse` while other tasks are finer kinds of it.
+        """
+        async with self.turn:
+            finer = sorted(one for one, above in self._parents.items() if above == name)
+            if finer:
+                raise StillInUse(
+                    f"Task {name} is the parent of {', '.join(finer)}.",
+                    hint="Remove those first, or add them again with another --parent or none.",
+                )
+            written = await self._database.write(
+                Statement(query="remove_task", parameters=(name,), must_change=True)
+            )
+            if not written.applied:
+                raise UnknownTask(f"No task is called {name!r}.")
+            self._hold(task for task in self.all() if task.name != name)
 
 
 def task_from_spec(name: TaskName, spec: Mapping[str, object], cases: Sequence[Case]) -> Task:
@@ -279,9 +426,12 @@ def task_from_spec(name: TaskName, spec: Mapping[str, object], cases: Sequence[C
     needs = spec.get("needs") or []
     if not isinstance(needs, list) or not all(isinstance(need, str) for need in needs):
         raise InvalidField("needs is a list of words.", param="needs")
-    weights = spec.get("weights")
+    weights, parent = spec.get("weights"), spec.get("parent")
+    if parent is not None and not isinstance(parent, str):
+        raise InvalidField("parent is the name of a task.", param="parent")
     return Task(
         name=name,
+        parent=None if parent is None else parse_task(parent),
         limits=Limits(
             needs=frozenset(needs),
             threshold=_number(spec, "threshold", most=1.0),

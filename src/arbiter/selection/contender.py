@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from arbiter.errors import NothingCapable, NothingThere
 from arbiter.inference import Considered, Dropped
@@ -78,10 +78,15 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preference:
-    """A rule, with the version that its alias points at now (None: at none that may serve)."""
+    """What the rules say to a task, with the versions that their aliases point at now.
 
-    rule: Rule
+    rule: the one that prefers somebody or takes no other, or None. version: what its alias points
+    at (None: at nothing). never: the versions that are not to be taken, each with the reason.
+    """
+
+    rule: Rule | None
     version: VersionId | None
+    never: Mapping[VersionId, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +94,7 @@ class Choice:
     """A pick: under which name, who, who next, why, and with what probability.
 
     would_change: what further evidence would make the next one the better one; None when nothing
-    is known that could.
+    is known that could. by_rule: whether a rule decided.
     """
 
     alias: ModelName
@@ -100,6 +105,7 @@ class Choice:
     reason: str
     probability: float
     would_change: str | None = None
+    by_rule: bool = False
 
     @property
     def considered(self) -> tuple[Considered, ...]:
@@ -122,16 +128,19 @@ class Choice:
 
 
 def preferred_of(scored: Sequence[Scored], rule: Preference | None) -> Scored | None:
-    """The contender that the rule prefers, when it is among these."""
-    if rule is None:
+    """The contender that the rule prefers or takes alone, when it is among these."""
+    if rule is None or rule.rule is None:
         return None
     return next((s for s in scored if s.contender.version == rule.version), None)
 
 
-def nothing_left(task: Task, dropped: Sequence[Dropped]) -> NothingCapable | NothingThere:
+def nothing_left(
+    task: Task, dropped: Sequence[Dropped], *, is_ruled: bool = False
+) -> NothingCapable | NothingThere:
     """One error that lists every contender with the reason why it was dropped.
 
     When some could serve and are only not there now, it lists those: nothing else is of help.
+    is_ruled: whether rules dropped some.
     """
     absent: dict[str, list[str]] = {}
     for drop in dropped:
@@ -150,7 +159,8 @@ def nothing_left(task: Task, dropped: Sequence[Dropped]) -> NothingCapable | Not
             hint="Add one: arbiter models add FILE.",
         )
     reasons = "; ".join(f"{drop.name}: {drop.reason}" for drop in dropped)
+    rules = "change the rules that stand in the way, " if is_ruled else ""
     return NothingCapable(
         f"No model can serve task {task.name}. {reasons}.",
-        hint="Loosen the task's or the request's limits, or add another model.",
+        hint=f"Loosen the task's or the request's limits, {rules}or add another model.",
     )

@@ -12,6 +12,7 @@ from dataclasses import replace
 from operator import is_
 
 from arbiter.inference import Dropped, Limits
+from arbiter.knowledge.rules import Rule
 from arbiter.knowledge.tasks import Task
 from arbiter.refs import VersionId
 from arbiter.selection.bandit import Table
@@ -22,11 +23,14 @@ from arbiter.selection.contender import (
     Scored,
     Seen,
     Situation,
-    nothing_left,
     preferred_of,
 )
 from arbiter.selection.filters import drop_reason
+from arbiter.selection.ruled import nobody_left, not_followed, ruled_out, ruled_reason
 from arbiter.selection.utility import Worth, explained, usual_latency, what_would_change, worth
+
+NOTICEABLE = 0.01
+"""A change of the usual latency's part below this is none."""
 
 
 class Plan:
@@ -38,6 +42,7 @@ class Plan:
         self._limits = limits
         self._situation = situation
         self._weights = task.weights or situation.weights
+        self._rule: Preference | None = None
         self._revision: tuple[int, int] | None = None
         self._seen: list[Seen] = []
         self._found: list[Worth | Dropped] = []
@@ -54,19 +59,15 @@ class Plan:
         """Whether the plan was made for this very task and situation."""
         return self._task is task and self._situation is situation
 
-    def look(self, contenders: Sequence[Seen]) -> None:
-        """Take in what changed."""
+    def look(self, contenders: Sequence[Seen], rule: Preference | None = None) -> None:
+        """Take in what changed. rule: what the rules say to the task now."""
+        if rule is not self._rule:
+            self._rule = rule
+            self._revision = None
         revision = self._table.revision(self._task.name)
         if revision != self._revision or len(contenders) != len(self._seen):
             self._seen = list(contenders)
             self._found = [self._judge(one) for one in contenders]
-            timed = [
-                w.latency for w in self._found if isinstance(w, Worth) and w.latency is not None
-            ]
-            usual = usual_latency(timed)
-            if usual != self._usual:
-                self._usual = usual
-                self._found = [self._judge(one) for one in contenders]
             self._revision = revision
             self._vector = None
         elif not all(map(is_, contenders, self._seen)):
@@ -76,23 +77,40 @@ class Plan:
                     self._found[place] = self._judge(one)
             self._vector = None
         if self._vector is None:
+            self._expect()
             self._weigh()
 
-    def pick(
-        self, rule: Preference | None, conversation: str | None, held: VersionId | None = None
-    ) -> Choice:
+    def _expect(self) -> None:
+        """Take whoever was never timed to be as quick as the others are now."""
+        able = [one for one in self._found if isinstance(one, Worth)]
+        usual = usual_latency([one.latency for one in able if one.latency is not None])
+        if abs(usual - self._usual) > NOTICEABLE:
+            self._usual = usual
+            for place, one in enumerate(self._found):
+                if isinstance(one, Worth) and one.latency is None:
+                    self._found[place] = self._judge(self._seen[place])
+
+    def pick(self, conversation: str | None, held: VersionId | None = None) -> Choice:
         """Whom this conversation gets, and why. Raises `NothingCapable`."""
         if not self._able or self._vector is None:
-            raise nothing_left(self._task, [one for one in self._found if isinstance(one, Dropped)])
-        if rule is not None:
-            return self._ruled(rule, conversation)
+            dropped = [one for one in self._found if isinstance(one, Dropped)]
+            raise nobody_left(self._task, dropped, self._rule)
+        choice = self._drawn(self._vector, conversation, held)
+        if self._rule is None or self._rule.rule is None:
+            return choice
+        return self._ruled(choice, self._rule, self._rule.rule)
+
+    def _drawn(
+        self, vector: Sequence[float], conversation: str | None, held: VersionId | None
+    ) -> Choice:
+        """Whom the evidence gives it to."""
         kept = self._places.get(held) if held is not None else None
-        if kept is not None and self._vector[kept] > 0.0:
+        if kept is not None and vector[kept] > 0.0:
             place = kept
         elif conversation is None:
             place = self._order[0]
         else:
-            place = drawn(self._names, self._vector, conversation)
+            place = drawn(self._names, vector, conversation)
         choice = self._told.get(place)
         if choice is None:
             choice = self._told[place] = self._choice(place)
@@ -101,7 +119,9 @@ class Plan:
     def _judge(self, seen: Seen) -> Worth | Dropped:
         contender = seen.contender
         belief = self._table.get(self._task.name, contender.version)
-        reason = drop_reason(seen, self._limits, self._situation, belief)
+        reason = ruled_out(contender, self._task.name, self._rule) or drop_reason(
+            seen, self._limits, self._situation, belief
+        )
         if reason is not None:
             return Dropped(name=contender.name, version=contender.version, reason=reason)
         if contender.absent is not None:
@@ -176,21 +196,19 @@ class Plan:
             would_change=change,
         )
 
-    def _ruled(self, rule: Preference, conversation: str | None) -> Choice:
+    def _ruled(self, choice: Choice, preference: Preference, rule: Rule) -> Choice:
         """The rule decides as long as its version is able; otherwise the plan, which says so."""
-        choice = self.pick(None, conversation)
-        preferred = preferred_of(choice.scored, rule)
+        preferred = preferred_of(choice.scored, preference)
         if preferred is None:
-            note = f"; the rule prefers {rule.rule.prefer}, which cannot serve it now"
-            return replace(choice, reason=choice.reason + note)
+            return replace(choice, reason=choice.reason + not_followed(preference))
         rest = tuple(one for one in choice.scored if one is not preferred)
-        why = f" ({rule.rule.why})" if rule.rule.why else ""
         return Choice(
-            alias=rule.rule.prefer,
+            alias=rule.takes or choice.alias,
             primary=preferred,
             fallback=rest[0] if rest else None,
             scored=(preferred, *rest),
             dropped=choice.dropped,
-            reason=f"rule: {self._task.name} prefers {rule.rule.prefer}{why}",
+            reason=ruled_reason(rule, self._task.name),
             probability=1.0,
+            by_rule=True,
         )

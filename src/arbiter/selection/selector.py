@@ -22,11 +22,11 @@ from arbiter.selection.contender import (
     Scored,
     Seen,
     Situation,
-    nothing_left,
     preferred_of,
 )
 from arbiter.selection.filters import drop_reason
 from arbiter.selection.plan import Plan
+from arbiter.selection.ruled import nobody_left, not_followed, ruled_out, ruled_reason
 from arbiter.selection.scorers import static_score
 
 _Key = tuple[VersionId, TaskName, Limits]
@@ -73,38 +73,43 @@ class Selector:
 
         conversation: stays with its contender as long as the probabilities do; None asks for the
         most probable one. held: who has the conversation, and keeps it as long as it is within
-        reach. The rule wins over every score as long as the version it prefers passes
-        the filters. Ties go to the first by name. Raises `NothingCapable` that lists every
-        contender with its reason, and `NothingThere` when some could serve if only their servers
-        were there.
+        reach. A rule wins over every score as long as the version it prefers passes the filters;
+        whom the rules leave out is dropped before them. Ties go to the first by name. Raises
+        `NothingCapable` that lists every contender with its reason, or tells of the only one that
+        a rule takes, and `NothingThere` when some could serve if only their servers were there.
         """
         if self._table is not None:
             plan = self._plan(self._table, task, limits, situation)
-            plan.look(contenders)
-            return plan.pick(rule, conversation, held)
+            plan.look(contenders, rule)
+            return plan.pick(conversation, held)
         scored: list[Scored] = []
         dropped: list[Dropped] = []
         for seen in contenders:
-            verdict = self._judge(seen, task=task, limits=limits, situation=situation)
+            one = seen.contender
+            ruled = ruled_out(one, task.name, rule)
+            verdict = (
+                self._judge(seen, task=task, limits=limits, situation=situation)
+                if ruled is None
+                else Dropped(name=one.name, version=one.version, reason=ruled)
+            )
             if isinstance(verdict, Scored):
                 scored.append(verdict)
             else:
                 dropped.append(verdict)
         if not scored:
-            raise nothing_left(task, dropped)
+            raise nobody_left(task, dropped, rule)
         scored.sort(key=_order)
         preferred = preferred_of(scored, rule)
-        if preferred is not None and rule is not None:
-            why = f" ({rule.rule.why})" if rule.rule.why else ""
-            reason = f"rule: {task.name} prefers {rule.rule.prefer}{why}"
+        alias = scored[0].contender.name
+        if preferred is not None and rule is not None and rule.rule is not None:
+            reason = ruled_reason(rule.rule, task.name)
+            alias = rule.rule.takes or alias
             scored.remove(preferred)
             scored.insert(0, preferred)
         else:
-            reason = _reason(scored, task, rule)
+            reason = _reason(scored, task) + not_followed(rule)
         return Choice(
-            alias=rule.rule.prefer
-            if preferred is not None and rule is not None
-            else scored[0].contender.name,
+            alias=alias,
             primary=scored[0],
             fallback=scored[1] if len(scored) > 1 else None,
             scored=tuple(scored),
@@ -159,13 +164,11 @@ def _order(scored: Scored) -> tuple[float, str]:
     return (-scored.score, scored.contender.name)
 
 
-def _reason(scored: Sequence[Scored], task: Task, rule: Preference | None) -> str:
+def _reason(scored: Sequence[Scored], task: Task) -> str:
     best = scored[0]
     text = f"{best.contender.name} scores {best.score:.3f} on {task.name}: {best.explanation}"
     if len(scored) > 1:
         text += f"; next {scored[1].contender.name} {scored[1].score:.3f}"
     else:
         text += "; nothing else can serve it"
-    if rule is not None:
-        text += f"; the rule prefers {rule.rule.prefer}, which cannot serve it now"
     return text

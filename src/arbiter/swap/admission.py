@@ -72,33 +72,44 @@ class Admission:
         self, version: Version, name: ModelName, *, progress: Progress = no_progress
     ) -> None:
         """Run every task's cases on a version. Raises what `Validator.validate` raises."""
-        await self._validator.validate(version.version, name, self._tasks.all(), progress=progress)
+        tasks = self._tasks.in_force()
+        await self._validator.validate(version.version, name, tasks, progress=progress)
 
     async def add_task(self, task: Task) -> Task:
-        """Keep a task whose grader and cases fit each other. Raises `InvalidField`."""
-        task = fitting(task)
-        before = self._tasks.grading(task.name)
-        await self._tasks.add(task)
+        """Keep a task whose grader and cases fit each other, and those below it.
+
+        Raises `InvalidField`.
+        """
+        task = with_labels(task)
+        before = self._tasks.gradings()
+        await self._tasks.add(task, check=fits)
         if self._guesser is not None:
             self._guesser.take(task)
-        await self._regrade(task.name, before=before)
+        await self._regrade(before)
         return task
 
+    async def _regrade(self, before: Mapping[TaskName, str | None]) -> None:
+        """Let the cases count as they are graded now, also of tasks below the one that changed."""
+        after = self._tasks.gradings()
+        for name in sorted({*before, *after}):
+            await self._profiles.regrade(name, before=before.get(name), after=after.get(name))
+        if before != after:
+            await self._learning.load()
+
     async def calibrate_task(self, task: Task, *, progress: Progress = no_progress) -> None:
-        """Run a new task's cases on every active version."""
+        """Run a new task's cases on every active version; and of those below it, what is new."""
+        tasks = self._tasks.family(task.name)
         for version in self._registry.versions():
             names = self._registry.names_of(version.version)
             if version.standing is Standing.ACTIVE and names:
-                await self._validator.validate(
-                    version.version, names[0], (task,), progress=progress
-                )
+                await self._validator.validate(version.version, names[0], tasks, progress=progress)
 
     async def remove_model(self, name: ModelName, *, who: str = "user") -> None:
         """Forget a name. Raises `StillInUse` while a rule or a rollout needs it."""
-        rule = next((rule for rule in self._rules.all() if rule.prefer == name), None)
+        rule = next((rule for rule in self._rules.all() if name in rule.names), None)
         if rule is not None:
             raise StillInUse(
-                f"The rule for task {rule.task} prefers {name}.",
+                f"The rule for task {rule.task} names {name}.",
                 hint=f"Remove it first: arbiter rules remove {rule.task}.",
             )
         active = self._controller.active(name)
@@ -107,7 +118,7 @@ class Admission:
         await self._registry.remove(name, who=who)
 
     async def remove_task(self, name: TaskName) -> None:
-        """Forget a task and its cases. Raises `StillInUse` while a rule names it."""
+        """Forget a task and its cases. Raises `StillInUse` while something needs it."""
         if self._rules.get(name) is not None:
             raise StillInUse(
                 f"A rule stands for task {name}.",
@@ -119,18 +130,11 @@ class Admission:
                 f"The rollout {judging} judges task {name}.",
                 hint=f"Wait for its end, or: arbiter rollouts abort {judging}.",
             )
-        before = self._tasks.grading(name)
+        before = self._tasks.gradings()
         await self._tasks.remove(name)
         if self._guesser is not None:
             self._guesser.forget(name)
-        await self._regrade(name, before=before)
-
-    async def _regrade(self, name: TaskName, *, before: str | None) -> None:
-        """Let cases count as the task's grading of now scored them."""
-        after = self._tasks.grading(name)
-        if before != after:
-            await self._profiles.regrade(name, before=before, after=after)
-            await self._learning.load()
+        await self._regrade(before)
 
     async def set_alias(self, alias: ModelName, target: ModelName, *, who: str) -> None:
         """Point an alias at a model by a person's word. Raises `StillInUse` during a rollout."""
@@ -143,9 +147,8 @@ class Admission:
         await self._registry.set_alias(alias, target, who=who)
 
 
-def fitting(task: Task) -> Task:
-    """A task whose grader and cases fit each other. Raises `InvalidField`."""
-    task = _with_labels(task)
+def fits(task: Task) -> None:
+    """Raise `InvalidField` unless the grader that counts for a task fits its cases."""
     if task.grading is not None:
         spec = parse_grader(task.grading.kind, task.grading.options)
         for number, case in enumerate(task.cases, start=1):
@@ -153,10 +156,9 @@ def fitting(task: Task) -> Task:
                 check_expected(spec, case.expected)
             except InvalidField as error:
                 raise InvalidField(f"Case {number}: {error.sentence}", param="cases") from error
-    return task
 
 
-def _with_labels(task: Task) -> Task:
+def with_labels(task: Task) -> Task:
     """A choice whose labels nobody named has those that its cases expect."""
     grading = task.grading
     if grading is None or grading.kind != "choice" or "labels" in grading.options:

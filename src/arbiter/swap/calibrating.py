@@ -230,7 +230,7 @@ class Calibrating:
 
     async def _wishes(self) -> tuple[Wish, ...]:
         states = self._pool.states()
-        tasks = [one for one in self._tasks.all() if one.cases and one.grading is not None]
+        tasks = [one for one in self._tasks.in_force() if one.cases and one.grading is not None]
         standings: list[planning.Standing] = []
         for version in self._registry.versions():
             # a long table is gone through in pieces: somebody may be about to ask for something

@@ -401,7 +401,7 @@ class Controller:
             raise AssertionError("open() hands in the validator")
         stable = self._registry.version(rollout.stable)
         candidate = self._registry.version(rollout.candidate)
-        tasks = self._tasks.all()
+        tasks = self._tasks.in_force()
         done = self._progress.setdefault(rollout.id, {})
 
         def progress(task: TaskName, count: int, total: int) -> None:

@@ -163,10 +163,10 @@ class Harvesting:
         decisions: only these requests. Raises `UnknownTask`, and `InvalidField` when the task has
         no grader, when nothing is kept at all, or when it would have too few cases.
         """
-        task = self._tasks.get(name)
+        task = self._tasks.decided(name)
         found = await self._found(task)
         asked = [one for one in found if not decisions or one.decision in decisions]
-        taken, left = gather(task, asked, limit=limit)
+        taken, left = gather(self._tasks.get(name), asked, limit=limit)
         there = {one.decision for one in asked}
         missing = tuple(
             Left(
@@ -179,7 +179,7 @@ class Harvesting:
         wider = replace(task, cases=(*task.cases, *(one.case for one in taken)))
         is_added = bool(taken) and not dry_run
         if taken:
-            check_cases(wider)
+            check_cases(replace(wider, grading=self._tasks.get(name).grading))
         if is_added:
             await self._admission.add_task(wider)
         return Harvest(

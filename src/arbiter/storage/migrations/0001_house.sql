@@ -57,9 +57,13 @@ CREATE TABLE cases (
 
 CREATE TABLE rules (
     task            TEXT PRIMARY KEY,
-    prefer          TEXT NOT NULL,
+    prefer          TEXT,
+    pinned          TEXT,                        -- this alias or nobody
+    never           TEXT NOT NULL,               -- JSON: aliases that are not to be taken
     why             TEXT NOT NULL,
-    added_at        TEXT NOT NULL
+    added_at        TEXT NOT NULL,
+    CHECK (prefer IS NULL OR pinned IS NULL),
+    CHECK (prefer IS NOT NULL OR pinned IS NOT NULL OR never <> '[]')
 );
 
 -- What guesses of a task are made from: how often each hashed trait was there. No prompt.

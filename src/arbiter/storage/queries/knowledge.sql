@@ -18,14 +18,16 @@ SELECT task, spec FROM tasks ORDER BY task;
 SELECT task, spec FROM cases ORDER BY task, position;
 
 -- name: add_rule
-INSERT INTO rules (task, prefer, why, added_at) VALUES (?, ?, ?, ?)
-ON CONFLICT (task) DO UPDATE SET prefer = excluded.prefer, why = excluded.why;
+INSERT INTO rules (task, prefer, pinned, never, why, added_at) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (task) DO UPDATE
+    SET prefer = excluded.prefer, pinned = excluded.pinned, never = excluded.never,
+        why = excluded.why;
 
 -- name: remove_rule
 DELETE FROM rules WHERE task = ? RETURNING task;
 
 -- name: list_rules
-SELECT task, prefer, why FROM rules ORDER BY task;
+SELECT task, prefer, pinned, never, why FROM rules ORDER BY task;
 
 -- name: put_guessing
 INSERT INTO guessing (task, state, at) VALUES (?, ?, ?)
