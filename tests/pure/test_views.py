@@ -18,7 +18,7 @@ from arbiter.knowledge.speeds import Speeds
 from arbiter.knowledge.tasks import Case, Grading, Task, Weights
 from arbiter.refs import DecisionId, ModelName, TaskName, VersionId
 from arbiter.registry.moves import Move
-from arbiter.selection.contender import Choice, Contender, Scored
+from arbiter.selection.contender import Choice, Contender, Said, Scored
 
 A = VersionId("sha256:" + "a" * 64)
 B = VersionId("sha256:" + "b" * 64)
@@ -279,7 +279,7 @@ def scored(name: str, version: VersionId, score: float) -> Scored:
         context=None,
         memory_bytes=None,
     )
-    return Scored(contender=contender, score=score, samples=12, explanation="so and so")
+    return Scored(contender=contender, score=score, samples=12, reasons=Said("so and so"))
 
 
 def test_a_choice_shows_everybody_with_the_reason() -> None:

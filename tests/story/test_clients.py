@@ -44,7 +44,7 @@ async def test_an_answer_comes_with_who_gave_it_and_why(
     assert answer.choices[0].message.content == "positive"
     assert raw.headers["x-arbiter-alias"] == "fast"
     assert raw.headers["x-arbiter-arm"] == "none"
-    assert "scores" in raw.headers["x-arbiter-reason"]
+    assert "is worth" in raw.headers["x-arbiter-reason"]
     record = await house.record(raw.headers["x-arbiter-decision"])
     assert record.outcome is not None
     assert answer.usage is not None

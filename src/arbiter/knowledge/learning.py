@@ -158,10 +158,10 @@ class Learning:
                 self._put(version, task, CASES, (count, count, good))
         keep = self._learner.keep
         for version, task, count, good in carried:
-            whole = _real(count)
+            whole = max(1.0, _real(count))
             # as many as would be left of them if they had come here one after another
             n = whole if keep >= 1.0 else (1.0 - keep**whole) / (1.0 - keep)
-            self._put(version, task, CARRIED, (whole, n, n * _real(good) / whole))
+            self._put(version, task, CARRIED, (count, n, n * _real(good) / whole))
         self._learner.settle()
         self.lineage = {
             VersionId(str(version)): VersionId(str(before)) for version, before in lineage

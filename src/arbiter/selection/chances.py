@@ -46,6 +46,11 @@ class Arm:
     samples: float = 0.0
 
     @property
+    def promise(self) -> float:
+        """What it may turn out to be worth, for telling who is to be compared at all."""
+        return self.mean + 2.0 * self.sharpened
+
+    @property
     def sharpened(self) -> float:
         """The standard deviation that is explored with."""
         temper = TEMPER + TEMPER_EACH * min(self.samples, TEMPER_UPTO)

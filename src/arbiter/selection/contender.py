@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from arbiter.errors import NothingCapable, NothingThere
 from arbiter.inference import Considered, Dropped
@@ -51,20 +52,51 @@ class Situation:
     weights: Weights
 
 
+class Reasons(Protocol):
+    """How a score came about, put into words only when somebody looks."""
+
+    def told(self, probability: float) -> str:
+        """In words. probability: how often a conversation is given to the contender."""
+        ...
+
+    @property
+    def quality(self) -> tuple[float, float] | None:
+        """Where its quality is believed to lie with 90 %; None where no belief is kept."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Reasons of a rule that keeps no belief."""
+
+    text: str
+
+    def told(self, probability: float) -> str:  # noqa: ARG002  # it is 1 or 0
+        """As they are."""
+        return self.text
+
+    @property
+    def quality(self) -> None:
+        """No belief is kept."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
     """A contender that passed every filter, with its score in [0, 1] and how it came about.
 
-    probability: how often a conversation is given to it. quality: the ends of the interval that
-    its quality is believed to lie in with 90 %; None where no belief is kept.
+    probability: how often a conversation is given to it.
     """
 
     contender: Contender
     score: float
     samples: int
-    explanation: str
+    reasons: Reasons
     probability: float = 0.0
-    quality: tuple[float, float] | None = None
+
+    @property
+    def explanation(self) -> str:
+        """How the score came about."""
+        return self.reasons.told(self.probability)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +125,7 @@ class Preference:
 class Choice:
     """A pick: under which name, who, who next, why, and with what probability.
 
+    scored: the most promising, best first; further: how many could serve besides, and are not told.
     would_change: what further evidence would make the next one the better one; None when nothing
     is known that could. by_rule: whether a rule decided.
     """
@@ -106,6 +139,7 @@ class Choice:
     probability: float
     would_change: str | None = None
     by_rule: bool = False
+    further: int = 0
 
     @property
     def considered(self) -> tuple[Considered, ...]:
@@ -120,7 +154,7 @@ class Choice:
                     explanation=one.explanation,
                     chance=float(one is self.primary) if is_certain else one.probability,
                     samples=one.samples,
-                    quality=one.quality,
+                    quality=one.reasons.quality,
                 )
                 for one in self.scored
             ]

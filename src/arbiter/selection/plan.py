@@ -7,23 +7,23 @@ done for every request.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from heapq import nlargest
+from math import inf
 from operator import is_
 
 from arbiter.inference import Dropped, Limits
 from arbiter.knowledge.rules import Rule
 from arbiter.knowledge.tasks import Task
-from arbiter.refs import VersionId
+from arbiter.refs import ModelName, VersionId
 from arbiter.selection.bandit import Table
 from arbiter.selection.chances import chances, drawn
 from arbiter.selection.contender import (
     Choice,
     Preference,
-    Scored,
     Seen,
     Situation,
-    preferred_of,
 )
 from arbiter.selection.filters import drop_reason
 from arbiter.selection.ruled import nobody_left, not_followed, ruled_out, ruled_reason
@@ -33,8 +33,20 @@ NOTICEABLE = 0.01
 """A change of the usual latency's part below this is none."""
 
 
+FRONT = 16
+"""Contenders whose probabilities are worked out and who are told: the most promising ones."""
+
+AT_ONCE = 6
+"""Contenders that one look judges again because of what was learned elsewhere."""
+
+
 class Plan:
-    """What `auto` does at a task. One writer: the selector that owns it."""
+    """What `auto` does at a task. One writer: the selector that owns it.
+
+    Whoever has evidence of its own is judged again at once. What is learned elsewhere moves all of
+    them a little: then a few are judged again with each look, the most promising first, so that no
+    single request waits for hundreds.
+    """
 
     def __init__(self, table: Table, *, task: Task, limits: Limits, situation: Situation) -> None:
         self._table = table
@@ -46,14 +58,18 @@ class Plan:
         self._revision: tuple[int, int] | None = None
         self._seen: list[Seen] = []
         self._found: list[Worth | Dropped] = []
-        self._usual = usual_latency(())
-        self._able: list[Worth] = []
-        self._names: list[VersionId] = []
+        self._promise: list[float] = []
+        self._pending: list[int] = []
+        self._behind = 0
+        self._cursor = 0
+        self._usual = usual_latency(None)
+        self._untimed: set[int] = set()
+        self._timed = (0, 0.0)
+        self._dropped: dict[int, Dropped] = {}
+        self._front: list[int] = []
+        self._vector: dict[int, float] | None = None
         self._places: dict[VersionId, int] = {}
-        self._vector: list[float] | None = None
-        self._order: list[int] = []
         self._told: dict[int, Choice] = {}
-        self._words: dict[VersionId, tuple[Worth, Scored]] = {}
 
     def is_about(self, task: Task, situation: Situation) -> bool:
         """Whether the plan was made for this very task and situation."""
@@ -61,39 +77,50 @@ class Plan:
 
     def look(self, contenders: Sequence[Seen], rule: Preference | None = None) -> None:
         """Take in what changed. rule: what the rules say to the task now."""
-        if rule is not self._rule:
-            self._rule = rule
-            self._revision = None
-        revision = self._table.revision(self._task.name)
-        if revision != self._revision or len(contenders) != len(self._seen):
-            self._seen = list(contenders)
-            self._found = [self._judge(one) for one in contenders]
-            self._revision = revision
-            self._vector = None
+        if rule is not self._rule or len(contenders) != len(self._seen):
+            self._begin(contenders, rule)
         elif not all(map(is_, contenders, self._seen)):
-            for place, one in enumerate(contenders):
-                if one is not self._seen[place]:
-                    self._seen[place] = one
-                    self._found[place] = self._judge(one)
-            self._vector = None
+            for place, (new, old) in enumerate(zip(contenders, self._seen, strict=True)):
+                if new is not old:
+                    self._seen[place] = new
+                    self._places[new.contender.version] = place
+                    self._judge(place)
+        revision = self._table.revision(self._task.name)
+        if revision != self._revision:
+            self._revision = revision
+            self._pending, self._behind = self._front[::-1], len(self._seen)
+        if self._pending or self._behind:
+            self._go_on()
         if self._vector is None:
-            self._expect()
             self._weigh()
 
-    def _expect(self) -> None:
-        """Take whoever was never timed to be as quick as the others are now."""
-        able = [one for one in self._found if isinstance(one, Worth)]
-        usual = usual_latency([one.latency for one in able if one.latency is not None])
-        if abs(usual - self._usual) > NOTICEABLE:
-            self._usual = usual
-            for place, one in enumerate(self._found):
-                if isinstance(one, Worth) and one.latency is None:
-                    self._found[place] = self._judge(self._seen[place])
+    def _begin(self, contenders: Sequence[Seen], rule: Preference | None) -> None:
+        self._rule = rule
+        self._seen = list(contenders)
+        self._found = [_NOT_YET] * len(contenders)
+        self._promise = [-inf] * len(contenders)
+        self._front, self._pending, self._behind, self._cursor = [], [], 0, 0
+        self._untimed, self._timed, self._dropped = set(), (0, 0.0), {}
+        self._places = {one.contender.version: at for at, one in enumerate(contenders)}
+        self._revision = self._table.revision(self._task.name)
+        self._vector = None
+        for place in range(len(contenders)):
+            self._judge(place)
+
+    def _go_on(self) -> None:
+        """Judge some of those again that were judged before the table changed."""
+        for _ in range(AT_ONCE):
+            if self._pending:
+                self._judge(self._pending.pop())
+            elif self._behind:
+                self._behind -= 1
+                self._cursor = (self._cursor + 1) % len(self._seen)
+                self._judge(self._cursor)
 
     def pick(self, conversation: str | None, held: VersionId | None = None) -> Choice:
         """Whom this conversation gets, and why. Raises `NothingCapable`."""
-        if not self._able or self._vector is None:
-            dropped = [one for one in self._found if isinstance(one, Dropped)]
+        if not self._vector:
+            dropped = [self._dropped[place] for place in sorted(self._dropped)]
             raise nobody_left(self._task, dropped, self._rule)
         choice = self._drawn(self._vector, conversation, held)
         if self._rule is None or self._rule.rule is None:
@@ -101,22 +128,45 @@ class Plan:
         return self._ruled(choice, self._rule, self._rule.rule)
 
     def _drawn(
-        self, vector: Sequence[float], conversation: str | None, held: VersionId | None
+        self, vector: Mapping[int, float], conversation: str | None, held: VersionId | None
     ) -> Choice:
         """Whom the evidence gives it to."""
         kept = self._places.get(held) if held is not None else None
-        if kept is not None and vector[kept] > 0.0:
+        if kept is not None and vector.get(kept, 0.0) > 0.0:
             place = kept
         elif conversation is None:
-            place = self._order[0]
+            place = self._front[0]
         else:
-            place = drawn(self._names, vector, conversation)
+            names = [self._seen[at].contender.version for at in self._front]
+            shares = [vector[at] for at in self._front]
+            place = self._front[drawn(names, shares, conversation)]
         choice = self._told.get(place)
         if choice is None:
             choice = self._told[place] = self._choice(place)
         return choice
 
-    def _judge(self, seen: Seen) -> Worth | Dropped:
+    def _judge(self, place: int) -> None:
+        """Work out again what a contender is worth, or why it is dropped."""
+        before, found = self._found[place], self._verdict(self._seen[place])
+        self._found[place] = found
+        self._vector = None
+        self._dropped.pop(place, None)
+        self._untimed.discard(place)
+        count, total = self._timed
+        if isinstance(before, Worth) and before.latency is not None:
+            count, total = count - 1, total - before.latency
+        if isinstance(found, Dropped):
+            self._promise[place] = -inf
+            self._dropped[place] = found
+        else:
+            self._promise[place] = found.arm.promise
+            if found.latency is None:
+                self._untimed.add(place)
+            else:
+                count, total = count + 1, total + found.latency
+        self._timed = (count, total)
+
+    def _verdict(self, seen: Seen) -> Worth | Dropped:
         contender = seen.contender
         belief = self._table.get(self._task.name, contender.version)
         reason = ruled_out(contender, self._task.name, self._rule) or drop_reason(
@@ -141,38 +191,43 @@ class Plan:
             others=self._usual,
         )
 
+    def _expect(self) -> None:
+        """Take whoever was never timed to be as quick as the others are now."""
+        count, total = self._timed
+        usual = usual_latency(total / count if count else None)
+        if self._untimed and abs(usual - self._usual) > NOTICEABLE:
+            self._usual = usual
+            for place in sorted(self._untimed):
+                self._judge(place)
+
     def _weigh(self) -> None:
-        """The probabilities of those that are able."""
-        self._able = [one for one in self._found if isinstance(one, Worth)]
-        self._told = {}
-        if not self._able:
-            return
-        self._names = [one.seen.contender.version for one in self._able]
-        self._places = {version: place for place, version in enumerate(self._names)}
-        vector = chances([one.arm for one in self._able])
-        self._vector = vector
-        able = self._able
-        self._order = sorted(
-            range(len(able)),
-            key=lambda k: (-vector[k], -able[k].arm.mean, able[k].seen.contender.name),
+        """The probabilities of the most promising of those that are able."""
+        self._expect()
+        front: Sequence[int]
+        if len(self._seen) - len(self._dropped) > FRONT:
+            least = nlargest(FRONT, self._promise)[-1]
+            front = [at for at, promise in enumerate(self._promise) if promise >= least]
+        else:
+            front = [at for at in range(len(self._seen)) if at not in self._dropped]
+        worths = [one for one in map(self._found.__getitem__, front) if isinstance(one, Worth)]
+        shares = chances([one.arm for one in worths]) if worths else []
+        ranked = sorted(
+            zip(front, worths, shares, strict=True),
+            key=lambda one: (-one[2], -one[1].arm.mean, one[1].seen.contender.name),
         )
-
-    def _scored(self, first: int) -> tuple[Scored, ...]:
-        vector = self._vector or []
-        order = [first, *(place for place in self._order if place != first)]
-        return tuple(self._explained(self._able[place], vector[place]) for place in order)
-
-    def _explained(self, one: Worth, probability: float) -> Scored:
-        """The words for a contender, kept until what they say changes."""
-        version = one.seen.contender.version
-        known = self._words.get(version)
-        if known is None or known[0] is not one or known[1].probability != probability:
-            known = self._words[version] = (one, explained(one, probability))
-        return known[1]
+        self._front = [at for at, _, _ in ranked]
+        self._vector = {at: share for at, _, share in ranked}
+        self._told = {}
 
     def _choice(self, place: int) -> Choice:
-        scored = self._scored(place)
-        best, task = scored[0], self._task.name
+        vector, task = self._vector or {}, self._task.name
+        told = [
+            (one, vector.get(at, 0.0))
+            for at in (place, *(at for at in self._front if at != place))
+            if isinstance(one := self._found[at], Worth)
+        ]
+        scored = tuple([explained(one, chance) for one, chance in told])
+        best = scored[0]
         text = f"{best.contender.name} is worth {best.score:.3f} on {task}: {best.explanation}"
         change = None
         if len(scored) > 1:
@@ -181,8 +236,7 @@ class Plan:
                 f"; next {second.contender.name} {second.score:.3f}, "
                 f"picked {second.probability:.0%} of the time"
             )
-            runner = next(p for p in self._order if p != place)
-            change = what_would_change(self._able[place], self._able[runner], self._weights, task)
+            change = what_would_change(told[0][0], told[1][0], self._weights, task)
         else:
             text += "; nothing else can serve it"
         return Choice(
@@ -190,18 +244,21 @@ class Plan:
             primary=best,
             fallback=scored[1] if len(scored) > 1 else None,
             scored=scored,
-            dropped=tuple(one for one in self._found if isinstance(one, Dropped)),
+            dropped=tuple([self._dropped[at] for at in sorted(self._dropped)]),
             reason=text,
             probability=best.probability,
             would_change=change,
+            further=len(self._seen) - len(self._dropped) - len(scored),
         )
 
     def _ruled(self, choice: Choice, preference: Preference, rule: Rule) -> Choice:
         """The rule decides as long as its version is able; otherwise the plan, which says so."""
-        preferred = preferred_of(choice.scored, preference)
-        if preferred is None:
+        place = None if preference.version is None else self._places.get(preference.version)
+        worth_of = None if place is None else self._found[place]
+        if place is None or not isinstance(worth_of, Worth):
             return replace(choice, reason=choice.reason + not_followed(preference))
-        rest = tuple(one for one in choice.scored if one is not preferred)
+        preferred = explained(worth_of, (self._vector or {}).get(place, 0.0))
+        rest = tuple([one for one in choice.scored if one.contender is not preferred.contender])
         return Choice(
             alias=rule.takes or choice.alias,
             primary=preferred,
@@ -212,3 +269,6 @@ class Plan:
             probability=1.0,
             by_rule=True,
         )
+
+
+_NOT_YET = Dropped(name=ModelName(""), version=VersionId(""), reason="not judged yet")

@@ -11,6 +11,7 @@ from arbiter.selection.contender import (
     LEAST_SAMPLES,
     NEUTRAL,
     PATIENCE_MS,
+    Said,
     Scored,
     Seen,
     Situation,
@@ -45,7 +46,7 @@ def static_score(seen: Seen, limits: Limits, situation: Situation, weights: Weig
             contender=contender,
             score=NEUTRAL,
             samples=profile.samples,
-            explanation=f"0.5 until {LEAST_SAMPLES} samples, has {profile.samples}",
+            reasons=Said(f"0.5 until {LEAST_SAMPLES} samples, has {profile.samples}"),
         )
     quality = profile.mean_quality
     mean = profile.mean_latency_ms
@@ -62,17 +63,19 @@ def static_score(seen: Seen, limits: Limits, situation: Situation, weights: Weig
         contender=contender,
         score=score,
         samples=profile.samples,
-        explanation=", ".join(
-            (
-                "quality not graded"
-                if quality is None
-                else f"quality {quality:.2f} ({profile.graded:.0f} graded)",
-                "latency unknown" if mean is None else f"latency {mean:.0f} ms",
-                "memory unknown"
-                if need is None
-                else f"memory {need / 1e6:.0f} MB"
-                + ("" if contender.memory_measured else " (estimate)"),
-                "reliability unknown" if rate is None else f"reliability {rate:.2f}",
+        reasons=Said(
+            ", ".join(
+                (
+                    "quality not graded"
+                    if quality is None
+                    else f"quality {quality:.2f} ({profile.graded:.0f} graded)",
+                    "latency unknown" if mean is None else f"latency {mean:.0f} ms",
+                    "memory unknown"
+                    if need is None
+                    else f"memory {need / 1e6:.0f} MB"
+                    + ("" if contender.memory_measured else " (estimate)"),
+                    "reliability unknown" if rate is None else f"reliability {rate:.2f}",
+                )
             )
         ),
     )

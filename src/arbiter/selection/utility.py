@@ -10,7 +10,6 @@ that was never timed at the task is taken at what its other tasks let expect.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, sqrt
 
@@ -19,12 +18,14 @@ from arbiter.knowledge.speed import Expected, Speed
 from arbiter.knowledge.tasks import Weights
 from arbiter.selection.bandit import Belief
 from arbiter.selection.chances import Arm
-from arbiter.selection.contender import NEUTRAL, Scored, Seen, Situation
+from arbiter.selection.contender import NEUTRAL, Contender, Scored, Seen, Situation
 from arbiter.selection.scorers import latency_part, memory_part
 from arbiter.stats.estimators import Beta, beta_from
 
 FIRST_RELIABILITY = Beta(1.9, 0.1)
 """Before anything was served, a version is believed to answer 95 of 100, worth two requests."""
+
+NOT_ASKED = "reliability unknown"
 
 UNKNOWN = 0.2
 """The standard deviation of a part that nobody measured."""
@@ -42,6 +43,25 @@ class Worth:
     reliability: Beta
     latency: float | None
     arm: Arm
+
+    @property
+    def quality(self) -> tuple[float, float]:
+        """Where its quality is believed to lie with 90 %."""
+        return self.belief.interval()
+
+    def told(self, probability: float) -> str:
+        """Its parts in words."""
+        belief, profile = self.belief, self.seen.profile
+        low, high = self.quality
+        quality = f"quality {belief.mean:.2f} (90 % credible {low:.2f} to {high:.2f}, "
+        parts = (
+            f"{quality}{belief.samples:.0f} graded here)",
+            _latency_words(self.seen.speed),
+            _memory_words(self.seen.contender),
+            f"reliability {self.reliability.mean:.2f}" if profile.samples else NOT_ASKED,
+            f"picked {probability:.0%} of the time",
+        )
+        return ", ".join(parts)
 
 
 def worth(seen: Seen, belief: Belief, *, limits: Limits, situation: Situation,
@@ -87,40 +107,27 @@ def _expected(expected: Expected | None, limits: Limits, others: float) -> tuple
     return latency_part(expected.median_ms, limits), min(UNKNOWN, wide / 3.29)
 
 
-def usual_latency(known: Sequence[float]) -> float:
-    """The latency part of a version that was never timed: what the others have."""
-    return sum(known) / len(known) if known else NEUTRAL
+def usual_latency(known: float | None) -> float:
+    """The latency part of a version that was never timed: what the others have on average."""
+    return NEUTRAL if known is None else known
 
 
 def explained(one: Worth, probability: float) -> Scored:
-    """The score with its reasons in words."""
-    contender, profile = one.seen.contender, one.seen.profile
-    low, high = one.belief.interval()
-    need = contender.memory_bytes
-    rate = one.reliability.mean
-    quality = (
-        f"quality {one.belief.mean:.2f} (90 % credible {low:.2f} to {high:.2f}, "
-        f"{one.belief.samples:.0f} graded here)"
-    )
+    """The score, with reasons that can be told."""
     return Scored(
-        contender=contender,
+        contender=one.seen.contender,
         score=one.arm.mean,
         samples=round(one.belief.samples),
-        explanation=", ".join(
-            (
-                quality,
-                _latency_words(one.seen.speed),
-                "memory unknown"
-                if need is None
-                else f"memory {need / 1e6:.0f} MB"
-                + ("" if contender.memory_measured else " (estimate)"),
-                f"reliability {rate:.2f}" if profile.samples else "reliability unknown",
-                f"picked {probability:.0%} of the time",
-            )
-        ),
+        reasons=one,
         probability=probability,
-        quality=(low, high),
     )
+
+
+def _memory_words(contender: Contender) -> str:
+    need = contender.memory_bytes
+    if need is None:
+        return "memory unknown"
+    return f"memory {need / 1e6:.0f} MB" + ("" if contender.memory_measured else " (estimate)")
 
 
 def _latency_words(speed: Speed) -> str:
