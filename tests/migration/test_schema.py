@@ -23,6 +23,7 @@ carried_lineage: version:text#, predecessor:text
 cases: task:text#, position:int#, spec:text
 decisions: decision:text#, task:text, alias:text, version:text, arm:text, rollout:text?,
     probability:real, reason:text, detail:text, caller:text, at:text
+falls: seq:int#, version:text, task:text?, since:text, at:text
 feedback: decision:text#, source:text#, kind:text#, task:text, version:text, score:real,
     comment:text?, caller:text, is_forgotten:int, at:text
 feedback_log: seq:int#, decision:text, source:text, kind:text, score:real, comment:text?,
@@ -58,6 +59,7 @@ versions: version:text#, format:text, path:text, artifact:text, predecessor:text
 
 INDEXES = """\
 decisions_by_time: ON decisions (at)
+falls_by_version: ON falls (version)
 one_active_candidate: UNIQUE ON rollouts (candidate)
     WHERE phase IN ('validating', 'progressing', 'paused')
 one_active_rollout: UNIQUE ON rollouts (alias)
