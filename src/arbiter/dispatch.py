@@ -294,7 +294,7 @@ class Dispatch:
         return None
 
     def _automatic(self, ask: Ask, task: Task, limits: Limits) -> _Route:
-        now, talk = self._clock.monotonic(), ask.conversation
+        now, talk = self._clock.monotonic(), ask.talk or ask.conversation
         held = None if ask.rehearsal else self._conversations.get(talk, task.name, now=now)
         choice = self._fitting(
             task,

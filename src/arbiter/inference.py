@@ -358,7 +358,8 @@ class Ask:
 
     expected: the known right answer, when the caller sent it along *before* seeing the answer.
         The task's own grader then scores the answer, so it counts for a rollout's verdict.
-    conversation: what a rollout's assignment sticks to.
+    conversation: what a rollout's assignment sticks to. talk: what a pick sticks to, where that is
+        less than all that a user ever asks; None: the conversation.
     rehearsal: a validation run: served like any request, but no rollout sees it and it is kept
         out of the record, because whoever runs it keeps its own.
     """
@@ -370,6 +371,7 @@ class Ask:
     task: TaskName | None = None
     limits: Limits = Limits()
     conversation: str
+    talk: str | None = None
     expected: str | None = None
     caller: str = "local"
     rehearsal: bool = False

@@ -398,6 +398,16 @@ async def test_a_conversation_is_known_by_metadata_else_user_else_how_it_began()
     assert (await asked(chat(messages=longer[1:]))).conversation != first
 
 
+async def test_who_names_only_a_user_has_many_talks_and_each_keeps_its_model() -> None:
+    longer = [*MESSAGES, {"role": "assistant", "content": "a"}, {"role": "user", "content": "b"}]
+    first = (await asked(chat(user="u"))).talk
+    assert first is not None
+    assert (await asked(chat(user="u", messages=longer))).talk == first
+    assert (await asked(chat(user="u", messages=longer[1:]))).talk != first
+    assert (await asked(chat(metadata={"conversation": "m"}, user="u"))).talk is None
+    assert (await asked(CHAT)).talk is None
+
+
 REFUSALS = [
     ({"messages": []}, "messages"),
     ({"messages": [{"role": "bard", "content": "x"}]}, "messages[0].role"),

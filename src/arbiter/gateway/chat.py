@@ -19,6 +19,7 @@ from arbiter.gateway.openai import (
     read_request,
     read_sampling,
     read_whom,
+    talk_of,
 )
 from arbiter.gateway.rooms import Rooms
 from arbiter.gateway.security import Caller
@@ -116,6 +117,7 @@ def ask_of(request: ChatRequest, headers: Mapping[str, str], caller: Caller) -> 
         task=task,
         limits=extras.limits,
         conversation=conversation_of(request, extras, caller, _beginning(messages)),
+        talk=talk_of(request, extras, _beginning(messages)),
         expected=extras.expected,
         caller=caller.id,
     )

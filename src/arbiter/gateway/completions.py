@@ -19,6 +19,7 @@ from arbiter.gateway.openai import (
     read_request,
     read_sampling,
     read_whom,
+    talk_of,
 )
 from arbiter.gateway.rendering import encoded, encoded_text, usage_of
 from arbiter.gateway.rooms import Rooms
@@ -76,6 +77,7 @@ def ask_of(request: CompletionRequest, headers: Mapping[str, str], caller: Calle
         task=task,
         limits=extras.limits,
         conversation=conversation_of(request, extras, caller, (prompt,)),
+        talk=talk_of(request, extras, (prompt,)),
         expected=extras.expected,
         caller=caller.id,
     )

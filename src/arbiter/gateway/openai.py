@@ -184,8 +184,15 @@ def conversation_of(
 
     NUL cannot be in any of the parts, so no two beginnings run together to the same text.
     """
-    said = extras.conversation or request.user
-    if said:
-        return said
-    text = "\0".join((caller.id, *beginning))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return extras.conversation or request.user or _hashed(caller.id, *beginning)
+
+
+def talk_of(request: AnyRequest, extras: Extras, beginning: tuple[str, ...]) -> str | None:
+    """One of the many conversations of a user whose client names only the user; else None."""
+    if extras.conversation or not request.user:
+        return None
+    return _hashed(request.user, *beginning)
+
+
+def _hashed(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
