@@ -24,17 +24,11 @@ from typing import assert_never
 
 from arbiter.inference import Arm
 from arbiter.refs import TaskName
-from arbiter.stats.sequential import (
-    HARM,
-    BalancedMeans,
-    EProcess,
-    SampleRatio,
-    combine,
-    from_log,
-    log_sum,
-    non_inferiority,
-    strict,
-)
+from arbiter.stats.arrivals import SampleRatio
+from arbiter.stats.bets import HARM, non_inferiority, strict
+from arbiter.stats.evalues import combine, from_log, log_sum
+from arbiter.stats.means import BalancedMeans
+from arbiter.stats.sequential import EProcess
 
 OTHER = TaskName("(other)")
 """The bucket of every task that the plan does not declare. No task can have this name."""
