@@ -10,11 +10,11 @@ from bisect import bisect
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
-from math import comb
 from random import Random
 from statistics import median
 
 import pytest
+from tests.calibration.bounds import at_most
 
 from arbiter.inference import Arm
 from arbiter.refs import GENERAL, ModelName, RolloutId, TaskName, VersionId
@@ -85,16 +85,6 @@ def runs(
 
 def count(ended: list[Ended], phase: Phase) -> int:
     return sum(one.phase is phase for one in ended)
-
-
-def at_most(times: int, rate: float = 0.05) -> int:
-    """The largest count that a true rate exceeds less than once in a thousand."""
-    below = 0.0
-    for number in range(times + 1):
-        below += comb(times, number) * rate**number * (1 - rate) ** (times - number)
-        if below >= 0.999:
-            return number
-    return times
 
 
 def gap(stable: float, candidate: float) -> World:
