@@ -25,6 +25,7 @@ from arbiter.cli import (
     pulling,
     replay,
     rules,
+    simulate,
     swap,
     tasks,
 )
@@ -65,6 +66,7 @@ app.add_typer(knowledge.app, name="knowledge")
 app.command("swap")(swap.swap)
 app.command("pull")(pulling.pull)
 app.command("replay")(replay.replay)
+app.command("rollout-simulate")(simulate.rollout_simulate)
 app.command("ask")(asking.ask)
 app.command("select")(asking.select)
 app.command("why")(asking.why)

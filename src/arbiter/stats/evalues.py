@@ -27,7 +27,7 @@ def log_sum(logs: Iterable[float]) -> float:
     top = max(parts, default=-inf)
     if top == -inf:
         return -inf
-    return top + log(fsum(exp(part - top) for part in parts))
+    return top + log(fsum([exp(part - top) for part in parts]))
 
 
 def from_log(log_e: float) -> float:
@@ -70,6 +70,8 @@ def combine(log_es: Iterable[float]) -> float:
     logs = tuple(log_es)
     if not logs:
         raise ValueError("no e-values to combine")
+    if len(logs) == 1:
+        return logs[0]
     return log_sum((fsum(logs), average(logs))) - log(2.0)
 
 

@@ -23,7 +23,7 @@ class BalancedMeans:
     (1.0, 0.5, 0.895)
     """
 
-    __slots__ = ("_new", "_old", "n_new", "n_old")
+    __slots__ = ("_new", "_old", "_ratio", "n_new", "n_old")
 
     SHRINK = 10.0
     """How many pseudo-units at the common mean each arm gets in `ratio`."""
@@ -33,10 +33,12 @@ class BalancedMeans:
         self.n_new = 0
         self._old = (0.0, 0.0, 0.0)
         self._new = (0.0, 0.0, 0.0)
+        self._ratio: float | None = None
 
     def update(self, score: float, is_new: bool, pi: float) -> None:
         """Take the next unit. Raises ValueError for a score or pi outside its interval."""
         check_unit(score, pi)
+        self._ratio = None
         if is_new:
             self.n_new += 1
             self._new = _weighed(self._new, score, 1.0 - pi)
@@ -60,8 +62,11 @@ class BalancedMeans:
 
         An arm's weight is Kish's effective size ``(sum w)^2 / sum w^2``.
         """
-        if not (self.n_old and self.n_new):
-            return None
+        if self._ratio is None and self.n_old and self.n_new:
+            self._ratio = self._shrunken()
+        return self._ratio
+
+    def _shrunken(self) -> float:
         old, new = self._old[1] / self._old[0], self._new[1] / self._new[0]
         n_old = self._old[0] * self._old[0] / self._old[2]
         n_new = self._new[0] * self._new[0] / self._new[2]

@@ -36,7 +36,7 @@ class EProcess:
     prior_weight: how many units that belief is worth, above 0.
     """
 
-    __slots__ = ("_log_weights", "_logs", "_n_old", "_sum_old", "grid")
+    __slots__ = ("_log_e", "_log_weights", "_logs", "_n_old", "_sum_old", "grid")
 
     def __init__(self, grid: Grid, *, prior_mean: float = 0.8, prior_weight: float = 10.0) -> None:
         if not (0.0 < prior_mean < 1.0 and 0.0 < prior_weight < inf):
@@ -44,6 +44,7 @@ class EProcess:
         self.grid = grid
         self._log_weights = tuple(map(log, grid.weights))
         self._logs = [0.0] * len(grid.ratios)
+        self._log_e: float | None = None
         self._n_old = prior_weight
         self._sum_old = prior_weight * prior_mean
 
@@ -63,6 +64,7 @@ class EProcess:
             f, k = projected(old, min(ratio * old, grid.cap), pi, c, worse=worse)
             z = (c * f - score) / pi if is_new else c * (score - f) / (1.0 - pi)
             logs[index] += log1p(k * z) if worse else log1p(-k * z)
+        self._log_e = None
         if not is_new:
             self._n_old += 1.0
             self._sum_old += score
@@ -70,7 +72,9 @@ class EProcess:
     @property
     def log_e(self) -> float:
         """The natural logarithm of the e-value; 0 before any unit."""
-        return log_sum(map(add, self._log_weights, self._logs))
+        if self._log_e is None:
+            self._log_e = log_sum(map(add, self._log_weights, self._logs))
+        return self._log_e
 
     @property
     def e(self) -> float:

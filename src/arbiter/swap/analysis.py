@@ -214,7 +214,7 @@ class Evidence:
     'inconclusive'
     """
 
-    __slots__ = ("_arrivals", "_buckets", "_means", "_not_worse", "rule")
+    __slots__ = ("_arrivals", "_buckets", "_log_worse", "_means", "_not_worse", "rule")
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
@@ -222,6 +222,7 @@ class Evidence:
         self._means = BalancedMeans()
         self._not_worse = EProcess(non_inferiority(rule.margin))
         self._arrivals = SampleRatio()
+        self._log_worse: float | None = None
 
     def update(self, unit: Unit) -> None:
         """Take the next unit, in the order of assignment.
@@ -240,6 +241,7 @@ class Evidence:
             case _:
                 assert_never(unit.arm)
         score, pi = unit.score, unit.probability
+        self._log_worse = None
         self._means.update(score, is_new, pi)
         self._not_worse.update(score, is_new, pi)
         self._arrivals.update(is_new, pi)
@@ -276,8 +278,11 @@ class Evidence:
         average counts half, a single task acts alone once its R reaches ``2 K / alpha``; no alpha
         has to be set aside for that. K is what the plan declares, seen or not.
         """
-        index = 1 if self._is_low(self._means.ratio) else 0
-        return combine(bucket.log_worse[index] for bucket in self._buckets.values())
+        if self._log_worse is None:
+            index = 1 if self._is_low(self._means.ratio) else 0
+            each = [bucket.log_worse[index] for bucket in self._buckets.values()]
+            self._log_worse = combine(each)
+        return self._log_worse
 
     @property
     def worst(self) -> tuple[TaskName, float]:
@@ -330,8 +335,10 @@ def fold(units: Iterable[Unit], rule: Rule) -> Evidence:
     return evidence
 
 
-def verdict(evidence: Evidence) -> Judgement:
+def verdict(evidence: Evidence, *, in_words: bool = True) -> Judgement:
     """What the evidence says now; may be asked after every unit.
+
+    in_words: whether the reason is written out. Who asks a million times need not read it.
 
     Worse comes first, even when conversations are missing: going back is the safe side. Missing
     conversations (a sample-ratio mismatch at a chance of .001) forbid everything else.
@@ -353,7 +360,7 @@ def verdict(evidence: Evidence) -> Judgement:
         found = Verdict.INCONCLUSIVE
     return Judgement(
         verdict=found,
-        reason=_reason(found, evidence, waiting, hold=hold),
+        reason=_reason(found, evidence, waiting, hold=hold) if in_words else "",
         hold=hold,
         worst_task=worst if worst_log > 0.0 else None,
         n_stable=means.n_old,
