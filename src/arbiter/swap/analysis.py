@@ -176,13 +176,14 @@ class Judgement:
 class _Bucket:
     """The running evidence of one task."""
 
-    __slots__ = ("_log_worse", "_low", "harm", "means", "not_worse", "strict")
+    __slots__ = ("_log_worse", "_low", "_not_worse", "_unfolded", "harm", "means", "strict")
 
     def __init__(self, margin: float) -> None:
         self.means = BalancedMeans()
         self.harm = EProcess(HARM)
         self.strict = EProcess(strict(margin))
-        self.not_worse = EProcess(non_inferiority(margin))
+        self._not_worse = EProcess(non_inferiority(margin))
+        self._unfolded: list[tuple[float, bool, float]] = []
         self._low = 1.0 - margin
         self._log_worse: tuple[float, float] | None = None
 
@@ -190,8 +191,16 @@ class _Bucket:
         self.means.update(score, is_new, pi)
         self.harm.update(score, is_new, pi)
         self.strict.update(score, is_new, pi)
-        self.not_worse.update(score, is_new, pi)
+        self._unfolded.append((score, is_new, pi))
         self._log_worse = None
+
+    @property
+    def not_worse(self) -> EProcess:
+        """Shown and never decided by, so it is folded when somebody looks."""
+        for unit in self._unfolded:
+            self._not_worse.update(*unit)
+        self._unfolded.clear()
+        return self._not_worse
 
     @property
     def log_worse(self) -> tuple[float, float]:
