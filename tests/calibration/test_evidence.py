@@ -19,7 +19,7 @@ from tests.calibration.bounds import at_least, at_most
 from arbiter.stats.adaptive import AGrapaE
 from arbiter.stats.arrivals import SampleRatio
 from arbiter.stats.bets import HARM, Side, non_inferiority, strict
-from arbiter.stats.evalues import combine
+from arbiter.stats.evalues import combine, e_bh
 from arbiter.stats.latency import LatencyE
 from arbiter.stats.means import BalancedMeans
 from arbiter.stats.pairs import PairE
@@ -320,6 +320,23 @@ def test_one_of_five_equal_tasks_rarely_reaches_five_times_as_much() -> None:
             most = max(most, *(one.log_e for one in tasks.each))
         wrong += most >= log(5 / 0.05)
     assert wrong <= at_most(100)
+
+
+def test_the_one_task_that_is_worse_is_named_and_hardly_ever_another() -> None:
+    """e-BH: of the tasks that are named, at most one in twenty is equal, on average."""
+    found, false_share = 0, 0.0
+    for seed in range(60):
+        dice, each = Random(5000 + seed), [EProcess(HARM) for _ in range(5)]
+        for number in range(2000):
+            task, pi = number % 5, ramp(number)
+            is_new = dice.random() < pi
+            rate = 0.8 * (0.6 if task == 2 and is_new else 1.0)
+            each[task].update(float(dice.random() < rate), is_new, pi)
+        named = e_bh([one.log_e for one in each], 0.05)
+        found += 2 in named
+        false_share += sum(task != 2 for task in named) / max(1, len(named))
+    assert found >= at_least(60, 0.9)
+    assert false_share <= at_most(60)
 
 
 def pairs(old: float, new: float, correlation: float = 0.6) -> Stream:

@@ -18,6 +18,7 @@ from tests.calibration.bounds import at_most
 
 from arbiter.inference import Arm
 from arbiter.refs import GENERAL, ModelName, RolloutId, TaskName, VersionId
+from arbiter.studies.rollouts import Case, simulate
 from arbiter.swap.analysis import Evidence, Unit, verdict
 from arbiter.swap.rollout import Phase, Plan, Rollout, ValidationVerdict, advance, assign, begin
 
@@ -119,6 +120,13 @@ def test_an_equal_candidate_is_rarely_rolled_back(
 ) -> None:
     ended = runs(world, seed=seed, times=60, units=1200, plan=plan)
     assert count(ended, Phase.ROLLED_BACK) <= at_most(60)
+
+
+def test_an_equal_candidate_is_rarely_rolled_back_in_conversations_of_twelve() -> None:
+    case = Case(p_old=0.8, p_new=0.8, unit=12, requests=4800, runs=30, per_hour=2400.0)
+    found = simulate(case)
+    assert found["rollback"] is not None
+    assert round(30 * found["rollback"]) <= at_most(30)
 
 
 def test_a_candidate_a_fifth_worse_is_always_caught_soon() -> None:
