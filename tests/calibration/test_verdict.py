@@ -10,14 +10,15 @@ from bisect import bisect
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
-from math import comb
 from random import Random
 from statistics import median
 
 import pytest
+from tests.calibration.bounds import at_most
 
 from arbiter.inference import Arm
 from arbiter.refs import GENERAL, ModelName, RolloutId, TaskName, VersionId
+from arbiter.studies.rollouts import Case, simulate
 from arbiter.swap.analysis import Evidence, Unit, verdict
 from arbiter.swap.rollout import Phase, Plan, Rollout, ValidationVerdict, advance, assign, begin
 
@@ -87,16 +88,6 @@ def count(ended: list[Ended], phase: Phase) -> int:
     return sum(one.phase is phase for one in ended)
 
 
-def at_most(times: int, rate: float = 0.05) -> int:
-    """The largest count that a true rate exceeds less than once in a thousand."""
-    below = 0.0
-    for number in range(times + 1):
-        below += comb(times, number) * rate**number * (1 - rate) ** (times - number)
-        if below >= 0.999:
-            return number
-    return times
-
-
 def gap(stable: float, candidate: float) -> World:
     return lambda _number, is_new, _task: candidate if is_new else stable
 
@@ -129,6 +120,13 @@ def test_an_equal_candidate_is_rarely_rolled_back(
 ) -> None:
     ended = runs(world, seed=seed, times=60, units=1200, plan=plan)
     assert count(ended, Phase.ROLLED_BACK) <= at_most(60)
+
+
+def test_an_equal_candidate_is_rarely_rolled_back_in_conversations_of_twelve() -> None:
+    case = Case(p_old=0.8, p_new=0.8, unit=12, requests=4800, runs=30, per_hour=2400.0)
+    found = simulate(case)
+    assert found["rollback"] is not None
+    assert round(30 * found["rollback"]) <= at_most(30)
 
 
 def test_a_candidate_a_fifth_worse_is_always_caught_soon() -> None:

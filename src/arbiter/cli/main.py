@@ -26,6 +26,7 @@ from arbiter.cli import (
     replay,
     replay_swap,
     rules,
+    simulate,
     swap,
     tasks,
 )
@@ -67,6 +68,7 @@ app.command("swap")(swap.swap)
 app.command("pull")(pulling.pull)
 app.command("replay")(replay.replay)
 app.command("replay-swap")(replay_swap.replay_swap)
+app.command("rollout-simulate")(simulate.rollout_simulate)
 app.command("ask")(asking.ask)
 app.command("select")(asking.select)
 app.command("why")(asking.why)

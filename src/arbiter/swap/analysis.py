@@ -24,17 +24,11 @@ from typing import assert_never
 
 from arbiter.inference import Arm
 from arbiter.refs import TaskName
-from arbiter.stats.sequential import (
-    HARM,
-    BalancedMeans,
-    EProcess,
-    SampleRatio,
-    combine,
-    from_log,
-    log_sum,
-    non_inferiority,
-    strict,
-)
+from arbiter.stats.arrivals import SampleRatio
+from arbiter.stats.bets import HARM, non_inferiority, strict
+from arbiter.stats.evalues import combine, from_log, log_sum
+from arbiter.stats.means import BalancedMeans
+from arbiter.stats.sequential import EProcess
 
 OTHER = TaskName("(other)")
 """The bucket of every task that the plan does not declare. No task can have this name."""
@@ -182,13 +176,14 @@ class Judgement:
 class _Bucket:
     """The running evidence of one task."""
 
-    __slots__ = ("_log_worse", "_low", "harm", "means", "not_worse", "strict")
+    __slots__ = ("_log_worse", "_low", "_not_worse", "_unfolded", "harm", "means", "strict")
 
     def __init__(self, margin: float) -> None:
         self.means = BalancedMeans()
         self.harm = EProcess(HARM)
         self.strict = EProcess(strict(margin))
-        self.not_worse = EProcess(non_inferiority(margin))
+        self._not_worse = EProcess(non_inferiority(margin))
+        self._unfolded: list[tuple[float, bool, float]] = []
         self._low = 1.0 - margin
         self._log_worse: tuple[float, float] | None = None
 
@@ -196,8 +191,16 @@ class _Bucket:
         self.means.update(score, is_new, pi)
         self.harm.update(score, is_new, pi)
         self.strict.update(score, is_new, pi)
-        self.not_worse.update(score, is_new, pi)
+        self._unfolded.append((score, is_new, pi))
         self._log_worse = None
+
+    @property
+    def not_worse(self) -> EProcess:
+        """Shown and never decided by, so it is folded when somebody looks."""
+        for unit in self._unfolded:
+            self._not_worse.update(*unit)
+        self._unfolded.clear()
+        return self._not_worse
 
     @property
     def log_worse(self) -> tuple[float, float]:
@@ -220,7 +223,7 @@ class Evidence:
     'inconclusive'
     """
 
-    __slots__ = ("_arrivals", "_buckets", "_means", "_not_worse", "rule")
+    __slots__ = ("_arrivals", "_buckets", "_log_worse", "_means", "_not_worse", "rule")
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
@@ -228,6 +231,7 @@ class Evidence:
         self._means = BalancedMeans()
         self._not_worse = EProcess(non_inferiority(rule.margin))
         self._arrivals = SampleRatio()
+        self._log_worse: float | None = None
 
     def update(self, unit: Unit) -> None:
         """Take the next unit, in the order of assignment.
@@ -246,6 +250,7 @@ class Evidence:
             case _:
                 assert_never(unit.arm)
         score, pi = unit.score, unit.probability
+        self._log_worse = None
         self._means.update(score, is_new, pi)
         self._not_worse.update(score, is_new, pi)
         self._arrivals.update(is_new, pi)
@@ -282,8 +287,11 @@ class Evidence:
         average counts half, a single task acts alone once its R reaches ``2 K / alpha``; no alpha
         has to be set aside for that. K is what the plan declares, seen or not.
         """
-        index = 1 if self._is_low(self._means.ratio) else 0
-        return combine(bucket.log_worse[index] for bucket in self._buckets.values())
+        if self._log_worse is None:
+            index = 1 if self._is_low(self._means.ratio) else 0
+            each = [bucket.log_worse[index] for bucket in self._buckets.values()]
+            self._log_worse = combine(each)
+        return self._log_worse
 
     @property
     def worst(self) -> tuple[TaskName, float]:
@@ -336,8 +344,10 @@ def fold(units: Iterable[Unit], rule: Rule) -> Evidence:
     return evidence
 
 
-def verdict(evidence: Evidence) -> Judgement:
+def verdict(evidence: Evidence, *, in_words: bool = True) -> Judgement:
     """What the evidence says now; may be asked after every unit.
+
+    in_words: whether the reason is written out. Who asks a million times need not read it.
 
     Worse comes first, even when conversations are missing: going back is the safe side. Missing
     conversations (a sample-ratio mismatch at a chance of .001) forbid everything else.
@@ -359,7 +369,7 @@ def verdict(evidence: Evidence) -> Judgement:
         found = Verdict.INCONCLUSIVE
     return Judgement(
         verdict=found,
-        reason=_reason(found, evidence, waiting, hold=hold),
+        reason=_reason(found, evidence, waiting, hold=hold) if in_words else "",
         hold=hold,
         worst_task=worst if worst_log > 0.0 else None,
         n_stable=means.n_old,

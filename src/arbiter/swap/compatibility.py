@@ -13,7 +13,8 @@ from math import exp, log
 
 from arbiter.refs import TaskName
 from arbiter.registry.artifact import Artifact
-from arbiter.stats.sequential import PairE, Side
+from arbiter.stats.bets import Side
+from arbiter.stats.pairs import PairE
 from arbiter.swap.rollout import ValidationVerdict
 from arbiter.swap.validation import CaseResult
 

@@ -1,0 +1,184 @@
+"""`arbiter rollout-simulate`: how often the production gate is wrong, and what it costs to learn.
+
+Made-up conversations go through the code that those of a house go through: `arbiter.swap.traffic`
+draws the arm of each and makes the evidence, `arbiter.swap.analysis` says what it proves and
+`arbiter.swap.rollout` takes the steps, looked at after every request. Only answers are made up:
+each is right with the rate of the version that gave it. Validation is taken as passed, nothing
+fails to load, and every first answer is graded.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect
+from dataclasses import dataclass
+from itertools import accumulate
+from math import inf, isfinite
+from random import Random
+from statistics import fmean, median_low
+
+from arbiter.errors import InvalidField
+from arbiter.inference import Arm
+from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId
+from arbiter.swap.analysis import verdict
+from arbiter.swap.rollout import Phase, Plan, Rollout, ValidationVerdict, advance, begin
+from arbiter.swap.traffic import Assignment, Track
+
+HOUR_S = 3600.0
+SCHEDULES = ("proved",)
+MOST_TASKS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What to simulate.
+
+    p_old, p_new: how often the stable version and the candidate are right.
+    requests: how many each run has at most. unit: how many make a conversation.
+    drift: the stable version's rate at first and at last, when traffic gets harder or easier while
+        the steps rise; the candidate keeps its ratio to it.
+    tasks: how many, each with half the traffic of the one before.
+    per_hour: how many requests arrive in an hour: a step takes an hour at least.
+    schedule: how the steps rise; ``proved`` stops at a half until a promotion is proved.
+    """
+
+    p_old: float
+    p_new: float
+    requests: int = 2000
+    runs: int = 500
+    drift: tuple[float, float] | None = None
+    tasks: int = 1
+    unit: int = 1
+    per_hour: float = 200.0
+    schedule: str = "proved"
+    first: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be run."""
+        for name, value, least, most in (
+            ("p-old", self.p_old, 0, 1),
+            ("p-new", self.p_new, 0, 1),
+            ("requests", self.requests, 1, 1_000_000),
+            ("runs", self.runs, 1, 100_000),
+            ("tasks", self.tasks, 1, MOST_TASKS),
+            ("unit", self.unit, 1, 10_000),
+            ("per-hour", self.per_hour, 0.001, 1e9),
+        ):
+            if not least <= value <= most:
+                raise InvalidField(f"--{name} is from {least} to {most}.", param=name)
+        if self.schedule not in SCHEDULES:
+            raise InvalidField(
+                f"There is no schedule {self.schedule!r:.40}.",
+                hint=f"Schedules are {', '.join(SCHEDULES)}.",
+                param="schedule",
+            )
+        if self.drift is not None:
+            if not all(0.0 <= rate <= 1.0 for rate in self.drift):
+                raise InvalidField("--drift is two rates from 0 to 1: .9:.7", param="drift")
+            if self.p_old == 0.0:
+                raise InvalidField(
+                    "--drift needs a --p-old above 0: a ratio is kept.", param="drift"
+                )
+
+    @property
+    def plan(self) -> Plan:
+        """The rollout's plan: a house's defaults, and every task declared."""
+        names = tuple(TaskName(f"task-{number}") for number in range(1, self.tasks + 1))
+        return Plan(tasks=names, judge_other=False)
+
+    def rates(self, hours: float, plan: Plan) -> tuple[float, float]:
+        """How often both versions are right, so many hours after the start."""
+        if self.drift is None:
+            return self.p_old, self.p_new
+        begun, ended = self.drift
+        risen = min(1.0, hours * HOUR_S / (plan.soak_s * len(plan.steps) or 1.0))
+        old = begun + (ended - begun) * risen
+        return old, min(1.0, old * self.p_new / self.p_old)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How one run ended.
+
+    units: conversations until then. served: answers that the candidate gave until then.
+    """
+
+    phase: Phase
+    units: int
+    served: int
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether it was promoted or rolled back."""
+        return self.phase in {Phase.PROMOTED, Phase.ROLLED_BACK}
+
+
+def simulate_one(case: Case, seed: int) -> Ended:
+    """One rollout from its first step to a verdict, or to the last request."""
+    dice = Random(seed)  # noqa: S311  # a simulation
+    plan = case.plan
+    track = _begun(plan, salt=f"{dice.getrandbits(128):032x}")
+    shares = list(accumulate(0.5**number for number in range(case.tasks)))
+    served = number = 0
+    task = plan.tasks[0]
+    for number in range(1, case.requests + 1):
+        conversation = (number - 1) // case.unit
+        if case.tasks > 1 and (number - 1) % case.unit == 0:
+            task = plan.tasks[bisect(shares, dice.random() * shares[-1])]
+        old, new = case.rates(number / case.per_hour, plan)
+        drawn = track.draw(str(conversation))
+        if drawn is None:
+            raise AssertionError("a rollout that is progressing is split")
+        is_new = drawn.arm is Arm.CANDIDATE
+        served += is_new
+        _answered(track, drawn, task, score=float(dice.random() < (new if is_new else old)))
+        track.rollout, _ = advance(
+            track.rollout,
+            verdict(track.evidence, in_words=False),
+            elapsed_s=HOUR_S / case.per_hour,
+            candidate_units=track.evidence.means.n_new,
+            tripped=track.trip,
+        )
+        if track.rollout.phase is not Phase.PROGRESSING:
+            break
+    return Ended(phase=track.rollout.phase, units=-(-number // case.unit), served=served)
+
+
+def _begun(plan: Plan, *, salt: str) -> Track:
+    rollout = Rollout(
+        id=RolloutId("rol_simulated"),
+        alias=ModelName("simulated"),
+        stable=VersionId("sha256:" + "0" * 64),
+        candidate=VersionId("sha256:" + "1" * 64),
+        plan=plan,
+        salt=salt,
+    )
+    return Track(begin(rollout, ValidationVerdict.PASS, "taken as passed")[0])
+
+
+def _answered(track: Track, drawn: Assignment, task: TaskName, *, score: float) -> None:
+    """A request has ended and was graded, and its row is durable."""
+    track.note(drawn.arm, None)
+    _, stored = track.ended(drawn, task=task, decision=DecisionId(drawn.unit), score=score)
+    if stored is not None:
+        stored(True)
+
+
+def simulate(case: Case) -> dict[str, float | None]:
+    """All runs; the answer is plain JSON.
+
+    rollback, promote, inconclusive: their shares of the runs.
+    median_units: conversations until the decision; None when half of the runs or more have none.
+    bad_answers: what the candidate answered until it was rolled back, on average; None when no
+        run was.
+    """
+    ended = [simulate_one(case, seed) for seed in range(case.first, case.first + case.runs)]
+    backs = [one for one in ended if one.phase is Phase.ROLLED_BACK]
+    promoted = sum(one.phase is Phase.PROMOTED for one in ended)
+    middle = median_low([one.units if one.is_decided else inf for one in ended])
+    return {
+        "rollback": len(backs) / case.runs,
+        "promote": promoted / case.runs,
+        "inconclusive": (case.runs - len(backs) - promoted) / case.runs,
+        "median_units": middle if isfinite(middle) else None,
+        "bad_answers": fmean(one.served for one in backs) if backs else None,
+    }

@@ -1,0 +1,51 @@
+"""`arbiter rollout-simulate` as a person uses it: no house, no model."""
+
+from __future__ import annotations
+
+import json
+
+from typer.testing import CliRunner, Result
+
+from arbiter.cli.main import app
+
+
+def shell(*words: str) -> Result:
+    return CliRunner().invoke(app, ["rollout-simulate", *words])
+
+
+def test_the_document_has_three_rates_a_median_and_the_bad_answers() -> None:
+    said = shell("--p-old", ".9", "--p-new", ".3", "--runs", "4", "--requests", "400", "--json")
+    assert said.exit_code == 0
+    found = json.loads(said.stdout)
+    assert list(found) == ["rollback", "promote", "inconclusive", "median_units", "bad_answers"]
+    assert found["rollback"] + found["promote"] + found["inconclusive"] == 1.0
+    assert found["rollback"] == 1.0
+
+
+def test_people_read_a_dash_where_nothing_is_known() -> None:
+    said = shell("--p-old", ".8", "--p-new", ".8", "--runs", "2", "--requests", "30")
+    assert said.exit_code == 0
+    assert "inconclusive  1.000 of runs" in said.stdout
+    assert "median units  -" in said.stdout
+    assert "bad answers   -" in said.stdout
+
+
+def test_drift_tasks_and_conversations_are_understood() -> None:
+    said = shell(
+        "--p-old", ".8", "--p-new", ".8", "--runs", "2", "--requests", "60", "--drift", ".9:.7",
+        "--tasks", "3", "--unit", "4", "--per-hour", "100", "--schedule", "proved", "--json",
+    )  # fmt: skip
+    assert json.loads(said.stdout)["inconclusive"] == 1.0
+
+
+def test_what_cannot_be_run_is_a_sentence() -> None:
+    for words, about in (
+        (("--p-old", ".8", "--p-new", ".8", "--drift", ".9-.7"), "Give it as .9:.7."),
+        (("--p-old", ".8", "--p-new", ".8", "--drift", "a:b"), "Give it as .9:.7."),
+        (("--p-old", "8", "--p-new", ".8"), "--p-old is from 0 to 1."),
+        (("--p-old", ".8", "--p-new", ".8", "--schedule", "hope"), "Schedules are proved."),
+    ):
+        said = shell(*words)
+        assert said.exit_code in {1, 2}
+        assert about in " ".join(said.output.split())
+        assert "Traceback" not in said.output
