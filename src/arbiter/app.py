@@ -50,9 +50,11 @@ from arbiter.swap.admission import Admission, fits
 from arbiter.swap.adoption import Adoption
 from arbiter.swap.calibrating import Around, Calibrating
 from arbiter.swap.controller import Controller
+from arbiter.swap.crashing import Crash
 from arbiter.swap.found_files import FoundFiles
 from arbiter.swap.harvest import Harvesting
 from arbiter.swap.intake import Intake
+from arbiter.swap.lease import Leases
 from arbiter.swap.pulling import Pulling
 from arbiter.swap.scouting import Scout
 from arbiter.swap.validation import Validator
@@ -97,11 +99,13 @@ async def open_house(
     dice: Random | None = None,
     engines: Callable[[EngineContext], Sequence[Engine]] = installed_engines,
     on_battery: Callable[[], bool | None] = reads_battery,
+    crash: Crash | None = None,
 ) -> AsyncIterator[House]:
     """Build the house on a data directory, and close it again in reverse order.
 
     Closing takes no new requests, lets those that run go on until ``door.drain_s``, unloads every
-    model and commits what is queued. Raises `HouseLocked`, `StorageError`, `ConfigError`.
+    model and commits what is queued. crash: called at the named places of a rollout, for tests
+    that kill the house there. Raises `HouseLocked`, `StorageError`, `ConfigError`.
     """
     clock = clock or SystemClock()
     # seeded once by the system: an id a request is too often to ask it each time, and no secret
@@ -121,6 +125,7 @@ async def open_house(
             clock=clock,
             dice=dice,
             on_battery=on_battery,
+            crash=crash,
         )
         stack.push_async_callback(_close, house)
         yield house
@@ -151,6 +156,7 @@ async def _build(
     clock: Clock,
     dice: Random,
     on_battery: Callable[[], bool | None],
+    crash: Crash | None,
 ) -> House:
     announcer, presence = Announcer(), Presence(clock)
     ledger = Ledger(base, clock, beside=BESIDE_LEDGER)
@@ -188,6 +194,14 @@ async def _build(
         dice=dice,
         announcer=announcer,
         knowledge=lambda: knowledge_digest(tasks.all(), rules.all()),
+        leases=Leases(
+            holder=f"{os.getpid()}-{SystemRandom().getrandbits(64):016x}",
+            # the data directory is locked: whoever drove a rollout of it before is gone
+            is_sole=True,
+            database=base,
+            clock=clock,
+        ),
+        crash=crash,
     )
     weights, grader = settings.selection, TaskGrader()
     guesser: Guesser | None = None

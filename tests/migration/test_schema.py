@@ -31,6 +31,7 @@ feedback_log: seq:int#, decision:text, source:text, kind:text, score:real, comme
 footprints: version:text#, context:int#, slots:int#, total_bytes:big, method:text, at:text
 guessing: task:text#, state:text, at:text
 house: only_one:int#, house:text, made_at:text
+leases: rollout:text#, holder:text, beat:int
 ledger: seq:int#, kind:text, at:text, who:text, body:text, previous:text?, hash:text
 moves: seq:int#, name:text, from_version:text?, to_version:text?, who:text, why:text,
     rollout:text?, keep_until:text?, at:text
@@ -75,6 +76,7 @@ attempts.decision decisions.decision
 cases.task tasks.task CASCADE
 feedback.decision decisions.decision
 footprints.version versions.version
+leases.rollout rollouts.rollout
 ledger.previous ledger.hash
 names.version versions.version
 outcomes.decision decisions.decision

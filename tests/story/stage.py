@@ -20,6 +20,7 @@ from arbiter.inference import Arm, Decided, Limits, Message
 from arbiter.knowledge.tasks import Case, Grading, Task
 from arbiter.refs import ModelName, RolloutId, parse_name, parse_task
 from arbiter.swap.controller import TICK_S, RolloutView
+from arbiter.swap.crashing import Crash
 from arbiter.swap.rollout import Phase
 
 
@@ -146,6 +147,8 @@ async def stage(
     *,
     engine: Scripted | None = None,
     on_battery: Callable[[], bool | None] = lambda: False,
+    seed: int = 7,
+    crash: Crash | None = None,
     **overrides: object,
 ) -> AsyncIterator[Stage]:
     """An open house on a manual clock; nothing is run in idle time unless a story says so.
@@ -162,8 +165,9 @@ async def stage(
             **{"calibration__enabled": False, "selection__strategy": "static", **overrides},
         ),
         clock=clock,
-        dice=Random(7),
+        dice=Random(seed),
         engines=lambda _: (scripted,),
         on_battery=on_battery,
+        crash=crash,
     ) as house:
         yield Stage(house=house, clock=clock, engine=scripted, folder=folder)

@@ -40,6 +40,8 @@ from arbiter.swap import rollout as steps
 from arbiter.swap.analysis import Failure, Judgement, TaskEvidence, verdict
 from arbiter.swap.basis import Basis
 from arbiter.swap.compatibility import Compatibility, Finding, compare
+from arbiter.swap.crashing import Crash, Place, nowhere
+from arbiter.swap.lease import Lease, Leases, elsewhere
 from arbiter.swap.notes import rollout_note
 from arbiter.swap.records import (
     Entry,
@@ -94,7 +96,7 @@ class Unfit(Exception):
 class Controller:
     """Every rollout of this house."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each is a room that it needs
         self,
         *,
         registry: Registry,
@@ -105,7 +107,10 @@ class Controller:
         dice: Random,
         announcer: Announcer,
         knowledge: Callable[[], str],
+        leases: Leases,
+        crash: Crash | None = None,
     ) -> None:
+        """crash: called where a test may kill the house; None in one that is in use."""
         self.revision = 0
         """Grows when an alias gets a rollout or loses it, and when one takes a step."""
         self._registry = registry
@@ -116,6 +121,9 @@ class Controller:
         self._dice = dice
         self._announcer = announcer
         self._knowledge = knowledge
+        self._new_leases = leases
+        self._at = crash or nowhere
+        self._leases: dict[RolloutId, Lease] = {}
         self._validator: Validator | None = None
         self._tracks: dict[ModelName, Track] = {}
         self._by_id: dict[RolloutId, Track] = {}
@@ -131,10 +139,13 @@ class Controller:
             units = await self._database.read("list_units", (found.rollout.id,))
             track = Track(found.rollout, units)
             track.note_ends(await self._database.read("list_candidate_ends", (found.rollout.id,)))
-            self._follow(found, track)
+            lease = self._new_leases.of(found.rollout.id)
+            await lease.ensure()
+            self._follow(found, track, lease)
 
-    def _follow(self, found: Stored, track: Track) -> None:
+    def _follow(self, found: Stored, track: Track, lease: Lease) -> None:
         rollout = found.rollout
+        self._leases[rollout.id] = lease
         self._stored[rollout.id] = found
         self._tracks[rollout.alias] = track
         self._by_id[rollout.id] = track
@@ -246,7 +257,7 @@ class Controller:
             salt=f"{self._dice.getrandbits(128):032x}",
             reason="validating on stored cases",
         )
-        track = Track(rollout)
+        track, lease = Track(rollout), self._new_leases.of(rollout.id)
         found = Stored(
             rollout=rollout,
             findings=(),
@@ -258,7 +269,7 @@ class Controller:
         try:
             await self._registry.stand(
                 self._standing(new.version, Standing.CANDIDATE, except_for=alias),
-                also=(added(found), self._log(rollout, 0, who, track.basis())),
+                also=(added(found), lease.taking(), self._log(rollout, 0, who, track.basis())),
                 notes=(rollout_note(found, was=None, who=who),),
             )
         except Conflict as error:
@@ -266,8 +277,10 @@ class Controller:
                 f"{alias} or {candidate} is part of another rollout.",
                 hint="See: arbiter rollouts.",
             ) from error
+        lease.taken()
+        self._at(Place.STARTED)
         await self._registry.descend(new.version, stable.version)
-        self._follow(found, track)
+        self._follow(found, track, lease)
         self._announce(rollout, "started")
         return found
 
@@ -302,6 +315,7 @@ class Controller:
         found = stored(rows[0])
         undone, _ = steps.undo(found.rollout, who, why)
         ended = replace(found, rollout=undone, ended_at=self._clock.now().isoformat())
+        self._at(Place.UNDOING)
         await self._registry.move(
             Move(
                 name=alias,
@@ -319,6 +333,7 @@ class Controller:
             also=(saved(ended, was=found.rollout.phase), self._log(undone, 0, who)),
             notes=(rollout_note(ended, was=found.rollout.phase, who=who),),
         )
+        self._at(Place.UNDONE)
         self._announce(undone, "undone")
         return ended
 
@@ -328,15 +343,29 @@ class Controller:
             verb((await self.find(rollout)).rollout)  # says why a rollout that is over refuses
             raise UnknownRollout(f"Rollout {rollout} is not going on.")
         async with track.lock:
+            leads = await self._leads(track)
             after, effects = verb(track.rollout)
-            if after != track.rollout:
+            if after == track.rollout:
+                return self._stored[rollout]
+            if not leads:
+                raise elsewhere()
+            try:
                 await self._take(track, after, effects, who=who)
+            except Conflict as error:
+                self._leases[rollout].doubt()
+                if await self._leads(track):
+                    raise
+                raise elsewhere() from error
             return self._stored[rollout]
 
     async def _drive(self, track: Track) -> None:
         while track.rollout.phase is Phase.VALIDATING:
             try:
-                await self._validate(track)
+                if await self._leads(track):
+                    async with self._leases[track.rollout.id].kept():
+                        await self._validate(track)
+                else:
+                    await self._clock.sleep(TICK_S)
             except (ArbiterError, OSError) as error:
                 # nothing was learned about the candidate, and nothing is lost by asking again
                 self._announce(track.rollout, "waiting", reason=str(error))
@@ -350,10 +379,34 @@ class Controller:
             ticks += 1
             async with track.lock:
                 try:
-                    await self._tick(track, elapsed, note=ticks % SAVE_EVERY == 0)
+                    if await self._leads(track):
+                        await self._tick(track, elapsed, note=ticks % SAVE_EVERY == 0)
                 except (StorageError, Conflict) as error:
                     # the step was not written, so it was not taken; it is tried again
+                    self._leases[track.rollout.id].doubt()
                     self._announce(track.rollout, "waiting", reason=error.message)
+
+    async def _leads(self, track: Track) -> bool:
+        """Whether this house drives the rollout; if not, what the one that does has written."""
+        rollout = track.rollout.id
+        lease = self._leases.get(rollout)
+        if lease is None:
+            return False  # it ended while somebody waited for their turn
+        was = lease.is_mine
+        leads = await lease.ensure()
+        if leads and was:
+            return True
+        found = stored((await self._database.read("get_rollout", (rollout,)))[0])
+        track.rollout = found.rollout
+        self._stored[rollout] = found
+        if found.rollout.phase.is_final:
+            await self._registry.load()
+            self._forget(found.rollout)
+            return False
+        if leads:
+            track.take_up(await self._database.read("list_units", (rollout,)))
+            track.note_ends(await self._database.read("list_candidate_ends", (rollout,)))
+        return leads
 
     async def _tick(self, track: Track, elapsed_s: float, *, note: bool) -> None:
         before = track.rollout
@@ -372,7 +425,8 @@ class Controller:
         if note:
             found = replace(self._stored[after.id], rollout=after)
             self._stored[after.id] = found
-            self._database.enqueue(saved(found, was=after.phase))
+            self._database.enqueue(self._leases[after.id].fence(), saved(found, was=after.phase))
+            self._at(Place.NOTED)
 
     async def _validate(self, track: Track) -> None:
         rollout = track.rollout
@@ -407,6 +461,7 @@ class Controller:
             done[task] = (count, total)
 
         old = await self._validator.validate(stable.version, rollout.alias, tasks)
+        self._at(Place.VALIDATING)
         try:
             new = await self._validator.validate(
                 candidate.version, rollout.alias, tasks, progress=progress
@@ -434,7 +489,8 @@ class Controller:
         who: str,
         elapsed_s: float = 0.0,
     ) -> None:
-        before = track.rollout
+        before, lease = track.rollout, self._leases[after.id]
+        self._at(Place.BEGINNING if before.phase is Phase.VALIDATING else Place.DECIDED)
         found = replace(self._stored[after.id], rollout=after)
         if after.phase.is_final:
             found = replace(
@@ -443,8 +499,10 @@ class Controller:
                 knowledge_after=self._knowledge(),
             )
         statements = (
+            lease.fence(),
             saved(found, was=before.phase),
             self._log(after, track.evidence.means.n_new, who, track.basis(elapsed_s)),
+            *((lease.dropping(),) if after.phase.is_final else ()),
         )
         note = rollout_note(
             found,
@@ -463,12 +521,14 @@ class Controller:
             await self._registry.stand(back, also=statements, notes=(note,))
         else:
             await self._registry.stand({}, also=statements, notes=(note,))
+        self._at(Place.MOVED if Effect.MOVE_ALIAS in effects else Place.WRITTEN)
         track.rollout = after
         self.revision += 1
         self._stored[after.id] = found
         if after.phase.is_final:
             self._forget(after)
         self._announce(after, after.phase.value)
+        self._at(Place.ANNOUNCED)
 
     async def _move(
         self, after: Rollout, who: str, statements: tuple[Statement, ...], note: Note
@@ -507,6 +567,7 @@ class Controller:
         self._tracks.pop(rollout.alias, None)
         self._by_id.pop(rollout.id, None)
         self._driving.pop(rollout.id, None)
+        self._leases.pop(rollout.id, None)
         self.revision += 1
 
     def _log(self, rollout: Rollout, units: int, who: str, basis: Basis | None = None) -> Statement:

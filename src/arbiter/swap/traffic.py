@@ -72,10 +72,14 @@ class Track:
     def __init__(self, rollout: Rollout, rows: Iterable[Row] = ()) -> None:
         """Start, or start again from the unit rows in the order of their positions."""
         self.rollout = rollout
-        self.evidence = Evidence(rollout.plan)
-        self.trip: str | None = None
         self.lock = asyncio.Lock()
         """Held by whoever takes a step: the driver, or a person."""
+        self.take_up(rows)
+
+    def take_up(self, rows: Iterable[Row]) -> None:
+        """Begin anew with what is in the record, in the order of positions."""
+        self.evidence = Evidence(self.rollout.plan)
+        self.trip: str | None = None
         self._arms: dict[str, tuple[Arm, float]] = {}
         self._early: list[Failure | None] = []
         self._row: list[Failure | None] = []

@@ -279,6 +279,13 @@ CREATE TABLE rollout_log (
     at              TEXT NOT NULL
 );
 
+-- Who drives a rollout. A holder raises the beat; one that stands still has expired.
+CREATE TABLE leases (
+    rollout         TEXT PRIMARY KEY REFERENCES rollouts (rollout),
+    holder          TEXT NOT NULL,
+    beat            INTEGER NOT NULL CHECK (beat >= 1)
+);
+
 -- Assignment units: one a conversation. The position is the order of assignment; the arm and its
 -- probability were fixed then. A row is written when the unit's first request has ended, so a
 -- missing position was in flight when the house died. score NULL: no rule graded it.

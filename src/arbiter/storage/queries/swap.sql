@@ -55,3 +55,17 @@ WHERE rollout = ? ORDER BY seq;
 
 -- name: rollout_plan_digest
 SELECT plan_digest FROM rollouts WHERE rollout = ?;
+
+-- name: get_lease
+SELECT holder, beat FROM leases WHERE rollout = ?;
+
+-- name: take_lease
+INSERT INTO leases (rollout, holder, beat) VALUES (?, ?, 1)
+ON CONFLICT (rollout) DO UPDATE SET holder = excluded.holder, beat = leases.beat + 1
+WHERE leases.beat = ? RETURNING beat;
+
+-- name: hold_lease
+UPDATE leases SET beat = beat + 1 WHERE rollout = ? AND holder = ? RETURNING beat;
+
+-- name: drop_lease
+DELETE FROM leases WHERE rollout = ? AND holder = ?;
