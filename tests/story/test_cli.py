@@ -218,16 +218,23 @@ def test_a_swap_can_be_paused_promoted_and_undone(furnished: Shell) -> None:
     result = furnished("swap", "primary", "aye", "--min-units", "5", "--margin", "0.1")
     assert "arbiter up" in result.output
     rollout = furnished.json("rollouts")["rollouts"][0]["rollout"]
-    assert "paused" in furnished.ok("rollouts", "pause", rollout, "--why", "lunch")
+    assert "paused" in furnished.ok("rollouts", "pause", rollout, "--why", "<script>")
     assert "progressing" in furnished.ok("rollouts", "resume", rollout)
     assert furnished.json("rollouts", "promote", rollout)["phase"] == "promoted"
     assert "As recorded: 5 entries" in furnished.ok("rollouts", "verify", rollout)
     assert furnished.json("rollouts", "verify", rollout)["as_recorded"] is True
+    out = furnished.folder / "report.html"
+    assert "is written" in furnished.ok("rollouts", "report", rollout, "--out", str(out))
+    assert "<td>paused by operator: &lt;script&gt;</td>" in out.read_text(encoding="utf-8")
+    gone = furnished.folder / "nowhere" / "report.html"
+    assert "cannot be written" in furnished.refused(
+        "rollouts", "report", rollout, "--out", str(gone)
+    )
     told = furnished.ok("rollouts", "show", rollout, "--explain")
     assert "paused, 5%, by operator, after 0 graded" in told
     assert "The plan" in told
     explained = furnished.json("rollouts", "show", rollout, "--explain")["explained"]
-    assert "paused by operator: lunch" in " ".join(explained["happened"])
+    assert "paused by operator: <script>" in " ".join(explained["happened"])
     until = furnished.json("models", "show", "yea")["kept_until"]
     assert f"retired, kept until {until[:10]}" in furnished.ok("models", "list")
     assert f"kept_until      {until}" in furnished.ok("models", "show", "yea")

@@ -10,7 +10,7 @@ from arbiter.cli.client import Client, Json, segment
 from arbiter.cli.options import AsJson, ConfigFile, DataDir, with_house
 from arbiter.cli.output import ERR, OUT, number, show_json, text
 
-_HEADINGS = (
+HEADINGS = (
     ("plan", "The plan"),
     ("now", "Now"),
     ("tasks", "Task by task"),
@@ -18,6 +18,7 @@ _HEADINGS = (
     ("would_end_it", "What ends it"),
     ("meaning", "What the numbers mean"),
 )
+"""The parts of an explanation, in order, and what stands above each."""
 
 
 def show_now(found: Json) -> None:
@@ -42,7 +43,7 @@ def show_explained(found: Json) -> None:
         markup=False,
     )
     told = explained if isinstance(explained, dict) else {}
-    for key, heading in _HEADINGS:
+    for key, heading in HEADINGS:
         OUT.print(f"\n{heading}", markup=False)
         for line in _lines(told.get(key)):
             OUT.print(f"  {line}", markup=False)

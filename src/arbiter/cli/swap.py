@@ -10,6 +10,7 @@ from arbiter.cli.client import Client, Json, segment
 from arbiter.cli.looking import show_explained, show_now, verify
 from arbiter.cli.options import AsJson, ConfigFile, DataDir, seconds, with_house
 from arbiter.cli.output import ERR, OUT, number, show_json, show_table, text
+from arbiter.cli.report import report
 from arbiter.clock import SystemClock
 from arbiter.errors import InvalidField
 
@@ -240,6 +241,7 @@ def _command(verb: str, help_: str) -> None:
 
 
 rollouts.command()(verify)
+rollouts.command()(report)
 
 for _name, _help in (
     ("pause", "Take no further step; the split stays as it is."),
