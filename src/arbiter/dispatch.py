@@ -176,6 +176,7 @@ class Dispatch:
         self._preferences = Preferences(behind.rules, behind.tasks, behind.registry)
         self._contenders: tuple[tuple[int, ...], tuple[Contender, ...]] | None = None
         self._seen: dict[TaskName, tuple[Seen, ...]] = {}
+        self._words: dict[TaskName, tuple[Choice, tuple[Considered, ...]]] = {}
         self._conversations = Conversations()
         self._closed = False
 
@@ -321,11 +322,18 @@ class Dispatch:
             reason=choice.reason,
             probability=probability,
             fallback=None if choice.fallback is None else choice.fallback.contender.name,
-            considered=choice.considered,
+            considered=self._considered(task.name, choice),
             would_change=choice.would_change,
             is_held=is_held,
             dropped=choice.dropped,
         )
+
+    def _considered(self, task: TaskName, choice: Choice) -> tuple[Considered, ...]:
+        """Everybody in words; the same again while the pick and its reasons are the same."""
+        known = self._words.get(task)
+        if known is None or known[0] is not choice:
+            known = self._words[task] = (choice, choice.considered)
+        return known[1]
 
     def _fitting(
         self, task: Task, limits: Limits, *, conversation: str | None, held: VersionId | None
