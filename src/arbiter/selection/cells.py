@@ -160,6 +160,11 @@ class Effects:
         self._version = (0.0, 0.0)
         self._rest = (0.0, 0.0)
 
+    @property
+    def whole(self) -> tuple[float, ...]:
+        """The mean and the variances: when they rest, so does the fit."""
+        return self.mu, self.task, self.version, self.rest
+
     def row_prior(self, row: Row | None) -> tuple[float, float]:
         """Where a task's effect is believed to be before its own evidence, and the variance."""
         if row is None or row.parent is None:
