@@ -280,7 +280,7 @@ class Table:
         return {
             "format": 1,
             "tasks": [[row.task, row.clock] for row in self._rows.values()],
-            "versions": [[c.version, c.alarm, c.epoch] for c in self._columns.values()],
+            "versions": [[c.version, c.alarm, c.epoch, c.wary] for c in self._columns.values()],
             "cells": [
                 [row.task, version, *(getattr(cell, name) for name in _KEPT)]
                 for row in self._rows.values()
@@ -304,9 +304,10 @@ class Table:
                 table._scores += cell.count
             for task, clock in _lists(state["tasks"]):
                 table._row(TaskName(str(task))).clock = _number(clock)
-            for version, alarm, epoch in _lists(state["versions"]):
+            for version, alarm, epoch, wary in _lists(state["versions"]):
                 column = table._columns[VersionId(str(version))]
                 column.alarm, column.epoch = _number(alarm), int(_number(epoch))
+                column.wary = _number(wary)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError("this is no state of a table") from error
         table.settle()

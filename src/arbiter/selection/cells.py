@@ -90,7 +90,10 @@ class Row:
 
 @dataclass(slots=True, kw_only=True)
 class Column:
-    """A version: how good it is in general. `alarm`, `epoch`: the state of its change test."""
+    """A version: how good it is in general.
+
+    alarm, epoch: the state of its change test. wary: scores for which it is watched closely.
+    """
 
     version: VersionId
     cells: dict[TaskName, Cell] = field(default_factory=dict)
@@ -101,7 +104,7 @@ class Column:
     stamp: int = 0
     alarm: float = 0.0
     epoch: int = 0
-    resets: int = 0
+    wary: float = 0.0
     about_effect: tuple[float, float] = (0.0, 0.0)
 
 
