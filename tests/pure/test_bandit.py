@@ -124,6 +124,29 @@ def test_a_general_loss_is_noticed_at_tasks_with_too_few_scores_to_tell() -> Non
     assert table.get(tasks[9], A).mean < 0.6
 
 
+def test_a_version_that_fell_at_one_task_is_watched_more_closely_at_the_others() -> None:
+    """Bad answers at one task among good ones at another: only the test of that task tells."""
+
+    def noticed(table: Table, task: TaskName) -> int:
+        for number in range(20):
+            if table.update(task, A, 0.0):
+                return number
+            many(table, CHAT, A, good=3, bad=0)
+        return 20
+
+    table = Table()
+    for _ in range(8):
+        for task in TASKS:
+            many(table, task, A, good=8, bad=2)
+    assert noticed(table, SUMS) > noticed(table, CODE)
+
+
+def test_luck_that_ends_in_the_first_scores_is_no_fall() -> None:
+    table = Table()
+    many(table, SUMS, A, good=8, bad=0)
+    assert not any(table.update(SUMS, A, 0.0) for _ in range(8))
+
+
 @settings(max_examples=25, deadline=None)
 @given(scores)
 def test_the_order_in_which_versions_are_asked_for_changes_nothing(told: list[Scored]) -> None:

@@ -36,6 +36,9 @@ HALF_LIFE = 300.0
 MOST_PRIOR = 50.0
 """Scores that the rest of the table may be worth to a cell, however alike its cells are."""
 
+MUCH = 1e6
+"""More scores than any caller is let say."""
+
 MOST_ROUNDS = 12
 """Rounds of fitting everything; each costs 25 microseconds a cell."""
 
@@ -139,7 +142,8 @@ class Table:
         weight = self._counted_once_more(cell, source)
         fall, lost = None, tuple[Cell, ...]()
         if self.watchful:
-            fall = suspect(cell, score, weight=weight, mark=mark)
+            bounded = source[0] if source[0] and self._is_bounded(source) else None
+            fall = suspect(cell, score, weight=weight, mark=mark, bounded=bounded)
             lost = () if fall is None else dropped(cell, fall)
             note(cell, source, score, keep=self.keep)
         cell.stream(source).take(score, self.keep)
@@ -157,6 +161,10 @@ class Table:
             self._turn()
         self._touched(cell, weight)
         return fall
+
+    def _is_bounded(self, source: Source) -> bool:
+        """Whether what the caller says counts less, the more it says."""
+        return self._weigh({source: 1.0}, 0.0)[source] > self._weigh({source: MUCH}, 0.0)[source]
 
     def _counted_once_more(self, cell: Cell, source: Source) -> float:
         """Count one more score of a source; how much more it counts now than before."""
@@ -364,7 +372,9 @@ class Table:
         """All evidence as plain JSON; the fit follows from it."""
         return {
             "format": 1,
-            "versions": [[c.version, c.alarm, c.epoch, c.since] for c in self._columns.values()],
+            "versions": [
+                [c.version, c.alarm, c.epoch, c.since, c.wary] for c in self._columns.values()
+            ],
             "cells": [
                 [row.task, version, cell.alarm, cell.epoch, cell.since]
                 for row in self._rows.values()
@@ -394,10 +404,10 @@ class Table:
                 stream = cell.stream((str(caller), str(kind)))
                 for name, value in zip(_KEPT, kept, strict=True):
                     setattr(stream, name, _number(value))
-            for version, alarm, epoch, since in _lists(state["versions"]):
+            for version, alarm, epoch, since, wary in _lists(state["versions"]):
                 column = table._columns[VersionId(str(version))]
-                column.alarm, column.epoch, column.since = (
-                    _number(alarm), int(_number(epoch)), str(since),
+                column.alarm, column.epoch, column.since, column.wary = (
+                    _number(alarm), int(_number(epoch)), str(since), _number(wary),
                 )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError("this is no state of a table") from error
