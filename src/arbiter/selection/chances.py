@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from heapq import nlargest
-from math import log, log1p, sqrt
+from math import inf, log, log1p, sqrt
 
 from arbiter.stats.estimators import best_chances
 
@@ -53,11 +53,11 @@ KEPT_HALF = 20.0
 NEGLECT = 10.0
 """Scores of others for each of its own after which a belief counts half as much."""
 
-FAR = 2.4**2
-"""Square of how many deviations behind the first leave a chance below 0.01."""
+FAR = 2.0**2
+"""Square of how many deviations behind the first leave a chance below 0.023: out of reach."""
 
-MOST = 24
-"""Arms that are compared exactly; one that is not among the most promising is out of reach."""
+MOST = 6
+"""Arms that share a task's traffic at once; one that is not among the most promising waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +119,15 @@ def chances(arms: Sequence[Arm]) -> list[float]:
     for k, p in within.items():
         vector[k] = least + spare * p / whole if len(within) > 1 else 1.0
     return vector
+
+
+def least_promise(arms: Sequence[Arm]) -> float:
+    """An arm that promises less than this is compared with nobody, and changes no probability.
+
+    Of an arm within `FAR` of the first, the hope and two deviations of both reach that one's hope.
+    """
+    top = max(arms, key=lambda arm: arm.hopeful, default=None)
+    return -inf if top is None else top.hopeful - 2.0 * top.sharpened
 
 
 def _kept(shares: dict[int, float], arms: Sequence[Arm]) -> dict[int, float]:

@@ -18,7 +18,7 @@ from arbiter.knowledge.rules import Rule
 from arbiter.knowledge.tasks import Task
 from arbiter.refs import ModelName, VersionId
 from arbiter.selection.bandit import Table
-from arbiter.selection.chances import chances, drawn
+from arbiter.selection.chances import chances, drawn, least_promise
 from arbiter.selection.contender import (
     Choice,
     Preference,
@@ -33,11 +33,18 @@ NOTICEABLE = 0.01
 """A change of the usual latency's part below this is none."""
 
 
-FRONT = 16
+FRONT = 8
 """Contenders whose probabilities are worked out and who are told: the most promising ones."""
 
-AT_ONCE = 6
+TOLD = 4
+"""Of those that are not picked at all, so many are told, and may serve when the pick fails."""
+
+AT_ONCE = 3
 """Contenders that one look judges again because of what was learned elsewhere."""
+
+
+SLIGHT = 0.03
+"""A part of what an arm is unsure by; what moves by less is left until it moves by more."""
 
 
 class Plan:
@@ -68,6 +75,8 @@ class Plan:
         self._dropped: dict[int, Dropped] = {}
         self._front: list[int] = []
         self._vector: dict[int, float] | None = None
+        self._vital: set[int] = set()
+        self._bar = self._best = -inf
         self._places: dict[VersionId, int] = {}
         self._told: dict[int, Choice] = {}
 
@@ -89,8 +98,9 @@ class Plan:
         if revision != self._revision:
             self._revision = revision
             self._pending, self._behind = self._front[::-1], len(self._seen)
-        if self._pending or self._behind:
+        if self._vector is not None and (self._pending or self._behind):
             self._go_on()
+        self._expect()
         if self._vector is None:
             self._weigh()
 
@@ -103,7 +113,7 @@ class Plan:
         self._untimed, self._timed, self._dropped = set(), (0, 0.0), {}
         self._places = {one.contender.version: at for at, one in enumerate(contenders)}
         self._revision = self._table.revision(self._task.name)
-        self._vector = None
+        self._vector, self._vital = None, set()
         for place in range(len(contenders)):
             self._judge(place)
 
@@ -111,11 +121,21 @@ class Plan:
         """Judge some of those again that were judged before the table changed."""
         for _ in range(AT_ONCE):
             if self._pending:
-                self._judge(self._pending.pop())
+                self._catch_up(self._pending.pop())
             elif self._behind:
                 self._behind -= 1
                 self._cursor = (self._cursor + 1) % len(self._seen)
-                self._judge(self._cursor)
+                self._catch_up(self._cursor)
+
+    def _catch_up(self, place: int) -> None:
+        """Judge a contender again, and leave it at that where nothing noticeable has moved."""
+        before, found = self._found[place], self._verdict(self._seen[place])
+        if isinstance(before, Worth) and isinstance(found, Worth):
+            old, new = before.arm, found.arm
+            near = abs(new.mean - old.mean) <= SLIGHT * old.sharpened
+            if near and abs(new.deviation - old.deviation) <= SLIGHT * old.deviation:
+                return
+        self._take(place, found)
 
     def pick(self, conversation: str | None, held: VersionId | None = None) -> Choice:
         """Whom this conversation gets, and why. Raises `NothingCapable`."""
@@ -147,9 +167,15 @@ class Plan:
 
     def _judge(self, place: int) -> None:
         """Work out again what a contender is worth, or why it is dropped."""
-        before, found = self._found[place], self._verdict(self._seen[place])
+        self._take(place, self._verdict(self._seen[place]))
+
+    def _take(self, place: int, found: Worth | Dropped) -> None:
+        before = self._found[place]
         self._found[place] = found
-        self._vector = None
+        if place in self._vital or self._matters(before, found):
+            self._vector = None
+        elif place in self._front:
+            self._told = {}
         self._dropped.pop(place, None)
         self._untimed.discard(place)
         count, total = self._timed
@@ -165,6 +191,12 @@ class Plan:
             else:
                 count, total = count + 1, total + found.latency
         self._timed = (count, total)
+
+    def _matters(self, before: Worth | Dropped, found: Worth | Dropped) -> bool:
+        """Whether a contender that had no part in the probabilities may have one now."""
+        if isinstance(found, Dropped) or isinstance(before, Dropped):
+            return found is not before
+        return found.arm.promise >= self._bar or found.arm.mean >= self._best
 
     def _verdict(self, seen: Seen) -> Worth | Dropped:
         contender = seen.contender
@@ -202,7 +234,6 @@ class Plan:
 
     def _weigh(self) -> None:
         """The probabilities of the most promising of those that are able."""
-        self._expect()
         front: Sequence[int]
         if len(self._seen) - len(self._dropped) > FRONT:
             least = nlargest(FRONT, self._promise)[-1]
@@ -218,13 +249,22 @@ class Plan:
         self._front = [at for at, _, _ in ranked]
         self._vector = {at: share for at, _, share in ranked}
         self._told = {}
+        arms = [one.arm for one in worths]
+        self._bar, self._best = least_promise(arms), max((arm.mean for arm in arms), default=inf)
+        self._vital = {
+            at
+            for at, one in zip(front, worths, strict=True)
+            if one.arm.promise >= self._bar or self._vector[at] > 0.0
+        }
 
     def _choice(self, place: int) -> Choice:
         vector, task = self._vector or {}, self._task.name
+        others = [at for at in self._front if at != place]
         told = [
             (one, vector.get(at, 0.0))
-            for at in (place, *(at for at in self._front if at != place))
-            if isinstance(one := self._found[at], Worth)
+            for number, at in enumerate((place, *others))
+            if (number <= TOLD or vector.get(at, 0.0) > 0.0)
+            and isinstance(one := self._found[at], Worth)
         ]
         scored = tuple([explained(one, chance) for one, chance in told])
         best = scored[0]
