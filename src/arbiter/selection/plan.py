@@ -43,7 +43,7 @@ class Plan:
         self._found: list[Worth | Dropped] = []
         self._usual = usual_latency(())
         self._able: list[Worth] = []
-        self._names: list[str] = []
+        self._names: list[VersionId] = []
         self._vector: list[float] | None = None
         self._order: list[int] = []
         self._told: dict[int, Choice] = {}
@@ -115,24 +115,23 @@ class Plan:
         self._names = [one.seen.contender.version for one in self._able]
         vector = chances([one.arm for one in self._able])
         self._vector = vector
-        able = self._able
-        self._order = sorted(
-            range(len(able)),
-            key=lambda k: (-vector[k], -able[k].arm.mean, able[k].seen.contender.name),
-        )
+        keys = [
+            (-chance, -one.arm.mean, one.seen.contender.name)
+            for chance, one in zip(vector, self._able, strict=True)
+        ]
+        self._order = sorted(range(len(keys)), key=keys.__getitem__)
 
     def _scored(self, first: int) -> tuple[Scored, ...]:
-        vector = self._vector or []
-        order = [first, *(place for place in self._order if place != first)]
-        return tuple(self._explained(self._able[place], vector[place]) for place in order)
-
-    def _explained(self, one: Worth, probability: float) -> Scored:
-        """The words for a contender, kept until what they say changes."""
-        version = one.seen.contender.version
-        known = self._words.get(version)
-        if known is None or known[0] is not one or known[1].probability != probability:
-            known = self._words[version] = (one, explained(one, probability))
-        return known[1]
+        """The words for each contender, kept until what they say changes."""
+        vector, able, names, words = self._vector or [], self._able, self._names, self._words
+        told: list[Scored] = []
+        for place in [first, *(place for place in self._order if place != first)]:
+            one, probability = able[place], vector[place]
+            known = words.get(names[place])
+            if known is None or known[0] is not one or known[1].probability != probability:
+                known = words[names[place]] = (one, explained(one, probability))
+            told.append(known[1])
+        return tuple(told)
 
     def _choice(self, place: int) -> Choice:
         scored = self._scored(place)
