@@ -213,8 +213,17 @@ class Dispatch:
             if not ask.rehearsal:
                 self._behind.presence.leave()
                 self._record(way)
+                self._refresh()
                 if ask.task is not None and self._behind.guesser is not None:
                     self._behind.guesser.learn(ask.work, ask.task)
+
+    def _refresh(self) -> None:
+        """Work out what was learned now that nobody waits, and not when the next one asks."""
+        learning = self._behind.learning
+        while learning.changed:
+            task = learning.changed.pop()
+            if task in self._seen:
+                self._behind.selector.refresh(task, self._looked_at(task))
 
     def choose(self, task: TaskName, limits: Limits) -> Choice:
         """Whom `auto` would pick now, and why; nothing is run."""

@@ -48,6 +48,8 @@ class Learning:
         self.lineage: Mapping[VersionId, VersionId] = {}
         """Which version came after which, also as other houses told it."""
         self._falls: list[Fall] = []
+        self.changed: set[TaskName] = set()
+        """Tasks at which something was learned since somebody last looked."""
         self.reading = 0
         """Which reading of the record the learner has, or will have shortly.
 
@@ -127,6 +129,7 @@ class Learning:
 
     def _update(self, version: VersionId, task: TaskName, score: float, *,
                 source: Source, at: str) -> None:  # fmt: skip
+        self.changed.add(task)
         fall = self._learner.update(task, version, score, source=source, mark=at)
         if fall is not None:
             self._note(fall)

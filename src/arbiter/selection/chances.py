@@ -17,10 +17,11 @@ vector is worked out, never sampled: what is logged is what was drawn from.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from heapq import nlargest
 from math import inf, log, log1p, sqrt
+from operator import attrgetter
 
 from arbiter.stats.estimators import best_chances
 
@@ -53,8 +54,8 @@ KEPT_HALF = 20.0
 NEGLECT = 10.0
 """Scores of others for each of its own after which a belief counts half as much."""
 
-FAR = 2.0**2
-"""Square of how many deviations behind the first leave a chance below 0.023: out of reach."""
+FAR = 1.7**2
+"""Square of how many deviations behind the first leave a chance below 0.045: out of reach."""
 
 MOST = 6
 """Arms that share a task's traffic at once; one that is not among the most promising waits."""
@@ -62,29 +63,28 @@ MOST = 6
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """What an arm is worth: mean and standard deviation of its utility; the rest as in `Belief`."""
+    """What an arm is worth: mean and standard deviation of its utility; the rest as in `Belief`.
+
+    hopeful: what it may well be worth. sharpened: the standard deviation that is explored with.
+    promise: two of them above that, for telling who is to be compared at all.
+    """
 
     mean: float
     deviation: float
     neglect: float = 0.0
     samples: float = 0.0
+    hopeful: float = field(init=False)
+    sharpened: float = field(init=False)
+    promise: float = field(init=False)
 
-    @property
-    def promise(self) -> float:
-        """What it may turn out to be worth, for telling who is to be compared at all."""
-        return self.hopeful + 2.0 * self.sharpened
-
-    @property
-    def hopeful(self) -> float:
-        """What it may well be worth."""
+    def __post_init__(self) -> None:
+        # worked out once: a vector is asked for far more often than a belief changes
         more = 1.0 + log1p(self.neglect) + self.neglect / PATIENCE
-        return self.mean + HOPE * self.deviation * sqrt(more)
-
-    @property
-    def sharpened(self) -> float:
-        """The standard deviation that is explored with."""
         temper = TEMPER + TEMPER_EACH * min(self.samples, TEMPER_UPTO)
-        return max(1e-6, self.deviation * sqrt((1.0 + self.neglect / NEGLECT) / temper))
+        spread = self.deviation * sqrt((1.0 + self.neglect / NEGLECT) / temper)
+        object.__setattr__(self, "hopeful", self.mean + HOPE * self.deviation * sqrt(more))
+        object.__setattr__(self, "sharpened", max(1e-6, spread))
+        object.__setattr__(self, "promise", self.hopeful + 2.0 * self.sharpened)
 
 
 def chances(arms: Sequence[Arm]) -> list[float]:
@@ -98,17 +98,16 @@ def chances(arms: Sequence[Arm]) -> list[float]:
     Raises:
         ValueError: there is no arm.
     """
-    spreads = [arm.sharpened for arm in arms]
-    hopes = [arm.hopeful for arm in arms]
-    top = max(range(len(arms)), key=hopes.__getitem__)
+    first = max(arms, key=_hopeful)
+    top, wide = first.hopeful, first.sharpened**2
     places: Sequence[int] = [
         k
-        for k, (hope, spread) in enumerate(zip(hopes, spreads, strict=True))
-        if (hopes[top] - hope) ** 2 <= FAR * (spreads[top] ** 2 + spread**2)
+        for k, arm in enumerate(arms)
+        if (top - arm.hopeful) ** 2 <= FAR * (wide + arm.sharpened**2)
     ]
     if len(places) > MOST:
-        places = sorted(nlargest(MOST, places, key=lambda k: hopes[k] + 2.0 * spreads[k]))
-    found = best_chances([hopes[k] for k in places], [spreads[k] for k in places])
+        places = sorted(nlargest(MOST, places, key=lambda k: arms[k].promise))
+    found = best_chances([arms[k].hopeful for k in places], [arms[k].sharpened for k in places])
     shares = _kept(dict(zip(places, found, strict=True)), arms)
     reach = min(REACH, max(shares.values()) / 2.0)
     within = {k: p for k, p in shares.items() if p >= reach}
@@ -121,19 +120,23 @@ def chances(arms: Sequence[Arm]) -> list[float]:
     return vector
 
 
+_hopeful = attrgetter("hopeful")
+
+
 def least_promise(arms: Sequence[Arm]) -> float:
     """An arm that promises less than this is compared with nobody, and changes no probability.
 
     Of an arm within `FAR` of the first, the hope and two deviations of both reach that one's hope.
     """
-    top = max(arms, key=lambda arm: arm.hopeful, default=None)
+    top = max(arms, key=_hopeful, default=None)
     return -inf if top is None else top.hopeful - 2.0 * top.sharpened
 
 
 def _kept(shares: dict[int, float], arms: Sequence[Arm]) -> dict[int, float]:
     """The shares after the arms of the best mean have got what is theirs in any case."""
-    top = max(arm.mean for arm in arms)
-    best = [k for k, arm in enumerate(arms) if arm.mean >= top]
+    means = [arm.mean for arm in arms]
+    top = max(means)
+    best = [k for k, mean in enumerate(means) if mean >= top]
     theirs = sum(shares.get(k, 0.0) for k in best)
     samples = max(arms[k].samples for k in best)
     least = KEPT * samples / (samples + KEPT_HALF)

@@ -104,6 +104,11 @@ class Plan:
         if self._vector is None:
             self._weigh()
 
+    def look_again(self, contenders: Sequence[Seen]) -> None:
+        """Take in what changed, between two requests."""
+        if len(contenders) == len(self._seen):
+            self.look(contenders, self._rule)
+
     def _begin(self, contenders: Sequence[Seen], rule: Preference | None) -> None:
         self._rule = rule
         self._seen = list(contenders)

@@ -45,7 +45,8 @@ class Selector:
         self._table = table
         self._related: tuple[Mapping[VersionId, VersionId], Mapping[TaskName, TaskName]] = ({}, {})
         self._cache: dict[_Key, _Judged] = {}
-        self._plans: dict[tuple[TaskName, Limits], Plan] = {}
+        self._plans: dict[TaskName, dict[Limits, Plan]] = {}
+        self._kept = 0
 
     def relate(
         self,
@@ -119,13 +120,20 @@ class Selector:
         )
 
     def _plan(self, table: Table, task: Task, limits: Limits, situation: Situation) -> Plan:
-        key = (task.name, limits)
-        plan = self._plans.get(key)
+        plans = self._plans.get(task.name)
+        plan = None if plans is None else plans.get(limits)
         if plan is None or not plan.is_about(task, situation):
-            if len(self._plans) >= _PLANS_BOUND:
-                self._plans.clear()
-            plan = self._plans[key] = Plan(table, task=task, limits=limits, situation=situation)
+            if self._kept >= _PLANS_BOUND:
+                self._plans, self._kept = {}, 0
+            plan = Plan(table, task=task, limits=limits, situation=situation)
+            self._plans.setdefault(task.name, {})[limits] = plan
+            self._kept += 1
         return plan
+
+    def refresh(self, task: TaskName, contenders: Sequence[Seen]) -> None:
+        """Work out now what new evidence at a task changes, so that no request waits for it."""
+        for plan in self._plans.get(task, {}).values():
+            plan.look_again(contenders)
 
     def _judge(
         self, seen: Seen, *, task: Task, limits: Limits, situation: Situation
