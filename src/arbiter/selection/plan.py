@@ -39,6 +39,9 @@ FRONT = 8
 TOLD = 4
 """Of those that are not picked at all, so many are told, and may serve when the pick fails."""
 
+FEW = 16
+"""So few contenders are all judged again whenever something was learned elsewhere."""
+
 AT_ONCE = 3
 """Contenders that one look judges again because of what was learned elsewhere."""
 
@@ -97,7 +100,11 @@ class Plan:
         revision = self._table.revision(self._task.name)
         if revision != self._revision:
             self._revision = revision
-            self._pending, self._behind = self._front[::-1], len(self._seen)
+            if len(self._seen) <= FEW:
+                for place in range(len(self._seen)):
+                    self._judge(place)
+            else:
+                self._pending, self._behind = self._front[::-1], len(self._seen)
         if self._vector is not None and (self._pending or self._behind):
             self._go_on()
         self._expect()
