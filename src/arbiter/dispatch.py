@@ -7,10 +7,11 @@ house. After the first byte nothing is: an engine's death then ends the stream w
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from random import Random
+from types import TracebackType
 from typing import assert_never
 
 from arbiter.clock import Clock
@@ -146,6 +147,10 @@ class Behind:
     dice: Random
 
 
+_Begun = tuple[Chunk, AsyncGenerator[Chunk, None], Lease]
+"""The first chunk of an answer, the generator of the others, and the lease that it holds."""
+
+
 @dataclass(slots=True, kw_only=True)
 class _Journey:
     """One request on its way, and what became of it so far."""
@@ -155,6 +160,7 @@ class _Journey:
     decided: Decided
     started: float
     attempts: list[Attempt] = field(default_factory=list)
+    begun: _Begun | None = None
     served: Served | None = None
     failed: ArbiterError | None = None
     tried: VersionId
@@ -184,9 +190,12 @@ class Dispatch:
         """Take no new requests; those that run go on."""
         self._closed = True
 
-    @asynccontextmanager
-    async def answer(self, ask: Ask) -> AsyncIterator[Served]:
+    def answer(self, ask: Ask) -> _Answering:
         """Enter when the first chunk is there; leaving before the end stops the engine."""
+        return _Answering(self, ask)
+
+    def set_out(self, ask: Ask) -> _Journey:
+        """Decide who answers. Raises any `ArbiterError`; what it returns is to come to `arrive`."""
         if self._closed:
             raise ShuttingDown(retry_after_s=1)
         started = self._clock.monotonic()
@@ -198,18 +207,33 @@ class Dispatch:
         if not ask.rehearsal:
             self._outcomes.begin(way.decided, caller=ask.caller)
             self._behind.presence.come()
+        return way
+
+    async def reach(self, way: _Journey) -> Served:
+        """The answer, once its first chunk is there."""
+        served = way.served = await self._serve_or_fail(way)
+        if way.attempts and not way.ask.rehearsal:
+            # feedback may come while the answer streams: it belongs to who answers
+            self._outcomes.begin(way.decided, caller=way.ask.caller)
+        return served
+
+    async def arrive(self, way: _Journey, error: BaseException | None) -> None:
+        """Stop the engine if it still writes, and put on record what became of a request.
+
+        error: what went wrong, on the way to the first chunk or with whoever read the answer.
+        """
+        ask = way.ask
         try:
-            async with AsyncExitStack() as stack:
-                way.served = await self._serve_or_fail(stack, way)
-                if way.attempts and not ask.rehearsal:
-                    # feedback may come while the answer streams: it belongs to who answers
-                    self._outcomes.begin(way.decided, caller=ask.caller)
-                yield way.served
-        except ArbiterError as error:
-            error.decision = way.decided.decision
-            way.failed = error
+            if way.begun is not None:
+                _, chunks, lease = way.begun
+                await self._end(chunks, lease)
+        except ArbiterError as later:
+            error = later
             raise
         finally:
+            if isinstance(error, ArbiterError):
+                error.decision = way.decided.decision
+                way.failed = error
             if not ask.rehearsal:
                 self._behind.presence.leave()
                 self._record(way)
@@ -483,27 +507,26 @@ class Dispatch:
             is_held=route.is_held,
         )
 
-    async def _serve_or_fail(self, stack: AsyncExitStack, way: _Journey) -> Served:
+    async def _serve_or_fail(self, way: _Journey) -> Served:
         """As `_serve`; a fault of ours is put on record as one, and not as a hang-up."""
         try:
-            return await self._serve(stack, way)
+            return await self._serve(way)
         except ArbiterError:
             raise
         except Exception:
             way.failed = Unexpected()
             raise
 
-    async def _serve(self, stack: AsyncExitStack, way: _Journey) -> Served:
+    async def _serve(self, way: _Journey) -> Served:
         """The first version of the route that gives a first byte."""
         ask, versions = way.ask, way.route.versions
         number = 0
-        opened: tuple[Chunk, AsyncIterator[Chunk], Lease] | None = None
-        while opened is None:
+        while way.begun is None:
             version = versions[number]
             way.tried = version.version
             try:
                 request = _request(ask, self.capabilities(version))
-                opened = await self._open(way, stack, version, request)
+                way.begun = await self._open(way, version, request)
             except (EngineError, Busy) as error:
                 self._note(way.route, number, error)
                 following = self._following(way, number, error)
@@ -518,7 +541,7 @@ class Dispatch:
                 reason=f"{way.decided.reason}; {short(versions[0].version)} failed "
                 f"({way.attempts[0].error}), served by the next",
             )
-        first, rest, lease = opened
+        first, rest, lease = way.begun
         return Served(
             decided=way.decided,
             first=first,
@@ -543,39 +566,44 @@ class Dispatch:
         return following if _may_go_on(way.route, number, following, error) else None
 
     async def _open(
-        self,
-        way: _Journey,
-        stack: AsyncExitStack,
-        version: Version,
-        request: Generation | Embedding,
-    ) -> tuple[Chunk, AsyncIterator[Chunk], Lease]:
+        self, way: _Journey, version: Version, request: Generation | Embedding
+    ) -> _Begun:
         """The first chunk of one version, from a fresh instance when the present one is dead."""
         tries = 0
         while True:
             tries += 1
             try:
-                begun = self._begun(way, version, request)
-                return await stack.enter_async_context(begun)
+                return await self._begin(way, version, request)
             except InstanceLost:
                 if tries >= FRESH_TRIES:
                     raise
 
-    @asynccontextmanager
-    async def _begun(
+    async def _begin(
         self, way: _Journey, version: Version, request: Generation | Embedding
-    ) -> AsyncIterator[tuple[Chunk, AsyncIterator[Chunk], Lease]]:
-        """An answer whose first chunk is there; the lease lasts for as long as the context."""
-        patient = way.route.is_last(version)
-        async with self._pool.lease(
-            loadable(version), patient=patient, bounded=not way.ask.rehearsal
-        ) as (instance, lease):
+    ) -> _Begun:
+        """An answer whose first chunk is there; `_end` it."""
+        lease = await self._pool.take(
+            loadable(version),
+            patient=way.route.is_last(version),
+            bounded=not way.ask.rehearsal,
+        )
+        chunks = pieces_of(lease.runner, request)
+        try:
             way.wait_ms = (self._clock.monotonic() - way.started) * 1000
             lease.start_metering()
-            try:
-                async with aclosing(pieces_of(lease.runner, request)) as chunks:
-                    yield await first_of(chunks, instance, lease), chunks, lease
-            finally:
-                lease.stop_metering()
+            first = await first_of(chunks, lease)
+        except BaseException:
+            await self._end(chunks, lease)
+            raise
+        return first, chunks, lease
+
+    async def _end(self, chunks: AsyncGenerator[Chunk, None], lease: Lease) -> None:
+        """Stop the engine if it still writes, then let its slot go."""
+        try:
+            await chunks.aclose()
+        finally:
+            lease.stop_metering()
+            self._pool.give_back(lease)
 
     def _note(self, route: _Route, number: int, error: ArbiterError) -> None:
         """Tell the rollout how its candidate failed; only its own first try is its own."""
@@ -644,6 +672,38 @@ class Dispatch:
             return None
         grade = self._behind.grader(route.task, "".join(served.text), ask.expected)
         return None if grade is None else grade.score
+
+
+class _Answering:
+    """What `Dispatch.answer` gives: a request under way for as long as the context is open.
+
+    A class and no generator with `contextlib` around it: that costs a request more than the choice
+    of its model does.
+    """
+
+    __slots__ = ("_ask", "_dispatch", "_way")
+
+    def __init__(self, dispatch: Dispatch, ask: Ask) -> None:
+        self._dispatch = dispatch
+        self._ask = ask
+
+    async def __aenter__(self) -> Served:
+        """The answer, once its first chunk is there. Raises any `ArbiterError`."""
+        way = self._way = self._dispatch.set_out(self._ask)
+        try:
+            return await self._dispatch.reach(way)
+        except BaseException as error:
+            await self._dispatch.arrive(way, error)
+            raise
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop the engine if the answer has not ended, and put on record what became of it."""
+        await self._dispatch.arrive(self._way, error)
 
 
 def _seen(old: Seen, one: Contender, profile: Profile, speed: Speed) -> Seen:
