@@ -42,7 +42,7 @@ outcomes: decision:text#, task:text, version:text, status:text, error:text?, det
 places: url:text#, model:text#, engine:text, version:text, seen_at:text
 prompts: decision:text#, task:text, messages:text, expected:text?, answer:text, at:text
 rollout_log: seq:int#, rollout:text, phase:text, step:int, weight:real, units:int, who:text,
-    reason:text, at:text
+    reason:text, basis:text, at:text
 rollouts: rollout:text#, alias:text, stable:text, candidate:text, plan:text, plan_digest:text,
     salt:text, phase:text, step:int, soaked_s:real, total_s:real, units_at_step:int,
     reason:text, findings:text, knowledge_before:text, knowledge_after:text?, started_at:text,
@@ -438,6 +438,7 @@ FORBIDDEN: list[tuple[str, Mapping[str, apsw.SQLiteValue]]] = [
             "units": 0,
             "who": "",
             "reason": "",
+            "basis": "{}",
             "at": "",
         },
     ),

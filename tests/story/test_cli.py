@@ -221,6 +221,13 @@ def test_a_swap_can_be_paused_promoted_and_undone(furnished: Shell) -> None:
     assert "paused" in furnished.ok("rollouts", "pause", rollout, "--why", "lunch")
     assert "progressing" in furnished.ok("rollouts", "resume", rollout)
     assert furnished.json("rollouts", "promote", rollout)["phase"] == "promoted"
+    assert "As recorded: 5 entries" in furnished.ok("rollouts", "verify", rollout)
+    assert furnished.json("rollouts", "verify", rollout)["as_recorded"] is True
+    told = furnished.ok("rollouts", "show", rollout, "--explain")
+    assert "paused, 5%, by operator, after 0 graded" in told
+    assert "The plan" in told
+    explained = furnished.json("rollouts", "show", rollout, "--explain")["explained"]
+    assert "paused by operator: lunch" in " ".join(explained["happened"])
     until = furnished.json("models", "show", "yea")["kept_until"]
     assert f"retired, kept until {until[:10]}" in furnished.ok("models", "list")
     assert f"kept_until      {until}" in furnished.ok("models", "show", "yea")
@@ -305,6 +312,7 @@ def test_a_choice_has_the_labels_that_its_cases_expect(shell: Shell) -> None:
         (("swap", "primary", "nay", "--steps", "few"), "Write percents"),
         (("swap", "primary", "nay", "--steps", "60,90"), "does not hold"),
         (("rollouts", "show", "rol_nothing"), "No rollout is called"),
+        (("rollouts", "verify", "rol_nothing"), "No rollout is called"),
         (("alias", "set", "auto", "yea"), "reserved"),
         (("up", "--port", "99999"), "door.port"),
         (("up", "--host", "0.0.0.0"), "there is no key"),

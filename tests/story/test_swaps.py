@@ -24,6 +24,7 @@ from arbiter.knowledge.tasks import Task
 from arbiter.refs import RolloutId, parse_task
 from arbiter.registry.registry import Standing
 from arbiter.storage.sqlite import SqliteDatabase
+from arbiter.swap.audit import Audit, audit, read_record
 from arbiter.swap.controller import TICK_S
 from arbiter.swap.rollout import Phase
 
@@ -408,3 +409,49 @@ def _limited(play: Stage, pages: int) -> None:
     database = play.house.database
     assert isinstance(database, SqliteDatabase)
     database._writer.execute(f"PRAGMA max_page_count = {pages:d}")
+
+
+async def _audited(play: Stage, rollout: RolloutId) -> Audit:
+    stored = await play.house.controller.find(rollout)
+    return audit(await read_record(stored, play.house.database, play.house.ledger))
+
+
+async def test_every_end_of_a_rollout_follows_from_its_rows_also_after_a_restart(
+    tmp_path: Path,
+) -> None:
+    data = tmp_path / "data"
+    async with stage(data) as play:
+        await play.add("old", {"chat": OLD})
+        await play.alias("primary", "old")
+        await play.house.admission.add_task(task("chat", cases=0))
+        await play.add("bad", {"chat": WORSE})
+        await play.add("new", {"chat": BETTER})
+        back = await play.swap("primary", "bad")
+        await play.live(back)
+        path = play.script("dying", {}, rules=[{"match": ".", "reply": "x", "die_after_tokens": 0}])
+        await play.house.admission.register(path, name("dying"))
+        taken_out = await play.swap("primary", "dying")
+        await play.live(taken_out, most=200)
+        done = await play.swap("primary", "new")
+        await play.live(done)
+        await play.house.undo("primary", why="only to see")
+        ended = {back: "rolled_back", taken_out: "rolled_back", done: "undone"}
+    async with stage(data) as play:
+        for rollout, phase in ended.items():
+            found = await _audited(play, rollout)
+            stored = await play.house.controller.find(rollout)
+            assert (found.differs, stored.rollout.phase) == (None, phase)
+            view = await play.house.controller.view(rollout)
+            assert found.later or found.judgement == view.judgement
+
+
+async def test_a_score_that_somebody_changed_in_the_file_is_found(play: Stage) -> None:
+    await play.add("new", {"chat": BETTER})
+    rollout = await play.swap("primary", "new")
+    await play.live(rollout)
+    database = play.house.database
+    assert isinstance(database, SqliteDatabase)
+    database._writer.execute("UPDATE units SET score = 1.0 - score WHERE position = 3")
+    found = await _audited(play, rollout)
+    assert found.differs is not None
+    assert "before position" in found.differs

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from arbiter.cli.client import Client, Json, segment
+from arbiter.cli.looking import show_explained, show_now, verify
 from arbiter.cli.options import AsJson, ConfigFile, DataDir, seconds, with_house
 from arbiter.cli.output import ERR, OUT, number, show_json, show_table, text
 from arbiter.clock import SystemClock
@@ -149,19 +150,27 @@ def list_(
 def show(
     rollout: Id,
     watch: Annotated[bool, typer.Option("--watch", help="Until it is over.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="The plan, each number and what happened.")
+    ] = False,
     data_dir: DataDir = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """How a rollout stands: its step, its findings, its evidence in words."""
+    """How a rollout stands: its step, its evidence in words, and what is still to go."""
 
     async def work(client: Client) -> None:
         clock = SystemClock()
         while True:
-            found = await client.call("GET", f"/rollouts/{segment(rollout)}")
+            path = f"/rollouts/{segment(rollout)}{'/explain' if explain else ''}"
+            found = await client.call("GET", path)
             if as_json:
                 show_json(found)
+            elif explain:
+                show_explained(found)
             else:
+                if watch and OUT.is_terminal:
+                    OUT.clear()
                 _show(found)
             if not watch or found["phase"] not in {"validating", "progressing", "paused"}:
                 return
@@ -192,6 +201,7 @@ def _show(found: Json) -> None:
     judgement = found["judgement"]
     if isinstance(judgement, dict):
         OUT.print(f"  now: {judgement['reason']}", markup=False)
+    show_now(found)
     evidence = found["evidence"]
     rows = [
         (
@@ -228,6 +238,8 @@ def _command(verb: str, help_: str) -> None:
 
     rollouts.command(verb, help=help_)(command)
 
+
+rollouts.command()(verify)
 
 for _name, _help in (
     ("pause", "Take no further step; the split stays as it is."),

@@ -37,6 +37,7 @@ from arbiter.gateway.control_knowledge import knowledge_router
 from arbiter.gateway.control_ledger import ledger_router
 from arbiter.gateway.control_models import models_router
 from arbiter.gateway.control_prompts import prompts_router
+from arbiter.gateway.control_rollouts import looking_router
 from arbiter.gateway.rendering import error_body
 from arbiter.gateway.security import Access, caller_of
 from arbiter.inference import Limits
@@ -248,6 +249,12 @@ def control_app(rooms: ControlRooms) -> FastAPI:
         _rules(rooms),
         _decisions(rooms),
         _rollouts(rooms),
+        looking_router(
+            controller=rooms.controller,
+            registry=rooms.registry,
+            database=rooms.database,
+            ledger=rooms.ledger,
+        ),
         _house(rooms),
     ):
         app.include_router(router, prefix="/v1")

@@ -19,6 +19,7 @@ from arbiter.selection.contender import Choice
 from arbiter.swap.controller import RolloutView
 from arbiter.swap.records import Stored
 from arbiter.swap.rollout import Phase
+from arbiter.swap.telling import in_words, outlook, to_go, worse_tasks
 
 Plain = dict[str, object]
 
@@ -239,6 +240,7 @@ def stored_view(stored: Stored, registry: Registry) -> Plain:
 def rollout_view(view: RolloutView, registry: Registry) -> Plain:
     """A rollout with its findings and its evidence."""
     judgement = view.judgement
+    to_come = outlook(view.stored.rollout, judgement)
     return {
         **stored_view(view.stored, registry),
         "plan": view.stored.rollout.plan.to_dict(),
@@ -254,7 +256,12 @@ def rollout_view(view: RolloutView, registry: Registry) -> Plain:
         ],
         "progress": {task: list(done) for task, done in view.progress.items()},
         "log": [{**asdict(entry), "phase": entry.phase.value} for entry in view.log],
-        "judgement": None if judgement is None else asdict(judgement),
+        "judgement": asdict(judgement),
+        "in_words": list(in_words(judgement)),
+        "interval": None if view.interval is None else list(view.interval),
+        "outlook": {**asdict(to_come), "is_estimate": True},
+        "to_go": list(to_go(to_come)),
+        "worse_tasks": list(worse_tasks(view.tasks, view.stored.rollout.plan)),
         "evidence": [
             {**asdict(evidence), "e_worse": evidence.e_worse, "verdict": evidence.verdict.value}
             for evidence in view.tasks

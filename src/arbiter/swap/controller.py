@@ -28,8 +28,6 @@ from arbiter.errors import (
     UnknownRollout,
 )
 from arbiter.events import Announcer, Event
-from arbiter.inference import Arm
-from arbiter.knowledge.outcomes import NO_FAULT
 from arbiter.knowledge.tasks import Tasks
 from arbiter.ledger import Note
 from arbiter.pool.pool import Pool, loadable
@@ -40,6 +38,7 @@ from arbiter.registry.served import TALKS
 from arbiter.storage.database import Database, Statement
 from arbiter.swap import rollout as steps
 from arbiter.swap.analysis import Failure, Judgement, TaskEvidence, verdict
+from arbiter.swap.basis import Basis
 from arbiter.swap.compatibility import Compatibility, Finding, compare
 from arbiter.swap.notes import rollout_note
 from arbiter.swap.records import (
@@ -52,7 +51,7 @@ from arbiter.swap.records import (
     stored,
 )
 from arbiter.swap.rollout import Effect, Phase, Plan, Rollout, Taken, ValidationVerdict
-from arbiter.swap.traffic import Assignment, Detour, Ended, Track, failure_of
+from arbiter.swap.traffic import Assignment, Detour, Ended, Track
 from arbiter.swap.validation import Validator
 
 LOG = logging.getLogger(__name__)
@@ -73,12 +72,15 @@ class RolloutView:
 
     stored: Stored
     weight: float
-    judgement: Judgement | None
+    judgement: Judgement
     tasks: tuple[TaskEvidence, ...]
     progress: Mapping[TaskName, tuple[int, int]]
     """While it is validating: cases done, of how many, by task."""
     log: tuple[Entry, ...]
     """Everything that was done to it, the oldest first."""
+    interval: tuple[float, float] | None = None
+    """Where candidate minus stable lies, with a chance of 95 % at all times; None when nothing is
+    known."""
 
 
 class Unfit(Exception):
@@ -128,11 +130,7 @@ class Controller:
             found = stored(row)
             units = await self._database.read("list_units", (found.rollout.id,))
             track = Track(found.rollout, units)
-            ends = await self._database.read("list_candidate_ends", (found.rollout.id,))
-            for _, error, attempted in ends:
-                code = attempted or error
-                if code not in NO_FAULT:
-                    track.note(Arm.CANDIDATE, None if code is None else failure_of(str(code)))
+            track.note_ends(await self._database.read("list_candidate_ends", (found.rollout.id,)))
             self._follow(found, track)
 
     def _follow(self, found: Stored, track: Track) -> None:
@@ -248,6 +246,7 @@ class Controller:
             salt=f"{self._dice.getrandbits(128):032x}",
             reason="validating on stored cases",
         )
+        track = Track(rollout)
         found = Stored(
             rollout=rollout,
             findings=(),
@@ -259,7 +258,7 @@ class Controller:
         try:
             await self._registry.stand(
                 self._standing(new.version, Standing.CANDIDATE, except_for=alias),
-                also=(added(found), self._log(rollout, 0, who)),
+                also=(added(found), self._log(rollout, 0, who, track.basis())),
                 notes=(rollout_note(found, was=None, who=who),),
             )
         except Conflict as error:
@@ -268,7 +267,7 @@ class Controller:
                 hint="See: arbiter rollouts.",
             ) from error
         await self._registry.descend(new.version, stable.version)
-        self._follow(found, Track(rollout))
+        self._follow(found, track)
         self._announce(rollout, "started")
         return found
 
@@ -367,7 +366,7 @@ class Controller:
             absent="; ".join(self._absent(before).values()) or None,
         )
         if (after.phase, after.index) != (before.phase, before.index):
-            await self._take(track, after, effects, who="arbiter")
+            await self._take(track, after, effects, who="arbiter", elapsed_s=elapsed_s)
             return
         track.rollout = after
         if note:
@@ -427,7 +426,13 @@ class Controller:
         )
 
     async def _take(
-        self, track: Track, after: Rollout, effects: Sequence[Effect], *, who: str
+        self,
+        track: Track,
+        after: Rollout,
+        effects: Sequence[Effect],
+        *,
+        who: str,
+        elapsed_s: float = 0.0,
     ) -> None:
         before = track.rollout
         found = replace(self._stored[after.id], rollout=after)
@@ -439,7 +444,7 @@ class Controller:
             )
         statements = (
             saved(found, was=before.phase),
-            self._log(after, track.evidence.means.n_new, who),
+            self._log(after, track.evidence.means.n_new, who, track.basis(elapsed_s)),
         )
         note = rollout_note(
             found,
@@ -504,8 +509,9 @@ class Controller:
         self._driving.pop(rollout.id, None)
         self.revision += 1
 
-    def _log(self, rollout: Rollout, units: int, who: str) -> Statement:
-        return logged(rollout, units=units, who=who, at=self._clock.now().isoformat())
+    def _log(self, rollout: Rollout, units: int, who: str, basis: Basis | None = None) -> Statement:
+        at = self._clock.now().isoformat()
+        return logged(rollout, units=units, who=who, at=at, basis=basis)
 
     def _announce(self, rollout: Rollout, what: str, *, reason: str | None = None) -> None:
         self._announcer.announce(
@@ -547,6 +553,7 @@ class Controller:
             log=tuple(
                 [entry(row) for row in await self._database.read("list_rollout_log", (rollout,))]
             ),
+            interval=track.gap.get(),
         )
 
     async def list(self) -> tuple[Stored, ...]:

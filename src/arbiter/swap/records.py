@@ -9,6 +9,7 @@ import msgspec
 
 from arbiter.refs import ModelName, RolloutId, TaskName, VersionId
 from arbiter.storage.database import Row, Statement
+from arbiter.swap.basis import Basis
 from arbiter.swap.compatibility import Finding
 from arbiter.swap.rollout import Phase, Plan, Rollout, ValidationVerdict
 
@@ -87,8 +88,13 @@ def saved(found: Stored, *, was: Phase) -> Statement:
     )
 
 
-def logged(rollout: Rollout, *, units: int, who: str, at: str) -> Statement:
-    """What was done to a rollout, by whom and why."""
+def logged(
+    rollout: Rollout, *, units: int, who: str, at: str, basis: Basis | None = None
+) -> Statement:
+    """What was done to a rollout, by whom and why.
+
+    basis: what it was decided on; None where no evidence is looked at.
+    """
     return Statement(
         query="log_rollout",
         parameters=(
@@ -99,6 +105,7 @@ def logged(rollout: Rollout, *, units: int, who: str, at: str) -> Statement:
             units,
             who,
             rollout.reason,
+            (basis or Basis()).to_json(),
             at,
         ),
     )
@@ -141,7 +148,10 @@ def stored(row: Row) -> Stored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """Something that was done to a rollout. units: candidate conversations graded by then."""
+    """Something that was done to a rollout.
+
+    units: candidate conversations graded by then. basis: what it was decided on.
+    """
 
     phase: Phase
     step: int
@@ -149,12 +159,13 @@ class Entry:
     units: int
     who: str
     reason: str
+    basis: Basis
     at: str
 
 
 def entry(row: Row) -> Entry:
     """An entry of the log read back."""
-    phase, step, weight, units, who, reason, at = row
+    phase, step, weight, units, who, reason, basis, at = row
     return Entry(
         phase=Phase(str(phase)),
         step=int(step or 0),
@@ -162,5 +173,6 @@ def entry(row: Row) -> Entry:
         units=int(units or 0),
         who=str(who),
         reason=str(reason),
+        basis=Basis.from_json(str(basis)),
         at=str(at),
     )

@@ -15,9 +15,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from arbiter.inference import Arm
+from arbiter.knowledge.outcomes import NO_FAULT
 from arbiter.refs import DecisionId, RolloutId, TaskName, VersionId
 from arbiter.storage.database import Row, Statement
 from arbiter.swap.analysis import Evidence, Failure, Unit, tripped
+from arbiter.swap.basis import Basis, Chain, UnitRow, basis_of
+from arbiter.swap.course import Gap
 from arbiter.swap.rollout import Phase, Rollout, assign
 
 REMEMBERED = 200_000
@@ -78,20 +81,25 @@ class Track:
         self._row: list[Failure | None] = []
         self._next = 0
         self._fresh = 0
-        self._ended: dict[int, Unit | None] = {}
-        for position, unit, task, arm, probability, score in rows:
-            drawn, chance = Arm(str(arm)), float(probability or 0.0)
-            self._arms[str(unit)] = (drawn, chance)
-            if score is not None:
-                self.evidence.update(
-                    Unit(
-                        task=TaskName(str(task)),
-                        arm=drawn,
-                        probability=chance,
-                        score=float(score),
-                    )
-                )
-            self._next = self._fresh = int(position or 0) + 1
+        self._ended: dict[int, UnitRow | None] = {}
+        self.gap = Gap()
+        """The interval on the difference, to show."""
+        self._chain = Chain()
+        for found in map(unit_row, rows):
+            position, unit, _, arm, probability, _ = found
+            self._arms[unit] = (Arm(arm), probability)
+            self._fold(found)
+            self._next = self._fresh = position + 1
+
+    def basis(self, elapsed_s: float = 0.0) -> Basis:
+        """What a change is decided on now. elapsed_s: what it adds to the rollout's times."""
+        return basis_of(
+            self.rollout,
+            self.evidence,
+            until=self._next,
+            rows=self._chain.get(),
+            elapsed_s=elapsed_s,
+        )
 
     @property
     def weight(self) -> float:
@@ -136,6 +144,7 @@ class Track:
         position = assignment.position
         if position is None:
             return (), None
+        arm, chance = assignment.arm.value, assignment.probability
         row = Statement(
             query="add_unit",
             parameters=(
@@ -143,32 +152,40 @@ class Track:
                 position,
                 assignment.unit,
                 task,
-                assignment.arm.value,
-                assignment.probability,
+                arm,
+                chance,
                 decision,
                 score,
             ),
         )
-        unit = (
-            None
-            if score is None
-            else Unit(
-                task=task, arm=assignment.arm, probability=assignment.probability, score=score
-            )
-        )
+        known = (position, assignment.unit, task, arm, chance, score)
 
         def stored(durable: bool) -> None:
-            self._settle(position, unit if durable else None)
+            self._settle(position, known if durable else None)
 
         return (row,), stored
 
-    def _settle(self, position: int, unit: Unit | None) -> None:
-        self._ended[position] = unit
+    def _settle(self, position: int, row: UnitRow | None) -> None:
+        self._ended[position] = row
         while self._next in self._ended:
-            unit = self._ended.pop(self._next)
+            row = self._ended.pop(self._next)
             self._next += 1
-            if unit is not None:
-                self.evidence.update(unit)
+            if row is not None:
+                self._fold(row)
+
+    def _fold(self, row: UnitRow) -> None:
+        self._chain.update(row)
+        unit = unit_of(row)
+        if unit is not None:
+            self.evidence.update(unit)
+            self.gap.update(unit)
+
+    def note_ends(self, ends: Iterable[Row]) -> None:
+        """Count how the candidate's requests went before: status, error, first failed attempt."""
+        for _, error, attempted in ends:
+            code = attempted or error
+            if code not in NO_FAULT:
+                self.note(Arm.CANDIDATE, None if code is None else failure_of(str(code)))
 
     def note(self, arm: Arm, failure: Failure | None) -> None:
         """Count how a candidate's request went, for the hard trip that needs no statistics."""
@@ -187,6 +204,27 @@ class Track:
     def is_split(self) -> bool:
         """Whether conversations are being split now."""
         return self.rollout.phase in {Phase.PROGRESSING, Phase.PAUSED}
+
+
+def unit_row(row: Row) -> UnitRow:
+    """A row of the record as it was written."""
+    position, unit, task, arm, probability, score = row
+    return (
+        int(position or 0),
+        str(unit),
+        str(task),
+        str(arm),
+        float(probability or 0.0),
+        None if score is None else float(score),
+    )
+
+
+def unit_of(row: UnitRow) -> Unit | None:
+    """What a row says as evidence; None when nothing graded it."""
+    _, _, task, arm, probability, score = row
+    if score is None:
+        return None
+    return Unit(task=TaskName(task), arm=Arm(arm), probability=probability, score=score)
 
 
 def _unit(conversation: str) -> str:

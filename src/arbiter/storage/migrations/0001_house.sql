@@ -275,6 +275,7 @@ CREATE TABLE rollout_log (
     units           INTEGER NOT NULL,
     who             TEXT NOT NULL,
     reason          TEXT NOT NULL,
+    basis           TEXT NOT NULL,               -- JSON: what it was decided on, to repeat it
     at              TEXT NOT NULL
 );
 

@@ -12,7 +12,7 @@ SELECT o.status, o.error, a.error
 FROM decisions d JOIN outcomes o ON o.decision = d.decision
 LEFT JOIN attempts a ON a.decision = d.decision AND a.position = 0
 WHERE d.rollout = ? AND d.arm = 'candidate' AND o.status IN ('success', 'failure')
-ORDER BY d.decision;
+ORDER BY o.at, d.decision;
 
 -- name: add_rollout
 INSERT INTO rollouts (rollout, alias, stable, candidate, plan, plan_digest, salt, phase, step,
@@ -26,8 +26,8 @@ UPDATE rollouts SET phase = ?, step = ?, soaked_s = ?, total_s = ?, units_at_ste
 WHERE rollout = ? AND phase = ? RETURNING rollout;
 
 -- name: log_rollout
-INSERT INTO rollout_log (rollout, phase, step, weight, units, who, reason, at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO rollout_log (rollout, phase, step, weight, units, who, reason, basis, at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: list_active_rollouts
 SELECT rollout, alias, stable, candidate, plan, salt, phase, step, soaked_s, total_s,
@@ -50,5 +50,8 @@ SELECT rollout, alias, stable, candidate, plan, salt, phase, step, soaked_s, tot
 FROM rollouts WHERE alias = ? AND phase = 'promoted' ORDER BY rollout DESC LIMIT 1;
 
 -- name: list_rollout_log
-SELECT phase, step, weight, units, who, reason, at FROM rollout_log
+SELECT phase, step, weight, units, who, reason, basis, at FROM rollout_log
 WHERE rollout = ? ORDER BY seq;
+
+-- name: rollout_plan_digest
+SELECT plan_digest FROM rollouts WHERE rollout = ?;

@@ -1,0 +1,76 @@
+"""The control API's addresses to look at a rollout: in sentences, as a course, and repeated."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+
+from fastapi import APIRouter
+
+from arbiter.gateway import views
+from arbiter.gateway.control_base import Plain
+from arbiter.ledger import Ledger
+from arbiter.refs import RolloutId
+from arbiter.registry.registry import Registry
+from arbiter.storage.database import Database
+from arbiter.swap.audit import Audit, audit, read_record
+from arbiter.swap.controller import Controller, RolloutView
+from arbiter.swap.course import course
+from arbiter.swap.telling import explain
+from arbiter.swap.traffic import unit_of, unit_row
+
+
+def looking_router(
+    *, controller: Controller, registry: Registry, database: Database, ledger: Ledger
+) -> APIRouter:
+    """The addresses."""
+    router = APIRouter(tags=["rollouts"])
+
+    @router.get("/rollouts/{rollout}/explain")
+    async def in_sentences(rollout: str) -> Plain:
+        return explained_view(await controller.view(RolloutId(rollout)), registry)
+
+    @router.get("/rollouts/{rollout}/verify")
+    async def verify(rollout: str) -> Plain:
+        stored = await controller.find(RolloutId(rollout))
+        record = await read_record(stored, database, ledger)
+        return audit_view(rollout, await asyncio.to_thread(audit, record))
+
+    @router.get("/rollouts/{rollout}/course")
+    async def shown(rollout: str) -> Plain:
+        view = await controller.view(RolloutId(rollout))
+        rows = [unit_row(row) for row in await database.read("list_units", (rollout,))]
+        units = [unit for unit in map(unit_of, rows) if unit is not None]
+        points = await asyncio.to_thread(course, units, view.stored.rollout.plan)
+        return {
+            **explained_view(view, registry),
+            "course": [asdict(point) for point in points],
+        }
+
+    return router
+
+
+def explained_view(view: RolloutView, registry: Registry) -> Plain:
+    """A rollout with everything about it in sentences."""
+    told = explain(
+        view.stored.rollout,
+        view.judgement,
+        tasks=view.tasks,
+        log=view.log,
+        interval=view.interval,
+    )
+    return {**views.rollout_view(view, registry), "explained": asdict(told)}
+
+
+def audit_view(rollout: str, found: Audit) -> Plain:
+    """What became of repeating a rollout."""
+    return {
+        "rollout": rollout,
+        "as_recorded": found.differs is None,
+        "sentence": found.sentence,
+        "differs": found.differs,
+        "entries": found.entries,
+        "units": found.units,
+        "later": found.later,
+        "judgement": asdict(found.judgement),
+    }

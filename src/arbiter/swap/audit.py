@@ -1,0 +1,279 @@
+"""Repeats a rollout from its record alone, and says whether it went as the log says.
+
+Every change in the log is decided once more by the code that decides: the rows before it are
+folded, and `arbiter.swap.rollout` takes the step. Nothing in memory and no running rollout is
+looked at, so it works for one that goes on, for one that ended, and after any restart.
+
+What cannot be repeated is taken from the log: what a person said, and that a server was gone. Rows
+that came after the last change are checked as they stand: no decision rests on them yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from arbiter.errors import ArbiterError
+from arbiter.inference import Arm
+from arbiter.ledger import Entry as Link
+from arbiter.ledger import Kind, Ledger
+from arbiter.storage.database import Database, Row
+from arbiter.swap import rollout as steps
+from arbiter.swap.analysis import Evidence, Judgement, verdict
+from arbiter.swap.basis import Chain, UnitRow
+from arbiter.swap.compatibility import Compatibility
+from arbiter.swap.records import Entry, Stored
+from arbiter.swap.records import entry as read_entry
+from arbiter.swap.rollout import WAITING, Phase, Rollout, Taken, assign
+from arbiter.swap.traffic import Track, unit_of, unit_row
+
+HOUSE = "arbiter"
+"""Who takes a step that no person took."""
+
+VERBS: tuple[tuple[str, Callable[[Rollout, str, str], Taken]], ...] = (
+    ("paused", steps.pause),
+    ("resumed", steps.resume),
+    ("promoted", steps.promote),
+    ("aborted", steps.abort),
+    ("undone", steps.undo),
+)
+"""How the reason of what a person did begins, and what does it again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """A rollout as it is on disk.
+
+    plan_digest: as it was written when the rollout began. units: in the order of positions.
+    ends: status, error and first failed attempt of each request of the candidate.
+    notes: what the ledger says of it, the oldest first.
+    """
+
+    stored: Stored
+    plan_digest: str
+    units: Sequence[UnitRow]
+    ends: Sequence[Row]
+    log: Sequence[Entry]
+    notes: Sequence[Mapping[str, object]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """What became of repeating a rollout.
+
+    entries: entries of the log that are as they were decided, from the first on.
+    units: conversations that those rest on. later: conversations after the last change.
+    differs: the first thing that is not as recorded, in words; None when everything is.
+    judgement: what the rows up to the last change that was repeated come to.
+    """
+
+    entries: int
+    units: int
+    later: int
+    differs: str | None
+    judgement: Judgement
+
+    @property
+    def sentence(self) -> str:
+        """The result for people."""
+        if self.differs is not None:
+            return f"Not as recorded. {self.differs}"
+        later = f"; {self.later} came after the last change" if self.later else ""
+        return (
+            f"As recorded: {self.entries} entries of the log and the verdict follow from"
+            f" {self.units} conversations{later}."
+        )
+
+
+class _Differs(Exception):
+    """Something is not as recorded; the text says what."""
+
+
+def audit(recorded: Recorded) -> Audit:
+    """Repeat a rollout from its record; what differs first is named, and nothing is raised."""
+    repeating = _Repeating(recorded)
+    differs: str | None = None
+    try:
+        repeating.run()
+    except _Differs as found:
+        differs = str(found)
+    return Audit(
+        entries=repeating.done,
+        units=repeating.folded,
+        later=len(recorded.units) - repeating.folded,
+        differs=differs,
+        judgement=verdict(repeating.evidence),
+    )
+
+
+class _Repeating:
+    """The rollout as far as it has been repeated."""
+
+    def __init__(self, recorded: Recorded) -> None:
+        rollout = recorded.stored.rollout
+        self.recorded = recorded
+        self.evidence = Evidence(rollout.plan)
+        self.folded = 0
+        self.done = 0
+        self._chain = Chain()
+        self._now = replace(
+            rollout,
+            phase=Phase.VALIDATING,
+            index=0,
+            soaked_s=0.0,
+            total_s=0.0,
+            units_at_step=0,
+            reason="",
+        )
+
+    def run(self) -> None:
+        if self._now.plan.digest != self.recorded.plan_digest:
+            raise _Differs("The plan is not the one that the rollout began with.")
+        if not self.recorded.log:
+            raise _Differs("The log is empty: not even the beginning is in it.")
+        self._check_rows()
+        for number, entry in enumerate(self.recorded.log, start=1):
+            try:
+                self._repeat(entry, is_first=number == 1)
+            except (_Differs, ArbiterError, ValueError) as error:
+                raise _Differs(f"Entry {number} ({entry.phase}, {entry.at}): {error}") from error
+            self.done = number
+        self._check_end()
+        self._check_notes()
+
+    def _check_rows(self) -> None:
+        """Each row as it stands: drawn as the hash says, at a share that the rollout had."""
+        shares = {entry.weight for entry in self.recorded.log}
+        for position, unit, _, arm, probability, score in self.recorded.units:
+            where = f"The conversation at position {position}"
+            if probability not in shares:
+                raise _Differs(f"{where} has a share of {probability}, and the rollout never had.")
+            if assign(self._now.salt, unit, probability) is not Arm(arm):
+                raise _Differs(f"{where} is on the {arm} side, and was not drawn for it.")
+            if score is not None and not 0.0 <= score <= 1.0:
+                raise _Differs(f"{where} has a score of {score}, which no grader gives.")
+
+    def _repeat(self, entry: Entry, *, is_first: bool) -> None:
+        self._fold(entry)
+        before = self._timed(entry)
+        after = before if is_first else self._taken(before, entry)
+        if is_first and entry.reason:
+            after = replace(after, reason=entry.reason)
+        found = (after.phase, after.index, after.weight)
+        if found != (entry.phase, entry.step, entry.weight):
+            raise _Differs(
+                f"it says {entry.phase} at step {entry.step} ({entry.weight:.0%}), and what was"
+                f" known then comes to {after.phase} at step {after.index} ({after.weight:.0%})."
+            )
+        self._now = replace(after, reason=entry.reason)
+
+    def _fold(self, entry: Entry) -> None:
+        """The rows that this change was decided on, and whether they are still the same."""
+        if entry.phase is Phase.UNDONE:
+            return  # decided on no evidence, after all of it
+        while self.folded < len(self.recorded.units):
+            row = self.recorded.units[self.folded]
+            if row[0] >= entry.basis.until:
+                break
+            self._chain.update(row)
+            unit = unit_of(row)
+            if unit is not None:
+                self.evidence.update(unit)
+            self.folded += 1
+        if self._chain.get() != entry.basis.rows:
+            raise _Differs(
+                f"the conversations before position {entry.basis.until} are not those that it"
+                " was decided on."
+            )
+        found = (self.evidence.log_worse, self.evidence.log_not_worse, self.evidence.means.n_new)
+        if found != (entry.basis.log_worse, entry.basis.log_not_worse, entry.units):
+            raise _Differs("the evidence of its conversations is not what was written beside it.")
+
+    def _timed(self, entry: Entry) -> Rollout:
+        basis = entry.basis
+        if entry.phase is Phase.UNDONE:
+            return self._now
+        if basis.soaked_s < self._now.soaked_s or basis.total_s < self._now.total_s:
+            raise _Differs("its times are shorter than those before it.")
+        return replace(self._now, soaked_s=basis.soaked_s, total_s=basis.total_s)
+
+    def _taken(self, before: Rollout, entry: Entry) -> Rollout:
+        for word, verb in VERBS:
+            said = f"{word} by {entry.who}"
+            if entry.reason == said or entry.reason.startswith(f"{said}: "):
+                why = entry.reason.removeprefix(said).removeprefix(": ")
+                return verb(before, entry.who, why)[0]
+        if entry.who != HOUSE:
+            raise _Differs(f"{entry.who} did something that its reason does not name.")
+        if before.phase is Phase.VALIDATING:
+            findings = Compatibility(findings=self.recorded.stored.findings)
+            return steps.begin(before, findings.verdict, findings.reason)[0]
+        judgement = verdict(self.evidence)
+        gone = entry.reason.startswith(WAITING) and entry.phase is Phase.PAUSED
+        return steps.advance(
+            before,
+            judgement,
+            elapsed_s=entry.basis.elapsed_s,
+            candidate_units=self.evidence.means.n_new,
+            tripped=self._tripped() if entry.phase is Phase.ROLLED_BACK else None,
+            absent=entry.reason.removeprefix(WAITING) if gone else None,
+        )[0]
+
+    def _tripped(self) -> str | None:
+        """Why the candidate's failures take it out without statistics, if they do."""
+        track = Track(self._now)
+        track.note_ends(self.recorded.ends)
+        return track.trip
+
+    def _check_end(self) -> None:
+        stored, now = self.recorded.stored.rollout, self._now
+        found = (stored.phase, stored.index, stored.reason)
+        if found != (now.phase, now.index, now.reason):
+            raise _Differs(
+                f"The rollout says {stored.phase} at step {stored.index}, and the last entry of"
+                f" its log {now.phase} at step {now.index}."
+            )
+
+    def _check_notes(self) -> None:
+        """The ledger has the same changes with the same words, in a chain of its own."""
+        said = [
+            (entry.phase.value, entry.step, entry.weight, entry.who, entry.reason)
+            for entry in self.recorded.log
+        ]
+        noted = [
+            tuple(note.get(name) for name in ("phase", "step", "weight", "who", "reason"))
+            for note in self.recorded.notes
+        ]
+        for number, (one, other) in enumerate(zip(said, noted, strict=False), start=1):
+            if one != other:
+                raise _Differs(f"Entry {number} is not what the ledger says of it.")
+        if len(said) != len(noted):
+            raise _Differs(f"The log has {len(said)} entries, and the ledger {len(noted)}.")
+
+
+async def read_record(stored: Stored, database: Database, ledger: Ledger) -> Recorded:
+    """Everything that is on disk about a rollout, once what is queued is there too."""
+    await database.settle()
+    key = (stored.rollout.id,)
+    kinds = [kind for kind in Kind if kind.value.startswith("rollout.")]
+    bodies = [(entry.who, _body(entry)) for entry in await ledger.of(*kinds)]
+    ((digest,),) = await database.read("rollout_plan_digest", key)
+    return Recorded(
+        stored=stored,
+        plan_digest=str(digest),
+        units=[unit_row(row) for row in await database.read("list_units", key)],
+        ends=await database.read("list_candidate_ends", key),
+        log=[read_entry(row) for row in await database.read("list_rollout_log", key)],
+        notes=[
+            {**body, "who": who} for who, body in bodies if body.get("rollout") == stored.rollout.id
+        ],
+    )
+
+
+def _body(entry: Link) -> Mapping[str, object]:
+    """What a link of the ledger says; nothing when somebody put something else in its place."""
+    try:
+        body = entry.plain()
+    except (ValueError, RecursionError):
+        return {}
+    return body if isinstance(body, Mapping) else {}

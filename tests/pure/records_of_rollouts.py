@@ -1,0 +1,160 @@
+"""Rollouts driven by the production code, and the records that they leave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from arbiter.inference import Arm
+from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId
+from arbiter.storage.database import Row
+from arbiter.swap.analysis import Failure, verdict
+from arbiter.swap.audit import Recorded
+from arbiter.swap.basis import UnitRow
+from arbiter.swap.records import Entry, Stored
+from arbiter.swap.rollout import Phase, Plan, Rollout, Taken, ValidationVerdict, advance, begin
+from arbiter.swap.traffic import Track
+
+TASKS = (TaskName("sum"), TaskName("code"))
+PLAN = Plan(tasks=TASKS, soak_s=10.0, min_units=10, expiry_s=1e6)
+
+
+def fresh(plan: Plan = PLAN) -> Rollout:
+    """A rollout that validates."""
+    return Rollout(
+        id=RolloutId("rol_" + "0" * 26),
+        alias=ModelName("primary"),
+        stable=VersionId("sha256:" + "a" * 64),
+        candidate=VersionId("sha256:" + "b" * 64),
+        plan=plan,
+        salt="pepper",
+        reason="validating on stored cases",
+    )
+
+
+@dataclass
+class Driven:
+    """A rollout and everything that is written of it."""
+
+    track: Track
+    log: list[Entry] = field(default_factory=list)
+    rows: list[UnitRow] = field(default_factory=list)
+    ends: list[Row] = field(default_factory=list)
+
+    def take(self, taken: Taken, who: str = "arbiter", elapsed_s: float = 0.0) -> None:
+        """Write a change down, if it is one, and act on it."""
+        after, _ = taken
+        before = self.track.rollout
+        if (after.phase, after.index, after.reason) != (before.phase, before.index, before.reason):
+            self.write(after, who, elapsed_s)
+        self.track.rollout = after
+
+    def write(self, after: Rollout, who: str = "arbiter", elapsed_s: float = 0.0) -> None:
+        """An entry of the log."""
+        self.log.append(
+            Entry(
+                phase=after.phase,
+                step=after.index,
+                weight=after.weight,
+                units=self.track.evidence.means.n_new,
+                who=who,
+                reason=after.reason,
+                basis=self.track.basis(elapsed_s),
+                at=f"2026-01-01T00:00:{len(self.log):02d}",
+            )
+        )
+
+    def ask(self, number: int, *, stable: float | None, candidate: float | None,
+            failure: Failure | None = None) -> None:  # fmt: skip
+        """One conversation, with the score that either side would get; None: nothing graded it."""
+        drawn = self.track.draw(str(number))
+        assert drawn is not None
+        score = candidate if drawn.arm is Arm.CANDIDATE else stable
+        self.track.note(drawn.arm, failure)
+        if drawn.arm is Arm.CANDIDATE:
+            self.ends.append(("success", None, None if failure is None else "load_failed"))
+        task = TASKS[number % 2]
+        _, stored = self.track.ended(drawn, task=task, decision=DecisionId("dec"), score=score)
+        assert stored is not None
+        assert drawn.position is not None
+        self.rows.append(
+            (drawn.position, drawn.unit, task, drawn.arm.value, drawn.probability, score)
+        )
+        stored(True)
+
+    def look(self, elapsed_s: float = 1.0, *, absent: str | None = None) -> None:
+        """Take a step, or none."""
+        after, effects = advance(
+            self.track.rollout,
+            verdict(self.track.evidence),
+            elapsed_s=elapsed_s,
+            candidate_units=self.track.evidence.means.n_new,
+            tripped=self.track.trip,
+            absent=absent,
+        )
+        before = self.track.rollout
+        if (after.phase, after.index) == (before.phase, before.index):
+            self.track.rollout = after
+        else:
+            self.take((after, effects), elapsed_s=elapsed_s)
+
+    @property
+    def recorded(self) -> Recorded:
+        """What is on disk."""
+        return Recorded(
+            stored=stored_of(self.track.rollout),
+            plan_digest=self.track.rollout.plan.digest,
+            units=tuple(self.rows),
+            ends=tuple(self.ends),
+            log=tuple(self.log),
+            notes=notes_of(self.log),
+        )
+
+
+def stored_of(rollout: Rollout) -> Stored:
+    """The row of a rollout that no validation had anything to say about."""
+    return Stored(
+        rollout=rollout,
+        findings=(),
+        knowledge_before="k",
+        knowledge_after=None,
+        started_at="t",
+        ended_at=None,
+    )
+
+
+def notes_of(log: Sequence[Entry]) -> list[dict[str, object]]:
+    """What the ledger says of these entries."""
+    return [
+        {
+            "phase": entry.phase.value,
+            "step": entry.step,
+            "weight": entry.weight,
+            "who": entry.who,
+            "reason": entry.reason,
+        }
+        for entry in log
+    ]
+
+
+def begun(plan: Plan = PLAN) -> Driven:
+    """A rollout that has just left validation."""
+    driven = Driven(track=Track(fresh(plan)))
+    driven.write(driven.track.rollout, who="operator")
+    passed = "Validation passed on every task."
+    driven.take(begin(driven.track.rollout, ValidationVerdict.PASS, passed))
+    return driven
+
+
+def run(p_old: float, p_new: float, *, seed: int = 1, most: int = 3_000) -> Driven:
+    """A rollout until it is over; one in ten conversations is not graded."""
+    driven, dice = begun(), Random(seed)
+    for number in range(most):
+        old, new = float(dice.random() < p_old), float(dice.random() < p_new)
+        is_graded = dice.random() > 0.1
+        driven.ask(number, stable=old if is_graded else None, candidate=new if is_graded else None)
+        driven.look()
+        if driven.track.rollout.phase is not Phase.PROGRESSING:
+            break
+    return driven

@@ -1,0 +1,211 @@
+"""A rollout repeated from its record: as recorded, or the first thing that is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.pure.records_of_rollouts import Driven, begun, notes_of, run
+
+from arbiter.swap.analysis import Failure, verdict
+from arbiter.swap.audit import Recorded, audit
+from arbiter.swap.basis import UnitRow
+from arbiter.swap.rollout import Phase, abort, pause, promote, resume, undo
+
+PROMOTED = run(0.7, 0.97)
+ROLLED_BACK = run(0.95, 0.5)
+
+
+def with_rows(recorded: Recorded, rows: list[UnitRow]) -> Recorded:
+    return replace(recorded, units=rows)
+
+
+def failing() -> Driven:
+    driven = begun()
+    for number in range(200):
+        driven.ask(number, stable=1.0, candidate=0.0, failure=Failure.LOAD)
+        driven.look()
+        if driven.track.rollout.phase is not Phase.PROGRESSING:
+            return driven
+    raise AssertionError("three failures in a row take it out")
+
+
+def handled() -> Driven:
+    """One that people paused, resumed, promoted and took back, and whose server was gone."""
+    driven = begun()
+    for number in range(40):
+        driven.ask(number, stable=1.0, candidate=1.0)
+        driven.look()
+    for verb, who in ((pause, "ada"), (resume, "bob")):
+        driven.take(verb(driven.track.rollout, who, "a reason: with a colon"), who=who)
+    driven.look(absent="the server of the candidate is gone (refused)")
+    driven.look(absent="the server of the candidate is gone (refused)")
+    driven.look()
+    driven.take(promote(driven.track.rollout, "ada", ""), who="ada")
+    undone, _ = undo(driven.track.rollout, "bob", "it was slow")
+    driven.write(undone, "bob")
+    driven.track.rollout = undone
+    return driven
+
+
+def aborted() -> Driven:
+    driven = begun()
+    driven.take(abort(driven.track.rollout, "arbiter", "its server has other content"))
+    return driven
+
+
+@pytest.mark.parametrize(
+    ("driven", "phase"),
+    [
+        (PROMOTED, Phase.PROMOTED),
+        (ROLLED_BACK, Phase.ROLLED_BACK),
+        (failing(), Phase.ROLLED_BACK),
+        (handled(), Phase.UNDONE),
+        (aborted(), Phase.ABORTED),
+        (begun(), Phase.PROGRESSING),
+    ],
+)
+def test_a_record_that_nobody_touched_is_as_recorded(driven: Driven, phase: Phase) -> None:
+    assert driven.track.rollout.phase is phase
+    found = audit(driven.recorded)
+    assert found.differs is None
+    assert "As recorded" in found.sentence
+    assert found.entries == len(driven.log)
+    assert found.judgement == verdict(driven.track.evidence)
+
+
+def test_conversations_after_the_last_change_are_counted_and_decide_nothing() -> None:
+    driven = begun()
+    for number in range(8):
+        driven.ask(number, stable=1.0, candidate=1.0)
+    found = audit(driven.recorded)
+    assert (found.differs, found.units, found.later) == (None, 0, 8)
+    assert "8 came after the last change" in found.sentence
+
+
+def changed_score(row: UnitRow) -> UnitRow:
+    position, unit, task, arm, chance, score = row
+    return (position, unit, task, arm, chance, 0.5 if score is None else 1.0 - score)
+
+
+def nudged_score(row: UnitRow) -> UnitRow:
+    """So little that no sentence shows it."""
+    position, unit, task, arm, chance, score = row
+    return (position, unit, task, arm, chance, 1e-12 if not score else score - 1e-12)
+
+
+def changed_arm(row: UnitRow) -> UnitRow:
+    position, unit, task, arm, chance, score = row
+    other = "stable" if arm == "candidate" else "candidate"
+    return (position, unit, task, other, chance, score)
+
+
+def changed_chance(row: UnitRow) -> UnitRow:
+    """To another share that the rollout did have."""
+    position, unit, task, arm, chance, score = row
+    return (position, unit, task, arm, 0.2 if chance == 0.1 else 0.1, score)
+
+
+def changed_task(row: UnitRow) -> UnitRow:
+    position, unit, task, arm, chance, score = row
+    return (position, unit, "code" if task == "sum" else "sum", arm, chance, score)
+
+
+CHANGES = [changed_score, nudged_score, changed_arm, changed_chance, changed_task]
+
+
+@given(st.data(), st.sampled_from(CHANGES), st.sampled_from([PROMOTED, ROLLED_BACK]))
+def test_any_row_that_was_changed_is_found(
+    data: st.DataObject, change: Callable[[UnitRow], UnitRow], driven: Driven
+) -> None:
+    rows = list(driven.rows)
+    place = data.draw(st.integers(0, len(rows) - 1))
+    rows[place] = change(rows[place])
+    found = audit(with_rows(driven.recorded, rows))
+    assert found.differs is not None
+    assert "Not as recorded" in found.sentence
+
+
+@given(st.data(), st.sampled_from([PROMOTED, ROLLED_BACK]))
+def test_rows_that_changed_places_or_are_gone_are_found(
+    data: st.DataObject, driven: Driven
+) -> None:
+    places = st.integers(0, len(driven.rows) - 1)
+    one, other = data.draw(st.tuples(places, places).filter(lambda two: two[0] != two[1]))
+    rows = list(driven.rows)
+    rows[one], rows[other] = (
+        (rows[one][0], *rows[other][1:]),
+        (rows[other][0], *rows[one][1:]),
+    )
+    assert audit(with_rows(driven.recorded, rows)).differs is not None
+    assert audit(with_rows(driven.recorded, rows[:one] + rows[one + 1 :])).differs is not None
+
+
+@given(st.data(), st.sampled_from([PROMOTED, ROLLED_BACK]))
+def test_any_entry_of_the_log_that_was_changed_is_named(
+    data: st.DataObject, driven: Driven
+) -> None:
+    place = data.draw(st.integers(1, len(driven.log) - 1))
+    old = driven.log[place]
+    changed = [
+        replace(old, step=5 if old.step != 5 else 4),
+        replace(old, phase=Phase.ABORTED),
+        replace(old, weight=0.33),
+        replace(old, units=old.units + 1),
+        replace(old, reason="promoted by eve: trust me"),
+        replace(old, who="eve"),
+    ]
+    log = list(driven.log)
+    log[place] = data.draw(st.sampled_from(changed))
+    found = audit(replace(driven.recorded, log=log))
+    assert found.differs is not None
+    assert found.entries <= len(log)
+
+
+def test_an_entry_that_was_changed_together_with_the_rollout_is_named_by_its_number() -> None:
+    driven = PROMOTED
+    log = [*driven.log[:-1], replace(driven.log[-1], phase=Phase.ROLLED_BACK, weight=0.0)]
+    stored = driven.recorded.stored
+    changed = replace(stored, rollout=replace(stored.rollout, phase=Phase.ROLLED_BACK))
+    found = audit(replace(driven.recorded, log=log, stored=changed, notes=notes_of(log)))
+    assert found.differs is not None
+    assert found.differs.startswith(f"Entry {len(log)} (rolled_back")
+    assert "comes to promoted" in found.differs
+
+
+def test_a_reason_that_only_the_ledger_knows_better_is_found() -> None:
+    log = list(PROMOTED.log)
+    log[2] = replace(log[2], reason="because")
+    found = audit(replace(PROMOTED.recorded, log=log))
+    assert found.differs == "Entry 3 is not what the ledger says of it."
+    short = audit(replace(PROMOTED.recorded, notes=PROMOTED.recorded.notes[:-1]))
+    assert short.differs is not None
+    assert "the ledger" in short.differs
+
+
+def test_a_plan_that_was_exchanged_is_found() -> None:
+    stored = PROMOTED.recorded.stored
+    plan = replace(stored.rollout.plan, alpha_promote=0.5)
+    found = audit(
+        replace(
+            PROMOTED.recorded, stored=replace(stored, rollout=replace(stored.rollout, plan=plan))
+        )
+    )
+    assert found.differs == "The plan is not the one that the rollout began with."
+
+
+def test_a_promotion_before_its_time_is_found() -> None:
+    log = list(PROMOTED.log)
+    log[-1] = replace(log[-1], basis=replace(log[-1].basis, soaked_s=0.0, elapsed_s=1.0))
+    found = audit(replace(PROMOTED.recorded, log=log))
+    assert found.differs is not None
+    assert "comes to progressing" in found.differs
+
+
+def test_a_log_without_a_beginning_is_no_log() -> None:
+    found = audit(replace(PROMOTED.recorded, log=()))
+    assert found.differs == "The log is empty: not even the beginning is in it."
+    assert audit(replace(PROMOTED.recorded, log=PROMOTED.log[1:])).differs is not None
