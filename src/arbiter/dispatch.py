@@ -14,6 +14,9 @@ from random import Random
 from types import TracebackType
 from typing import assert_never
 
+import msgspec
+from msgspec import structs
+
 from arbiter.clock import Clock
 from arbiter.cost import unknown
 from arbiter.errors import (
@@ -92,8 +95,7 @@ FRESH_TRIES = 3
 """How often one request may find its instance dead before its first byte."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Route:
+class _Route(msgspec.Struct, frozen=True, kw_only=True):
     """Where a request goes: the alias, its versions in the order to try, and why."""
 
     task: Task
@@ -288,7 +290,9 @@ class Dispatch:
                 route = self._guessed(ask, limits) or self._automatic(ask, task, limits)
                 why = self._banned(route)
                 if why is not None:
-                    return replace(route, reason=f"{route.reason}; its rollout passes by: {why}")
+                    return structs.replace(
+                        route, reason=f"{route.reason}; its rollout passes by: {why}"
+                    )
             case _:
                 assert_never(ask.target)
         return route if ask.rehearsal else self._split(route, ask.conversation)
@@ -324,7 +328,7 @@ class Dispatch:
         if guess is not None:
             with suppress(UnknownTask, NothingCapable, NothingThere):
                 route = self._automatic(ask, self._behind.tasks.get(guess.task), limits)
-                return replace(route, guess=guess, reason=f"{guess}; {route.reason}")
+                return structs.replace(route, guess=guess, reason=f"{guess}; {route.reason}")
         return None
 
     def _automatic(self, ask: Ask, task: Task, limits: Limits) -> _Route:
@@ -471,7 +475,7 @@ class Dispatch:
         share = assignment.probability if candidate else 1 - assignment.probability
         second = stable if candidate else self._registry.version(assignment.candidate)
         others = tuple(v for v in route.versions[1:] if v.version != first.version)
-        return replace(
+        return structs.replace(
             route,
             versions=(first, second, *others),
             assignment=assignment,
@@ -483,7 +487,7 @@ class Dispatch:
     def _detoured(self, route: _Route, detour: Detour) -> _Route:
         """To the version of a rollout that is there; the request is no evidence."""
         both = (self._registry.version(detour.version), self._registry.version(detour.absent))
-        return replace(
+        return structs.replace(
             route,
             versions=(*both, *(v for v in route.versions[1:] if v not in both)),
             reason=f"{route.reason}; {detour.why}, so the other one answers",
@@ -535,7 +539,7 @@ class Dispatch:
                 way.attempts.append(Attempt(version=version.version, error=error.code))
                 number = following
         if number:
-            way.decided = replace(
+            way.decided = structs.replace(
                 way.decided,
                 version=way.tried,
                 reason=f"{way.decided.reason}; {short(versions[0].version)} failed "
@@ -720,7 +724,7 @@ def _request(ask: Ask, can: frozenset[str]) -> Generation | Embedding:
         return work
     if isinstance(work, Chat) and work.tools is not None and "tools" not in needed(work) | can:
         # they may not be called, and an engine would refuse them for a model that knows no tools
-        work = replace(work, tools=None)
+        work = structs.replace(work, tools=None)
     return Generation(work=work, sampling=ask.sampling, stream=ask.stream)
 
 

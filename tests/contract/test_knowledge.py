@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from arbiter.clock import ManualClock
 from arbiter.cost import Figure, Method, unknown
@@ -607,7 +608,7 @@ def decided(number: int = 1, *, task: TaskName = SUMS, version: VersionId = A) -
 
 
 def plain(number: int = 1, *, task: TaskName = SUMS, version: VersionId = A) -> Decided:
-    return replace(
+    return structs.replace(
         decided(number, task=task, version=version),
         arm=Arm.NONE,
         rollout=None,
@@ -636,7 +637,7 @@ def outcome(of: Decided, **changes: object) -> Outcome:
             Attempt(version=B, error="load_failed"),
         ),
     )
-    return replace(whole, **changes)  # type: ignore[arg-type]  # the tests' own words
+    return structs.replace(whole, **changes)
 
 
 BARE: Mapping[str, object] = {
@@ -1173,7 +1174,7 @@ async def answered(
     for number in range(count):
         room.clock.jump(1.0)
         id_ = DecisionId(new_id("dec", now=room.clock.now(), dice=Random(number)))
-        of = replace(plain(task=task, version=version), decision=id_)
+        of = structs.replace(plain(task=task, version=version), decision=id_)
         told: dict[str, object] = {
             "latency_ms": 1200.0 + number,
             "wait_ms": 200.0,

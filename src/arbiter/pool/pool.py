@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import msgspec
+
 from arbiter.clock import Clock
 from arbiter.config import PoolSettings
 from arbiter.cost import Method
@@ -36,8 +38,7 @@ from arbiter.storage.database import Database, Statement
 LOG = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loadable:
+class Loadable(msgspec.Struct, frozen=True, kw_only=True):
     """What the pool must know of a version: its file and a first guess of its size.
 
     is_outside: another program runs it, in memory that is not this house's to give.
