@@ -110,6 +110,7 @@ class _Route(msgspec.Struct, frozen=True, kw_only=True):
     considered: tuple[Considered, ...] = ()
     would_change: str | None = None
     is_held: bool = False
+    by_rule: bool = False
     dropped: tuple[Dropped, ...] = ()
     guess: Guess | None = None
 
@@ -344,7 +345,7 @@ class Dispatch:
             self._registry.version(scored.contender.version) for scored in choice.scored
         )
         probability = choice.probability
-        is_held = held is not None and held.version == versions[0].version
+        is_held = held is not None and held.version == versions[0].version and not choice.by_rule
         if held is not None and is_held:
             # what was drawn then is what its later turns are owed to
             probability = held.probability
@@ -362,6 +363,7 @@ class Dispatch:
             considered=self._considered(task.name, choice),
             would_change=choice.would_change,
             is_held=is_held,
+            by_rule=choice.by_rule,
             dropped=choice.dropped,
         )
 
@@ -509,6 +511,7 @@ class Dispatch:
             guessed=None if route.guess is None else route.guess.confidence,
             would_change=route.would_change,
             is_held=route.is_held,
+            by_rule=route.by_rule,
         )
 
     async def _serve_or_fail(self, way: _Journey) -> Served:

@@ -423,6 +423,8 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
     """What further evidence would make the next one the better one; None: nothing known would."""
     is_held: bool = False
     """Whether the conversation was given to it at an earlier request, with this probability."""
+    by_rule: bool = False
+    """Whether a rule decided, so that nothing was drawn."""
 
 
 class Reply(Protocol):

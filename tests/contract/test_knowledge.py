@@ -1031,6 +1031,19 @@ async def test_a_judgement_that_is_changed_counts_once(room: Room) -> None:
     assert room.table.get(SUMS, A).mean > 0.8
 
 
+async def test_a_judgement_that_is_changed_over_and_over_moves_nobody(room: Room) -> None:
+    answered_by = Feedback(decision=decision(3), score=0.0, caller="key-9")
+    graded_answers(room, range(40), 1.0)
+    await room.outcomes.give(answered_by)
+    before, other = room.table.get(SUMS, A), room.table.get(SUMS, B)
+    for number in range(300):
+        await room.outcomes.give(replace(answered_by, score=float(number % 2)))
+    assert room.table.get(SUMS, A).samples == before.samples
+    assert room.table.get(SUMS, B).neglect == pytest.approx(other.neglect, rel=0.01)
+    assert not room.learning.falls_of(A)
+    assert await room.database.read("list_falls") == []
+
+
 async def test_a_judgement_counts_once_though_the_record_is_read_again_meanwhile(
     room: Room,
 ) -> None:

@@ -79,6 +79,18 @@ def test_a_fine_task_borrows_from_its_parent_until_it_has_scores_of_its_own() ->
     assert table.get(fine, A).mean > table.get(fine, B).mean + 0.5
 
 
+def test_what_a_parent_learns_later_reaches_a_child_that_was_looked_at_before() -> None:
+    fine = TaskName("code.review")
+    early, late = Table(), Table()
+    for table in (early, late):
+        table.relate(predecessors={}, parents={fine: CODE})
+        table.update(SUMS, A, 0.5)
+    early.get(fine, B)
+    for table in (early, late):
+        many(table, CODE, B, good=200, bad=0)
+    assert early.get(fine, B) == late.get(fine, B)
+
+
 def test_tasks_that_are_above_each_other_are_no_family() -> None:
     table = Table()
     table.relate(predecessors={}, parents={SUMS: CODE, CODE: SUMS})

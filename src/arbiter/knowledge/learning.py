@@ -121,6 +121,12 @@ class Learning:
     def _judge(
         self, version: VersionId, task: TaskName, said: Said, *, before: Said | None, at: str
     ) -> None:
+        if before is not None and _source(before) == _source(said):
+            # a changed mind is no further judgement: it moves no clock and feigns no loss
+            self.changed.add(task)
+            change = said.score - before.score
+            self._learner.add(task, version, count=0.0, total=change, source=_source(said))
+            return
         if before is not None:
             self._learner.add(
                 task, version, count=-1.0, total=-before.score, source=_source(before)

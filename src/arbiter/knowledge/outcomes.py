@@ -355,6 +355,7 @@ def _decision_statement(decided: Decided, *, caller: str, at: str) -> Statement:
             guessed=decided.guessed,
             would_change=decided.would_change,
             is_held=decided.is_held,
+            by_rule=decided.by_rule,
         )
     ).decode()
     return Statement(
@@ -429,6 +430,7 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True):
     guessed: float | None
     would_change: str | None
     is_held: bool
+    by_rule: bool
 
 
 def detail_of(text: str) -> Detail:
@@ -456,6 +458,7 @@ def _record(decision: Row, outcome: Row | None, attempts: Sequence[Row]) -> Reco
         guessed=more.guessed,
         would_change=more.would_change,
         is_held=more.is_held,
+        by_rule=more.by_rule,
     )
     return Record(
         decided=decided,

@@ -272,9 +272,11 @@ class Table:
         row, column = self._rows.get(task), self._columns.get(version)
         cell = None if row is None else row.cells.get(version)
         follows = deep > 0 and version in self._before
+        above = None if row is None else row.parent
         stamps = (
-            self._epoch if follows else 0,
+            self._epoch,
             0 if row is None else row.stamp,
+            0 if above is None else above.stamp,
             0 if column is None else column.stamp,
             0 if cell is None else cell.stamp,
         )

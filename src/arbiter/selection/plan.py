@@ -67,6 +67,7 @@ class Plan:
         self._rule: Preference | None = None
         self._revision: tuple[int, int] | None = None
         self._seen: list[Seen] = []
+        self._versions: list[VersionId] = []
         self._found: list[Worth | Dropped] = []
         self._promise: list[float] = []
         self._pending: list[int] = []
@@ -89,13 +90,13 @@ class Plan:
 
     def look(self, contenders: Sequence[Seen], rule: Preference | None = None) -> None:
         """Take in what changed. rule: what the rules say to the task now."""
-        if rule is not self._rule or len(contenders) != len(self._seen):
+        is_same = len(contenders) == len(self._seen) and all(map(is_, contenders, self._seen))
+        if rule is not self._rule or not (is_same or self._is_of(contenders)):
             self._begin(contenders, rule)
-        elif not all(map(is_, contenders, self._seen)):
+        elif not is_same:
             for place, (new, old) in enumerate(zip(contenders, self._seen, strict=True)):
                 if new is not old:
                     self._seen[place] = new
-                    self._places[new.contender.version] = place
                     self._judge(place)
         revision = self._table.revision(self._task.name)
         if revision != self._revision:
@@ -113,8 +114,12 @@ class Plan:
 
     def look_again(self, contenders: Sequence[Seen]) -> None:
         """Take in what changed, between two requests."""
-        if len(contenders) == len(self._seen):
+        if self._is_of(contenders):
             self.look(contenders, self._rule)
+
+    def _is_of(self, contenders: Sequence[Seen]) -> bool:
+        """Whether these are the versions that the plan is about, each in its place."""
+        return [one.contender.version for one in contenders] == self._versions
 
     def _begin(self, contenders: Sequence[Seen], rule: Preference | None) -> None:
         self._rule = rule
@@ -123,7 +128,8 @@ class Plan:
         self._promise = [-inf] * len(contenders)
         self._front, self._pending, self._behind, self._cursor = [], [], 0, 0
         self._untimed, self._timed, self._dropped = set(), (0, 0.0), {}
-        self._places = {one.contender.version: at for at, one in enumerate(contenders)}
+        self._versions = [one.contender.version for one in contenders]
+        self._places = {version: at for at, version in enumerate(self._versions)}
         self._revision = self._table.revision(self._task.name)
         self._vector, self._vital = None, set()
         for place in range(len(contenders)):
@@ -207,7 +213,7 @@ class Plan:
     def _matters(self, before: Worth | Dropped, found: Worth | Dropped) -> bool:
         """Whether a contender that had no part in the probabilities may have one now."""
         if isinstance(found, Dropped) or isinstance(before, Dropped):
-            return found is not before
+            return found != before
         return found.arm.promise >= self._bar or found.arm.mean >= self._best
 
     def _verdict(self, seen: Seen) -> Worth | Dropped:

@@ -8,6 +8,7 @@ value, and of each task's probabilities until its evidence changes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 from arbiter.inference import Dropped, Limits
 from arbiter.knowledge.profiles import Profile
@@ -32,7 +33,10 @@ from arbiter.selection.scorers import static_score
 _Key = tuple[VersionId, TaskName, Limits]
 _Judged = tuple[Profile, Contender, Situation, Task, Scored | Dropped, Speed]
 _CACHE_BOUND = 200_000
-_PLANS_BOUND = 1_000
+_PLANS_BOUND = 16
+_TASKS_BOUND = 1_000
+_FRESH = 2
+"""Plans of a task that are kept up between requests: those of the limits that were asked last."""
 
 
 class Selector:
@@ -46,7 +50,6 @@ class Selector:
         self._related: tuple[Mapping[VersionId, VersionId], Mapping[TaskName, TaskName]] = ({}, {})
         self._cache: dict[_Key, _Judged] = {}
         self._plans: dict[TaskName, dict[Limits, Plan]] = {}
-        self._kept = 0
 
     def relate(
         self,
@@ -101,10 +104,10 @@ class Selector:
             raise nobody_left(task, dropped, rule)
         scored.sort(key=_order)
         preferred = preferred_of(scored, rule)
-        alias = scored[0].contender.name
+        alias, by_rule = scored[0].contender.name, False
         if preferred is not None and rule is not None and rule.rule is not None:
             reason = ruled_reason(rule.rule, task.name)
-            alias = rule.rule.takes or alias
+            alias, by_rule = rule.rule.takes or alias, True
             scored.remove(preferred)
             scored.insert(0, preferred)
         else:
@@ -117,22 +120,28 @@ class Selector:
             dropped=tuple(dropped),
             reason=reason,
             probability=1.0,
+            by_rule=by_rule,
         )
 
     def _plan(self, table: Table, task: Task, limits: Limits, situation: Situation) -> Plan:
         plans = self._plans.get(task.name)
-        plan = None if plans is None else plans.get(limits)
+        if plans is None:
+            if len(self._plans) >= _TASKS_BOUND:
+                self._plans.clear()
+            plans = self._plans[task.name] = {}
+        plan = plans.pop(limits, None)
         if plan is None or not plan.is_about(task, situation):
-            if self._kept >= _PLANS_BOUND:
-                self._plans, self._kept = {}, 0
+            if len(plans) >= _PLANS_BOUND:
+                del plans[next(iter(plans))]
             plan = Plan(table, task=task, limits=limits, situation=situation)
-            self._plans.setdefault(task.name, {})[limits] = plan
-            self._kept += 1
+        # the latest last: callers may name any limits, and most of them never again
+        plans[limits] = plan
         return plan
 
     def refresh(self, task: TaskName, contenders: Sequence[Seen]) -> None:
         """Work out now what new evidence at a task changes, so that no request waits for it."""
-        for plan in self._plans.get(task, {}).values():
+        plans = self._plans.get(task, {})
+        for plan in islice(reversed(plans.values()), _FRESH):
             plan.look_again(contenders)
 
     def _judge(
