@@ -69,8 +69,11 @@ class _House:
                     )  # fmt: skip
             self.table.settle()
 
-    def learn(self, task: Task) -> float:
-        """One more sample of one version at this task; the milliseconds that it took to learn."""
+    def learn(self, task: Task, selector: Selector) -> float:
+        """One more sample of one version at this task; the milliseconds that it took to learn.
+
+        What follows for the probabilities is worked out at once, as in a house after an answer.
+        """
         place = self.dice.randrange(len(self.contenders))
         score = float(self.dice.random() < 0.7)
         old = self.seen[task.name][place]
@@ -79,6 +82,7 @@ class _House:
         begun = time.thread_time_ns()
         if self.table is not None:
             self.table.update(task.name, old.contender.version, score)
+            selector.refresh(task.name, self.seen[task.name])
         return (time.thread_time_ns() - begun) / 1e6
 
     def decide(self, selector: Selector, task: Task, number: int) -> float:
@@ -113,13 +117,13 @@ def _measured(
     warm, lessons = [], []
     for number in range(picks):
         task = house.dice.choice(house.tasks)
-        lessons.append(house.learn(task))
+        lessons.append(house.learn(task, selector))
         warm.append(house.decide(selector, task, number))
     kind = "learned" if learned else "static"
     size = f"{versions:,} x {TASKS}"
     how = (
-        f"{picks} picks, each after one more score at its task; {versions * TASKS * each:,} scores "
-        "before; thread CPU clock"
+        f"{picks} picks, each after one more score at its task, worked out before as in a house; "
+        f"{versions * TASKS * each:,} scores to begin with; thread CPU clock"
     )
     found = _rows(f"{kind} {size}", how, warm, target)
     return found + (_rows(f"a lesson {size}", how, lessons, None) if learned else [])

@@ -12,6 +12,7 @@ import signal
 import sys
 
 from arbiter.app import open_house
+from arbiter.cli.main import settle_memory
 from arbiter.config import load_settings
 from arbiter.engines.llama_cpp import LlamaCppEngine
 from arbiter.gateway.serving import new_event_loop
@@ -30,6 +31,7 @@ async def _serve(data_dir: str, slots: int) -> None:
         ) as house,
         house.door() as address,
     ):
+        settle_memory()  # as `arbiter up` does
         print(json.dumps({"url": address.url}), flush=True)
         await stop.wait()
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 
 class Method(StrEnum):
     """How a figure was come by."""
@@ -24,8 +26,7 @@ class Method(StrEnum):
     """It could not be read here; the figure is None."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
+class Figure(msgspec.Struct, frozen=True, kw_only=True):
     """A number with its method, and why it is missing when it is.
 
     >>> Figure(value=None, method=Method.UNKNOWN, note="no process of its own")

@@ -7,11 +7,15 @@ house. After the first byte nothing is: an engine's death then ends the stream w
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from random import Random
+from types import TracebackType
 from typing import assert_never
+
+import msgspec
+from msgspec import structs
 
 from arbiter.clock import Clock
 from arbiter.cost import unknown
@@ -91,8 +95,7 @@ FRESH_TRIES = 3
 """How often one request may find its instance dead before its first byte."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Route:
+class _Route(msgspec.Struct, frozen=True, kw_only=True):
     """Where a request goes: the alias, its versions in the order to try, and why."""
 
     task: Task
@@ -107,6 +110,7 @@ class _Route:
     considered: tuple[Considered, ...] = ()
     would_change: str | None = None
     is_held: bool = False
+    by_rule: bool = False
     dropped: tuple[Dropped, ...] = ()
     guess: Guess | None = None
 
@@ -146,6 +150,10 @@ class Behind:
     dice: Random
 
 
+_Begun = tuple[Chunk, AsyncGenerator[Chunk, None], Lease]
+"""The first chunk of an answer, the generator of the others, and the lease that it holds."""
+
+
 @dataclass(slots=True, kw_only=True)
 class _Journey:
     """One request on its way, and what became of it so far."""
@@ -155,6 +163,7 @@ class _Journey:
     decided: Decided
     started: float
     attempts: list[Attempt] = field(default_factory=list)
+    begun: _Begun | None = None
     served: Served | None = None
     failed: ArbiterError | None = None
     tried: VersionId
@@ -176,6 +185,7 @@ class Dispatch:
         self._preferences = Preferences(behind.rules, behind.tasks, behind.registry)
         self._contenders: tuple[tuple[int, ...], tuple[Contender, ...]] | None = None
         self._seen: dict[TaskName, tuple[Seen, ...]] = {}
+        self._words: dict[TaskName, tuple[Choice, tuple[Considered, ...]]] = {}
         self._conversations = Conversations()
         self._closed = False
 
@@ -183,9 +193,12 @@ class Dispatch:
         """Take no new requests; those that run go on."""
         self._closed = True
 
-    @asynccontextmanager
-    async def answer(self, ask: Ask) -> AsyncIterator[Served]:
+    def answer(self, ask: Ask) -> _Answering:
         """Enter when the first chunk is there; leaving before the end stops the engine."""
+        return _Answering(self, ask)
+
+    def set_out(self, ask: Ask) -> _Journey:
+        """Decide who answers. Raises any `ArbiterError`; what it returns is to come to `arrive`."""
         if self._closed:
             raise ShuttingDown(retry_after_s=1)
         started = self._clock.monotonic()
@@ -197,23 +210,47 @@ class Dispatch:
         if not ask.rehearsal:
             self._outcomes.begin(way.decided, caller=ask.caller)
             self._behind.presence.come()
+        return way
+
+    async def reach(self, way: _Journey) -> Served:
+        """The answer, once its first chunk is there."""
+        served = way.served = await self._serve_or_fail(way)
+        if way.attempts and not way.ask.rehearsal:
+            # feedback may come while the answer streams: it belongs to who answers
+            self._outcomes.begin(way.decided, caller=way.ask.caller)
+        return served
+
+    async def arrive(self, way: _Journey, error: BaseException | None) -> None:
+        """Stop the engine if it still writes, and put on record what became of a request.
+
+        error: what went wrong, on the way to the first chunk or with whoever read the answer.
+        """
+        ask = way.ask
         try:
-            async with AsyncExitStack() as stack:
-                way.served = await self._serve_or_fail(stack, way)
-                if way.attempts and not ask.rehearsal:
-                    # feedback may come while the answer streams: it belongs to who answers
-                    self._outcomes.begin(way.decided, caller=ask.caller)
-                yield way.served
-        except ArbiterError as error:
-            error.decision = way.decided.decision
-            way.failed = error
+            if way.begun is not None:
+                _, chunks, lease = way.begun
+                await self._end(chunks, lease)
+        except ArbiterError as later:
+            error = later
             raise
         finally:
+            if isinstance(error, ArbiterError):
+                error.decision = way.decided.decision
+                way.failed = error
             if not ask.rehearsal:
                 self._behind.presence.leave()
                 self._record(way)
+                self._refresh()
                 if ask.task is not None and self._behind.guesser is not None:
                     self._behind.guesser.learn(ask.work, ask.task)
+
+    def _refresh(self) -> None:
+        """Work out what was learned now that nobody waits, and not when the next one asks."""
+        learning = self._behind.learning
+        while learning.changed:
+            task = learning.changed.pop()
+            if task in self._seen:
+                self._behind.selector.refresh(task, self._looked_at(task))
 
     def choose(self, task: TaskName, limits: Limits) -> Choice:
         """Whom `auto` would pick now, and why; nothing is run."""
@@ -254,7 +291,9 @@ class Dispatch:
                 route = self._guessed(ask, limits) or self._automatic(ask, task, limits)
                 why = self._banned(route)
                 if why is not None:
-                    return replace(route, reason=f"{route.reason}; its rollout passes by: {why}")
+                    return structs.replace(
+                        route, reason=f"{route.reason}; its rollout passes by: {why}"
+                    )
             case _:
                 assert_never(ask.target)
         return route if ask.rehearsal else self._split(route, ask.conversation)
@@ -290,7 +329,7 @@ class Dispatch:
         if guess is not None:
             with suppress(UnknownTask, NothingCapable, NothingThere):
                 route = self._automatic(ask, self._behind.tasks.get(guess.task), limits)
-                return replace(route, guess=guess, reason=f"{guess}; {route.reason}")
+                return structs.replace(route, guess=guess, reason=f"{guess}; {route.reason}")
         return None
 
     def _automatic(self, ask: Ask, task: Task, limits: Limits) -> _Route:
@@ -306,7 +345,7 @@ class Dispatch:
             self._registry.version(scored.contender.version) for scored in choice.scored
         )
         probability = choice.probability
-        is_held = held is not None and held.version == versions[0].version
+        is_held = held is not None and held.version == versions[0].version and not choice.by_rule
         if held is not None and is_held:
             # what was drawn then is what its later turns are owed to
             probability = held.probability
@@ -321,11 +360,19 @@ class Dispatch:
             reason=choice.reason,
             probability=probability,
             fallback=None if choice.fallback is None else choice.fallback.contender.name,
-            considered=choice.considered,
+            considered=self._considered(task.name, choice),
             would_change=choice.would_change,
             is_held=is_held,
+            by_rule=choice.by_rule,
             dropped=choice.dropped,
         )
+
+    def _considered(self, task: TaskName, choice: Choice) -> tuple[Considered, ...]:
+        """Everybody in words; the same again while the pick and its reasons are the same."""
+        known = self._words.get(task)
+        if known is None or known[0] is not choice:
+            known = self._words[task] = (choice, choice.considered)
+        return known[1]
 
     def _fitting(
         self, task: Task, limits: Limits, *, conversation: str | None, held: VersionId | None
@@ -430,7 +477,7 @@ class Dispatch:
         share = assignment.probability if candidate else 1 - assignment.probability
         second = stable if candidate else self._registry.version(assignment.candidate)
         others = tuple(v for v in route.versions[1:] if v.version != first.version)
-        return replace(
+        return structs.replace(
             route,
             versions=(first, second, *others),
             assignment=assignment,
@@ -442,7 +489,7 @@ class Dispatch:
     def _detoured(self, route: _Route, detour: Detour) -> _Route:
         """To the version of a rollout that is there; the request is no evidence."""
         both = (self._registry.version(detour.version), self._registry.version(detour.absent))
-        return replace(
+        return structs.replace(
             route,
             versions=(*both, *(v for v in route.versions[1:] if v not in both)),
             reason=f"{route.reason}; {detour.why}, so the other one answers",
@@ -464,29 +511,29 @@ class Dispatch:
             guessed=None if route.guess is None else route.guess.confidence,
             would_change=route.would_change,
             is_held=route.is_held,
+            by_rule=route.by_rule,
         )
 
-    async def _serve_or_fail(self, stack: AsyncExitStack, way: _Journey) -> Served:
+    async def _serve_or_fail(self, way: _Journey) -> Served:
         """As `_serve`; a fault of ours is put on record as one, and not as a hang-up."""
         try:
-            return await self._serve(stack, way)
+            return await self._serve(way)
         except ArbiterError:
             raise
         except Exception:
             way.failed = Unexpected()
             raise
 
-    async def _serve(self, stack: AsyncExitStack, way: _Journey) -> Served:
+    async def _serve(self, way: _Journey) -> Served:
         """The first version of the route that gives a first byte."""
         ask, versions = way.ask, way.route.versions
         number = 0
-        opened: tuple[Chunk, AsyncIterator[Chunk], Lease] | None = None
-        while opened is None:
+        while way.begun is None:
             version = versions[number]
             way.tried = version.version
             try:
                 request = _request(ask, self.capabilities(version))
-                opened = await self._open(way, stack, version, request)
+                way.begun = await self._open(way, version, request)
             except (EngineError, Busy) as error:
                 self._note(way.route, number, error)
                 following = self._following(way, number, error)
@@ -495,13 +542,13 @@ class Dispatch:
                 way.attempts.append(Attempt(version=version.version, error=error.code))
                 number = following
         if number:
-            way.decided = replace(
+            way.decided = structs.replace(
                 way.decided,
                 version=way.tried,
                 reason=f"{way.decided.reason}; {short(versions[0].version)} failed "
                 f"({way.attempts[0].error}), served by the next",
             )
-        first, rest, lease = opened
+        first, rest, lease = way.begun
         return Served(
             decided=way.decided,
             first=first,
@@ -526,39 +573,44 @@ class Dispatch:
         return following if _may_go_on(way.route, number, following, error) else None
 
     async def _open(
-        self,
-        way: _Journey,
-        stack: AsyncExitStack,
-        version: Version,
-        request: Generation | Embedding,
-    ) -> tuple[Chunk, AsyncIterator[Chunk], Lease]:
+        self, way: _Journey, version: Version, request: Generation | Embedding
+    ) -> _Begun:
         """The first chunk of one version, from a fresh instance when the present one is dead."""
         tries = 0
         while True:
             tries += 1
             try:
-                begun = self._begun(way, version, request)
-                return await stack.enter_async_context(begun)
+                return await self._begin(way, version, request)
             except InstanceLost:
                 if tries >= FRESH_TRIES:
                     raise
 
-    @asynccontextmanager
-    async def _begun(
+    async def _begin(
         self, way: _Journey, version: Version, request: Generation | Embedding
-    ) -> AsyncIterator[tuple[Chunk, AsyncIterator[Chunk], Lease]]:
-        """An answer whose first chunk is there; the lease lasts for as long as the context."""
-        patient = way.route.is_last(version)
-        async with self._pool.lease(
-            loadable(version), patient=patient, bounded=not way.ask.rehearsal
-        ) as (instance, lease):
+    ) -> _Begun:
+        """An answer whose first chunk is there; `_end` it."""
+        lease = await self._pool.take(
+            loadable(version),
+            patient=way.route.is_last(version),
+            bounded=not way.ask.rehearsal,
+        )
+        chunks = pieces_of(lease.runner, request)
+        try:
             way.wait_ms = (self._clock.monotonic() - way.started) * 1000
             lease.start_metering()
-            try:
-                async with aclosing(pieces_of(lease.runner, request)) as chunks:
-                    yield await first_of(chunks, instance, lease), chunks, lease
-            finally:
-                lease.stop_metering()
+            first = await first_of(chunks, lease)
+        except BaseException:
+            await self._end(chunks, lease)
+            raise
+        return first, chunks, lease
+
+    async def _end(self, chunks: AsyncGenerator[Chunk, None], lease: Lease) -> None:
+        """Stop the engine if it still writes, then let its slot go."""
+        try:
+            await chunks.aclose()
+        finally:
+            lease.stop_metering()
+            self._pool.give_back(lease)
 
     def _note(self, route: _Route, number: int, error: ArbiterError) -> None:
         """Tell the rollout how its candidate failed; only its own first try is its own."""
@@ -629,6 +681,38 @@ class Dispatch:
         return None if grade is None else grade.score
 
 
+class _Answering:
+    """What `Dispatch.answer` gives: a request under way for as long as the context is open.
+
+    A class and no generator with `contextlib` around it: that costs a request more than the choice
+    of its model does.
+    """
+
+    __slots__ = ("_ask", "_dispatch", "_way")
+
+    def __init__(self, dispatch: Dispatch, ask: Ask) -> None:
+        self._dispatch = dispatch
+        self._ask = ask
+
+    async def __aenter__(self) -> Served:
+        """The answer, once its first chunk is there. Raises any `ArbiterError`."""
+        way = self._way = self._dispatch.set_out(self._ask)
+        try:
+            return await self._dispatch.reach(way)
+        except BaseException as error:
+            await self._dispatch.arrive(way, error)
+            raise
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop the engine if the answer has not ended, and put on record what became of it."""
+        await self._dispatch.arrive(self._way, error)
+
+
 def _seen(old: Seen, one: Contender, profile: Profile, speed: Speed) -> Seen:
     """The same value again where nothing changed, so that what follows from it can be kept."""
     if old.contender is one and old.profile is profile and old.speed is speed:
@@ -643,7 +727,7 @@ def _request(ask: Ask, can: frozenset[str]) -> Generation | Embedding:
         return work
     if isinstance(work, Chat) and work.tools is not None and "tools" not in needed(work) | can:
         # they may not be called, and an engine would refuse them for a model that knows no tools
-        work = replace(work, tools=None)
+        work = structs.replace(work, tools=None)
     return Generation(work=work, sampling=ask.sampling, stream=ask.stream)
 
 

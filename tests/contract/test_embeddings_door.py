@@ -6,10 +6,10 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import openai
 import pytest
+from msgspec.structs import replace
 from tests.contract.door_support import (
     DECISION,
     ScriptedHouse,

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from arbiter.clock import ManualClock
 from arbiter.cost import Figure, Method, unknown
@@ -607,7 +608,7 @@ def decided(number: int = 1, *, task: TaskName = SUMS, version: VersionId = A) -
 
 
 def plain(number: int = 1, *, task: TaskName = SUMS, version: VersionId = A) -> Decided:
-    return replace(
+    return structs.replace(
         decided(number, task=task, version=version),
         arm=Arm.NONE,
         rollout=None,
@@ -636,7 +637,7 @@ def outcome(of: Decided, **changes: object) -> Outcome:
             Attempt(version=B, error="load_failed"),
         ),
     )
-    return replace(whole, **changes)  # type: ignore[arg-type]  # the tests' own words
+    return structs.replace(whole, **changes)
 
 
 BARE: Mapping[str, object] = {
@@ -1030,6 +1031,19 @@ async def test_a_judgement_that_is_changed_counts_once(room: Room) -> None:
     assert room.table.get(SUMS, A).mean > 0.8
 
 
+async def test_a_judgement_that_is_changed_over_and_over_moves_nobody(room: Room) -> None:
+    answered_by = Feedback(decision=decision(3), score=0.0, caller="key-9")
+    graded_answers(room, range(40), 1.0)
+    await room.outcomes.give(answered_by)
+    before, other = room.table.get(SUMS, A), room.table.get(SUMS, B)
+    for number in range(300):
+        await room.outcomes.give(replace(answered_by, score=float(number % 2)))
+    assert room.table.get(SUMS, A).samples == before.samples
+    assert room.table.get(SUMS, B).neglect == pytest.approx(other.neglect, rel=0.01)
+    assert not room.learning.falls_of(A)
+    assert await room.database.read("list_falls") == []
+
+
 async def test_a_judgement_counts_once_though_the_record_is_read_again_meanwhile(
     room: Room,
 ) -> None:
@@ -1173,7 +1187,7 @@ async def answered(
     for number in range(count):
         room.clock.jump(1.0)
         id_ = DecisionId(new_id("dec", now=room.clock.now(), dice=Random(number)))
-        of = replace(plain(task=task, version=version), decision=id_)
+        of = structs.replace(plain(task=task, version=version), decision=id_)
         told: dict[str, object] = {
             "latency_ms": 1200.0 + number,
             "wait_ms": 200.0,

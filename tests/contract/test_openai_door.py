@@ -6,13 +6,13 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from random import Random
 from typing import Any
 from urllib.parse import quote
 
 import openai
 import pytest
+from msgspec.structs import replace
 from tests.contract.door_support import (
     CHAT,
     CHAT_PATH,

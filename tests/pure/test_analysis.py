@@ -66,7 +66,7 @@ def test_no_evidence_is_inconclusive_never_success() -> None:
     assert nothing.verdict is Verdict.INCONCLUSIVE
     assert nothing.reason == "Nothing is known yet: no conversation has been graded."
     assert (nothing.ratio, nothing.mean_stable, nothing.mean_candidate) == (None, None, None)
-    assert (nothing.e_worse, nothing.e_not_worse) == pytest.approx((0.5, 1.0))
+    assert (nothing.e_worse, nothing.e_not_worse) == pytest.approx((1.0, 1.0))
     assert not nothing.hold
     assert nothing.worst_task is None
 
@@ -257,8 +257,8 @@ def test_the_order_in_which_tasks_are_declared_is_irrelevant(drawn: list[Unit]) 
 def test_gates_only_ever_lower_the_evidence_against_the_candidate(drawn: list[Unit]) -> None:
     evidence = fold(drawn, Rule(tasks=(CHAT, CODE)))
     for task in evidence.tasks:
-        assert task.e_worse <= (task.e_harm + task.e_strict) / 2 * (1 + 1e-12)
-    whole = [(task.e_harm + task.e_strict) / 2 for task in evidence.tasks]
+        assert task.e_worse <= (0.8 * task.e_harm + 0.2 * task.e_strict) * (1 + 1e-12)
+    whole = [0.8 * task.e_harm + 0.2 * task.e_strict for task in evidence.tasks]
     ungated = (whole[0] * whole[1] * whole[2] + sum(whole) / 3) / 2
     assert exp(evidence.log_worse) <= ungated * (1 + 1e-9)
 

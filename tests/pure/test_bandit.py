@@ -79,6 +79,18 @@ def test_a_fine_task_borrows_from_its_parent_until_it_has_scores_of_its_own() ->
     assert table.get(fine, A).mean > table.get(fine, B).mean + 0.5
 
 
+def test_what_a_parent_learns_later_reaches_a_child_that_was_looked_at_before() -> None:
+    fine = TaskName("code.review")
+    early, late = Table(), Table()
+    for table in (early, late):
+        table.relate(predecessors={}, parents={fine: CODE})
+        table.update(SUMS, A, 0.5)
+    early.get(fine, B)
+    for table in (early, late):
+        many(table, CODE, B, good=200, bad=0)
+    assert early.get(fine, B) == late.get(fine, B)
+
+
 def test_tasks_that_are_above_each_other_are_no_family() -> None:
     table = Table()
     table.relate(predecessors={}, parents={SUMS: CODE, CODE: SUMS})
@@ -122,6 +134,29 @@ def test_a_general_loss_is_noticed_at_tasks_with_too_few_scores_to_tell() -> Non
     for number in range(50):
         table.update(tasks[number % 9], A, float(dice.random() < 0.3))
     assert table.get(tasks[9], A).mean < 0.6
+
+
+def test_a_version_that_fell_at_one_task_is_watched_more_closely_at_the_others() -> None:
+    """Bad answers at one task among good ones at another: only the test of that task tells."""
+
+    def noticed(table: Table, task: TaskName) -> int:
+        for number in range(20):
+            if table.update(task, A, 0.0):
+                return number
+            many(table, CHAT, A, good=3, bad=0)
+        return 20
+
+    table = Table()
+    for _ in range(8):
+        for task in TASKS:
+            many(table, task, A, good=8, bad=2)
+    assert noticed(table, SUMS) > noticed(table, CODE)
+
+
+def test_luck_that_ends_in_the_first_scores_is_no_fall() -> None:
+    table = Table()
+    many(table, SUMS, A, good=8, bad=0)
+    assert not any(table.update(SUMS, A, 0.0) for _ in range(8))
 
 
 @settings(max_examples=25, deadline=None)

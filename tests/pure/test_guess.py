@@ -7,12 +7,12 @@ import subprocess
 import sys
 import zlib
 from base64 import b64encode
-from dataclasses import replace
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from arbiter.demo.lessons import TASKS, draw
 from arbiter.inference import Chat, Completion, Message, Shape, Tool, Tools

@@ -180,7 +180,7 @@ def test_whoever_forgets_everything_loses_more_than_whoever_starts_with_a_succes
 
 
 def test_whoever_inherits_all_from_a_version_that_breaks_loses_more_than_the_learner() -> None:
-    lost = replayed(made_pair("broken-format"), requests=600, seeds=5, cases=0)
+    lost = replayed(made_pair("broken-format"), requests=600, seeds=16, cases=8)
     regret = lost["kinds"]["broken-format"]["regret"]
     assert regret["learned"]["mean"] < regret["inherit-all"]["mean"]
 

@@ -17,6 +17,7 @@ from arbiter.knowledge.speed import NEVER_TIMED, Expected, Speed
 from arbiter.knowledge.tasks import Task, Weights
 from arbiter.refs import ModelName, TaskName, VersionId
 from arbiter.selection import selector as module
+from arbiter.selection.bandit import Table
 from arbiter.selection.contender import Choice, Contender, Preference, Seen, Situation
 from arbiter.selection.filters import drop_reason
 from arbiter.selection.scorers import static_score
@@ -426,3 +427,22 @@ def test_what_is_kept_between_picks_is_bounded() -> None:
     for number in range(module._CACHE_BOUND + 10):
         kept._judge(one, task=SUMS, limits=Limits(max_latency_ms=number), situation=HOUSE)
     assert len(kept._cache) == 10
+
+
+def test_another_version_in_the_same_place_inherits_no_conversation() -> None:
+    by = Selector(Table())
+    old, new, other = seen("a"), seen("b"), seen("c")
+    keep = old.contender.version
+
+    def held(contenders: Sequence[Seen]) -> Choice:
+        return by.pick(
+            contenders, task=SUMS, limits=NO_LIMITS, rule=None, situation=HOUSE,
+            conversation="talk", held=keep,
+        )  # fmt: skip
+
+    assert held([old, other]).primary.contender is old.contender
+    drawn = by.pick(
+        [new, other], task=SUMS, limits=NO_LIMITS, rule=None, situation=HOUSE, conversation="talk"
+    )
+    assert held([new, other]).primary.contender is drawn.primary.contender
+    assert held([old, other]).primary.contender is old.contender

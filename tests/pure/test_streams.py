@@ -44,6 +44,17 @@ def test_ten_thousand_scores_of_one_caller_change_a_belief_little_and_no_other_a
     assert table.get(SUMS, B).neglect <= before[B].neglect * 1.2
 
 
+def test_nobody_can_feign_a_loss_alone_however_much_others_said_before() -> None:
+    table = Table(weigh=at_most_five)
+    tasks = [TaskName(f"task-{number}") for number in range(12)]
+    for number in range(6_000):
+        table.update(tasks[number % 12], A, float(number % 10 > 0))
+    falls = [table.update(task, A, 0.0, source=EVE) for _ in range(60) for task in tasks]
+    assert not any(falls)
+    falls = [table.update(task, A, 0.0) for _ in range(10) for task in tasks]
+    assert any(falls)
+
+
 def test_what_one_caller_says_makes_nobody_elses_scores_older() -> None:
     loud, quiet = Table(), Table()
     for table in (loud, quiet):

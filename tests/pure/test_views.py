@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from arbiter.cost import Figure, Method, unknown
 from arbiter.gateway import views
@@ -71,7 +72,7 @@ RECORD = Record(
 
 
 def test_a_record_shows_the_decision_and_every_reason() -> None:
-    assert json.loads(json.dumps(views.record_view(replace(RECORD, outcome=None)))) == {
+    assert json.loads(json.dumps(views.record_view(structs.replace(RECORD, outcome=None)))) == {
         "decision": DECISION,
         "at": "2026-01-01T00:00:00+00:00",
         "task": "sums",
@@ -141,7 +142,7 @@ def test_a_record_shows_what_came_of_it() -> None:
     ],
 )
 def test_a_figure_is_never_shown_without_its_method(cpu: Figure, shown: dict[str, object]) -> None:
-    view = views.record_view(replace(RECORD, outcome=replace(OUTCOME, cpu=cpu)))
+    view = views.record_view(structs.replace(RECORD, outcome=structs.replace(OUTCOME, cpu=cpu)))
     assert json.loads(json.dumps(view))["outcome"]["cpu_ms"] == shown
 
 

@@ -89,7 +89,7 @@ async def test_a_conversation_stays_with_its_model_while_others_move(play: Stage
         await play.ask(model="auto", conversation=talk, expected=None)
     first = [decided.version for decided in play.decided]
     assert len(set(first)) == 2
-    await judged(play, 6, model="good")
+    await judged(play, 2, model="good", score=0.6)
     after = []
     for talk in talks:
         await play.ask(model="auto", conversation=talk, expected=None)

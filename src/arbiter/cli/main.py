@@ -134,7 +134,7 @@ def up(
                 if settings.discovery.enabled:
                     OUT.print("  looking for models on this machine ...")
             sys.stdout.flush()
-            _settle_memory()
+            settle_memory()
             house.scout.open(_Teller(house, as_json=as_json))
             await stop.wait()
             ERR.print("closing: running requests may end", markup=False)
@@ -162,7 +162,7 @@ class _Teller:
         sys.stdout.flush()
 
 
-def _settle_memory() -> None:
+def settle_memory() -> None:
     """Spare the collector what stays for the life of the house.
 
     A request leaves no cycles behind; walking every long-lived object again and again is then

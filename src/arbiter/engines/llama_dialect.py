@@ -10,6 +10,8 @@ import re
 from dataclasses import replace
 from typing import Final
 
+from msgspec import structs
+
 from arbiter.errors import EngineRefused
 from arbiter.inference import Chat, Generation, Vectors
 
@@ -39,7 +41,7 @@ def understood(request: Generation) -> Generation:
         return request
     only = tuple(tool for tool in work.tools.offered if tool.name == work.tools.named)
     tools = replace(work.tools, offered=only, choice="required", named=None)
-    return replace(request, work=replace(work, tools=tools))
+    return structs.replace(request, work=structs.replace(work, tools=tools))
 
 
 def _check_schema(schema: str | None, field: str) -> None:

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 from starlette.types import Receive, Send
 
 from arbiter.errors import ArbiterError, ShuttingDown, StreamCut
@@ -33,8 +33,7 @@ _SSE: tuple[Header, ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(msgspec.Struct, frozen=True, kw_only=True):
     """A request that came through the door: its caller is known and its body is read."""
 
     receive: Receive
@@ -68,8 +67,7 @@ Streamed = Callable[[Decided], Frames]
 """Begins to write one as a stream."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Writer:
+class Writer(msgspec.Struct, frozen=True, kw_only=True):
     """How an answer becomes bytes. streamed: None for what never comes in pieces."""
 
     whole: Whole

@@ -269,6 +269,7 @@ class Carrier:
                 Statement(query="forget_feedback", parameters=scope),
                 Statement(query="forget_carried_feedback", parameters=scope),
                 *FEEDBACK,
+                Statement(query="forget_falls", parameters=scope),
                 notes=[note],
             )
             sums, cases, carried = written.rows[:3]

@@ -48,6 +48,8 @@ class Learning:
         self.lineage: Mapping[VersionId, VersionId] = {}
         """Which version came after which, also as other houses told it."""
         self._falls: list[Fall] = []
+        self.changed: set[TaskName] = set()
+        """Tasks at which something was learned since somebody last looked."""
         self.reading = 0
         """Which reading of the record the learner has, or will have shortly.
 
@@ -119,6 +121,12 @@ class Learning:
     def _judge(
         self, version: VersionId, task: TaskName, said: Said, *, before: Said | None, at: str
     ) -> None:
+        if before is not None and _source(before) == _source(said):
+            # a changed mind is no further judgement: it moves no clock and feigns no loss
+            self.changed.add(task)
+            change = said.score - before.score
+            self._learner.add(task, version, count=0.0, total=change, source=_source(said))
+            return
         if before is not None:
             self._learner.add(
                 task, version, count=-1.0, total=-before.score, source=_source(before)
@@ -127,6 +135,7 @@ class Learning:
 
     def _update(self, version: VersionId, task: TaskName, score: float, *,
                 source: Source, at: str) -> None:  # fmt: skip
+        self.changed.add(task)
         fall = self._learner.update(task, version, score, source=source, mark=at)
         if fall is not None:
             self._note(fall)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import msgspec
+from msgspec import structs
 
 from arbiter.clock import Clock
 from arbiter.cost import Figure, Method
@@ -45,8 +46,7 @@ RECENT = 4_096
 """Decisions kept in memory."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """A version that failed a request before its first byte, so that another served it."""
 
     version: VersionId
@@ -64,8 +64,7 @@ class Status(StrEnum):
     """The request could not be served as it was, or the house was full: no sample either."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a decision.
 
     version: the one that served it, or failed last. error, detail: the code and the sentence of
@@ -126,8 +125,7 @@ class Feedback:
                 raise InvalidField(f"{name} is text of 1 to {most} characters.", param=name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(msgspec.Struct, frozen=True, kw_only=True):
     """A decision with everything that is known of it."""
 
     decided: Decided
@@ -302,7 +300,7 @@ class Outcomes:
             _feedback(DecisionId(decision), row)
             for row in await self._database.read("get_feedback", (decision,))
         )
-        return replace(record, feedback=feedback)
+        return structs.replace(record, feedback=feedback)
 
 
 def _feedback(decision: DecisionId, row: Row) -> Feedback:
@@ -357,6 +355,7 @@ def _decision_statement(decided: Decided, *, caller: str, at: str) -> Statement:
             guessed=decided.guessed,
             would_change=decided.would_change,
             is_held=decided.is_held,
+            by_rule=decided.by_rule,
         )
     ).decode()
     return Statement(
@@ -431,6 +430,7 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True):
     guessed: float | None
     would_change: str | None
     is_held: bool
+    by_rule: bool
 
 
 def detail_of(text: str) -> Detail:
@@ -458,6 +458,7 @@ def _record(decision: Row, outcome: Row | None, attempts: Sequence[Row]) -> Reco
         guessed=more.guessed,
         would_change=more.would_change,
         is_held=more.is_held,
+        by_rule=more.by_rule,
     )
     return Record(
         decided=decided,

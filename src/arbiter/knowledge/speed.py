@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, log, sqrt
 
+import msgspec
+
 from arbiter.inference import Timings, Usage
 from arbiter.stats.estimators import normal_quantile
 
@@ -30,8 +32,7 @@ FIRST_SPREAD = log(3.0)
 """How far the tasks of a version are believed to be apart before that is seen: a factor of 3."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
+class Timing(msgspec.Struct, frozen=True, kw_only=True):
     """What one answer tells of its version; None where it tells nothing.
 
     latency_ms: the whole answer; first_ms: until its first piece; both without the wait.

@@ -4,7 +4,7 @@
                │           │
                └─> failed <┘ (lost)      failed ──> loading
 
-Others never look at the state and act on it: they call `lease`, which loads when it must, and
+Others never look at the state and act on it: they call `take`, which loads when it must, and
 which everybody who comes meanwhile waits for together. A drain lets every lease end first, so an
 answer that has begun is never cut by an unload.
 """
@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
 
 from arbiter.clock import Clock
@@ -41,14 +40,39 @@ class State(StrEnum):
 
 
 class Lease:
-    """The right to use a runner; counted, so that a drain waits for it."""
+    """The right to use a runner; counted, so that a drain waits for it.
 
-    __slots__ = ("_meter", "_read_cpu", "_share", "_started", "_token", "gone", "runner")
+    instance: whose runner it is. is_served: another program runs it (`ServedRunner`). bounded: it
+    is not the house's own work.
+    """
+
+    __slots__ = (
+        "_meter",
+        "_read_cpu",
+        "_share",
+        "_started",
+        "_token",
+        "bounded",
+        "gone",
+        "instance",
+        "is_served",
+        "runner",
+    )
 
     def __init__(
-        self, runner: Runner, meter: EqualShare, read_cpu: Callable[[int], int | None]
+        self,
+        instance: Instance,
+        runner: Runner,
+        meter: EqualShare,
+        read_cpu: Callable[[int], int | None],
+        *,
+        is_served: bool,
+        bounded: bool,
     ) -> None:
+        self.instance = instance
         self.runner = runner
+        self.is_served = is_served
+        self.bounded = bounded
         self.gone = asyncio.Event()
         """Set when the server that runs the version was found gone while this lease lasts."""
         self._meter = meter
@@ -58,7 +82,8 @@ class Lease:
         self._share: Figure | None = None
 
     def _counter(self) -> int | None:
-        return None if self.runner.pid is None else self._read_cpu(self.runner.pid)
+        pid = self.runner.pid
+        return None if pid is None else self._read_cpu(pid)
 
     def start_metering(self) -> None:
         """Begin counting the runner's CPU time for this lease."""
@@ -108,6 +133,9 @@ class Instance:
         """Failures in a row, of loads and of runners that were lost without one answer."""
         self.last_error: ArbiterError | None = None
         self.runner: Runner | None = None
+        self._is_served = False
+        """Whether another program runs it. Found out once a load: a look at every member of a
+        protocol, for each request, would cost more than the choice of a model does."""
         self._clock = clock
         self._read_cpu = read_cpu
         self._queue_bound = settings.queue
@@ -137,15 +165,14 @@ class Instance:
         """Whether somebody uses it, waits for it, or it is on its way somewhere."""
         return bool(self.leases or self.waiting) or self.state in {State.LOADING, State.DRAINING}
 
-    @asynccontextmanager
-    async def lease(
+    async def take(
         self,
         admit: Callable[[], Awaitable[None]],
         *,
         patient: bool = True,
         bounded: bool = True,
-    ) -> AsyncIterator[Lease]:
-        """A warm runner with a free slot, loaded if need be.
+    ) -> Lease:
+        """A warm runner with a free slot, loaded if need be; `give_back` what this returns.
 
         admit makes room in memory before a load. patient: wait out the pause after a loss; who
         could be served elsewhere need not. bounded: be refused when too many wait, or when the
@@ -174,22 +201,35 @@ class Instance:
             self._holding += 1
             self._held[runner] += 1
             self._idle.clear()
-            lease = Lease(runner, self._meter, self._read_cpu)
+            lease = Lease(
+                self,
+                runner,
+                self._meter,
+                self._read_cpu,
+                is_served=self._is_served,
+                bounded=bounded,
+            )
             self._leased.add(lease)
-            try:
-                yield lease
-            finally:
-                self._leased.discard(lease)
-                self._holding -= 1
-                self._let_go(runner)
-                if not self._holding:
-                    self._idle.set()
-        finally:
-            self.leases -= 1
-            if bounded:
-                # the house's own work is no use: a model must not stay because of its own cases
-                self.last_used = self._clock.monotonic()
-            self._slots.release()
+        except BaseException:
+            self._leave(bounded=bounded)
+            raise
+        return lease
+
+    def give_back(self, lease: Lease) -> None:
+        """End a lease: its slot is free, and a drain waits for it no more."""
+        self._leased.discard(lease)
+        self._holding -= 1
+        self._let_go(lease.runner)
+        if not self._holding:
+            self._idle.set()
+        self._leave(bounded=lease.bounded)
+
+    def _leave(self, *, bounded: bool) -> None:
+        self.leases -= 1
+        if bounded:
+            # the house's own work is no use: a model must not stay because of its own cases
+            self.last_used = self._clock.monotonic()
+        self._slots.release()
 
     async def _turn(self) -> None:
         """A free slot, within the bound on waiting. Raises `Busy` when it comes too late."""
@@ -274,6 +314,7 @@ class Instance:
         self._loading = None
         self.loads += 1
         self.runner = runner
+        self._is_served = isinstance(runner, ServedRunner)
         self._meter = EqualShare()
         # whoever changed the file after it was checked and before it was loaded is found out
         self.file.doubt()

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import msgspec
 
 from arbiter.clock import Clock
 from arbiter.config import PoolSettings
@@ -37,8 +38,7 @@ from arbiter.storage.database import Database, Statement
 LOG = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loadable:
+class Loadable(msgspec.Struct, frozen=True, kw_only=True):
     """What the pool must know of a version: its file and a first guess of its size.
 
     is_outside: another program runs it, in memory that is not this house's to give.
@@ -225,11 +225,13 @@ class Pool:
             self._loadables[loadable.version] = loadable
         return found
 
-    @asynccontextmanager
-    async def lease(
+    async def take(
         self, loadable: Loadable, *, patient: bool = True, bounded: bool = True
-    ) -> AsyncIterator[tuple[Instance, Lease]]:
+    ) -> Lease:
         """A warm runner of a version with a free slot; loads it first when it must.
+
+        `give_back` what this returns. These are two functions and no context: every request comes
+        here, and a context made of a generator costs more than all that they do.
 
         patient: wait out the pause after a loss; who could be served elsewhere need not. bounded:
         be refused when too many wait; the house's own work waits instead.
@@ -244,12 +246,17 @@ class Pool:
         if bounded:
             self._unasked.discard(loadable.version)
         try:
-            async with instance.lease(
+            return await instance.take(
                 lambda: self._admit(instance), patient=patient, bounded=bounded
-            ) as lease:
-                yield instance, lease
-        finally:
+            )
+        except BaseException:
             self._freed.set()
+            raise
+
+    def give_back(self, lease: Lease) -> None:
+        """End a lease."""
+        lease.instance.give_back(lease)
+        self._freed.set()
 
     async def warm(self, loadable: Loadable) -> None:
         """Load a version now, so that its first request need not wait."""

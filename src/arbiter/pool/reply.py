@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from arbiter.clock import Clock
 from arbiter.cost import Figure
-from arbiter.engines.base import Runner, ServedRunner
+from arbiter.engines.base import Runner
 from arbiter.errors import ArbiterError, EngineError, InstanceLost, ServerCut, StreamCut
 from arbiter.inference import (
     Chunk,
@@ -23,7 +23,7 @@ from arbiter.inference import (
     Timings,
     Usage,
 )
-from arbiter.pool.instance import Instance, Lease
+from arbiter.pool.instance import Lease
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,7 +38,11 @@ class Receipt:
 
 
 class Served:
-    """An answer that has begun (`arbiter.inference.Reply`)."""
+    """An answer that has begun (`arbiter.inference.Reply`), and the iterator of its pieces.
+
+    No generator: it would only pass on what another one gives, at the price of one more for each
+    request.
+    """
 
     def __init__(
         self,
@@ -58,24 +62,34 @@ class Served:
         """Whether nothing but text has come: no tool call, no vector."""
         self.finished = False
         self.error: ArbiterError | None = None
-        self._first = first
-        self._rest = rest
+        self._first: Chunk | None = first
+        self._rest: AsyncIterator[Chunk] | None = rest
         self._lease = lease
         self._clock = clock
         self._started = started
         if timed:
             self.receipt.ttft_ms = (clock.monotonic() - started) * 1000
 
-    async def chunks(self) -> AsyncIterator[Chunk]:
+    def chunks(self) -> AsyncIterator[Chunk]:
         """The answer, piece by piece. Raises `StreamCut`: `ServerCut` if its server is gone."""
-        if self._take(self._first):
-            yield self._first
-            return
-        yield self._first
+        return self
+
+    def __aiter__(self) -> Served:
+        """Itself: an answer is gone through once."""
+        return self
+
+    async def __anext__(self) -> Chunk:
+        """The next piece; raises as `chunks` tells."""
+        chunk = self._first
+        if chunk is not None:
+            self._first = None
+            if self._take(chunk):
+                self._rest = None
+            return chunk
+        if self._rest is None:
+            raise StopAsyncIteration
         try:
-            async for chunk in self._rest:
-                self._take(chunk)
-                yield chunk
+            chunk = await anext(self._rest)
         except StreamCut as error:
             self.error = error
             if self._lease.gone.is_set() and not isinstance(error, ServerCut):
@@ -85,6 +99,8 @@ class Served:
         except ArbiterError as error:
             self.error = error
             raise
+        self._take(chunk)
+        return chunk
 
     def _take(self, chunk: Chunk) -> bool:
         if isinstance(chunk, Delta):
@@ -114,22 +130,22 @@ async def _embedded(runner: Runner, request: Embedding) -> AsyncGenerator[Chunk,
     yield finish
 
 
-async def first_of(chunks: AsyncIterator[Chunk], instance: Instance, lease: Lease) -> Chunk:
+async def first_of(chunks: AsyncIterator[Chunk], lease: Lease) -> Chunk:
     """The first chunk, and what its coming or not says of the instance.
 
     Raises `InstanceLost` as soon as the server that was to send it is found gone.
     """
     try:
-        if isinstance(lease.runner, ServedRunner):
+        if lease.is_served:
             first = await _unless_gone(chunks, lease)
         else:
             first = await anext(chunks)
     except InstanceLost:
-        instance.lost(lease.runner)
+        lease.instance.lost(lease.runner)
         raise
     except StopAsyncIteration as error:
         raise EngineError("The engine ended without an answer.") from error
-    instance.answered()
+    lease.instance.answered()
     return first
 
 

@@ -12,7 +12,7 @@ clock, no engine and no request; lineage and the parents of tasks are told to it
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import isfinite, sqrt
 
 from arbiter.knowledge.scores import CARRIED, GRADES, Fall, Source, Weigh, in_full
@@ -35,6 +35,15 @@ HALF_LIFE = 300.0
 
 MOST_PRIOR = 50.0
 """Scores that the rest of the table may be worth to a cell, however alike its cells are."""
+
+MUCH = 1e6
+"""More scores than any caller is let say."""
+
+MOST_ROUNDS = 12
+"""Rounds of fitting everything; each costs 25 microseconds a cell."""
+
+RESTED = 1e-3
+"""A fit rests when no variance nor the mean moves by more in a round."""
 
 _DEEP = 4
 """Predecessors of predecessors that are looked at."""
@@ -133,7 +142,8 @@ class Table:
         weight = self._counted_once_more(cell, source)
         fall, lost = None, tuple[Cell, ...]()
         if self.watchful:
-            fall = suspect(cell, score, weight=weight, mark=mark)
+            bounded = source[0] if source[0] and self._is_bounded(source) else None
+            fall = suspect(cell, score, weight=weight, mark=mark, bounded=bounded)
             lost = () if fall is None else dropped(cell, fall)
             note(cell, source, score, keep=self.keep)
         cell.stream(source).take(score, self.keep)
@@ -151,6 +161,10 @@ class Table:
             self._turn()
         self._touched(cell, weight)
         return fall
+
+    def _is_bounded(self, source: Source) -> bool:
+        """Whether what the caller says counts less, the more it says."""
+        return self._weigh({source: 1.0}, 0.0)[source] > self._weigh({source: MUCH}, 0.0)[source]
 
     def _counted_once_more(self, cell: Cell, source: Source) -> float:
         """Count one more score of a source; how much more it counts now than before."""
@@ -258,9 +272,11 @@ class Table:
         row, column = self._rows.get(task), self._columns.get(version)
         cell = None if row is None else row.cells.get(version)
         follows = deep > 0 and version in self._before
+        above = None if row is None else row.parent
         stamps = (
-            self._epoch if follows else 0,
+            self._epoch,
             0 if row is None else row.stamp,
+            0 if above is None else above.stamp,
             0 if column is None else column.stamp,
             0 if cell is None else cell.stamp,
         )
@@ -271,7 +287,11 @@ class Table:
             belief = self._work_out((task, version), cell, deep=deep if follows else 0)
             self._beliefs[task, version] = (stamps, belief)
         neglect = 0.0 if row is None else row.clock / (belief.samples + 1.0)
-        return belief if belief.neglect == neglect else replace(belief, neglect=neglect)
+        if belief.neglect == neglect:
+            return belief
+        return Belief(
+            mean=belief.mean, variance=belief.variance, samples=belief.samples, neglect=neglect
+        )
 
     def _work_out(
         self, where: tuple[TaskName, VersionId], cell: Cell | None, *, deep: int
@@ -326,11 +346,16 @@ class Table:
                 row.clock += cell.count
                 cell.column.count += cell.count
             self._scores += row.clock
-        for _ in range(12):
+        before: tuple[float, ...] = ()
+        for _ in range(MOST_ROUNDS):
             for row in self._rows.values():
                 self._effects.fit_row(row)
             for column in self._columns.values():
                 self._effects.fit_column(column)
+            now = self._effects.whole
+            if before and max(abs(b - a) for a, b in zip(before, now, strict=True)) < RESTED:
+                break
+            before = now
         self._turn()
 
     def merge(self, other: Table) -> None:
@@ -349,7 +374,9 @@ class Table:
         """All evidence as plain JSON; the fit follows from it."""
         return {
             "format": 1,
-            "versions": [[c.version, c.alarm, c.epoch, c.since] for c in self._columns.values()],
+            "versions": [
+                [c.version, c.alarm, c.epoch, c.since, c.wary] for c in self._columns.values()
+            ],
             "cells": [
                 [row.task, version, cell.alarm, cell.epoch, cell.since]
                 for row in self._rows.values()
@@ -379,10 +406,10 @@ class Table:
                 stream = cell.stream((str(caller), str(kind)))
                 for name, value in zip(_KEPT, kept, strict=True):
                     setattr(stream, name, _number(value))
-            for version, alarm, epoch, since in _lists(state["versions"]):
+            for version, alarm, epoch, since, wary in _lists(state["versions"]):
                 column = table._columns[VersionId(str(version))]
-                column.alarm, column.epoch, column.since = (
-                    _number(alarm), int(_number(epoch)), str(since),
+                column.alarm, column.epoch, column.since, column.wary = (
+                    _number(alarm), int(_number(epoch)), str(since), _number(wary),
                 )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError("this is no state of a table") from error

@@ -35,7 +35,8 @@ class Cell:
 
     count: scores ever. n, good: scores and their sum, older ones fading; early_n and the like: see
     `arbiter.selection.streams.Stream`. All of them are what the streams count together. since:
-    when the loss began that the cell's change test suspects, as whoever tells the scores knows it.
+    when the loss began that the cell's change test suspects, as whoever tells the scores knows it;
+    heard, said: what the test took since, of all and of each bounded caller.
     """
 
     row: Row
@@ -46,6 +47,8 @@ class Cell:
     good: float = 0.0
     alarm: float = 0.0
     since: str = ""
+    heard: float = 0.0
+    said: dict[str, float] = field(default_factory=dict)
     early_n: float = 0.0
     early_good: float = 0.0
     late_n: float = 0.0
@@ -127,7 +130,11 @@ class Row:
 
 @dataclass(slots=True, kw_only=True)
 class Column:
-    """A version: how good it is in general. `alarm`, `since`, `epoch`: its change test."""
+    """A version: how good it is in general.
+
+    alarm, since, epoch, heard, said: its change test, as in `Cell`. wary: scores for which its
+    cells are watched closely.
+    """
 
     version: VersionId
     cells: dict[TaskName, Cell] = field(default_factory=dict)
@@ -139,6 +146,9 @@ class Column:
     alarm: float = 0.0
     since: str = ""
     epoch: int = 0
+    wary: float = 0.0
+    heard: float = 0.0
+    said: dict[str, float] = field(default_factory=dict)
     about_effect: tuple[float, float] = (0.0, 0.0)
 
 
@@ -159,6 +169,11 @@ class Effects:
         self._task = (0.0, 0.0)
         self._version = (0.0, 0.0)
         self._rest = (0.0, 0.0)
+
+    @property
+    def whole(self) -> tuple[float, ...]:
+        """The mean and the variances: when they rest, so does the fit."""
+        return self.mu, self.task, self.version, self.rest
 
     def row_prior(self, row: Row | None) -> tuple[float, float]:
         """Where a task's effect is believed to be before its own evidence, and the variance."""

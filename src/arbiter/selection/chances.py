@@ -1,10 +1,15 @@
-"""With what probability each version is picked, and by whom: tempered, bounded, sticky.
+"""With what probability each version is picked, and by whom: hopeful, bounded, sticky.
 
-Probability matching on a sharpened belief (Thompson 1933; tempering: Chapelle & Li, NeurIPS 2011):
-an arm is picked with the chance that it is the best one when its belief counts `TEMPER` times, so
-little is explored where little can be won. That number grows with the arm's own scores, because a
-belief that rests on its kin alone is the less to be relied on, and falls with the scores that
-others had for each of its own, so that bad luck is never for ever. Arms whose chance is below
+An arm is taken at what it may well be: its mean and ``HOPE sqrt(1 + log(1 + x) + x / PATIENCE)``
+standard deviations, where x, its neglect, is the scores that others had for each of its own (an
+upper bound, as in Lai & Robbins 1985). So what is little known is tried, hope goes as scores come,
+and bad luck is never for ever.
+
+Of arms that are close in that, none is sure: each is picked with the chance that it is the first
+when its belief counts `TEMPER` times (probability matching, Thompson 1933, on a sharpened belief;
+Chapelle & Li, NeurIPS 2011). That number grows with the arm's own scores, because a belief that
+rests on its kin alone is the less to be relied on, and falls with neglect. The arm with the best
+mean keeps up to `KEPT` of the traffic, whatever is hoped of others. Arms whose chance is below
 `REACH` are out of reach and get nothing; those within it get at least ``FLOOR / K`` of K. The
 vector is worked out, never sampled: what is logged is what was drawn from.
 """
@@ -12,49 +17,74 @@ vector is worked out, never sampled: what is logged is what was drawn from.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from heapq import nlargest
-from math import log, sqrt
+from math import inf, log, log1p, sqrt
+from operator import attrgetter
 
 from arbiter.stats.estimators import best_chances
 
-TEMPER = 10.0
+HOPE = 0.45
+"""Standard deviations above its mean that an arm without neglect is taken at."""
+
+TEMPER = 200.0
 """How many times a belief counts that rests on no score of the arm's own."""
 
-TEMPER_EACH = 1.0
+TEMPER_EACH = 20.0
 """How much that grows with each score, up to `TEMPER_UPTO` scores."""
 
 TEMPER_UPTO = 20.0
 REACH = 0.05
 FLOOR = 0.02
 
+PATIENCE = 50.0
+"""Scores of others for each of its own after which a neglected arm's hope grows without end."""
+
+KEPT = 0.8
+"""The part of the traffic that the arm with the best mean keeps in any case if its scores are many.
+
+So whatever is hoped of a newcomer, it is tried on a part of the conversations only, also where
+nobody ever judges an answer.
+"""
+
+KEPT_HALF = 20.0
+"""Scores of that arm with which it keeps half of that."""
+
 NEGLECT = 10.0
 """Scores of others for each of its own after which a belief counts half as much."""
 
-MOST = 24
-"""Arms that are compared exactly; one that is not among the most promising is out of reach."""
+FAR = 1.7**2
+"""Square of how many deviations behind the first leave a chance below 0.045: out of reach."""
+
+MOST = 6
+"""Arms that share a task's traffic at once; one that is not among the most promising waits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """What an arm is worth: mean and standard deviation of its utility; the rest as in `Belief`."""
+    """What an arm is worth: mean and standard deviation of its utility; the rest as in `Belief`.
+
+    hopeful: what it may well be worth. sharpened: the standard deviation that is explored with.
+    promise: two of them above that, for telling who is to be compared at all.
+    """
 
     mean: float
     deviation: float
     neglect: float = 0.0
     samples: float = 0.0
+    hopeful: float = field(init=False)
+    sharpened: float = field(init=False)
+    promise: float = field(init=False)
 
-    @property
-    def promise(self) -> float:
-        """What it may turn out to be worth, for telling who is to be compared at all."""
-        return self.mean + 2.0 * self.sharpened
-
-    @property
-    def sharpened(self) -> float:
-        """The standard deviation that is explored with."""
+    def __post_init__(self) -> None:
+        # worked out once: a vector is asked for far more often than a belief changes
+        more = 1.0 + log1p(self.neglect) + self.neglect / PATIENCE
         temper = TEMPER + TEMPER_EACH * min(self.samples, TEMPER_UPTO)
-        return max(1e-6, self.deviation * sqrt((1.0 + self.neglect / NEGLECT) / temper))
+        spread = self.deviation * sqrt((1.0 + self.neglect / NEGLECT) / temper)
+        object.__setattr__(self, "hopeful", self.mean + HOPE * self.deviation * sqrt(more))
+        object.__setattr__(self, "sharpened", max(1e-6, spread))
+        object.__setattr__(self, "promise", self.hopeful + 2.0 * self.sharpened)
 
 
 def chances(arms: Sequence[Arm]) -> list[float]:
@@ -68,13 +98,19 @@ def chances(arms: Sequence[Arm]) -> list[float]:
     Raises:
         ValueError: there is no arm.
     """
-    spreads = [arm.sharpened for arm in arms]
-    places: Sequence[int] = range(len(arms))
-    if len(arms) > MOST:
-        places = sorted(nlargest(MOST, places, key=lambda k: arms[k].mean + 2.0 * spreads[k]))
-    found = best_chances([arms[k].mean for k in places], [spreads[k] for k in places])
-    reach = min(REACH, max(found) / 2.0)
-    within = {k: p for k, p in zip(places, found, strict=True) if p >= reach}
+    first = max(arms, key=_hopeful)
+    top, wide = first.hopeful, first.sharpened**2
+    places: Sequence[int] = [
+        k
+        for k, arm in enumerate(arms)
+        if (top - arm.hopeful) ** 2 <= FAR * (wide + arm.sharpened**2)
+    ]
+    if len(places) > MOST:
+        places = sorted(nlargest(MOST, places, key=lambda k: arms[k].promise))
+    found = best_chances([arms[k].hopeful for k in places], [arms[k].sharpened for k in places])
+    shares = _kept(dict(zip(places, found, strict=True)), arms)
+    reach = min(REACH, max(shares.values()) / 2.0)
+    within = {k: p for k, p in shares.items() if p >= reach}
     least = FLOOR / len(within)
     whole = sum(within.values())
     spare = 1.0 - FLOOR
@@ -82,6 +118,32 @@ def chances(arms: Sequence[Arm]) -> list[float]:
     for k, p in within.items():
         vector[k] = least + spare * p / whole if len(within) > 1 else 1.0
     return vector
+
+
+_hopeful = attrgetter("hopeful")
+
+
+def least_promise(arms: Sequence[Arm]) -> float:
+    """An arm that promises less than this is compared with nobody, and changes no probability.
+
+    Of an arm within `FAR` of the first, the hope and two deviations of both reach that one's hope.
+    """
+    top = max(arms, key=_hopeful, default=None)
+    return -inf if top is None else top.hopeful - 2.0 * top.sharpened
+
+
+def _kept(shares: dict[int, float], arms: Sequence[Arm]) -> dict[int, float]:
+    """The shares after the arms of the best mean have got what is theirs in any case."""
+    means = [arm.mean for arm in arms]
+    top = max(means)
+    best = [k for k, mean in enumerate(means) if mean >= top]
+    theirs = sum(shares.get(k, 0.0) for k in best)
+    samples = max(arms[k].samples for k in best)
+    least = KEPT * samples / (samples + KEPT_HALF)
+    if theirs >= least:
+        return shares
+    kept = {k: p * (1.0 - least) / (1.0 - theirs) for k, p in shares.items()}
+    return kept | dict.fromkeys(best, least / len(best))
 
 
 def drawn(names: Sequence[str], vector: Sequence[float], conversation: str) -> int:

@@ -18,7 +18,7 @@ from arbiter.knowledge.rules import Rule
 from arbiter.knowledge.tasks import Task
 from arbiter.refs import ModelName, VersionId
 from arbiter.selection.bandit import Table
-from arbiter.selection.chances import chances, drawn
+from arbiter.selection.chances import chances, drawn, least_promise
 from arbiter.selection.contender import (
     Choice,
     Preference,
@@ -33,11 +33,21 @@ NOTICEABLE = 0.01
 """A change of the usual latency's part below this is none."""
 
 
-FRONT = 16
+FRONT = 8
 """Contenders whose probabilities are worked out and who are told: the most promising ones."""
 
-AT_ONCE = 6
+TOLD = 4
+"""Of those that are not picked at all, so many are told, and may serve when the pick fails."""
+
+FEW = 16
+"""So few contenders are all judged again whenever something was learned elsewhere."""
+
+AT_ONCE = 3
 """Contenders that one look judges again because of what was learned elsewhere."""
+
+
+SLIGHT = 0.03
+"""A part of what an arm is unsure by; what moves by less is left until it moves by more."""
 
 
 class Plan:
@@ -57,6 +67,7 @@ class Plan:
         self._rule: Preference | None = None
         self._revision: tuple[int, int] | None = None
         self._seen: list[Seen] = []
+        self._versions: list[VersionId] = []
         self._found: list[Worth | Dropped] = []
         self._promise: list[float] = []
         self._pending: list[int] = []
@@ -68,6 +79,8 @@ class Plan:
         self._dropped: dict[int, Dropped] = {}
         self._front: list[int] = []
         self._vector: dict[int, float] | None = None
+        self._vital: set[int] = set()
+        self._bar = self._best = -inf
         self._places: dict[VersionId, int] = {}
         self._told: dict[int, Choice] = {}
 
@@ -77,22 +90,36 @@ class Plan:
 
     def look(self, contenders: Sequence[Seen], rule: Preference | None = None) -> None:
         """Take in what changed. rule: what the rules say to the task now."""
-        if rule is not self._rule or len(contenders) != len(self._seen):
+        is_same = len(contenders) == len(self._seen) and all(map(is_, contenders, self._seen))
+        if rule is not self._rule or not (is_same or self._is_of(contenders)):
             self._begin(contenders, rule)
-        elif not all(map(is_, contenders, self._seen)):
+        elif not is_same:
             for place, (new, old) in enumerate(zip(contenders, self._seen, strict=True)):
                 if new is not old:
                     self._seen[place] = new
-                    self._places[new.contender.version] = place
                     self._judge(place)
         revision = self._table.revision(self._task.name)
         if revision != self._revision:
             self._revision = revision
-            self._pending, self._behind = self._front[::-1], len(self._seen)
-        if self._pending or self._behind:
+            if len(self._seen) <= FEW:
+                for place in range(len(self._seen)):
+                    self._judge(place)
+            else:
+                self._pending, self._behind = self._front[::-1], len(self._seen)
+        if self._vector is not None and (self._pending or self._behind):
             self._go_on()
+        self._expect()
         if self._vector is None:
             self._weigh()
+
+    def look_again(self, contenders: Sequence[Seen]) -> None:
+        """Take in what changed, between two requests."""
+        if self._is_of(contenders):
+            self.look(contenders, self._rule)
+
+    def _is_of(self, contenders: Sequence[Seen]) -> bool:
+        """Whether these are the versions that the plan is about, each in its place."""
+        return [one.contender.version for one in contenders] == self._versions
 
     def _begin(self, contenders: Sequence[Seen], rule: Preference | None) -> None:
         self._rule = rule
@@ -101,9 +128,10 @@ class Plan:
         self._promise = [-inf] * len(contenders)
         self._front, self._pending, self._behind, self._cursor = [], [], 0, 0
         self._untimed, self._timed, self._dropped = set(), (0, 0.0), {}
-        self._places = {one.contender.version: at for at, one in enumerate(contenders)}
+        self._versions = [one.contender.version for one in contenders]
+        self._places = {version: at for at, version in enumerate(self._versions)}
         self._revision = self._table.revision(self._task.name)
-        self._vector = None
+        self._vector, self._vital = None, set()
         for place in range(len(contenders)):
             self._judge(place)
 
@@ -111,11 +139,21 @@ class Plan:
         """Judge some of those again that were judged before the table changed."""
         for _ in range(AT_ONCE):
             if self._pending:
-                self._judge(self._pending.pop())
+                self._catch_up(self._pending.pop())
             elif self._behind:
                 self._behind -= 1
                 self._cursor = (self._cursor + 1) % len(self._seen)
-                self._judge(self._cursor)
+                self._catch_up(self._cursor)
+
+    def _catch_up(self, place: int) -> None:
+        """Judge a contender again, and leave it at that where nothing noticeable has moved."""
+        before, found = self._found[place], self._verdict(self._seen[place])
+        if isinstance(before, Worth) and isinstance(found, Worth):
+            old, new = before.arm, found.arm
+            near = abs(new.mean - old.mean) <= SLIGHT * old.sharpened
+            if near and abs(new.deviation - old.deviation) <= SLIGHT * old.deviation:
+                return
+        self._take(place, found)
 
     def pick(self, conversation: str | None, held: VersionId | None = None) -> Choice:
         """Whom this conversation gets, and why. Raises `NothingCapable`."""
@@ -147,9 +185,15 @@ class Plan:
 
     def _judge(self, place: int) -> None:
         """Work out again what a contender is worth, or why it is dropped."""
-        before, found = self._found[place], self._verdict(self._seen[place])
+        self._take(place, self._verdict(self._seen[place]))
+
+    def _take(self, place: int, found: Worth | Dropped) -> None:
+        before = self._found[place]
         self._found[place] = found
-        self._vector = None
+        if place in self._vital or self._matters(before, found):
+            self._vector = None
+        elif place in self._front:
+            self._told = {}
         self._dropped.pop(place, None)
         self._untimed.discard(place)
         count, total = self._timed
@@ -165,6 +209,12 @@ class Plan:
             else:
                 count, total = count + 1, total + found.latency
         self._timed = (count, total)
+
+    def _matters(self, before: Worth | Dropped, found: Worth | Dropped) -> bool:
+        """Whether a contender that had no part in the probabilities may have one now."""
+        if isinstance(found, Dropped) or isinstance(before, Dropped):
+            return found != before
+        return found.arm.promise >= self._bar or found.arm.mean >= self._best
 
     def _verdict(self, seen: Seen) -> Worth | Dropped:
         contender = seen.contender
@@ -202,7 +252,6 @@ class Plan:
 
     def _weigh(self) -> None:
         """The probabilities of the most promising of those that are able."""
-        self._expect()
         front: Sequence[int]
         if len(self._seen) - len(self._dropped) > FRONT:
             least = nlargest(FRONT, self._promise)[-1]
@@ -218,13 +267,22 @@ class Plan:
         self._front = [at for at, _, _ in ranked]
         self._vector = {at: share for at, _, share in ranked}
         self._told = {}
+        arms = [one.arm for one in worths]
+        self._bar, self._best = least_promise(arms), max((arm.mean for arm in arms), default=inf)
+        self._vital = {
+            at
+            for at, one in zip(front, worths, strict=True)
+            if one.arm.promise >= self._bar or self._vector[at] > 0.0
+        }
 
     def _choice(self, place: int) -> Choice:
         vector, task = self._vector or {}, self._task.name
+        others = [at for at in self._front if at != place]
         told = [
             (one, vector.get(at, 0.0))
-            for at in (place, *(at for at in self._front if at != place))
-            if isinstance(one := self._found[at], Worth)
+            for number, at in enumerate((place, *others))
+            if (number <= TOLD or vector.get(at, 0.0) > 0.0)
+            and isinstance(one := self._found[at], Worth)
         ]
         scored = tuple([explained(one, chance) for one, chance in told])
         best = scored[0]

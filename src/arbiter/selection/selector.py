@@ -8,6 +8,7 @@ value, and of each task's probabilities until its evidence changes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 from arbiter.inference import Dropped, Limits
 from arbiter.knowledge.profiles import Profile
@@ -32,7 +33,10 @@ from arbiter.selection.scorers import static_score
 _Key = tuple[VersionId, TaskName, Limits]
 _Judged = tuple[Profile, Contender, Situation, Task, Scored | Dropped, Speed]
 _CACHE_BOUND = 200_000
-_PLANS_BOUND = 1_000
+_PLANS_BOUND = 16
+_TASKS_BOUND = 1_000
+_FRESH = 2
+"""Plans of a task that are kept up between requests: those of the limits that were asked last."""
 
 
 class Selector:
@@ -45,7 +49,7 @@ class Selector:
         self._table = table
         self._related: tuple[Mapping[VersionId, VersionId], Mapping[TaskName, TaskName]] = ({}, {})
         self._cache: dict[_Key, _Judged] = {}
-        self._plans: dict[tuple[TaskName, Limits], Plan] = {}
+        self._plans: dict[TaskName, dict[Limits, Plan]] = {}
 
     def relate(
         self,
@@ -100,10 +104,10 @@ class Selector:
             raise nobody_left(task, dropped, rule)
         scored.sort(key=_order)
         preferred = preferred_of(scored, rule)
-        alias = scored[0].contender.name
+        alias, by_rule = scored[0].contender.name, False
         if preferred is not None and rule is not None and rule.rule is not None:
             reason = ruled_reason(rule.rule, task.name)
-            alias = rule.rule.takes or alias
+            alias, by_rule = rule.rule.takes or alias, True
             scored.remove(preferred)
             scored.insert(0, preferred)
         else:
@@ -116,16 +120,29 @@ class Selector:
             dropped=tuple(dropped),
             reason=reason,
             probability=1.0,
+            by_rule=by_rule,
         )
 
     def _plan(self, table: Table, task: Task, limits: Limits, situation: Situation) -> Plan:
-        key = (task.name, limits)
-        plan = self._plans.get(key)
-        if plan is None or not plan.is_about(task, situation):
-            if len(self._plans) >= _PLANS_BOUND:
+        plans = self._plans.get(task.name)
+        if plans is None:
+            if len(self._plans) >= _TASKS_BOUND:
                 self._plans.clear()
-            plan = self._plans[key] = Plan(table, task=task, limits=limits, situation=situation)
+            plans = self._plans[task.name] = {}
+        plan = plans.pop(limits, None)
+        if plan is None or not plan.is_about(task, situation):
+            if len(plans) >= _PLANS_BOUND:
+                del plans[next(iter(plans))]
+            plan = Plan(table, task=task, limits=limits, situation=situation)
+        # the latest last: callers may name any limits, and most of them never again
+        plans[limits] = plan
         return plan
+
+    def refresh(self, task: TaskName, contenders: Sequence[Seen]) -> None:
+        """Work out now what new evidence at a task changes, so that no request waits for it."""
+        plans = self._plans.get(task, {})
+        for plan in islice(reversed(plans.values()), _FRESH):
+            plan.look_again(contenders)
 
     def _judge(
         self, seen: Seen, *, task: Task, limits: Limits, situation: Situation

@@ -15,7 +15,7 @@ from math import exp
 
 from arbiter.stats.estimators import Beta, logistic, logit
 
-WORTH = 5.0
+WORTH = 8.0
 """Pseudo-results that a predecessor's mean is worth at a task; never more than it has earned."""
 
 FOLLOWS = 0.8

@@ -20,8 +20,8 @@ from arbiter.stats.estimators import logistic, logit
 DROP = 1.25
 """How far below the reference the bet is, on the logit scale: .80 against .53."""
 
-ALARM = log(1000.0)
-"""One false alarm in a thousand scores, or fewer."""
+ALARM = log(500.0)
+"""One false alarm in five hundred scores at most; fewer as long as the reference is a low one."""
 
 
 def worse_step(

@@ -13,11 +13,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import erf, exp, lgamma, log, log1p, sqrt
+from math import ceil, erf, exp, floor, lgamma, log, log1p, sqrt
+from operator import mul
 from statistics import NormalDist
 
 _LIMIT = 30.0
 """Beyond this a logit says nothing more: exp(-30) is 1e-13."""
+
+_LEAST = 1.0 / (1.0 + exp(_LIMIT))
 
 # Gauss-Hermite, five points, for the weight exp(-x^2/2) / sqrt(2 pi)
 _POINTS = (0.0, 1.355626179974266, 2.856970013872806)
@@ -30,7 +33,9 @@ def logistic(x: float) -> float:
     >>> logistic(0.0), round(logistic(2.0), 6)
     (0.5, 0.880797)
     """
-    return 1.0 / (1.0 + exp(-max(-_LIMIT, min(_LIMIT, x))))
+    if x < -_LIMIT:
+        return _LEAST
+    return 1.0 / (1.0 + exp(-x)) if x < _LIMIT else 1.0 - _LEAST
 
 
 def logit(share: float) -> float:
@@ -187,18 +192,25 @@ def _fraction(x: float, a: float, b: float) -> float:
 def share_moments(mean: float, variance: float) -> tuple[float, float]:
     """Mean and variance of a share whose logit is normal, by Gauss-Hermite quadrature.
 
+    Both are within 0.003 up to a variance of 1.5 on the logit scale, within 0.005 up to 3.
+
     >>> [round(x, 9) for x in share_moments(0.0, 0.0)]
     [0.5, 0.0]
     >>> [round(x, 3) for x in share_moments(1.0, 1.0)]
     [0.697, 0.034]
     """
+    # written out, because every belief that is asked for comes through here
     deviation = sqrt(max(0.0, variance))
+    near, far = _POINTS[1] * deviation, _POINTS[2] * deviation
     middle = logistic(mean)
-    first, second = _SHARES[0] * middle, _SHARES[0] * middle * middle
-    for point, share in zip(_POINTS[1:], _SHARES[1:], strict=True):
-        low, high = logistic(mean - point * deviation), logistic(mean + point * deviation)
-        first += share * (low + high)
-        second += share * (low * low + high * high)
+    low, high = logistic(mean - near), logistic(mean + near)
+    lower, higher = logistic(mean - far), logistic(mean + far)
+    first = _SHARES[0] * middle + _SHARES[1] * (low + high) + _SHARES[2] * (lower + higher)
+    second = (
+        _SHARES[0] * middle * middle
+        + _SHARES[1] * (low * low + high * high)
+        + _SHARES[2] * (lower * lower + higher * higher)
+    )
     return first, max(0.0, second - first * first)
 
 
@@ -222,48 +234,46 @@ def best_chances(means: Sequence[float], deviations: Sequence[float]) -> list[fl
         return [1.0]
     low = max(m - 4.0 * s for m, s in zip(means, deviations, strict=True))
     high = max(m + 4.0 * s for m, s in zip(means, deviations, strict=True))
-    step = (high - low) / GRID
-    grid = [low + index * step for index in range(GRID + 1)]
     logs: list[list[float] | None] = []
     for mean, deviation in zip(means, deviations, strict=True):
-        scale = 1.0 / (deviation * sqrt(2.0))
-        # one that is surely below the whole grid has no increment there, to the last bit
-        is_below = (low - mean) * scale > _SURELY
-        logs.append(None if is_below else _log_normal_cdf(grid, mean, scale))
-    whole = [sum(values) for values in zip(*(one for one in logs if one is not None), strict=True)]
-    upto = [exp(value) for value in whole]
+        first, last = (low - mean) / deviation, (high - mean) / deviation
+        # one that is surely below the whole grid has no increment there
+        logs.append(None if first >= _WIDE else _log_normal_cdf(first, last))
+    whole = list(map(sum, zip(*[one for one in logs if one is not None], strict=True)))
+    upto = list(map(exp, whole))
     shares = [
         (after - before) / (then - first) if then > first else 0.0
         for before, after, first, then in zip(upto, upto[1:], whole, whole[1:], strict=False)
     ]
-    chances = [
-        0.0
-        if one is None
-        else sum(
-            share * (after - before)
-            for share, before, after in zip(shares, one, one[1:], strict=False)
-        )
-        for one in logs
-    ]
+    # the sum of shares times differences, as one product with each arm's own values
+    weights = [early - late for early, late in zip([0.0, *shares], [*shares, 0.0], strict=True)]
+    chances = [0.0 if one is None else max(0.0, sum(map(mul, weights, one))) for one in logs]
     total = sum(chances)
     return [chance / total for chance in chances]
 
 
 GRID = 32
-"""Steps of the grid in `best_chances`; the error of a chance is below 0.01."""
+"""Steps of the grid in `best_chances`: a chance errs by 0.002 on average, by 0.02 at the most."""
 
-_SURELY = 6.0
-"""Where `erf` is 1 in floating point."""
+_WIDE = 8.0
+"""Deviations to either side beyond which a distribution function is 0 or 1 here."""
 
-_NOTHING = 4e-18
-"""Stands for a probability too small to be told from nothing."""
+_FINE = 128
+_LOGS = [
+    log(max(4e-18, 0.5 * (1.0 + erf(place / _FINE / sqrt(2.0)))))
+    for place in range(-int(_WIDE) * _FINE, int(_WIDE) * _FINE + 1)
+]
+"""The log of the standard normal distribution function, at steps of 1 / `_FINE`."""
 
-_LOG_NOTHING = log(_NOTHING)
 
+def _log_normal_cdf(first: float, last: float) -> list[float]:
+    """The log of the standard normal distribution function on a grid, looked up in a table.
 
-def _log_normal_cdf(grid: Sequence[float], mean: float, scale: float) -> list[float]:
-    """The log of a normal distribution function at each point; scale: 1 / (deviation sqrt(2))."""
-    return [
-        log(share) if (share := 0.5 * (1.0 + erf((x - mean) * scale))) > _NOTHING else _LOG_NOTHING
-        for x in grid
-    ]
+    Working it out each time would be half of what a decision costs.
+    """
+    step = (last - first) / GRID
+    begin = max(0, min(GRID + 1, ceil((-_WIDE - first) / step)))
+    end = max(begin, min(GRID + 1, floor((_WIDE - first) / step) + 1))
+    start, each = (first + _WIDE) * _FINE + 0.5, step * _FINE
+    inside = [_LOGS[int(start + index * each)] for index in range(begin, end)]
+    return [_LOGS[0]] * begin + inside + [0.0] * (GRID + 1 - end)

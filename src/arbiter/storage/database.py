@@ -8,16 +8,16 @@ enqueues. Rows are plain tuples in the order that the query's SELECT names.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 Value = str | int | float | None
 Row = tuple[Value, ...]
 Parameters = tuple[Value, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Statement:
+class Statement(msgspec.Struct, frozen=True, kw_only=True):
     """A named query with its parameters.
 
     must_change: an empty result is a refusal, and rolls the whole write back.
@@ -28,8 +28,7 @@ class Statement:
     must_change: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
+class Written(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a write: the rows that each statement returned, and whether all applied."""
 
     applied: bool

@@ -62,12 +62,12 @@ def _result(row: Row) -> Result:
 
 def _decision(row: Row) -> Decision | str:
     """The decision, or why it is none that a policy could have made otherwise."""
-    _, _, alias, _, _, reason, detail, _, _, _, _ = row
+    _, _, alias, _, _, _, detail, _, _, _, _ = row
     picked, told = ModelName(str(alias)), detail_of(str(detail))
     chances = {one.name: one.chance for one in told.scores}
     if len(chances) < 2 or picked not in chances:
         return NAMED
-    if str(reason).startswith("rule: ") or "; rule: " in str(reason):
+    if told.by_rule:
         return RULED
     if told.is_held:
         return HELD

@@ -2,9 +2,10 @@
 
 Two different tests with two different nulls, never one threshold read both ways:
 
-* *Worse* rolls back. Per task the average of two e-processes, `HARM` ("worse at all", counted
-  only while the estimated ratio is below ``1 - margin``) and `strict` ("worse by more than the
-  margin"); over all tasks half their product plus half their average.
+* *Worse* rolls back. Per task four fifths of one e-process and a fifth of another: `HARM` ("worse
+  at all", never counted as more than 1 unless the estimated ratio is below ``1 - margin``) and
+  `strict` ("worse by more than the margin"); over all tasks half their product plus half their
+  average.
 * *Not worse* promotes. One non-inferiority e-process over all conversations, whose bets never
   look at the task, and no task that is doubtful or unseen.
 
@@ -32,6 +33,13 @@ from arbiter.stats.sequential import EProcess
 
 OTHER = TaskName("(other)")
 """The bucket of every task that the plan does not declare. No task can have this name."""
+
+_HARM, _STRICT = log(0.8), log(0.2)
+"""What the two e-processes of a task weigh. Any weights that sum to 1 keep the error rate. Harm at
+all is found with a quarter of the data that harm beyond the margin takes, so it weighs more."""
+
+_SOME = 1e-9
+"""A logarithm from which evidence is more than none, whatever rounding does."""
 
 _MISSING_ALPHA = 0.001
 """The chance of crying out over missing conversations when none is missing."""
@@ -206,10 +214,11 @@ class _Bucket:
     def log_worse(self) -> tuple[float, float]:
         """``log R`` as it counts behind the gate, and as it is."""
         if self._log_worse is None:
-            ratio, strictly = self.means.ratio, self.strict.log_e - log(2.0)
-            whole = log_sum((self.harm.log_e - log(2.0), strictly))
+            ratio, harm, strictly = self.means.ratio, self.harm.log_e, self.strict.log_e + _STRICT
+            whole = log_sum((harm + _HARM, strictly))
             is_low = ratio is not None and ratio < self._low
-            self._log_worse = (whole if is_low else strictly), whole
+            gated = whole if is_low else log_sum((min(harm, 0.0) + _HARM, strictly))
+            self._log_worse = gated, whole
         return self._log_worse
 
 
@@ -280,12 +289,13 @@ class Evidence:
     def log_worse(self) -> float:
         """The logarithm of the evidence for rolling back; act at ``1 / alpha_rollback``.
 
-        With ``R = (E_harm + E_strict) / 2`` of each of the K judged tasks, ``(product R + average
+        With ``R = 0.8 E_harm + 0.2 E_strict`` of each of the K judged tasks, ``(product R + average
         R) / 2`` is one e-process under "nowhere worse", and is tested at all of alpha. Two gates
         may only lower it: it counts in full when the ratio over all tasks is below ``1 -
-        margin``, and otherwise with the E_harm of those tasks only whose own ratio is. Since the
-        average counts half, a single task acts alone once its R reaches ``2 K / alpha``; no alpha
-        has to be set aside for that. K is what the plan declares, seen or not.
+        margin``, and otherwise with the E_harm of those tasks only whose own ratio is; any other
+        E_harm counts as 1 at most. Since the average counts half, a single task acts alone once
+        its R reaches ``2 K / alpha``; no alpha has to be set aside for that. K is what the plan
+        declares, seen or not.
         """
         if self._log_worse is None:
             index = 1 if self._is_low(self._means.ratio) else 0
@@ -371,7 +381,7 @@ def verdict(evidence: Evidence, *, in_words: bool = True) -> Judgement:
         verdict=found,
         reason=_reason(found, evidence, waiting, hold=hold) if in_words else "",
         hold=hold,
-        worst_task=worst if worst_log > 0.0 else None,
+        worst_task=worst if worst_log > _SOME else None,
         n_stable=means.n_old,
         n_candidate=means.n_new,
         mean_stable=means.old,
@@ -447,7 +457,7 @@ def _reason(found: Verdict, evidence: Evidence, waiting: str | None, *, hold: bo
 def _where(evidence: Evidence) -> str:
     """At which task it is worst, with that task's own means, when there are several."""
     task, log_e = evidence.worst
-    if log_e <= 0.0 or len(evidence.rule.judged) == 1:
+    if log_e <= _SOME or len(evidence.rule.judged) == 1:
         return ""
     found = next(one for one in evidence.tasks if one.task == task)
     return (
@@ -458,7 +468,7 @@ def _where(evidence: Evidence) -> str:
 
 def _worst(evidence: Evidence) -> str:
     task, log_e = evidence.worst
-    if log_e <= 0.0 or len(evidence.rule.judged) == 1:
+    if log_e <= _SOME or len(evidence.rule.judged) == 1:
         return ""
     return f" Worst at {task}: evidence {_size(log_e)}."
 

@@ -318,8 +318,8 @@ SELECT version, task, since FROM falls ORDER BY seq;
 -- How many grades a version has at a task, how many are left of them when each later one fades it
 -- (the parameters), and their sum. None of those from before a fall are left.
 SELECT version, task, COUNT(*),
-       SUM(CASE WHEN is_left = 1 THEN POW(?, age) ELSE 0.0 END),
-       SUM(CASE WHEN is_left = 1 THEN grade * POW(?, age) ELSE 0.0 END)
+       SUM(CASE WHEN is_left = 1 THEN POW(?, CASE WHEN age < 20000 THEN age ELSE 20000 END) ELSE 0.0 END),
+       SUM(CASE WHEN is_left = 1 THEN grade * POW(?, CASE WHEN age < 20000 THEN age ELSE 20000 END) ELSE 0.0 END)
 FROM (SELECT o.version, o.task, o.grade,
              ROW_NUMBER() OVER (PARTITION BY o.version, o.task
                                 ORDER BY o.at DESC, o.decision DESC) - 1 AS age,
@@ -336,8 +336,8 @@ GROUP BY version, task;
 -- name: faded_feedback
 -- The same of what each caller says, by the kind of its word.
 SELECT version, task, caller, kind, COUNT(*),
-       SUM(CASE WHEN is_left = 1 THEN POW(?, age) ELSE 0.0 END),
-       SUM(CASE WHEN is_left = 1 THEN score * POW(?, age) ELSE 0.0 END)
+       SUM(CASE WHEN is_left = 1 THEN POW(?, CASE WHEN age < 20000 THEN age ELSE 20000 END) ELSE 0.0 END),
+       SUM(CASE WHEN is_left = 1 THEN score * POW(?, CASE WHEN age < 20000 THEN age ELSE 20000 END) ELSE 0.0 END)
 FROM (SELECT s.version, s.task, s.caller, s.kind, s.score,
              ROW_NUMBER() OVER (PARTITION BY s.version, s.task, s.caller, s.kind
                                 ORDER BY s.at DESC, s.decision DESC) - 1 AS age,
@@ -388,3 +388,6 @@ ORDER BY d.at, d.decision;
 -- name: replay_cases
 SELECT at, task, version, score, success, CASE WHEN origin IS NULL THEN latency_ms END
 FROM validations ORDER BY at, version, task, case_digest;
+
+-- name: forget_falls
+DELETE FROM falls WHERE (? = '' OR task = ?) AND (? = '' OR version = ?);
