@@ -342,7 +342,10 @@ class Dispatch:
             held=None if held is None else held.version,
         )
         versions = tuple(
-            self._registry.version(scored.contender.version) for scored in choice.scored
+            [
+                self._registry.version(version)
+                for version in (*(one.contender.version for one in choice.scored), *choice.rest)
+            ]
         )
         probability = choice.probability
         is_held = held is not None and held.version == versions[0].version and not choice.by_rule

@@ -125,7 +125,7 @@ class Preference:
 class Choice:
     """A pick: under which name, who, who next, why, and with what probability.
 
-    scored: the most promising, best first; further: how many could serve besides, and are not told.
+    scored: the most promising, best first; rest: who could serve besides, in no order.
     would_change: what further evidence would make the next one the better one; None when nothing
     is known that could. by_rule: whether a rule decided.
     """
@@ -139,7 +139,7 @@ class Choice:
     probability: float
     would_change: str | None = None
     by_rule: bool = False
-    further: int = 0
+    rest: tuple[VersionId, ...] = ()
 
     @property
     def considered(self) -> tuple[Considered, ...]:

@@ -306,7 +306,14 @@ class Plan:
             reason=text,
             probability=best.probability,
             would_change=change,
-            further=len(self._seen) - len(self._dropped) - len(scored),
+            rest=self._rest({one.contender.version for one in scored}),
+        )
+
+    def _rest(self, told: set[VersionId]) -> tuple[VersionId, ...]:
+        """Who could serve besides: when all that were told are gone, nobody else may be missing."""
+        dropped = self._dropped
+        return tuple(
+            [v for at, v in enumerate(self._versions) if v not in told and at not in dropped]
         )
 
     def _ruled(self, choice: Choice, preference: Preference, rule: Rule) -> Choice:
@@ -326,6 +333,7 @@ class Plan:
             reason=ruled_reason(rule, self._task.name),
             probability=1.0,
             by_rule=True,
+            rest=tuple([one for one in choice.rest if one != preferred.contender.version]),
         )
 
 
