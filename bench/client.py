@@ -149,9 +149,10 @@ class Client:
         return (await loop.create_connection(_Connection, "127.0.0.1", self._where.port))[1]
 
     def close(self) -> None:
-        """Hang up."""
+        """Hang up; who asks again connects again."""
         if self._connection is not None:
             self._connection.close()
+            self._connection = None
 
 
 async def load(clients: Sequence[Client], message: bytes, count: int) -> float:

@@ -302,6 +302,10 @@ class Limits:
         >>> Limits(threshold=0.7).narrowed(Limits(threshold=0.5)).threshold
         0.7
         """
+        if other == NO_LIMITS:
+            return self
+        if self == NO_LIMITS:
+            return other
         return Limits(
             needs=self.needs | other.needs,
             threshold=_tighter(self.threshold, other.threshold, pick=max),
@@ -311,6 +315,9 @@ class Limits:
             answer_tokens=_tighter(self.answer_tokens, other.answer_tokens, pick=max),
         )
 
+
+NO_LIMITS = Limits()
+"""Nothing is demanded, which most requests and tasks do."""
 
 _Number = TypeVar("_Number", int, float)
 

@@ -79,7 +79,7 @@ def parse_json(body: bytes) -> dict[str, object]:
         value = _DECODER.decode(body)
         # msgspec decides what the text says; json is asked one thing only, which msgspec cannot
         # tell: whether a key was given twice.
-        _DOUBLED_KEYS.decode(body.decode())
+        _DOUBLED_KEYS.raw_decode(body.decode().lstrip())
     except msgspec.DecodeError as error:
         raise InvalidJson(f"{error}.") from None
     except (ValueError, RecursionError):  # UnicodeDecodeError is a ValueError too

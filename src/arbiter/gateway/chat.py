@@ -106,6 +106,7 @@ def ask_of(request: ChatRequest, headers: Mapping[str, str], caller: Caller) -> 
     """The request as the house understands it; what its headers say comes before its metadata."""
     target, task, extras = read_whom(request, headers)
     messages = _messages(request.messages)
+    beginning = _beginning(messages)
     tools = read_tools(request.tools, request.tool_choice, request.parallel_tool_calls)
     return Ask(
         target=target,
@@ -116,8 +117,8 @@ def ask_of(request: ChatRequest, headers: Mapping[str, str], caller: Caller) -> 
         stream=bool(request.stream),
         task=task,
         limits=extras.limits,
-        conversation=conversation_of(request, extras, caller, _beginning(messages)),
-        talk=talk_of(request, extras, _beginning(messages)),
+        conversation=conversation_of(request, extras, caller, beginning),
+        talk=talk_of(request, extras, beginning),
         expected=extras.expected,
         caller=caller.id,
     )

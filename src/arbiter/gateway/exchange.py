@@ -177,7 +177,9 @@ class _Exchange:
 
 def decision_headers(decided: Decided) -> list[Header]:
     """What the house decided, for every reply."""
-    reason = decided.reason[:_MAX_REASON].translate(_UNPRINTABLE)
+    reason = decided.reason[:_MAX_REASON]
+    if not (reason.isascii() and reason.isprintable()):
+        reason = reason.translate(_UNPRINTABLE)
     headers = [
         (b"x-arbiter-decision", decided.decision.encode()),
         (b"x-arbiter-task", decided.task.encode()),

@@ -112,7 +112,7 @@ class Guesser:
         Texts to make vectors of are never told apart: vectors of two models are of no use.
         parents: the parent of each task that has one.
         """
-        if isinstance(work, Embedding):
+        if isinstance(work, Embedding) or not self._kinds.tells_apart:
             return None
         return best_guess(self._kinds.predict(traits(work)), least=self.least, parents=parents)
 

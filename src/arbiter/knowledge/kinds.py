@@ -146,6 +146,11 @@ class Kinds:
             known.learned >>= 1
         self._count(traits, known)
 
+    @property
+    def tells_apart(self) -> bool:
+        """Whether two tasks are known: before that, `predict` says nothing of any request."""
+        return len(self._tasks) >= 2
+
     def predict(self, traits: Sequence[int]) -> dict[TaskName, float]:
         """The probability of each task; what is left to 1 is that of none of them.
 

@@ -12,7 +12,8 @@ counter and no clock.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+
+import msgspec
 
 from arbiter.cost import Figure, Method, unknown
 
@@ -21,8 +22,7 @@ WENT_BACK = "the counter went back: the process was replaced"
 NEVER_BEGUN = "it was never begun"
 
 
-@dataclass(frozen=True, slots=True)
-class _Start:
+class _Start(msgspec.Struct, frozen=True, kw_only=True):
     """What the meter showed when a request began."""
 
     level: float

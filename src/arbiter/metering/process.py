@@ -74,7 +74,10 @@ class ProcessReader:
 
     def cpu_ns(self, pid: int) -> int | None:
         """Nanoseconds of CPU time since the process started; None when they cannot be read."""
-        return self.cpu(pid).nanoseconds
+        try:
+            return self._read_cpu(pid) if pid > 0 else None
+        except (OSError, OverflowError):
+            return None
 
     def cpu(self, pid: int) -> CpuReading:
         """As `cpu_ns`, with the reason when it is unknown."""

@@ -15,7 +15,7 @@ from array import array
 from collections.abc import Mapping
 from functools import lru_cache
 from itertools import accumulate
-from math import ceil, exp, isfinite, lgamma, log, log1p
+from math import ceil, exp, inf, lgamma, log, log1p
 
 RELATIVE_ERROR = 0.02
 """A quantile is within this share of the exact one."""
@@ -47,7 +47,7 @@ class Sketch:
     (100, [49, 90])
     """
 
-    __slots__ = ("_buckets", "_first", "_squares", "_total", "_unit", "count", "half_life")
+    __slots__ = ("_buckets", "_fade", "_first", "_squares", "_total", "_unit", "count", "half_life")
 
     def __init__(self, *, half_life: float | None = None) -> None:
         if half_life is not None and not half_life > 0.0:
@@ -55,6 +55,7 @@ class Sketch:
         self.half_life = half_life
         self.count = 0
         """Numbers that were ever added."""
+        self._fade = 1.0 if half_life is None else 2.0 ** min(60.0, 1.0 / half_life)
         self._first = 0
         self._buckets = array("d")
         self._unit = 1.0  # what a number weighs that is added now; old ones keep what they have
@@ -67,9 +68,11 @@ class Sketch:
         Raises:
             ValueError: the value is negative or no number, or the weight is not above 0.
         """
-        if not (isfinite(value) and value >= 0.0 and isfinite(weight) and weight > 0.0):
+        if not (0.0 <= value < inf and 0.0 < weight < inf):
             raise ValueError(f"a value from 0 up with a weight above 0, not {value}, {weight}")
-        if self.half_life is not None:
+        if weight == 1.0:
+            self._unit *= self._fade
+        elif self.half_life is not None:
             self._unit *= 2.0 ** min(60.0, weight / self.half_life)
         mass = weight * self._unit
         self._put(_index(value), mass)
@@ -235,7 +238,9 @@ def _binomial(k: int, n: int, share: float) -> float:
 
 
 def _index(value: float) -> int:
-    return ceil(log(max(LEAST, min(MOST, value))) / _STEP - _SLACK)
+    if not LEAST <= value <= MOST:
+        value = LEAST if value < LEAST else MOST
+    return ceil(log(value) / _STEP - _SLACK)
 
 
 _LOWEST, _HIGHEST = _index(LEAST), _index(MOST)
