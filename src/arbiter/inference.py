@@ -432,6 +432,8 @@ class Decided:
     """What further evidence would make the next one the better one; None: nothing known would."""
     is_held: bool = False
     """Whether the conversation was given to it at an earlier request, with this probability."""
+    plan: str | None = None
+    """The digest of the plan of its rollout, while there is one."""
 
 
 class Reply(Protocol):

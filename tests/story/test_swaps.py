@@ -148,7 +148,7 @@ async def test_a_request_that_its_candidate_failed_counts_against_the_candidate(
         assert await play.ask() in {"yes", "no"}
     await play.house.database.settle()
     rows = await play.house.database.read("list_units", (rollout,))
-    assert [score for *_, arm, _, score in rows if arm == "candidate"] == [0.0]
+    assert [score for _, _, _, arm, _, score, *_ in rows if arm == "candidate"] == [0.0]
     failed = next(d for d in play.decided if d.arm is Arm.CANDIDATE)
     record = await play.house.record(failed.decision)
     assert failed.version == _version(play, "old")
@@ -336,7 +336,7 @@ async def test_an_arm_that_another_version_had_to_serve_scores_nothing_whichever
             assert answered.text == "yes"
         await play.house.database.settle()
         rows = await play.house.database.read("list_units", (rollout,))
-        assert {(arm, score) for _, _, _, arm, _, score in rows} <= {
+        assert {(arm, score) for _, _, _, arm, _, score, *_ in rows} <= {
             ("stable", 0.0),
             ("candidate", 0.0),
         }

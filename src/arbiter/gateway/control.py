@@ -67,8 +67,8 @@ from arbiter.swap.adoption import Adoption
 from arbiter.swap.calibrating import Calibrating
 from arbiter.swap.controller import Controller
 from arbiter.swap.harvest import Harvesting
+from arbiter.swap.plan import Plan
 from arbiter.swap.pulling import Pulling
-from arbiter.swap.rollout import Plan
 from arbiter.swap.scouting import Scout
 
 

@@ -357,6 +357,7 @@ def _decision_statement(decided: Decided, *, caller: str, at: str) -> Statement:
             guessed=decided.guessed,
             would_change=decided.would_change,
             is_held=decided.is_held,
+            plan=decided.plan,
         )
     ).decode()
     return Statement(
@@ -431,6 +432,7 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True):
     guessed: float | None
     would_change: str | None
     is_held: bool
+    plan: str | None = None
 
 
 def detail_of(text: str) -> Detail:
@@ -458,6 +460,7 @@ def _record(decision: Row, outcome: Row | None, attempts: Sequence[Row]) -> Reco
         guessed=more.guessed,
         would_change=more.would_change,
         is_held=more.is_held,
+        plan=more.plan,
     )
     return Record(
         decided=decided,

@@ -20,7 +20,8 @@ from arbiter.errors import InvalidField
 from arbiter.inference import Arm
 from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId
 from arbiter.swap.analysis import verdict
-from arbiter.swap.rollout import Phase, Plan, Rollout, ValidationVerdict, advance, begin
+from arbiter.swap.plan import Plan
+from arbiter.swap.rollout import Phase, Rollout, ValidationVerdict, advance, begin
 from arbiter.swap.traffic import Assignment, Track
 
 HOUR_S = 3600.0

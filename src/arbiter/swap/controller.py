@@ -39,9 +39,11 @@ from arbiter.registry.registry import Kind, Registry, Standing
 from arbiter.registry.served import TALKS
 from arbiter.storage.database import Database, Statement
 from arbiter.swap import rollout as steps
-from arbiter.swap.analysis import Failure, Judgement, TaskEvidence, verdict
+from arbiter.swap.analysis import Failure, Judgement, TaskEvidence
 from arbiter.swap.compatibility import Compatibility, Finding, compare
+from arbiter.swap.metrics import Ending, MetricEvidence
 from arbiter.swap.notes import rollout_note
+from arbiter.swap.plan import Plan
 from arbiter.swap.records import (
     Entry,
     Stored,
@@ -51,7 +53,8 @@ from arbiter.swap.records import (
     saved,
     stored,
 )
-from arbiter.swap.rollout import Effect, Phase, Plan, Rollout, Taken, ValidationVerdict
+from arbiter.swap.retrying import track_of, was_proved_worse
+from arbiter.swap.rollout import Effect, Phase, Rollout, Taken, ValidationVerdict
 from arbiter.swap.traffic import Assignment, Detour, Ended, Track, failure_of
 from arbiter.swap.validation import Validator
 
@@ -75,6 +78,7 @@ class RolloutView:
     weight: float
     judgement: Judgement | None
     tasks: tuple[TaskEvidence, ...]
+    metrics: tuple[MetricEvidence, ...]
     progress: Mapping[TaskName, tuple[int, int]]
     """While it is validating: cases done, of how many, by task."""
     log: tuple[Entry, ...]
@@ -126,8 +130,7 @@ class Controller:
         self._validator = validator
         for row in await self._database.read("list_active_rollouts"):
             found = stored(row)
-            units = await self._database.read("list_units", (found.rollout.id,))
-            track = Track(found.rollout, units)
+            track = await track_of(self._database, found.rollout)
             ends = await self._database.read("list_candidate_ends", (found.rollout.id,))
             for _, error, attempted in ends:
                 code = attempted or error
@@ -204,13 +207,19 @@ class Controller:
             track.note(assignment.arm, failure)
 
     def ended(
-        self, assignment: Assignment, *, task: TaskName, decision: DecisionId, score: float | None
+        self,
+        assignment: Assignment,
+        *,
+        task: TaskName,
+        decision: DecisionId,
+        score: float | None,
+        ending: Ending | None = None,
     ) -> Ended:
         """What to store of an assignment whose request has ended, and what to do once it is."""
         track = self._by_id.get(assignment.rollout)
         if track is None:
             return (), None
-        return track.ended(assignment, task=task, decision=decision, score=score)
+        return track.ended(assignment, task=task, decision=decision, score=score, ending=ending)
 
     async def start(
         self, alias: ModelName, candidate: ModelName, plan: Plan, *, who: str
@@ -256,21 +265,71 @@ class Controller:
             started_at=now.isoformat(),
             ended_at=None,
         )
+        await self._begin(found, Track(rollout), who=who)
+        await self._registry.descend(new.version, stable.version)
+        return found
+
+    async def _begin(self, found: Stored, track: Track, *, who: str) -> None:
+        rollout = found.rollout
         try:
             await self._registry.stand(
-                self._standing(new.version, Standing.CANDIDATE, except_for=alias),
-                also=(added(found), self._log(rollout, 0, who)),
+                self._standing(rollout.candidate, Standing.CANDIDATE, except_for=rollout.alias),
+                also=(added(found), self._log(rollout, rollout.units_at_step, who)),
                 notes=(rollout_note(found, was=None, who=who),),
             )
         except Conflict as error:
             raise RolloutActive(
-                f"{alias} or {candidate} is part of another rollout.",
+                f"{rollout.alias} or its candidate is part of another rollout.",
                 hint="See: arbiter rollouts.",
             ) from error
-        await self._registry.descend(new.version, stable.version)
-        self._follow(found, Track(rollout))
+        self._follow(found, track)
         self._announce(rollout, "started")
-        return found
+
+    async def retry(self, rollout: RolloutId, *, who: str, why: str) -> Stored:
+        """Try the same two versions again in a new rollout that goes on with the evidence.
+
+        Raises `UnknownRollout`, `Conflict` when it is not over, was promoted, or proved its
+        candidate worse, and when the alias has moved since or has another rollout going on.
+        """
+        for row in await self._database.read("retried_as", (rollout,)):
+            return await self.find(RolloutId(str(row[0])))
+        found = await self.find(rollout)
+        alias = found.rollout.alias
+        if self._registry.resolve(alias).version != found.rollout.stable:
+            raise Conflict(
+                f"{alias} has moved since.", hint="Start a new rollout: arbiter swap ALIAS MODEL."
+            )
+        ended = await track_of(self._database, found.rollout)
+        now = self._clock.now()
+        again = steps.retry(
+            found.rollout,
+            who,
+            why,
+            anew=RolloutId(new_id("rol", now=now, dice=self._dice)),
+            candidate_units=ended.evidence.means.n_new,
+            is_proved_worse=await was_proved_worse(self._database, found.rollout),
+        )
+        fresh = replace(
+            found,
+            rollout=again,
+            findings=(),
+            knowledge_before=self._knowledge(),
+            knowledge_after=None,
+            started_at=now.isoformat(),
+            ended_at=None,
+        )
+        await self._begin(fresh, await track_of(self._database, again), who=who)
+        return fresh
+
+    async def step(self, rollout: RolloutId, *, who: str, why: str, to: int) -> Stored:
+        """Take the next step before its time. Raises `UnknownRollout`, `Conflict`."""
+
+        def verb(found: Rollout) -> Taken:
+            track = self._by_id.get(rollout)
+            units = 0 if track is None else track.evidence.means.n_new
+            return steps.step(found, who, why, to=to, candidate_units=units)
+
+        return await self._say(rollout, verb, who)
 
     async def pause(self, rollout: RolloutId, *, who: str, why: str) -> Stored:
         """Keep the split as it is, and take no step. Raises `UnknownRollout`, `Conflict`."""
@@ -360,7 +419,7 @@ class Controller:
         before = track.rollout
         after, effects = steps.advance(
             before,
-            verdict(track.evidence),
+            track.judgement(),
             elapsed_s=elapsed_s,
             candidate_units=track.evidence.means.n_new,
             tripped=track.trip,
@@ -445,8 +504,9 @@ class Controller:
             found,
             was=before.phase,
             who=who,
-            judgement=verdict(track.evidence) if before.phase.is_live else None,
+            judgement=track.judgement() if before.phase.is_live else None,
             tasks=track.evidence.tasks,
+            metrics=track.metrics.evidence,
         )
         if Effect.MOVE_ALIAS in effects:
             await self._move(after, who, statements, note)
@@ -536,13 +596,13 @@ class Controller:
         found = await self.find(rollout)
         track = self._by_id.get(rollout)
         if track is None:
-            units = await self._database.read("list_units", (rollout,))
-            track = Track(found.rollout, units)
+            track = await track_of(self._database, found.rollout)
         return RolloutView(
             stored=found,
             weight=track.weight,
-            judgement=verdict(track.evidence),
+            judgement=track.judgement(),
             tasks=track.evidence.tasks,
+            metrics=track.metrics.evidence,
             progress=dict(self._progress.get(rollout, {})),
             log=tuple(
                 [entry(row) for row in await self._database.read("list_rollout_log", (rollout,))]

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from arbiter.inference import Arm
 from arbiter.refs import DecisionId, RolloutId, TaskName, VersionId
 from arbiter.storage.database import Row, Statement
-from arbiter.swap.analysis import Evidence, Failure, Unit, tripped
+from arbiter.swap.analysis import Evidence, Failure, Judgement, Unit, tripped
+from arbiter.swap.metrics import Ending, judge
 from arbiter.swap.rollout import Phase, Rollout, assign
 
 REMEMBERED = 200_000
@@ -40,6 +41,8 @@ class Assignment:
     candidate: VersionId
     probability: float
     position: int | None
+    plan: str
+    """The digest of the rollout's plan."""
 
     @property
     def version(self) -> VersionId:
@@ -59,6 +62,19 @@ class Detour:
     why: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Told:
+    """What the first request of one conversation told, in the order of assignment."""
+
+    task: TaskName
+    arm: Arm
+    probability: float
+    score: float | None
+    ending: Ending | None
+
+
+_ANSWERED = "answered"
+
 Ended = tuple[tuple[Statement, ...], Callable[[bool], None] | None]
 """Rows to store for a request that has ended, and what to call once they are durable, or lost."""
 
@@ -66,10 +82,17 @@ Ended = tuple[tuple[Statement, ...], Callable[[bool], None] | None]
 class Track:
     """One active rollout: its present value, its split and its evidence."""
 
-    def __init__(self, rollout: Rollout, rows: Iterable[Row] = ()) -> None:
-        """Start, or start again from the unit rows in the order of their positions."""
+    def __init__(
+        self, rollout: Rollout, rows: Iterable[Row] = (), *, before: Iterable[Row] = ()
+    ) -> None:
+        """Start, or start again from the unit rows in the order of their positions.
+
+        before: the rows of the rollouts that this one continues, the oldest first.
+        """
         self.rollout = rollout
+        self.plan_digest = rollout.plan.digest
         self.evidence = Evidence(rollout.plan)
+        self.metrics = rollout.plan.metrics
         self.trip: str | None = None
         self.lock = asyncio.Lock()
         """Held by whoever takes a step: the driver, or a person."""
@@ -78,20 +101,30 @@ class Track:
         self._row: list[Failure | None] = []
         self._next = 0
         self._fresh = 0
-        self._ended: dict[int, Unit | None] = {}
-        for position, unit, task, arm, probability, score in rows:
-            drawn, chance = Arm(str(arm)), float(probability or 0.0)
-            self._arms[str(unit)] = (drawn, chance)
-            if score is not None:
-                self.evidence.update(
-                    Unit(
-                        task=TaskName(str(task)),
-                        arm=drawn,
-                        probability=chance,
-                        score=float(score),
-                    )
-                )
-            self._next = self._fresh = int(position or 0) + 1
+        self._ended: dict[int, _Told | None] = {}
+        for row in before:
+            self.take(row)
+        for row in rows:
+            self.take(row)
+            self._next = self._fresh = int(row[0] or 0) + 1
+
+    def take(self, row: Row) -> None:
+        """Take the next row of the record."""
+        unit, told = told_by(row)
+        self._arms[unit] = (told.arm, told.probability)
+        self._fold(told)
+
+    def _fold(self, told: _Told) -> None:
+        if told.score is not None:
+            self.evidence.update(
+                Unit(task=told.task, arm=told.arm, probability=told.probability, score=told.score)
+            )
+        if told.ending is not None:
+            self.metrics.update(told.ending, told.arm is Arm.CANDIDATE, told.probability)
+
+    def judgement(self, *, in_words: bool = True) -> Judgement:
+        """What grades and metrics say now."""
+        return judge(self.evidence, self.metrics, in_words=in_words)
 
     @property
     def weight(self) -> float:
@@ -121,6 +154,7 @@ class Track:
             candidate=self.rollout.candidate,
             probability=probability,
             position=position,
+            plan=self.plan_digest,
         )
 
     def pass_over(self, conversation: str) -> None:
@@ -130,12 +164,28 @@ class Track:
             self._arms[unit] = (assign(self.rollout.salt, unit, self.weight), self.weight)
 
     def ended(
-        self, assignment: Assignment, *, task: TaskName, decision: DecisionId, score: float | None
+        self,
+        assignment: Assignment,
+        *,
+        task: TaskName,
+        decision: DecisionId,
+        score: float | None,
+        ending: Ending | None = None,
     ) -> Ended:
-        """What to store for an assignment whose request has ended, and what to do once it is."""
+        """What to store of an assignment whose request has ended, and what to do once it is.
+
+        score: its grade; None when no rule can grade it. ending: how its own version answered.
+        """
         position = assignment.position
         if position is None:
             return (), None
+        told = _Told(
+            task=task,
+            arm=assignment.arm,
+            probability=assignment.probability,
+            score=score,
+            ending=ending,
+        )
         row = Statement(
             query="add_unit",
             parameters=(
@@ -147,28 +197,23 @@ class Track:
                 assignment.probability,
                 decision,
                 score,
+                _word(ending),
+                None if ending is None else ending.latency_ms,
             ),
-        )
-        unit = (
-            None
-            if score is None
-            else Unit(
-                task=task, arm=assignment.arm, probability=assignment.probability, score=score
-            )
         )
 
         def stored(durable: bool) -> None:
-            self._settle(position, unit if durable else None)
+            self._settle(position, told if durable else None)
 
         return (row,), stored
 
-    def _settle(self, position: int, unit: Unit | None) -> None:
-        self._ended[position] = unit
+    def _settle(self, position: int, told: _Told | None) -> None:
+        self._ended[position] = told
         while self._next in self._ended:
-            unit = self._ended.pop(self._next)
+            told = self._ended.pop(self._next)
             self._next += 1
-            if unit is not None:
-                self.evidence.update(unit)
+            if told is not None:
+                self._fold(told)
 
     def note(self, arm: Arm, failure: Failure | None) -> None:
         """Count how a candidate's request went, for the hard trip that needs no statistics."""
@@ -187,6 +232,27 @@ class Track:
     def is_split(self) -> bool:
         """Whether conversations are being split now."""
         return self.rollout.phase in {Phase.PROGRESSING, Phase.PAUSED}
+
+
+def _word(ending: Ending | None) -> str | None:
+    if ending is None:
+        return None
+    return _ANSWERED if ending.failure is None else ending.failure.value
+
+
+def told_by(row: Row) -> tuple[str, _Told]:
+    """A row of the query ``list_units`` read back: the unit, and what it told."""
+    _, unit, task, arm, probability, score, ending, latency = row
+    failure = None if ending in {None, _ANSWERED} else Failure(str(ending))
+    return str(unit), _Told(
+        task=TaskName(str(task)),
+        arm=Arm(str(arm)),
+        probability=float(probability or 0.0),
+        score=None if score is None else float(score),
+        ending=None
+        if ending is None
+        else Ending(failure=failure, latency_ms=None if latency is None else float(latency)),
+    )
 
 
 def _unit(conversation: str) -> str:

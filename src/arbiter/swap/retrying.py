@@ -1,0 +1,42 @@
+"""To try the same two versions once more: with the evidence there is, never from nothing.
+
+An e-process may be continued at any time (optional continuation), so a retry keeps the error rate
+of the first try. To begin again at 1 would spend it anew, and whoever tries often enough would see
+any candidate promoted.
+"""
+
+from __future__ import annotations
+
+from arbiter.storage.database import Database, Row
+from arbiter.swap.analysis import Verdict
+from arbiter.swap.records import stored
+from arbiter.swap.rollout import Rollout
+from arbiter.swap.traffic import Track
+
+
+async def units_before(database: Database, rollout: Rollout) -> tuple[Row, ...]:
+    """The unit rows of the rollouts that this one continues, the oldest first."""
+    found: list[tuple[Row, ...]] = []
+    earlier = rollout.continues
+    while earlier is not None:
+        found.append(tuple(await database.read("list_units", (earlier,))))
+        (row,) = await database.read("get_rollout", (earlier,))
+        earlier = stored(row).rollout.continues
+    return tuple(row for rows in reversed(found) for row in rows)
+
+
+async def track_of(database: Database, rollout: Rollout) -> Track:
+    """A rollout with all its evidence, folded again from the rows."""
+    before = await units_before(database, rollout)
+    return Track(rollout, await database.read("list_units", (rollout.id,)), before=before)
+
+
+async def was_proved_worse(database: Database, rollout: Rollout) -> bool:
+    """Whether the evidence was ever enough to roll back, wherever it has led since."""
+    watching = Track(rollout)
+    rows = await database.read("list_units", (rollout.id,))
+    for row in (*await units_before(database, rollout), *rows):
+        watching.take(row)
+        if watching.judgement(in_words=False).verdict is Verdict.WORSE:
+            return True
+    return False
