@@ -18,12 +18,7 @@ from arbiter.clock import Clock
 from arbiter.errors import (
     ArbiterError,
     Conflict,
-    EngineUnavailable,
-    InvalidField,
-    LoadFailed,
-    NotOffered,
     RolloutActive,
-    ServerGone,
     StorageError,
     UnknownRollout,
 )
@@ -32,15 +27,15 @@ from arbiter.inference import Arm
 from arbiter.knowledge.outcomes import NO_FAULT
 from arbiter.knowledge.tasks import Tasks
 from arbiter.ledger import Note
-from arbiter.pool.pool import Pool, loadable
-from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId, new_id, short
+from arbiter.pool.pool import Pool
+from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId, new_id
 from arbiter.registry.moves import Move
 from arbiter.registry.registry import Kind, Registry, Standing
-from arbiter.registry.served import TALKS
 from arbiter.storage.database import Database, Statement
 from arbiter.swap import rollout as steps
 from arbiter.swap.analysis import Failure, Judgement, TaskEvidence
-from arbiter.swap.compatibility import Compatibility, Finding, compare
+from arbiter.swap.comparing import Comparing, paired
+from arbiter.swap.hooks import GO, Answer, Asks, Hooks, Said
 from arbiter.swap.metrics import Ending, MetricEvidence
 from arbiter.swap.notes import rollout_note
 from arbiter.swap.plan import Plan
@@ -53,8 +48,8 @@ from arbiter.swap.records import (
     saved,
     stored,
 )
-from arbiter.swap.retrying import track_of, was_proved_worse
-from arbiter.swap.rollout import Effect, Phase, Rollout, Taken, ValidationVerdict
+from arbiter.swap.retrying import retried, track_of
+from arbiter.swap.rollout import Effect, Phase, Rollout, Taken
 from arbiter.swap.traffic import Assignment, Detour, Ended, Track, failure_of
 from arbiter.swap.validation import Validator
 
@@ -65,6 +60,9 @@ TICK_S = 0.25
 
 RETRY_S = 5.0
 """Pause before a validation that could not be carried out is tried again."""
+
+HOOK = "a hook"
+"""Who called a rollout off when a hook did."""
 
 SAVE_EVERY = 8
 """Ticks between two notes of the soak when nothing else changed."""
@@ -83,14 +81,6 @@ class RolloutView:
     """While it is validating: cases done, of how many, by task."""
     log: tuple[Entry, ...]
     """Everything that was done to it, the oldest first."""
-
-
-class Unfit(Exception):
-    """The candidate cannot be run here: the one failure of a validation that is its own."""
-
-    def __init__(self, error: ArbiterError) -> None:
-        self.error = error
-        super().__init__(error.sentence)
 
 
 class Controller:
@@ -118,16 +108,20 @@ class Controller:
         self._dice = dice
         self._announcer = announcer
         self._knowledge = knowledge
-        self._validator: Validator | None = None
+        self._hooks = Hooks((), timeout_s=1.0, clock=clock)
+        self._comparing: Comparing | None = None
         self._tracks: dict[ModelName, Track] = {}
         self._by_id: dict[RolloutId, Track] = {}
         self._stored: dict[RolloutId, Stored] = {}
         self._driving: dict[RolloutId, asyncio.Task[None]] = {}
         self._progress: dict[RolloutId, dict[TaskName, tuple[int, int]]] = {}
 
-    async def open(self, validator: Validator) -> None:
+    async def open(self, validator: Validator, hooks: Hooks) -> None:
         """Take up every rollout that was going on, from its durable evidence."""
-        self._validator = validator
+        self._hooks = hooks
+        self._comparing = Comparing(
+            registry=self._registry, tasks=self._tasks, pool=self._pool, validator=validator
+        )
         for row in await self._database.read("list_active_rollouts"):
             found = stored(row)
             track = await track_of(self._database, found.rollout)
@@ -154,6 +148,7 @@ class Controller:
         for task in driving:
             task.cancel()
         await asyncio.gather(*driving, return_exceptions=True)
+        await self._hooks.close()
 
     def aliases(self) -> frozenset[ModelName]:
         """The aliases that have a rollout going on."""
@@ -228,19 +223,7 @@ class Controller:
 
         Raises `RolloutActive`, `UnknownModel`, `InvalidField` when both are the same version.
         """
-        alias, candidate = self._registry.meant(alias), self._registry.meant(candidate)
-        stable = self._registry.resolve(alias)
-        new = self._registry.resolve(candidate)
-        if stable.version == new.version:
-            raise InvalidField(
-                f"{alias} is {candidate} already ({short(new.version)}).", param="model"
-            )
-        if any(not v.artifact.capabilities & TALKS for v in (stable, new)):
-            raise InvalidField(
-                f"{alias} or {candidate} makes vectors, and those of two models do not mix.",
-                hint=f"Make all of them anew, then: arbiter alias set {alias} {candidate}.",
-                param="model",
-            )
+        alias, stable, new = paired(self._registry, alias, candidate)
         if alias in self._tracks:
             going = self._tracks[alias].rollout.id
             raise RolloutActive(
@@ -294,23 +277,14 @@ class Controller:
         for row in await self._database.read("retried_as", (rollout,)):
             return await self.find(RolloutId(str(row[0])))
         found = await self.find(rollout)
-        alias = found.rollout.alias
-        if self._registry.resolve(alias).version != found.rollout.stable:
+        if self._registry.resolve(found.rollout.alias).version != found.rollout.stable:
             raise Conflict(
-                f"{alias} has moved since.", hint="Start a new rollout: arbiter swap ALIAS MODEL."
+                f"{found.rollout.alias} has moved since.", hint="Start anew: arbiter swap."
             )
-        ended = await track_of(self._database, found.rollout)
         now = self._clock.now()
-        again = steps.retry(
-            found.rollout,
-            who,
-            why,
-            anew=RolloutId(new_id("rol", now=now, dice=self._dice)),
-            candidate_units=ended.evidence.means.n_new,
-            is_proved_worse=await was_proved_worse(self._database, found.rollout),
-        )
-        fresh = replace(
-            found,
+        anew = RolloutId(new_id("rol", now=now, dice=self._dice))
+        again, track = await retried(self._database, found.rollout, anew, who=who, why=why)
+        fresh = Stored(
             rollout=again,
             findings=(),
             knowledge_before=self._knowledge(),
@@ -318,7 +292,7 @@ class Controller:
             started_at=now.isoformat(),
             ended_at=None,
         )
-        await self._begin(fresh, await track_of(self._database, again), who=who)
+        await self._begin(fresh, track, who=who)
         return fresh
 
     async def step(self, rollout: RolloutId, *, who: str, why: str, to: int) -> Stored:
@@ -329,7 +303,7 @@ class Controller:
             units = 0 if track is None else track.evidence.means.n_new
             return steps.step(found, who, why, to=to, candidate_units=units)
 
-        return await self._say(rollout, verb, who)
+        return await self._say(rollout, verb, who, asks=Asks.STEP)
 
     async def pause(self, rollout: RolloutId, *, who: str, why: str) -> Stored:
         """Keep the split as it is, and take no step. Raises `UnknownRollout`, `Conflict`."""
@@ -341,7 +315,9 @@ class Controller:
 
     async def promote(self, rollout: RolloutId, *, who: str, why: str) -> Stored:
         """Promote without proof, on a person's word. Raises `UnknownRollout`, `Conflict`."""
-        return await self._say(rollout, lambda r: steps.promote(r, who, why), who)
+        return await self._say(
+            rollout, lambda r: steps.promote(r, who, why), who, asks=Asks.PROMOTE
+        )
 
     async def abort(self, rollout: RolloutId, *, who: str, why: str) -> Stored:
         """Go back to the stable version. Raises `UnknownRollout`, `Conflict`."""
@@ -382,11 +358,26 @@ class Controller:
         self._announce(undone, "undone")
         return ended
 
-    async def _say(self, rollout: RolloutId, verb: Callable[[Rollout], Taken], who: str) -> Stored:
+    async def _say(
+        self,
+        rollout: RolloutId,
+        verb: Callable[[Rollout], Taken],
+        who: str,
+        *,
+        asks: Asks | None = None,
+    ) -> Stored:
         track = self._by_id.get(rollout)
         if track is None:
-            verb((await self.find(rollout)).rollout)  # says why a rollout that is over refuses
+            over = await self.find(rollout)
+            if verb(over.rollout)[0] == over.rollout:  # or says why one that is over refuses
+                return over
             raise UnknownRollout(f"Rollout {rollout} is not going on.")
+        if asks is not None and verb(track.rollout)[0] != track.rollout:
+            said = await self._hooks.ask(track.rollout, asks)
+            if said.answer is Answer.ABORT:
+                return await self._say(rollout, lambda r: steps.abort(r, HOOK, said.reason), HOOK)
+            if said.answer is Answer.BLOCK:
+                raise Conflict(f"It is kept from that: {said.reason}.")
         async with track.lock:
             after, effects = verb(track.rollout)
             if after != track.rollout:
@@ -416,35 +407,42 @@ class Controller:
                     self._announce(track.rollout, "waiting", reason=error.message)
 
     async def _tick(self, track: Track, elapsed_s: float, *, note: bool) -> None:
-        before = track.rollout
-        after, effects = steps.advance(
-            before,
-            track.judgement(),
-            elapsed_s=elapsed_s,
-            candidate_units=track.evidence.means.n_new,
-            tripped=track.trip,
-            absent="; ".join(self._absent(before).values()) or None,
-        )
+        before, who = track.rollout, "arbiter"
+        after, effects = self._advanced(track, elapsed_s, GO)
+        said = self._hooks.permit(before, after)
+        if said.answer is Answer.ABORT:
+            (after, effects), who = steps.abort(before, HOOK, said.reason), HOOK
+        elif said.answer is Answer.BLOCK:
+            after, effects = self._advanced(track, elapsed_s, said)
         if (after.phase, after.index) != (before.phase, before.index):
-            await self._take(track, after, effects, who="arbiter")
+            await self._take(track, after, effects, who=who)
             return
+        if after.reason != before.reason:
+            self._announce(after, "waiting")
         track.rollout = after
         if note:
             found = replace(self._stored[after.id], rollout=after)
             self._stored[after.id] = found
             self._database.enqueue(saved(found, was=after.phase))
 
+    def _advanced(self, track: Track, elapsed_s: float, said: Said) -> Taken:
+        return steps.advance(
+            track.rollout,
+            track.judgement(),
+            elapsed_s=elapsed_s,
+            candidate_units=track.evidence.means.n_new,
+            tripped=track.trip,
+            absent="; ".join(self._absent(track.rollout).values()) or None,
+            blocked=said.reason or None,
+        )
+
     async def _validate(self, track: Track) -> None:
         rollout = track.rollout
-        try:
-            compatibility = await self._compare(rollout)
-        except Unfit as unfit:
-            sentence = f"It could not be loaded: {unfit.error.sentence}"
-            compatibility = Compatibility(
-                findings=(
-                    Finding(about="load", verdict=ValidationVerdict.BLOCK, sentence=sentence),
-                )
-            )
+        if self._comparing is None:
+            raise AssertionError("open() hands in the validator")
+        compatibility = await self._comparing.compare(
+            rollout, self._progress.setdefault(rollout.id, {})
+        )
         self._progress.pop(rollout.id, None)
         async with track.lock:
             if track.rollout.phase is not Phase.VALIDATING:
@@ -454,36 +452,6 @@ class Controller:
             )
             after, effects = steps.begin(track.rollout, compatibility.verdict, compatibility.reason)
             await self._take(track, after, effects, who="arbiter")
-
-    async def _compare(self, rollout: Rollout) -> Compatibility:
-        if self._validator is None:
-            raise AssertionError("open() hands in the validator")
-        stable = self._registry.version(rollout.stable)
-        candidate = self._registry.version(rollout.candidate)
-        tasks = self._tasks.in_force()
-        done = self._progress.setdefault(rollout.id, {})
-
-        def progress(task: TaskName, count: int, total: int) -> None:
-            done[task] = (count, total)
-
-        old = await self._validator.validate(stable.version, rollout.alias, tasks)
-        try:
-            new = await self._validator.validate(
-                candidate.version, rollout.alias, tasks, progress=progress
-            )
-        except (ServerGone, NotOffered):
-            raise  # says nothing about the candidate: it is asked again
-        except (LoadFailed, EngineUnavailable) as error:
-            raise Unfit(error) from error
-        needs = [self._pool.room_for(loadable(version)) for version in (stable, candidate)]
-        return compare(
-            stable=stable.artifact,
-            candidate=candidate.artifact,
-            stable_results=old,
-            candidate_results=new,
-            both_bytes=sum(needs),
-            budget_bytes=self._pool.budget_bytes,
-        )
 
     async def _take(
         self, track: Track, after: Rollout, effects: Sequence[Effect], *, who: str
@@ -568,6 +536,8 @@ class Controller:
         return logged(rollout, units=units, who=who, at=self._clock.now().isoformat())
 
     def _announce(self, rollout: Rollout, what: str, *, reason: str | None = None) -> None:
+        if what != "waiting":
+            self._hooks.tell(rollout, what)
         self._announcer.announce(
             Event(
                 kind=f"rollout.{what}",

@@ -7,10 +7,11 @@ any candidate promoted.
 
 from __future__ import annotations
 
+from arbiter.refs import RolloutId
 from arbiter.storage.database import Database, Row
 from arbiter.swap.analysis import Verdict
 from arbiter.swap.records import stored
-from arbiter.swap.rollout import Rollout
+from arbiter.swap.rollout import Rollout, retry
 from arbiter.swap.traffic import Track
 
 
@@ -29,6 +30,25 @@ async def track_of(database: Database, rollout: Rollout) -> Track:
     """A rollout with all its evidence, folded again from the rows."""
     before = await units_before(database, rollout)
     return Track(rollout, await database.read("list_units", (rollout.id,)), before=before)
+
+
+async def retried(
+    database: Database, rollout: Rollout, anew: RolloutId, *, who: str, why: str
+) -> tuple[Rollout, Track]:
+    """The rollout that tries the same two versions again, with the evidence that it begins with.
+
+    Raises `Conflict` as `arbiter.swap.rollout.retry` does.
+    """
+    track = await track_of(database, rollout)
+    again = retry(
+        rollout,
+        who,
+        why,
+        anew=anew,
+        candidate_units=track.evidence.means.n_new,
+        is_proved_worse=await was_proved_worse(database, rollout),
+    )
+    return again, Track(again, before=await units_before(database, again))
 
 
 async def was_proved_worse(database: Database, rollout: Rollout) -> bool:
