@@ -11,7 +11,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from random import Random
 
 from arbiter.clock import Clock
@@ -23,13 +22,10 @@ from arbiter.errors import (
     UnknownRollout,
 )
 from arbiter.events import Announcer, Event
-from arbiter.inference import Arm
-from arbiter.knowledge.outcomes import NO_FAULT
 from arbiter.knowledge.tasks import Tasks
 from arbiter.ledger import Note
 from arbiter.pool.pool import Pool
 from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId, new_id
-from arbiter.registry.moves import Move
 from arbiter.registry.registry import Kind, Registry, Standing
 from arbiter.storage.database import Database, Statement
 from arbiter.swap import rollout as steps
@@ -37,6 +33,7 @@ from arbiter.swap.analysis import Failure, Judgement, TaskEvidence
 from arbiter.swap.comparing import Comparing, paired
 from arbiter.swap.hooks import GO, Answer, Asks, Hooks, Said
 from arbiter.swap.metrics import Ending, MetricEvidence
+from arbiter.swap.moving import promoting, undoing
 from arbiter.swap.notes import rollout_note
 from arbiter.swap.plan import Plan
 from arbiter.swap.records import (
@@ -48,9 +45,9 @@ from arbiter.swap.records import (
     saved,
     stored,
 )
-from arbiter.swap.retrying import retried, track_of
+from arbiter.swap.retrying import resumed, retried, track_of
 from arbiter.swap.rollout import Effect, Phase, Rollout, Taken
-from arbiter.swap.traffic import Assignment, Detour, Ended, Track, failure_of
+from arbiter.swap.traffic import Assignment, Detour, Ended, Track
 from arbiter.swap.validation import Validator
 
 LOG = logging.getLogger(__name__)
@@ -124,13 +121,7 @@ class Controller:
         )
         for row in await self._database.read("list_active_rollouts"):
             found = stored(row)
-            track = await track_of(self._database, found.rollout)
-            ends = await self._database.read("list_candidate_ends", (found.rollout.id,))
-            for _, error, attempted in ends:
-                code = attempted or error
-                if code not in NO_FAULT:
-                    track.note(Arm.CANDIDATE, None if code is None else failure_of(str(code)))
-            self._follow(found, track)
+            self._follow(found, await resumed(self._database, found.rollout))
 
     def _follow(self, found: Stored, track: Track) -> None:
         rollout = found.rollout
@@ -339,15 +330,7 @@ class Controller:
         undone, _ = steps.undo(found.rollout, who, why)
         ended = replace(found, rollout=undone, ended_at=self._clock.now().isoformat())
         await self._registry.move(
-            Move(
-                name=alias,
-                from_version=undone.candidate,
-                to_version=undone.stable,
-                who=who,
-                why=undone.reason,
-                rollout=undone.id,
-                at=self._clock.now().isoformat(),
-            ),
+            undoing(undone, who, self._clock.now()),
             standings={
                 undone.stable: Standing.ACTIVE,
                 **self._standing(undone.candidate, Standing.ROLLED_BACK, except_for=alias),
@@ -496,18 +479,8 @@ class Controller:
     async def _move(
         self, after: Rollout, who: str, statements: tuple[Statement, ...], note: Note
     ) -> None:
-        now = self._clock.now()
         await self._registry.move(
-            Move(
-                name=after.alias,
-                from_version=after.stable,
-                to_version=after.candidate,
-                who=who,
-                why=after.reason,
-                rollout=after.id,
-                keep_until=(now + timedelta(seconds=after.plan.keep_s)).isoformat(),
-                at=now.isoformat(),
-            ),
+            promoting(after, who, self._clock.now()),
             standings={
                 after.candidate: Standing.ACTIVE,
                 **self._standing(after.stable, Standing.RETIRED, except_for=after.alias),

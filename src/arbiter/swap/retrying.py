@@ -7,12 +7,14 @@ any candidate promoted.
 
 from __future__ import annotations
 
+from arbiter.inference import Arm
+from arbiter.knowledge.outcomes import NO_FAULT
 from arbiter.refs import RolloutId
 from arbiter.storage.database import Database, Row
 from arbiter.swap.analysis import Verdict
 from arbiter.swap.records import stored
 from arbiter.swap.rollout import Rollout, retry
-from arbiter.swap.traffic import Track
+from arbiter.swap.traffic import Track, failure_of
 
 
 async def units_before(database: Database, rollout: Rollout) -> tuple[Row, ...]:
@@ -30,6 +32,16 @@ async def track_of(database: Database, rollout: Rollout) -> Track:
     """A rollout with all its evidence, folded again from the rows."""
     before = await units_before(database, rollout)
     return Track(rollout, await database.read("list_units", (rollout.id,)), before=before)
+
+
+async def resumed(database: Database, rollout: Rollout) -> Track:
+    """A rollout taken up again after a restart: its evidence, and how its candidate failed last."""
+    track = await track_of(database, rollout)
+    for _, error, attempted in await database.read("list_candidate_ends", (rollout.id,)):
+        code = attempted or error
+        if code not in NO_FAULT:
+            track.note(Arm.CANDIDATE, None if code is None else failure_of(str(code)))
+    return track
 
 
 async def retried(
