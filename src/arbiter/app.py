@@ -53,6 +53,7 @@ from arbiter.swap.controller import Controller
 from arbiter.swap.crashing import Crash
 from arbiter.swap.found_files import FoundFiles
 from arbiter.swap.harvest import Harvesting
+from arbiter.swap.hooks import Hooks
 from arbiter.swap.intake import Intake
 from arbiter.swap.lease import Leases
 from arbiter.swap.pulling import Pulling
@@ -287,7 +288,8 @@ async def _build(
         clock=clock,
     )
     grader.prepare(tasks.in_force())
-    await controller.open(validator)
+    hooks = Hooks(settings.rollout.hooks, timeout_s=settings.rollout.hook_timeout_s, clock=clock)
+    await controller.open(validator, hooks)
     keeping = Keeping(registry=registry, pool=pool, clock=clock, announcer=announcer)
     keeping.open()
     most_in_idle_time = settings.calibration.most_cases or settings.rollout.calibration_cases

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -148,9 +149,14 @@ class DiscoverySettings(_Section):
 class RolloutSettings(_Section):
     """How one version replaces another. Error rates are per rollout."""
 
+    schedule: Literal["proved", "clock"] = Field(
+        "proved", description="What takes the candidate to all of the traffic: proof, or time."
+    )
     soak_s: float = Field(3600.0, ge=0, description="Least time on each step, seconds.")
-    steps: tuple[float, ...] = Field(
-        (0.1, 0.2, 0.3, 0.4, 0.5), description="Shares of traffic for the candidate."
+    steps: tuple[float, ...] | None = Field(
+        None,
+        description="Shares of traffic for the candidate; by default 0.1 to 0.5, or to 0.9 with "
+        "the schedule clock.",
     )
     min_units: int = Field(20, ge=1, description="Fewest new candidate units a step.")
     alpha_rollback: float = Field(
@@ -164,16 +170,69 @@ class RolloutSettings(_Section):
         604800.0, gt=0, description="Ask after this long without a verdict; longer than soak_s."
     )
     keep_s: float = Field(604800.0, ge=0, description="Keep the old version this long.")
+    budget: float = Field(
+        100.0,
+        ge=0,
+        description="Bad answers more than the old version would have given; 0 is no bound.",
+    )
+    over_budget: Literal["ask", "abort"] = Field(
+        "ask", description="When that many are spent: pause and ask, or go back."
+    )
+    quality: Literal["critical", "dry_run"] = Field(
+        "critical", description="Whether grades decide, or are only shown."
+    )
+    reliability: Literal["critical", "dry_run", "off"] = Field(
+        "dry_run", description="Whether failures to answer decide, or are only shown."
+    )
+    reliability_margin: float = Field(
+        0.02, gt=0, le=1, description="How much less often it may answer."
+    )
+    reliability_alpha: float = Field(
+        0.01, gt=0, lt=0.5, description="Chance of ever rolling back one that fails no more often."
+    )
+    latency: Literal["critical", "dry_run", "off"] = Field(
+        "dry_run", description="Whether latency decides, or is only shown."
+    )
+    latency_margin: float = Field(0.2, gt=0, le=1, description="How much longer it may take.")
+    latency_alpha: float = Field(
+        0.01, gt=0, lt=0.5, description="Chance of ever rolling back one that is no slower."
+    )
+    hooks: tuple[str, ...] = Field(
+        (), description="Addresses that are told of every change, and asked before more traffic."
+    )
+    hook_timeout_s: float = Field(
+        10.0, gt=0, le=600, description="A hook that has not answered by then blocks."
+    )
     calibration_cases: int = Field(
         32, ge=10, description="Stored cases to run for each task when a version is registered."
     )
 
     @field_validator("steps")
     @classmethod
-    def _rising(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        inside = all(0.001 <= step <= 0.5 for step in value)
+    def _rising(
+        cls, value: tuple[float, ...] | None, info: ValidationInfo
+    ) -> tuple[float, ...] | None:
+        most = 0.99 if info.data.get("schedule") == "clock" else 0.5
+        if value is None:
+            return None
+        inside = all(0.001 <= step <= most for step in value)
         if not value or not inside or any(later <= step for step, later in pairwise(value)):
-            raise ValueError("steps are shares from 0.001 to 0.5, each larger than the one before")
+            raise ValueError(
+                f"steps are shares from 0.001 to {most}, each larger than the one before"
+            )
+        return value
+
+    @field_validator("hooks")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for url in value:
+            parts = urlsplit(url)
+            if parts.scheme not in {"http", "https"} or parts.fragment or not url.isprintable():
+                raise ValueError("a hook is a whole address, such as http://127.0.0.1:9000/arbiter")
+            try:
+                parse_address(f"{parts.scheme}://{parts.netloc}")
+            except InvalidField as error:
+                raise ValueError(error.message) from error
         return value
 
     @field_validator("expiry_s")

@@ -83,6 +83,7 @@ from arbiter.selection.ruled import Preferences
 from arbiter.selection.selector import Selector
 from arbiter.swap.analysis import Failure
 from arbiter.swap.controller import Controller
+from arbiter.swap.metrics import Ending
 from arbiter.swap.traffic import Assignment, Detour, Ended, failure_of
 
 MOST_FALLBACKS = 3
@@ -515,6 +516,7 @@ class Dispatch:
             would_change=route.would_change,
             is_held=route.is_held,
             by_rule=route.by_rule,
+            plan=None if route.assignment is None else route.assignment.plan,
         )
 
     async def _serve_or_fail(self, way: _Journey) -> Served:
@@ -674,6 +676,7 @@ class Dispatch:
             task=route.task.name,
             decision=way.decided.decision,
             score=_unit_score(way, status, grade) if gradable else None,
+            ending=_ending(way, status),
         )
 
     def _grade(self, ask: Ask, route: _Route, served: Served | None) -> float | None:
@@ -778,6 +781,23 @@ def _unit_score(way: _Journey, status: Status, grade: float | None) -> float | N
     if not way.attempts and _is_no_fault(error):
         return None
     return 0.0 if status is Status.FAILURE or way.attempts else grade
+
+
+def _ending(way: _Journey, status: Status) -> Ending | None:
+    """How the version that was drawn answered; None where that is not its doing."""
+    if way.attempts:
+        first = way.attempts[0].error
+        return None if first in NO_FAULT else Ending(failure=failure_of(first))
+    served = way.served
+    error = way.failed or (None if served is None else served.error)
+    if status in {Status.CANCELLED, Status.REFUSED} or _is_no_fault(error):
+        return None
+    if error is not None or served is None:
+        return Ending(failure=Failure.CRASH if error is None else failure_of(error.code))
+    if served.is_text and not "".join(served.text).strip():
+        return Ending(failure=Failure.EMPTY)
+    latency = served.receipt.latency_ms
+    return Ending(latency_ms=None if latency is None else max(0.0, latency - (way.wait_ms or 0.0)))
 
 
 def _is_no_fault(error: ArbiterError | None) -> bool:

@@ -432,6 +432,8 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the conversation was given to it at an earlier request, with this probability."""
     by_rule: bool = False
     """Whether a rule decided, so that nothing was drawn."""
+    plan: str | None = None
+    """The digest of the plan of its rollout, while there is one."""
 
 
 class Reply(Protocol):

@@ -20,7 +20,8 @@ from arbiter.inference import Arm
 from arbiter.refs import GENERAL, ModelName, RolloutId, TaskName, VersionId
 from arbiter.studies.rollouts import Case, simulate
 from arbiter.swap.analysis import Evidence, Unit, verdict
-from arbiter.swap.rollout import Phase, Plan, Rollout, ValidationVerdict, advance, assign, begin
+from arbiter.swap.plan import Plan
+from arbiter.swap.rollout import Phase, Rollout, ValidationVerdict, advance, assign, begin
 
 pytestmark = pytest.mark.calibration
 

@@ -46,12 +46,12 @@ rollout_log: seq:int#, rollout:text, phase:text, step:int, weight:real, units:in
     reason:text, basis:text, at:text
 rollouts: rollout:text#, alias:text, stable:text, candidate:text, plan:text, plan_digest:text,
     salt:text, phase:text, step:int, soaked_s:real, total_s:real, units_at_step:int,
-    reason:text, findings:text, knowledge_before:text, knowledge_after:text?, started_at:text,
-    ended_at:text?
+    budgets:int, continues:text?, reason:text, findings:text, knowledge_before:text,
+    knowledge_after:text?, started_at:text, ended_at:text?
 rules: task:text#, prefer:text?, pinned:text?, never:text, why:text, added_at:text
 tasks: task:text#, spec:text, added_at:text
 units: rollout:text#, position:int#, unit:text, task:text, arm:text, probability:real,
-    decision:text, score:real?
+    decision:text, score:real?, ending:text?, latency_ms:real?
 validations: version:text#, task:text#, grading:text#, case_digest:text#, score:real,
     success:int, latency_ms:real?, origin:text?, at:text
 versions: version:text#, format:text, path:text, artifact:text, predecessor:text?,
@@ -84,6 +84,7 @@ places.version versions.version
 prompts.decision decisions.decision
 rollout_log.rollout rollouts.rollout
 rollouts.candidate versions.version
+rollouts.continues rollouts.rollout
 rollouts.stable versions.version
 units.rollout rollouts.rollout
 versions.predecessor versions.version
@@ -421,6 +422,8 @@ FORBIDDEN: list[tuple[str, Mapping[str, apsw.SQLiteValue]]] = [
     ("units", {**UNIT, "probability": 0.0}),
     ("units", {**UNIT, "probability": 1.0}),
     ("units", {**UNIT, "score": 1.5}),
+    ("units", {**UNIT, "ending": "bored"}),
+    ("units", {**UNIT, "latency_ms": -1.0}),
     ("rules", {**RULE, "pinned": "quality"}),
     ("rules", {**RULE, "prefer": None}),
     ("ledger", {**ENTRY, "seq": 0}),

@@ -9,12 +9,14 @@ from random import Random
 from arbiter.inference import Arm
 from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId
 from arbiter.storage.database import Row
-from arbiter.swap.analysis import Failure, verdict
+from arbiter.swap.analysis import Failure
 from arbiter.swap.audit import Recorded
 from arbiter.swap.basis import UnitRow
+from arbiter.swap.metrics import Ending
+from arbiter.swap.plan import Plan
 from arbiter.swap.records import Entry, Stored
-from arbiter.swap.rollout import Phase, Plan, Rollout, Taken, ValidationVerdict, advance, begin
-from arbiter.swap.traffic import Track
+from arbiter.swap.rollout import Phase, Rollout, Taken, ValidationVerdict, advance, begin
+from arbiter.swap.traffic import Track, unit_row
 
 TASKS = (TaskName("sum"), TaskName("code"))
 PLAN = Plan(tasks=TASKS, soak_s=10.0, min_units=10, expiry_s=1e6)
@@ -75,19 +77,20 @@ class Driven:
         if drawn.arm is Arm.CANDIDATE:
             self.ends.append(("success", None, None if failure is None else "load_failed"))
         task = TASKS[number % 2]
-        _, stored = self.track.ended(drawn, task=task, decision=DecisionId("dec"), score=score)
-        assert stored is not None
-        assert drawn.position is not None
-        self.rows.append(
-            (drawn.position, drawn.unit, task, drawn.arm.value, drawn.probability, score)
+        ending = Ending(failure=failure, latency_ms=100.0 + number % 7)
+        rows, stored = self.track.ended(
+            drawn, task=task, decision=DecisionId("dec"), score=score, ending=ending
         )
+        assert stored is not None
+        told = rows[0].parameters
+        self.rows.append(unit_row((*told[1:6], *told[7:])))
         stored(True)
 
     def look(self, elapsed_s: float = 1.0, *, absent: str | None = None) -> None:
         """Take a step, or none."""
         after, effects = advance(
             self.track.rollout,
-            verdict(self.track.evidence),
+            self.track.judgement(),
             elapsed_s=elapsed_s,
             candidate_units=self.track.evidence.means.n_new,
             tripped=self.track.trip,
@@ -106,6 +109,7 @@ class Driven:
             stored=stored_of(self.track.rollout),
             plan_digest=self.track.rollout.plan.digest,
             units=tuple(self.rows),
+            before=(),
             ends=tuple(self.ends),
             log=tuple(self.log),
             notes=notes_of(self.log),

@@ -128,7 +128,7 @@ def test_a_doubtful_task_holds_the_promotion_of_the_whole() -> None:
     assert found.hold
     assert found.worst_task == CODE
     assert found.verdict is Verdict.INCONCLUSIVE
-    assert "Held at this step." in found.reason
+    assert "Not promoted while in doubt." in found.reason
 
 
 def test_a_declared_task_in_use_needs_its_own_conversations() -> None:

@@ -87,34 +87,45 @@ def test_conversations_after_the_last_change_are_counted_and_decide_nothing() ->
 
 
 def changed_score(row: UnitRow) -> UnitRow:
-    position, unit, task, arm, chance, score = row
-    return (position, unit, task, arm, chance, 0.5 if score is None else 1.0 - score)
+    return (*row[:5], 0.5 if row[5] is None else 1.0 - row[5], *row[6:])
 
 
 def nudged_score(row: UnitRow) -> UnitRow:
     """So little that no sentence shows it."""
-    position, unit, task, arm, chance, score = row
-    return (position, unit, task, arm, chance, 1e-12 if not score else score - 1e-12)
+    return (*row[:5], 1e-12 if not row[5] else row[5] - 1e-12, *row[6:])
 
 
 def changed_arm(row: UnitRow) -> UnitRow:
-    position, unit, task, arm, chance, score = row
-    other = "stable" if arm == "candidate" else "candidate"
-    return (position, unit, task, other, chance, score)
+    other = "stable" if row[3] == "candidate" else "candidate"
+    return (*row[:3], other, *row[4:])
 
 
 def changed_chance(row: UnitRow) -> UnitRow:
     """To another share that the rollout did have."""
-    position, unit, task, arm, chance, score = row
-    return (position, unit, task, arm, 0.2 if chance == 0.1 else 0.1, score)
+    return (*row[:4], 0.2 if row[4] == 0.1 else 0.1, *row[5:])
 
 
 def changed_task(row: UnitRow) -> UnitRow:
-    position, unit, task, arm, chance, score = row
-    return (position, unit, "code" if task == "sum" else "sum", arm, chance, score)
+    return (*row[:2], "code" if row[2] == "sum" else "sum", *row[3:])
 
 
-CHANGES = [changed_score, nudged_score, changed_arm, changed_chance, changed_task]
+def changed_ending(row: UnitRow) -> UnitRow:
+    return (*row[:6], "crash" if row[6] == "answered" else "answered", row[7])
+
+
+def nudged_latency(row: UnitRow) -> UnitRow:
+    return (*row[:7], 1e-9 if row[7] is None else row[7] + 1e-9)
+
+
+CHANGES = [
+    changed_score,
+    nudged_score,
+    changed_arm,
+    changed_chance,
+    changed_task,
+    changed_ending,
+    nudged_latency,
+]
 
 
 @given(st.data(), st.sampled_from(CHANGES), st.sampled_from([PROMOTED, ROLLED_BACK]))

@@ -129,7 +129,7 @@ def test_it_tells_the_plan_the_log_and_whether_it_is_as_recorded() -> None:
     assert text.count("<td>arbiter</td>") == len(PROMOTED.log) - 1
     assert '<p class="as-recorded">As recorded' in text
     row = PROMOTED.rows[4]
-    changed = replace(PROMOTED.recorded, units=[(*row[:5], 0.25), *PROMOTED.rows[1:]])
+    changed = replace(PROMOTED.recorded, units=[(*row[:5], 0.25, *row[6:]), *PROMOTED.rows[1:]])
     found = page(told(PROMOTED), audit_view("rol", audit(changed)))
     assert '<p class="differs">Not as recorded' in found
 

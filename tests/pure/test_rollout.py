@@ -13,10 +13,11 @@ from arbiter.errors import Conflict
 from arbiter.inference import Arm
 from arbiter.refs import ModelName, RolloutId, TaskName, VersionId
 from arbiter.swap.analysis import Judgement, Verdict
+from arbiter.swap.metrics import Mode
+from arbiter.swap.plan import CLOCK_STEPS, Over, Plan, Schedule
 from arbiter.swap.rollout import (
     Effect,
     Phase,
-    Plan,
     Rollout,
     Taken,
     ValidationVerdict,
@@ -27,6 +28,8 @@ from arbiter.swap.rollout import (
     pause,
     promote,
     resume,
+    retry,
+    step,
     undo,
 )
 
@@ -89,12 +92,12 @@ def test_what_has_begun_cannot_begin_again(phase: Phase) -> None:
         (HOUR, 20, UNDECIDED, 0.20),
         (HOUR - 1, 20, UNDECIDED, 0.10),
         (HOUR, 19, UNDECIDED, 0.10),
-        (HOUR, 20, found(Verdict.INCONCLUSIVE, hold=True), 0.10),
+        (HOUR, 20, found(Verdict.INCONCLUSIVE, hold=True), 0.20),
         (HOUR, 20, found(Verdict.ERROR), 0.10),
         (HOUR, 20, NOT_WORSE, 0.20),
     ],
 )
-def test_it_steps_up_after_soak_and_units_and_without_doubt(
+def test_it_steps_up_after_soak_and_units_whether_in_doubt_or_not(
     elapsed_s: float, units: int, judgement: Judgement, weight: float
 ) -> None:
     after, effects = advance(
@@ -245,54 +248,226 @@ def test_a_verb_without_a_reason_still_says_who() -> None:
     assert pause(at(Phase.PROGRESSING), "ann", "")[0].reason == "paused by ann"
 
 
-steps_taken = st.lists(
-    st.one_of(
-        st.tuples(
-            st.sampled_from(Verdict),
-            st.booleans(),
-            st.sampled_from([0.0, 60.0, HOUR, 24 * HOUR]),
-            st.integers(0, 40),
-            st.sampled_from([None, None, None, "tripped"]),
-        ),
-        st.sampled_from([pause, resume, promote, abort, undo]),
-    ),
-    max_size=40,
+LADDERS = (
+    Plan(),
+    Plan(over_budget=Over.ABORT),
+    Plan(schedule=Schedule.CLOCK, steps=CLOCK_STEPS, soak_s=60.0),
 )
 
+evidence_comes = st.tuples(
+    st.builds(
+        Judgement,
+        verdict=st.sampled_from(Verdict),
+        reason=st.just("seen"),
+        hold=st.booleans(),
+        n_candidate=st.integers(0, 500),
+        mean_stable=st.sampled_from([None, 0.5, 1.0]),
+        mean_candidate=st.sampled_from([None, 0.5, 1.0]),
+    ),
+    st.sampled_from([0.0, 60.0, HOUR, 24 * HOUR]),
+    st.integers(0, 40),
+    st.sampled_from([None, None, None, "tripped"]),
+    st.sampled_from([None, None, None, "A: gone"]),
+    st.sampled_from([None, None, None, "a hook says no"]),
+)
+"""A judgement, the time since the last one, new units, and what a trip, a server and a hook say."""
 
-@given(steps_taken, st.sampled_from(ValidationVerdict))
+a_person_says = st.sampled_from([pause, resume, promote, abort, undo, *range(12)])
+"""A verb; a number is the step that it is to take."""
+
+
+@given(
+    st.lists(st.one_of(evidence_comes, a_person_says), max_size=40),
+    st.sampled_from(ValidationVerdict),
+    st.sampled_from(LADDERS),
+)
 def test_whatever_happens_the_rollout_stays_on_its_plan(
-    taken: list[tuple[Verdict, bool, float, int, str | None] | Verb],
+    taken: list[tuple[Judgement, float, int, str | None, str | None, str | None] | Verb | int],
     validation: ValidationVerdict,
+    plan: Plan,
 ) -> None:
-    rollout, _ = begin(fresh(), validation, "")
+    rollout, _ = begin(fresh(plan), validation, "")
     units = 0
     for what in taken:
         before = rollout
+        blocked: str | None = None
         if isinstance(what, tuple):
-            verdict, hold, elapsed_s, more, tripped = what
+            judgement, elapsed_s, more, tripped, absent, blocked = what
             units += more
             rollout, effects = advance(
                 before,
-                found(verdict, hold=hold),
+                judgement,
                 elapsed_s=elapsed_s,
                 candidate_units=units,
                 tripped=tripped,
+                absent=absent,
+                blocked=blocked,
             )
+            if judgement.verdict is Verdict.WORSE and absent is None and not before.is_waiting:
+                assert not rollout.phase.is_live  # whatever else is going on
         else:
             try:
-                rollout, effects = what(before, "ann", "")
+                if isinstance(what, int):
+                    rollout, effects = step(before, "ann", "", to=what, candidate_units=units)
+                    assert step(rollout, "bob", "", to=what, candidate_units=units) == (rollout, ())
+                else:
+                    rollout, effects = what(before, "ann", "")
+                    assert what(rollout, "bob", "") == (rollout, ())
             except Conflict:
                 continue
         assert rollout.weight in {0.0, *rollout.plan.ladder}
         assert rollout.index - before.index in {0, 1}
+        assert blocked is None or rollout.index == before.index
         assert (rollout.weight > 0.0) is rollout.phase.is_live
         assert bool(effects) or rollout.phase in {before.phase, Phase.PAUSED}
         assert (Effect.MOVE_ALIAS in effects) is (
             rollout.phase is Phase.PROMOTED is not before.phase
         )
+        assert blocked is None or Effect.MOVE_ALIAS not in effects
         if before.phase.is_final and rollout.phase is not before.phase:
             assert (before.phase, rollout.phase) == (Phase.PROMOTED, Phase.UNDONE)
+
+
+def test_a_person_may_take_the_next_step_early_and_only_that_one() -> None:
+    second, effects = step(at(Phase.PROGRESSING), "ann", "quiet", to=2, candidate_units=7)
+    assert (second.index, second.units_at_step, effects) == (2, 7, (Effect.SET_WEIGHT,))
+    assert second.reason == "stepped by ann: quiet"
+    assert step(second, "bob", "", to=2, candidate_units=9) == (second, ())
+    with pytest.raises(Conflict, match="one step at a time"):
+        step(second, "ann", "", to=4, candidate_units=9)
+    with pytest.raises(Conflict, match="last step"):
+        step(at(Phase.PROGRESSING, index=5), "ann", "", to=6, candidate_units=9)
+    with pytest.raises(Conflict, match="paused"):
+        step(at(Phase.PAUSED), "ann", "", to=2, candidate_units=9)
+
+
+AGAIN = RolloutId("rol_" + "1" * 26)
+
+
+@pytest.mark.parametrize("phase", [Phase.ROLLED_BACK, Phase.ABORTED, Phase.BLOCKED])
+def test_a_retry_is_a_new_rollout_that_goes_on_with_the_evidence(phase: Phase) -> None:
+    old = replace(at(phase, index=3), soaked_s=5.0, total_s=9.0, budgets=2)
+    new = retry(old, "ann", "more memory", anew=AGAIN, candidate_units=31, is_proved_worse=False)
+    assert (new.id, new.continues, new.phase) == (AGAIN, old.id, Phase.VALIDATING)
+    assert (new.plan, new.salt) == (old.plan, old.salt)
+    assert (new.index, new.units_at_step, new.total_s, new.budgets) == (0, 31, 0.0, 1)
+    assert new.reason == "retried by ann: more memory"
+
+
+def test_what_was_proved_worse_is_not_tried_until_it_looks_better() -> None:
+    with pytest.raises(Conflict, match="proved to be worse"):
+        retry(at(Phase.ROLLED_BACK), "ann", "", anew=AGAIN, candidate_units=9, is_proved_worse=True)
+
+
+@pytest.mark.parametrize(
+    "phase", [Phase.VALIDATING, Phase.PROGRESSING, Phase.PAUSED, Phase.PROMOTED, Phase.UNDONE]
+)
+def test_only_what_ended_without_a_promotion_is_retried(phase: Phase) -> None:
+    with pytest.raises(Conflict):
+        retry(at(phase), "ann", "", anew=AGAIN, candidate_units=0, is_proved_worse=False)
+
+
+COSTLY = Judgement(
+    verdict=Verdict.INCONCLUSIVE,
+    reason="Not sure.",
+    n_candidate=600,
+    mean_stable=0.8,
+    mean_candidate=0.6,
+)
+"""An estimate of 120 answers that stable would have got right."""
+
+
+def test_a_spent_budget_pauses_and_asks_with_the_numbers() -> None:
+    after, effects = advance(at(Phase.PROGRESSING), COSTLY, elapsed_s=1.0, candidate_units=600)
+    assert (after.phase, effects) == (Phase.PAUSED, (Effect.ASK_OPERATOR,))
+    assert after.reason.startswith("The budget is spent: of the candidate's 600 graded answers")
+    assert "about 120 are bad" in after.reason
+
+
+def test_who_resumes_after_a_spent_budget_grants_another_one() -> None:
+    asked, _ = advance(at(Phase.PROGRESSING), COSTLY, elapsed_s=1.0, candidate_units=600)
+    on, _ = resume(asked, "ann", "go on")
+    assert on.budgets == 2
+    after, _ = advance(on, COSTLY, elapsed_s=1.0, candidate_units=600)
+    assert after.phase is Phase.PROGRESSING
+    dearer = replace(COSTLY, n_candidate=1100)
+    after, _ = advance(on, dearer, elapsed_s=1.0, candidate_units=1100)
+    assert after.phase is Phase.PAUSED
+
+
+@pytest.mark.parametrize("phase", [Phase.PROGRESSING, Phase.PAUSED])
+def test_a_plan_may_go_back_when_its_budget_is_spent(phase: Phase) -> None:
+    strict = at(phase, plan=Plan(over_budget=Over.ABORT))
+    after, effects = advance(strict, COSTLY, elapsed_s=1.0, candidate_units=600)
+    assert (after.phase, effects) == (Phase.ROLLED_BACK, (Effect.RESTORE_STABLE,))
+    assert "The budget is spent" in after.reason
+
+
+def test_a_plan_without_a_budget_spends_what_it_takes() -> None:
+    free = at(Phase.PROGRESSING, plan=Plan(budget=None))
+    after, _ = advance(free, COSTLY, elapsed_s=1.0, candidate_units=600)
+    assert after.phase is Phase.PROGRESSING
+
+
+@pytest.mark.parametrize("index", [2, 5])
+@pytest.mark.parametrize("judgement", [UNDECIDED, NOT_WORSE])
+def test_a_hook_that_blocks_keeps_the_step_and_says_so(index: int, judgement: Judgement) -> None:
+    after, effects = advance(
+        at(Phase.PROGRESSING, index=index),
+        judgement,
+        elapsed_s=HOUR,
+        candidate_units=100,
+        blocked="blocked by a hook",
+    )
+    assert (after.phase, after.index, effects) == (Phase.PROGRESSING, index, ())
+    wants_more = judgement is NOT_WORSE or index < 5
+    assert after.reason == ("blocked by a hook" if wants_more else "as arranged")
+    assert after.soaked_s == HOUR
+
+
+CLOCK = Plan(schedule=Schedule.CLOCK, steps=CLOCK_STEPS)
+
+
+def test_the_clock_takes_a_step_an_hour_whatever_is_known() -> None:
+    doubtful = found(Verdict.INCONCLUSIVE, hold=True)
+    rollout, weights = at(Phase.PROGRESSING, plan=CLOCK), []
+    for _ in range(8):
+        rollout, _ = advance(rollout, doubtful, elapsed_s=HOUR, candidate_units=0)
+        weights.append(rollout.weight)
+    assert weights == list(CLOCK_STEPS[1:])
+
+
+def test_the_clock_promotes_without_proof_and_says_so() -> None:
+    last = at(Phase.PROGRESSING, index=9, plan=CLOCK)
+    after, effects = advance(last, UNDECIDED, elapsed_s=HOUR, candidate_units=20)
+    assert (after.phase, effects) == (Phase.PROMOTED, (Effect.MOVE_ALIAS,))
+    assert after.reason == "Promoted by the clock, without proof. found inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("judgement", "units", "phase"),
+    [
+        (WORSE, 200, Phase.ROLLED_BACK),
+        (found(Verdict.INCONCLUSIVE, hold=True), 200, Phase.PROGRESSING),
+        (found(Verdict.ERROR), 200, Phase.PROGRESSING),
+        (UNDECIDED, 19, Phase.PROGRESSING),
+    ],
+)
+def test_the_clock_promotes_neither_against_evidence_nor_on_no_data(
+    judgement: Judgement, units: int, phase: Phase
+) -> None:
+    last = at(Phase.PROGRESSING, index=9, plan=CLOCK)
+    assert advance(last, judgement, elapsed_s=HOUR, candidate_units=units)[0].phase is phase
+
+
+def test_the_chances_of_critical_metrics_add_up() -> None:
+    both = replace(
+        Plan(),
+        reliability=replace(Plan().reliability, mode=Mode.CRITICAL),
+        latency=replace(Plan().latency, mode=Mode.CRITICAL),
+    )
+    assert both.alpha_any_rollback == pytest.approx(0.07)
+    assert replace(both, quality=Mode.DRY_RUN).alpha_any_rollback == pytest.approx(0.02)
 
 
 @given(st.integers().map(str), st.floats(0, 1), st.floats(0, 1))
@@ -354,6 +529,16 @@ def test_a_weight_is_a_share(weight: float) -> None:
         {"margin": 0.9},
         {"tasks": ["chat", "chat"]},
         {"speed": 9},
+        {"budget": 0},
+        {"budget": inf},
+        {"over_budget": "hope"},
+        {"schedule": "hope"},
+        {"schedule": "clock", "steps": [0.5, 1.0]},
+        {"quality": "dry_run"},
+        {"quality": "off", "latency": {"mode": "critical", "margin": 0.2}},
+        {"latency": {"margin": 0.0}},
+        {"latency": {"margin": 0.2, "alpha_rollback": 0.0}},
+        {"latency": {"margin": 0.2, "speed": 9.0}},
     ],
 )
 def test_a_plan_that_could_not_be_kept_is_refused(wrong: dict[str, object]) -> None:
@@ -372,11 +557,15 @@ def test_every_field_of_a_plan_is_part_of_its_digest() -> None:
     other = {
         "tasks": ["chat"], "judge_other": False, "alpha_rollback": 0.01, "alpha_promote": 0.01,
         "margin": 0.1, "hold_at": 4.0, "min_task_units": 9, "trip_in_a_row": 4,
-        "trip_failures": 6, "trip_window": 21, "steps": [0.1], "unproven_first_step": 0.01,
-        "soak_s": 1.0, "min_units": 21, "min_steps": 1, "expiry_s": 9e5, "keep_s": 1.0,
+        "trip_failures": 6, "trip_window": 21, "schedule": "clock", "steps": [0.1],
+        "unproven_first_step": 0.01, "soak_s": 1.0, "min_units": 21, "min_steps": 1,
+        "expiry_s": 9e5, "keep_s": 1.0, "budget": None, "over_budget": "abort",
+        "quality": "dry_run", "reliability": {"mode": "off", "margin": 0.02},
+        "latency": {"margin": 0.1},
     }  # fmt: skip
     assert list(other) == list(Plan().to_dict())
-    base = {"min_steps": 1}
+    base = {"min_steps": 2, "reliability": {"mode": "critical", "margin": 0.02}}
+    other["steps"] = [0.1, 0.2]
     digests = {Plan.from_dict({**base, name: value}).digest for name, value in other.items()}
     assert len(digests) == len(other)
 

@@ -12,8 +12,9 @@ from arbiter.refs import ModelName, RolloutId, VersionId
 from arbiter.swap.analysis import Judgement, Verdict
 from arbiter.swap.compatibility import Finding
 from arbiter.swap.notes import kind_of, rollout_note
+from arbiter.swap.plan import Plan
 from arbiter.swap.records import Stored
-from arbiter.swap.rollout import Phase, Plan, Rollout, ValidationVerdict
+from arbiter.swap.rollout import Phase, Rollout, ValidationVerdict
 
 P = Phase
 FOUND = Stored(

@@ -66,6 +66,17 @@ def test_every_task_is_declared_and_has_half_the_traffic_of_the_one_before() -> 
     assert ended.phase is Phase.ROLLED_BACK
 
 
+def test_the_clock_promotes_what_it_cannot_tell_from_the_old_one() -> None:
+    case = Case(p_old=0.8, p_new=0.8, runs=6, schedule="clock")
+    assert case.plan.steps[-1] == 0.9
+    assert (simulate(case)["promote"] or 0.0) >= 0.8
+
+
+def test_the_clock_rolls_back_what_is_much_worse() -> None:
+    found = simulate(Case(p_old=0.9, p_new=0.5, runs=6, schedule="clock"))
+    assert found["rollback"] == 1.0
+
+
 def test_only_a_promotion_and_a_rollback_are_decisions() -> None:
     assert Ended(phase=Phase.PROMOTED, units=1, served=1).is_decided
     assert Ended(phase=Phase.ROLLED_BACK, units=1, served=1).is_decided

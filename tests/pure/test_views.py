@@ -86,6 +86,7 @@ def test_a_record_shows_the_decision_and_every_reason() -> None:
         "fallback": None,
         "would_change": "2 wrong answers of primary at sums would",
         "is_held": False,
+        "plan": None,
         "scores": [
             {
                 "name": "primary",

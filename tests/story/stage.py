@@ -19,6 +19,7 @@ from arbiter.house import House
 from arbiter.inference import Arm, Decided, Limits, Message
 from arbiter.knowledge.tasks import Case, Grading, Task
 from arbiter.refs import ModelName, RolloutId, parse_name, parse_task
+from arbiter.swap.audit import audit, read_record
 from arbiter.swap.controller import TICK_S, RolloutView
 from arbiter.swap.crashing import Crash
 from arbiter.swap.rollout import Phase
@@ -149,9 +150,13 @@ async def stage(
     on_battery: Callable[[], bool | None] = lambda: False,
     seed: int = 7,
     crash: Crash | None = None,
+    untouched: bool = True,
     **overrides: object,
 ) -> AsyncIterator[Stage]:
     """An open house on a manual clock; nothing is run in idle time unless a story says so.
+
+    In the end every rollout is repeated from its record, whatever the story was about. untouched:
+    whether it has to come out as recorded.
 
     `auto` takes the highest score unless a story says otherwise: most are about something else,
     and have to know who is picked.
@@ -171,3 +176,6 @@ async def stage(
         crash=crash,
     ) as house:
         yield Stage(house=house, clock=clock, engine=scripted, folder=folder)
+        for found in await house.controller.list() if untouched else ():
+            record = await read_record(found.rollout.id, house.database, house.ledger)
+            assert audit(record).differs is None

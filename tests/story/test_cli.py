@@ -220,6 +220,14 @@ def test_a_swap_can_be_paused_promoted_and_undone(furnished: Shell) -> None:
     rollout = furnished.json("rollouts")["rollouts"][0]["rollout"]
     assert "paused" in furnished.ok("rollouts", "pause", rollout, "--why", "<script>")
     assert "progressing" in furnished.ok("rollouts", "resume", rollout)
+    assert "stepped by operator: now" in furnished.ok("rollouts", "step", rollout, "--why", "now")
+    assert furnished.json("rollouts", "step", rollout)["step"] == 2
+    furnished.ok("rollouts", "abort", rollout, "--why", "not yet")
+    again = furnished.json("rollouts", "retry", rollout)
+    assert again["continues"] == rollout
+    rollout = again["rollout"]
+    assert again["phase"] == "progressing"
+    assert "dry_run   reliability" in furnished.ok("rollouts", "show", rollout)
     assert furnished.json("rollouts", "promote", rollout)["phase"] == "promoted"
     assert "As recorded: 5 entries" in furnished.ok("rollouts", "verify", rollout)
     assert furnished.json("rollouts", "verify", rollout)["as_recorded"] is True

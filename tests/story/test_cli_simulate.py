@@ -43,7 +43,7 @@ def test_what_cannot_be_run_is_a_sentence() -> None:
         (("--p-old", ".8", "--p-new", ".8", "--drift", ".9-.7"), "Give it as .9:.7."),
         (("--p-old", ".8", "--p-new", ".8", "--drift", "a:b"), "Give it as .9:.7."),
         (("--p-old", "8", "--p-new", ".8"), "--p-old is from 0 to 1."),
-        (("--p-old", ".8", "--p-new", ".8", "--schedule", "hope"), "Schedules are proved."),
+        (("--p-old", ".8", "--p-new", ".8", "--schedule", "hope"), "Schedules are proved, clock."),
     ):
         said = shell(*words)
         assert said.exit_code in {1, 2}

@@ -17,7 +17,8 @@ from arbiter.pool.instance import State
 from arbiter.pool.keeping import WARM_AFTER_S
 from arbiter.refs import RolloutId, VersionId
 from arbiter.registry.registry import Standing
-from arbiter.swap.rollout import DAY_S, Phase
+from arbiter.swap.plan import DAY_S
+from arbiter.swap.rollout import Phase
 
 ONE_MB, TWO_MB, THREE_MB = 60, 100, 140
 """Memory for so many scripted models: each is planned with little over 40 MB."""

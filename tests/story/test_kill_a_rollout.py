@@ -66,7 +66,7 @@ async def test_a_house_that_is_killed_there_ends_as_it_would_have(
         found = await newest(play)
         assert found is not None
         assert found.rollout.id == rollout
-        record = await read_record(found, play.house.database, play.house.ledger)
+        record = await read_record(rollout, play.house.database, play.house.ledger)
         assert audit(record).differs is None
         assert (await play.house.ledger.verify()).bad is None
         expected = Phase.UNDONE if candidate == "better" else Phase.ROLLED_BACK

@@ -16,7 +16,7 @@ from arbiter.refs import TaskName, parse_name
 from arbiter.storage.database import Row
 from arbiter.storage.sqlite import open_sqlite
 from arbiter.swap.analysis import Unit, fold, verdict
-from arbiter.swap.rollout import Plan
+from arbiter.swap.plan import Plan
 
 # a soak that outlasts the test: the rollout must still be going on when the house is killed
 PRIMARY = parse_name("primary")
@@ -41,7 +41,7 @@ async def _replayed(data_dir: Path, rollout: str, plan: dict[str, Any]) -> dict[
 
 
 def _unit(row: Row) -> Unit:
-    _, _, task, arm, probability, score = row
+    _, _, task, arm, probability, score, *_ = row
     return Unit(
         task=TaskName(str(task)),
         arm=Arm(str(arm)),

@@ -20,6 +20,7 @@ from arbiter.registry.registry import Registry
 from arbiter.storage.database import Database, Statement
 from arbiter.storage.sqlite import open_sqlite
 from arbiter.swap.controller import TICK_S, Controller
+from arbiter.swap.hooks import Hooks
 from arbiter.swap.lease import LEASE_S, RENEW_S, Leases
 from arbiter.swap.rollout import Phase
 
@@ -50,9 +51,10 @@ async def other(play: Stage, data: Path) -> AsyncIterator[Other]:
         knowledge=play.house.knowledge,
         leases=Leases(holder="other", is_sole=False, database=database, clock=play.clock),
     )
-    validator = play.house.controller._validator
-    assert validator is not None
-    await controller.open(validator)
+    comparing = play.house.controller._comparing
+    assert comparing is not None
+    hooks = Hooks((), timeout_s=1.0, clock=play.clock)
+    await controller.open(comparing._validator, hooks)
     try:
         yield Other(controller=controller, database=database, registry=registry)
     finally:
@@ -176,6 +178,7 @@ async def test_what_a_former_holder_decides_is_refused_by_the_database(tmp_path:
         await tick(play, second, 2)
         await second.controller.promote(rollout, who="ada", why="here it may be said")
         assert await promotions(play, rollout) == 1
+        await tick(play, second, stuck=1)  # and the first house sees it
 
 
 async def test_a_house_that_has_the_database_for_itself_waits_for_no_lease(tmp_path: Path) -> None:

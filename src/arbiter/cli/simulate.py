@@ -36,7 +36,10 @@ def rollout_simulate(
         float, typer.Option("--per-hour", help="Requests an hour; a step takes an hour.")
     ] = 200.0,
     schedule: Annotated[
-        str, typer.Option("--schedule", help="proved: at most a half until it is proved.")
+        str,
+        typer.Option(
+            "--schedule", help="proved: at most a half until it is proved; clock: a step an hour."
+        ),
     ] = "proved",
     as_json: AsJson = False,
 ) -> None:

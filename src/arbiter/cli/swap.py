@@ -37,6 +37,12 @@ def swap(
     margin: Annotated[
         float | None, typer.Option("--margin", help="How much worse is worse, such as 0.05.")
     ] = None,
+    schedule: Annotated[
+        str | None, typer.Option("--schedule", help="proved, or clock: promoted by time.")
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option("--budget", help="Bad answers it may cost; 0 is no bound.")
+    ] = None,
     why: Why = "",
     data_dir: DataDir = None,
     config: ConfigFile = None,
@@ -69,6 +75,8 @@ def swap(
             "steps": _shares(steps),
             "min_units": min_units,
             "margin": margin,
+            "schedule": schedule,
+            "budget": budget,
         }
         found = await client.call("POST", "/rollouts", body)
         found = await _validated(client, text(found["rollout"]), quiet=as_json)
@@ -202,6 +210,9 @@ def _show(found: Json) -> None:
     judgement = found["judgement"]
     if isinstance(judgement, dict):
         OUT.print(f"  now: {judgement['reason']}", markup=False)
+    metrics = found["metrics"]
+    for one in metrics if isinstance(metrics, list) else []:
+        OUT.print(f"  {one['mode']:<9} {one['sentence']}", markup=False)
     show_now(found)
     evidence = found["evidence"]
     rows = [
@@ -228,12 +239,21 @@ def _command(verb: str, help_: str) -> None:
         as_json: AsJson = False,
     ) -> None:
         async def work(client: Client) -> None:
-            path = f"/rollouts/{segment(rollout)}/{verb}"
-            found = await client.call("POST", path, {"why": why})
+            path = f"/rollouts/{segment(rollout)}"
+            body: Json = {"why": why}
+            if verb == "step":
+                # the step is named, so that sending it twice takes one
+                now = await client.call("GET", path)
+                body["to"] = int(number(now["step"], digits=0)) + 1
+            found = await client.call("POST", f"{path}/{verb}", body)
+            if verb == "retry":
+                found = await _validated(client, text(found["rollout"]), quiet=as_json)
             if as_json:
                 show_json(found)
             else:
-                OUT.print(f"{rollout} is {found['phase']}: {found['reason']}", markup=False)
+                OUT.print(
+                    f"{found['rollout']} is {found['phase']}: {found['reason']}", markup=False
+                )
 
         with_house(data_dir, config, work)
 
@@ -246,7 +266,9 @@ rollouts.command()(report)
 for _name, _help in (
     ("pause", "Take no further step; the split stays as it is."),
     ("resume", "Go on."),
+    ("step", "Take the next step now, before its time."),
     ("promote", "Promote without proof, on your word."),
     ("abort", "Go back to the old version."),
+    ("retry", "Try the same model again, going on with the evidence there is."),
 ):
     _command(_name, _help)

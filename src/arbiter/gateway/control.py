@@ -8,12 +8,12 @@ on to its end even when nobody listens any more.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
-import msgspec
 from fastapi import APIRouter, Body, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
@@ -68,8 +68,10 @@ from arbiter.swap.adoption import Adoption
 from arbiter.swap.calibrating import Calibrating
 from arbiter.swap.controller import Controller
 from arbiter.swap.harvest import Harvesting
+from arbiter.swap.plan import Plan
+from arbiter.swap.planning import plan_of
 from arbiter.swap.pulling import Pulling
-from arbiter.swap.rollout import Plan
+from arbiter.swap.records import Stored
 from arbiter.swap.scouting import Scout
 
 
@@ -106,25 +108,8 @@ class ControlRooms:
 
         Raises `InvalidField` when the numbers do not fit together.
         """
-        settings = self.rollout
-        given = {name: value for name, value in changes.items() if value is not None}
-        try:
-            return Plan.from_dict(
-                {
-                    "tasks": [t.name for t in self.tasks.in_force() if t.grading is not None],
-                    "steps": list(settings.steps),
-                    "soak_s": settings.soak_s,
-                    "min_units": settings.min_units,
-                    "alpha_rollback": settings.alpha_rollback,
-                    "alpha_promote": settings.alpha_promote,
-                    "margin": settings.margin,
-                    "expiry_s": settings.expiry_s,
-                    "keep_s": settings.keep_s,
-                    **given,
-                }
-            )
-        except (ValueError, msgspec.ValidationError) as error:
-            raise InvalidField(f"This plan does not hold: {error}", param="plan") from error
+        graded = [task.name for task in self.tasks.in_force() if task.grading is not None]
+        return plan_of(self.rollout, graded, changes)
 
     def knowledge(self) -> str:
         """The digest of every task and rule."""
@@ -202,12 +187,24 @@ class StartRollout(ControlBody):
     margin: float | None = None
     expiry_s: float | None = None
     keep_s: float | None = None
+    schedule: Literal["proved", "clock"] | None = None
+    budget: float | None = None
+    over_budget: Literal["ask", "abort"] | None = None
+    quality: Literal["critical", "dry_run"] | None = None
+    reliability: Literal["critical", "dry_run", "off"] | None = None
+    latency: Literal["critical", "dry_run", "off"] | None = None
 
 
 class Why(ControlBody):
     """The reason for what a person does to a rollout."""
 
     why: str = Field("", max_length=500)
+
+
+class SayRollout(Why):
+    """What a person does to a rollout, and why. to: the step to take, for the verb step."""
+
+    to: int | None = Field(None, ge=1)
 
 
 class Select(LimitsBody):
@@ -481,13 +478,19 @@ def _rollouts(rooms: ControlRooms) -> APIRouter:
 
     @router.post("/rollouts/{rollout}/{verb}")
     async def say(
-        rollout: str, verb: Literal["pause", "resume", "promote", "abort"], body: Why
+        rollout: str,
+        verb: Literal["pause", "resume", "step", "promote", "abort", "retry"],
+        body: SayRollout,
     ) -> Plain:
-        verbs = {
+        if (verb == "step") is (body.to is None):
+            raise InvalidField("The verb step takes `to`, the step to take.", param="to")
+        verbs: dict[str, Callable[..., Awaitable[Stored]]] = {
             "pause": controller.pause,
             "resume": controller.resume,
             "promote": controller.promote,
             "abort": controller.abort,
+            "retry": controller.retry,
+            "step": partial(controller.step, to=body.to or 0),
         }
         stored = await verbs[verb](RolloutId(rollout), who=WHO, why=body.why)
         return views.stored_view(stored, registry)

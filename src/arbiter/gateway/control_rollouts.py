@@ -16,6 +16,7 @@ from arbiter.storage.database import Database
 from arbiter.swap.audit import Audit, audit, read_record
 from arbiter.swap.controller import Controller, RolloutView
 from arbiter.swap.course import course
+from arbiter.swap.retrying import units_before
 from arbiter.swap.telling import explain
 from arbiter.swap.traffic import unit_of, unit_row
 
@@ -32,14 +33,14 @@ def looking_router(
 
     @router.get("/rollouts/{rollout}/verify")
     async def verify(rollout: str) -> Plain:
-        stored = await controller.find(RolloutId(rollout))
-        record = await read_record(stored, database, ledger)
+        record = await read_record(RolloutId(rollout), database, ledger)
         return audit_view(rollout, await asyncio.to_thread(audit, record))
 
     @router.get("/rollouts/{rollout}/course")
     async def shown(rollout: str) -> Plain:
         view = await controller.view(RolloutId(rollout))
-        rows = [unit_row(row) for row in await database.read("list_units", (rollout,))]
+        before = await units_before(database, view.stored.rollout)
+        rows = map(unit_row, (*before, *await database.read("list_units", (rollout,))))
         units = [unit for unit in map(unit_of, rows) if unit is not None]
         points = await asyncio.to_thread(course, units, view.stored.rollout.plan)
         return {

@@ -168,6 +168,7 @@ def record_view(record: Record) -> Plain:
         "fallback": decided.fallback,
         "would_change": decided.would_change,
         "is_held": decided.is_held,
+        "plan": decided.plan,
         "scores": [asdict(one) for one in decided.scores],
         "dropped": [
             {"name": drop.name, "version": drop.version, "reason": drop.reason}
@@ -221,6 +222,7 @@ def stored_view(stored: Stored, registry: Registry) -> Plain:
         "stable_names": list(registry.names_of(rollout.stable)),
         "candidate": rollout.candidate,
         "candidate_names": list(registry.names_of(rollout.candidate)),
+        "continues": rollout.continues,
         "phase": rollout.phase.value,
         "weight": rollout.weight,
         "step": rollout.index,
@@ -262,6 +264,10 @@ def rollout_view(view: RolloutView, registry: Registry) -> Plain:
         "outlook": {**asdict(to_come), "is_estimate": True},
         "to_go": list(to_go(to_come)),
         "worse_tasks": list(worse_tasks(view.tasks, view.stored.rollout.plan)),
+        "metrics": [
+            {**asdict(one), "verdict": one.verdict.value, "sentence": one.sentence}
+            for one in view.metrics
+        ],
         "evidence": [
             {**asdict(evidence), "e_worse": evidence.e_worse, "verdict": evidence.verdict.value}
             for evidence in view.tasks

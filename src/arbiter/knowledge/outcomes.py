@@ -356,6 +356,7 @@ def _decision_statement(decided: Decided, *, caller: str, at: str) -> Statement:
             would_change=decided.would_change,
             is_held=decided.is_held,
             by_rule=decided.by_rule,
+            plan=decided.plan,
         )
     ).decode()
     return Statement(
@@ -431,6 +432,7 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True):
     would_change: str | None
     is_held: bool
     by_rule: bool
+    plan: str | None = None
 
 
 def detail_of(text: str) -> Detail:
@@ -459,6 +461,7 @@ def _record(decision: Row, outcome: Row | None, attempts: Sequence[Row]) -> Reco
         would_change=more.would_change,
         is_held=more.is_held,
         by_rule=more.by_rule,
+        plan=more.plan,
     )
     return Record(
         decided=decided,

@@ -19,12 +19,12 @@ from statistics import fmean, median_low
 from arbiter.errors import InvalidField
 from arbiter.inference import Arm
 from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId
-from arbiter.swap.analysis import verdict
-from arbiter.swap.rollout import Phase, Plan, Rollout, ValidationVerdict, advance, begin
+from arbiter.swap.plan import CLOCK_STEPS, Plan, Schedule
+from arbiter.swap.rollout import Phase, Rollout, ValidationVerdict, advance, begin
 from arbiter.swap.traffic import Assignment, Track
 
 HOUR_S = 3600.0
-SCHEDULES = ("proved",)
+SCHEDULES = tuple(one.value for one in Schedule)
 MOST_TASKS = 20
 
 
@@ -38,7 +38,8 @@ class Case:
         the steps rise; the candidate keeps its ratio to it.
     tasks: how many, each with half the traffic of the one before.
     per_hour: how many requests arrive in an hour: a step takes an hour at least.
-    schedule: how the steps rise; ``proved`` stops at a half until a promotion is proved.
+    schedule: ``proved`` stops at a half until a promotion is proved, ``clock`` takes a step an hour
+        to all of the traffic.
     """
 
     p_old: float
@@ -83,6 +84,8 @@ class Case:
     def plan(self) -> Plan:
         """The rollout's plan: a house's defaults, and every task declared."""
         names = tuple(TaskName(f"task-{number}") for number in range(1, self.tasks + 1))
+        if self.schedule == Schedule.CLOCK.value:
+            return Plan(tasks=names, judge_other=False, schedule=Schedule.CLOCK, steps=CLOCK_STEPS)
         return Plan(tasks=names, judge_other=False)
 
     def rates(self, hours: float, plan: Plan) -> tuple[float, float]:
@@ -133,7 +136,7 @@ def simulate_one(case: Case, seed: int) -> Ended:
         _answered(track, drawn, task, score=float(dice.random() < (new if is_new else old)))
         track.rollout, _ = advance(
             track.rollout,
-            verdict(track.evidence, in_words=False),
+            track.judgement(in_words=False),
             elapsed_s=HOUR_S / case.per_hour,
             candidate_units=track.evidence.means.n_new,
             tripped=track.trip,

@@ -73,7 +73,7 @@ class Rule:
     judge_other: whether `OTHER` counts as one more judged task. If not, its conversations count
         for promotion only. It is always judged when no task is declared.
     margin: how much worse, relative to stable, is still called not worse.
-    hold_at: the evidence against a task from which the rollout neither steps up nor promotes.
+    hold_at: the evidence against a task from which the rollout is not promoted.
     min_task_units: how many candidate conversations a declared task that is in use needs.
     trip_in_a_row, trip_failures, trip_window: see `tripped`.
     """
@@ -160,7 +160,7 @@ class Judgement:
     """A verdict with its reason.
 
     reason: a sentence for people, with the numbers.
-    hold: whether some task is doubtful enough not to give the candidate more traffic.
+    hold: whether some task is doubtful enough not to promote the candidate.
     worst_task: the judged task with the most evidence against the candidate, when there is one.
     e_worse, e_not_worse: the evidence for rolling back and for promoting, as e-values, to be
         compared with needed_worse and needed_not_worse.
@@ -447,7 +447,7 @@ def _reason(found: Verdict, evidence: Evidence, waiting: str | None, *, hold: bo
                 f" {means.n_old} stable conversations), so some are missing and none can be judged."
             )
         case Verdict.INCONCLUSIVE:
-            rest = " Held at this step." if hold else ""
+            rest = " Not promoted while in doubt." if hold else ""
             rest += f" Still missing: {waiting}." if waiting else _worst(evidence)
             return f"No verdict yet: {seen}; evidence for {for_it}, against {against}.{rest}"
         case _:

@@ -4,33 +4,40 @@ Every change in the log is decided once more by the code that decides: the rows 
 folded, and `arbiter.swap.rollout` takes the step. Nothing in memory and no running rollout is
 looked at, so it works for one that goes on, for one that ended, and after any restart.
 
-What cannot be repeated is taken from the log: what a person said, and that a server was gone. Rows
-that came after the last change are checked as they stand: no decision rests on them yet.
+What cannot be repeated is taken from the log: what a person or a hook said, and that a server was
+gone. Rows that came after the last change are checked as they stand: no decision rests on them yet.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
-from arbiter.errors import ArbiterError
+from arbiter.errors import ArbiterError, UnknownRollout
 from arbiter.inference import Arm
 from arbiter.ledger import Entry as Link
 from arbiter.ledger import Kind, Ledger
+from arbiter.refs import RolloutId
 from arbiter.storage.database import Database, Row
 from arbiter.swap import rollout as steps
-from arbiter.swap.analysis import Evidence, Judgement, verdict
+from arbiter.swap.analysis import Evidence, Judgement
 from arbiter.swap.basis import Chain, UnitRow
 from arbiter.swap.compatibility import Compatibility
+from arbiter.swap.metrics import judge
 from arbiter.swap.records import Entry, Stored
 from arbiter.swap.records import entry as read_entry
-from arbiter.swap.rollout import WAITING, Phase, Rollout, Taken, assign
-from arbiter.swap.traffic import Track, unit_of, unit_row
+from arbiter.swap.records import stored as read_stored
+from arbiter.swap.retrying import units_before
+from arbiter.swap.rollout import LATE, WAITING, Phase, Rollout, Taken, assign
+from arbiter.swap.traffic import Track, ending_of, unit_of, unit_row
 
 HOUSE = "arbiter"
 """Who takes a step that no person took."""
 
-VERBS: tuple[tuple[str, Callable[[Rollout, str, str], Taken]], ...] = (
+Verb = Callable[[Rollout, str, str], Taken]
+
+VERBS: tuple[tuple[str, Verb], ...] = (
     ("paused", steps.pause),
     ("resumed", steps.resume),
     ("promoted", steps.promote),
@@ -45,6 +52,7 @@ class Recorded:
     """A rollout as it is on disk.
 
     plan_digest: as it was written when the rollout began. units: in the order of positions.
+    before: those of the rollouts that this one continues, the oldest first.
     ends: status, error and first failed attempt of each request of the candidate.
     notes: what the ledger says of it, the oldest first.
     """
@@ -52,6 +60,7 @@ class Recorded:
     stored: Stored
     plan_digest: str
     units: Sequence[UnitRow]
+    before: Sequence[UnitRow]
     ends: Sequence[Row]
     log: Sequence[Entry]
     notes: Sequence[Mapping[str, object]]
@@ -102,7 +111,7 @@ def audit(recorded: Recorded) -> Audit:
         units=repeating.folded,
         later=len(recorded.units) - repeating.folded,
         differs=differs,
-        judgement=verdict(repeating.evidence),
+        judgement=judge(repeating.evidence, repeating.metrics),
     )
 
 
@@ -113,17 +122,21 @@ class _Repeating:
         rollout = recorded.stored.rollout
         self.recorded = recorded
         self.evidence = Evidence(rollout.plan)
+        self.metrics = rollout.plan.metrics
         self.folded = 0
         self.done = 0
         self._chain = Chain()
+        for row in recorded.before:
+            self._take(row)
         self._now = replace(
             rollout,
             phase=Phase.VALIDATING,
             index=0,
             soaked_s=0.0,
             total_s=0.0,
-            units_at_step=0,
+            units_at_step=self.evidence.means.n_new,
             reason="",
+            budgets=1,
         )
 
     def run(self) -> None:
@@ -144,7 +157,7 @@ class _Repeating:
     def _check_rows(self) -> None:
         """Each row as it stands: drawn as the hash says, at a share that the rollout had."""
         shares = {entry.weight for entry in self.recorded.log}
-        for position, unit, _, arm, probability, score in self.recorded.units:
+        for position, unit, _, arm, probability, score, _, _ in self.recorded.units:
             where = f"The conversation at position {position}"
             if probability not in shares:
                 raise _Differs(f"{where} has a share of {probability}, and the rollout never had.")
@@ -175,10 +188,7 @@ class _Repeating:
             row = self.recorded.units[self.folded]
             if row[0] >= entry.basis.until:
                 break
-            self._chain.update(row)
-            unit = unit_of(row)
-            if unit is not None:
-                self.evidence.update(unit)
+            self._take(row)
             self.folded += 1
         if self._chain.get() != entry.basis.rows:
             raise _Differs(
@@ -189,6 +199,14 @@ class _Repeating:
         if found != (entry.basis.log_worse, entry.basis.log_not_worse, entry.units):
             raise _Differs("the evidence of its conversations is not what was written beside it.")
 
+    def _take(self, row: UnitRow) -> None:
+        self._chain.update(row)
+        unit, ending = unit_of(row), ending_of(row)
+        if unit is not None:
+            self.evidence.update(unit)
+        if ending is not None:
+            self.metrics.update(ending, row[3] == Arm.CANDIDATE, row[4])
+
     def _timed(self, entry: Entry) -> Rollout:
         basis = entry.basis
         if entry.phase is Phase.UNDONE:
@@ -198,7 +216,9 @@ class _Repeating:
         return replace(self._now, soaked_s=basis.soaked_s, total_s=basis.total_s)
 
     def _taken(self, before: Rollout, entry: Entry) -> Rollout:
-        for word, verb in VERBS:
+        units = self.evidence.means.n_new
+        stepped: Verb = partial(_step, candidate_units=units)
+        for word, verb in (*VERBS, ("stepped", stepped)):
             said = f"{word} by {entry.who}"
             if entry.reason == said or entry.reason.startswith(f"{said}: "):
                 why = entry.reason.removeprefix(said).removeprefix(": ")
@@ -208,15 +228,17 @@ class _Repeating:
         if before.phase is Phase.VALIDATING:
             findings = Compatibility(findings=self.recorded.stored.findings)
             return steps.begin(before, findings.verdict, findings.reason)[0]
-        judgement = verdict(self.evidence)
+        judgement = judge(self.evidence, self.metrics)
         gone = entry.reason.startswith(WAITING) and entry.phase is Phase.PAUSED
         return steps.advance(
             before,
             judgement,
             elapsed_s=entry.basis.elapsed_s,
-            candidate_units=self.evidence.means.n_new,
+            candidate_units=units,
             tripped=self._tripped() if entry.phase is Phase.ROLLED_BACK else None,
             absent=entry.reason.removeprefix(WAITING) if gone else None,
+            # one that could have been promoted and asks instead was kept from it
+            blocked=entry.reason if entry.reason.startswith(LATE) else None,
         )[0]
 
     def _tripped(self) -> str | None:
@@ -227,7 +249,9 @@ class _Repeating:
 
     def _check_end(self) -> None:
         stored, now = self.recorded.stored.rollout, self._now
-        found = (stored.phase, stored.index, stored.reason)
+        # what it waits for while it goes on, such as a hook, is noted and no change
+        reason = now.reason if now.phase is Phase.PROGRESSING else stored.reason
+        found = (stored.phase, stored.index, reason)
         if found != (now.phase, now.index, now.reason):
             raise _Differs(
                 f"The rollout says {stored.phase} at step {stored.index}, and the last entry of"
@@ -251,10 +275,31 @@ class _Repeating:
             raise _Differs(f"The log has {len(said)} entries, and the ledger {len(noted)}.")
 
 
-async def read_record(stored: Stored, database: Database, ledger: Ledger) -> Recorded:
-    """Everything that is on disk about a rollout, once what is queued is there too."""
+def _step(rollout: Rollout, who: str, why: str, *, candidate_units: int) -> Taken:
+    return steps.step(rollout, who, why, to=rollout.index + 1, candidate_units=candidate_units)
+
+
+async def read_record(rollout: RolloutId, database: Database, ledger: Ledger) -> Recorded:
+    """Everything that is on disk about a rollout, once what is queued is there too.
+
+    Raises:
+        UnknownRollout: there is none of this id.
+    """
     await database.settle()
-    key = (stored.rollout.id,)
+    while True:
+        found = await _read(rollout, database, ledger)
+        # a change writes its entry with everything else at once: no further entry, no change
+        if len(await database.read("list_rollout_log", (rollout,))) == len(found.log):
+            return found
+
+
+async def _read(rollout: RolloutId, database: Database, ledger: Ledger) -> Recorded:
+    key = (rollout,)
+    log = [read_entry(row) for row in await database.read("list_rollout_log", key)]
+    rows = await database.read("get_rollout", key)
+    if not rows:
+        raise UnknownRollout(f"No rollout is called {rollout!r:.80}.", param="rollout")
+    stored = read_stored(rows[0])
     kinds = [kind for kind in Kind if kind.value.startswith("rollout.")]
     bodies = [(entry.who, _body(entry)) for entry in await ledger.of(*kinds)]
     ((digest,),) = await database.read("rollout_plan_digest", key)
@@ -262,11 +307,10 @@ async def read_record(stored: Stored, database: Database, ledger: Ledger) -> Rec
         stored=stored,
         plan_digest=str(digest),
         units=[unit_row(row) for row in await database.read("list_units", key)],
+        before=[unit_row(row) for row in await units_before(database, stored.rollout)],
         ends=await database.read("list_candidate_ends", key),
-        log=[read_entry(row) for row in await database.read("list_rollout_log", key)],
-        notes=[
-            {**body, "who": who} for who, body in bodies if body.get("rollout") == stored.rollout.id
-        ],
+        log=log,
+        notes=[{**body, "who": who} for who, body in bodies if body.get("rollout") == rollout],
     )
 
 

@@ -18,8 +18,8 @@ import msgspec
 from arbiter.swap.analysis import Evidence
 from arbiter.swap.rollout import Rollout
 
-UnitRow = tuple[int, str, str, str, float, float | None]
-"""A row of the record: position, unit, task, arm, probability, score."""
+UnitRow = tuple[int, str, str, str, float, float | None, str | None, float | None]
+"""A row of the record: position, unit, task, arm, probability, score, ending, latency in ms."""
 
 _DOMAIN = b"arbiter.units.v1\n"
 
@@ -29,8 +29,9 @@ class Chain:
 
     >>> chain = Chain()
     >>> empty = chain.get()
-    >>> chain.update((0, "u", "sum", "stable", 0.9, 1.0))
-    >>> chain.get() == empty, chain.get() == chained([(0, "u", "sum", "stable", 0.9, 1.0)])
+    >>> row = (0, "u", "sum", "stable", 0.9, 1.0, "answered", 12.5)
+    >>> chain.update(row)
+    >>> chain.get() == empty, chain.get() == chained([row])
     (False, True)
     """
 

@@ -11,38 +11,34 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from random import Random
 
 from arbiter.clock import Clock
 from arbiter.errors import (
     ArbiterError,
     Conflict,
-    EngineUnavailable,
-    InvalidField,
-    LoadFailed,
-    NotOffered,
     RolloutActive,
-    ServerGone,
     StorageError,
     UnknownRollout,
 )
 from arbiter.events import Announcer, Event
 from arbiter.knowledge.tasks import Tasks
 from arbiter.ledger import Note
-from arbiter.pool.pool import Pool, loadable
-from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId, new_id, short
-from arbiter.registry.moves import Move
+from arbiter.pool.pool import Pool
+from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId, new_id
 from arbiter.registry.registry import Kind, Registry, Standing
-from arbiter.registry.served import TALKS
 from arbiter.storage.database import Database, Statement
 from arbiter.swap import rollout as steps
-from arbiter.swap.analysis import Failure, Judgement, TaskEvidence, verdict
+from arbiter.swap.analysis import Failure, Judgement, TaskEvidence
 from arbiter.swap.basis import Basis
-from arbiter.swap.compatibility import Compatibility, Finding, compare
+from arbiter.swap.comparing import Comparing, paired
 from arbiter.swap.crashing import Crash, Place, nowhere
+from arbiter.swap.hooks import GO, Answer, Asks, Hooks, Said
 from arbiter.swap.lease import Lease, Leases, elsewhere
+from arbiter.swap.metrics import Ending, MetricEvidence
+from arbiter.swap.moving import promoting, undoing
 from arbiter.swap.notes import rollout_note
+from arbiter.swap.plan import Plan
 from arbiter.swap.records import (
     Entry,
     Stored,
@@ -52,7 +48,8 @@ from arbiter.swap.records import (
     saved,
     stored,
 )
-from arbiter.swap.rollout import Effect, Phase, Plan, Rollout, Taken, ValidationVerdict
+from arbiter.swap.retrying import retried, take_up, track_of
+from arbiter.swap.rollout import Effect, Phase, Rollout, Taken
 from arbiter.swap.traffic import Assignment, Detour, Ended, Track
 from arbiter.swap.validation import Validator
 
@@ -63,6 +60,9 @@ TICK_S = 0.25
 
 RETRY_S = 5.0
 """Pause before a validation that could not be carried out is tried again."""
+
+HOOK = "a hook"
+"""Who called a rollout off when a hook did."""
 
 SAVE_EVERY = 8
 """Ticks between two notes of the soak when nothing else changed."""
@@ -76,6 +76,7 @@ class RolloutView:
     weight: float
     judgement: Judgement
     tasks: tuple[TaskEvidence, ...]
+    metrics: tuple[MetricEvidence, ...]
     progress: Mapping[TaskName, tuple[int, int]]
     """While it is validating: cases done, of how many, by task."""
     log: tuple[Entry, ...]
@@ -83,14 +84,6 @@ class RolloutView:
     interval: tuple[float, float] | None = None
     """Where candidate minus stable lies, with a chance of 95 % at all times; None when nothing is
     known."""
-
-
-class Unfit(Exception):
-    """The candidate cannot be run here: the one failure of a validation that is its own."""
-
-    def __init__(self, error: ArbiterError) -> None:
-        self.error = error
-        super().__init__(error.sentence)
 
 
 class Controller:
@@ -124,21 +117,28 @@ class Controller:
         self._new_leases = leases
         self._at = crash or nowhere
         self._leases: dict[RolloutId, Lease] = {}
-        self._validator: Validator | None = None
+        self._hooks = Hooks((), timeout_s=1.0, clock=clock)
+        self._comparing: Comparing | None = None
         self._tracks: dict[ModelName, Track] = {}
         self._by_id: dict[RolloutId, Track] = {}
         self._stored: dict[RolloutId, Stored] = {}
         self._driving: dict[RolloutId, asyncio.Task[None]] = {}
         self._progress: dict[RolloutId, dict[TaskName, tuple[int, int]]] = {}
 
-    async def open(self, validator: Validator) -> None:
+    async def open(self, validator: Validator, hooks: Hooks) -> None:
         """Take up every rollout that was going on, from its durable evidence."""
-        self._validator = validator
+        self._hooks = hooks
+        self._comparing = Comparing(
+            registry=self._registry,
+            tasks=self._tasks,
+            pool=self._pool,
+            validator=validator,
+            crash=self._at,
+        )
         for row in await self._database.read("list_active_rollouts"):
             found = stored(row)
-            units = await self._database.read("list_units", (found.rollout.id,))
-            track = Track(found.rollout, units)
-            track.note_ends(await self._database.read("list_candidate_ends", (found.rollout.id,)))
+            track = Track(found.rollout)
+            await take_up(self._database, track)
             lease = self._new_leases.of(found.rollout.id)
             await lease.ensure()
             self._follow(found, track, lease)
@@ -160,6 +160,7 @@ class Controller:
         for task in driving:
             task.cancel()
         await asyncio.gather(*driving, return_exceptions=True)
+        await self._hooks.close()
 
     def aliases(self) -> frozenset[ModelName]:
         """The aliases that have a rollout going on."""
@@ -213,13 +214,19 @@ class Controller:
             track.note(assignment.arm, failure)
 
     def ended(
-        self, assignment: Assignment, *, task: TaskName, decision: DecisionId, score: float | None
+        self,
+        assignment: Assignment,
+        *,
+        task: TaskName,
+        decision: DecisionId,
+        score: float | None,
+        ending: Ending | None = None,
     ) -> Ended:
         """What to store of an assignment whose request has ended, and what to do once it is."""
         track = self._by_id.get(assignment.rollout)
         if track is None:
             return (), None
-        return track.ended(assignment, task=task, decision=decision, score=score)
+        return track.ended(assignment, task=task, decision=decision, score=score, ending=ending)
 
     async def start(
         self, alias: ModelName, candidate: ModelName, plan: Plan, *, who: str
@@ -228,19 +235,7 @@ class Controller:
 
         Raises `RolloutActive`, `UnknownModel`, `InvalidField` when both are the same version.
         """
-        alias, candidate = self._registry.meant(alias), self._registry.meant(candidate)
-        stable = self._registry.resolve(alias)
-        new = self._registry.resolve(candidate)
-        if stable.version == new.version:
-            raise InvalidField(
-                f"{alias} is {candidate} already ({short(new.version)}).", param="model"
-            )
-        if any(not v.artifact.capabilities & TALKS for v in (stable, new)):
-            raise InvalidField(
-                f"{alias} or {candidate} makes vectors, and those of two models do not mix.",
-                hint=f"Make all of them anew, then: arbiter alias set {alias} {candidate}.",
-                param="model",
-            )
+        alias, stable, new = paired(self._registry, alias, candidate)
         if alias in self._tracks:
             going = self._tracks[alias].rollout.id
             raise RolloutActive(
@@ -257,7 +252,6 @@ class Controller:
             salt=f"{self._dice.getrandbits(128):032x}",
             reason="validating on stored cases",
         )
-        track, lease = Track(rollout), self._new_leases.of(rollout.id)
         found = Stored(
             rollout=rollout,
             findings=(),
@@ -266,23 +260,69 @@ class Controller:
             started_at=now.isoformat(),
             ended_at=None,
         )
+        await self._begin(found, Track(rollout), who=who)
+        return found
+
+    async def _begin(self, found: Stored, track: Track, *, who: str) -> None:
+        rollout = found.rollout
+        lease = self._new_leases.of(rollout.id)
         try:
             await self._registry.stand(
-                self._standing(new.version, Standing.CANDIDATE, except_for=alias),
-                also=(added(found), lease.taking(), self._log(rollout, 0, who, track.basis())),
+                self._standing(rollout.candidate, Standing.CANDIDATE, except_for=rollout.alias),
+                also=(
+                    added(found),
+                    lease.taking(),
+                    self._log(rollout, rollout.units_at_step, who, track.basis()),
+                ),
                 notes=(rollout_note(found, was=None, who=who),),
             )
         except Conflict as error:
             raise RolloutActive(
-                f"{alias} or {candidate} is part of another rollout.",
+                f"{rollout.alias} or its candidate is part of another rollout.",
                 hint="See: arbiter rollouts.",
             ) from error
         lease.taken()
         self._at(Place.STARTED)
-        await self._registry.descend(new.version, stable.version)
+        await self._registry.descend(rollout.candidate, rollout.stable)
         self._follow(found, track, lease)
         self._announce(rollout, "started")
-        return found
+
+    async def retry(self, rollout: RolloutId, *, who: str, why: str) -> Stored:
+        """Try the same two versions again in a new rollout that goes on with the evidence.
+
+        Raises `UnknownRollout`, `Conflict` when it is not over, was promoted, or proved its
+        candidate worse, and when the alias has moved since or has another rollout going on.
+        """
+        for row in await self._database.read("retried_as", (rollout,)):
+            return await self.find(RolloutId(str(row[0])))
+        found = await self.find(rollout)
+        if self._registry.resolve(found.rollout.alias).version != found.rollout.stable:
+            raise Conflict(
+                f"{found.rollout.alias} has moved since.", hint="Start anew: arbiter swap."
+            )
+        now = self._clock.now()
+        anew = RolloutId(new_id("rol", now=now, dice=self._dice))
+        again, track = await retried(self._database, found.rollout, anew, who=who, why=why)
+        fresh = Stored(
+            rollout=again,
+            findings=(),
+            knowledge_before=self._knowledge(),
+            knowledge_after=None,
+            started_at=now.isoformat(),
+            ended_at=None,
+        )
+        await self._begin(fresh, track, who=who)
+        return fresh
+
+    async def step(self, rollout: RolloutId, *, who: str, why: str, to: int) -> Stored:
+        """Take the next step before its time. Raises `UnknownRollout`, `Conflict`."""
+
+        def verb(found: Rollout) -> Taken:
+            track = self._by_id.get(rollout)
+            units = 0 if track is None else track.evidence.means.n_new
+            return steps.step(found, who, why, to=to, candidate_units=units)
+
+        return await self._say(rollout, verb, who, asks=Asks.STEP)
 
     async def pause(self, rollout: RolloutId, *, who: str, why: str) -> Stored:
         """Keep the split as it is, and take no step. Raises `UnknownRollout`, `Conflict`."""
@@ -294,7 +334,9 @@ class Controller:
 
     async def promote(self, rollout: RolloutId, *, who: str, why: str) -> Stored:
         """Promote without proof, on a person's word. Raises `UnknownRollout`, `Conflict`."""
-        return await self._say(rollout, lambda r: steps.promote(r, who, why), who)
+        return await self._say(
+            rollout, lambda r: steps.promote(r, who, why), who, asks=Asks.PROMOTE
+        )
 
     async def abort(self, rollout: RolloutId, *, who: str, why: str) -> Stored:
         """Go back to the stable version. Raises `UnknownRollout`, `Conflict`."""
@@ -317,15 +359,7 @@ class Controller:
         ended = replace(found, rollout=undone, ended_at=self._clock.now().isoformat())
         self._at(Place.UNDOING)
         await self._registry.move(
-            Move(
-                name=alias,
-                from_version=undone.candidate,
-                to_version=undone.stable,
-                who=who,
-                why=undone.reason,
-                rollout=undone.id,
-                at=self._clock.now().isoformat(),
-            ),
+            undoing(undone, who, self._clock.now()),
             standings={
                 undone.stable: Standing.ACTIVE,
                 **self._standing(undone.candidate, Standing.ROLLED_BACK, except_for=alias),
@@ -337,11 +371,26 @@ class Controller:
         self._announce(undone, "undone")
         return ended
 
-    async def _say(self, rollout: RolloutId, verb: Callable[[Rollout], Taken], who: str) -> Stored:
+    async def _say(
+        self,
+        rollout: RolloutId,
+        verb: Callable[[Rollout], Taken],
+        who: str,
+        *,
+        asks: Asks | None = None,
+    ) -> Stored:
         track = self._by_id.get(rollout)
         if track is None:
-            verb((await self.find(rollout)).rollout)  # says why a rollout that is over refuses
+            over = await self.find(rollout)
+            if verb(over.rollout)[0] == over.rollout:  # or says why one that is over refuses
+                return over
             raise UnknownRollout(f"Rollout {rollout} is not going on.")
+        if asks is not None and verb(track.rollout)[0] != track.rollout:
+            said = await self._hooks.ask(track.rollout, asks)
+            if said.answer is Answer.ABORT:
+                return await self._say(rollout, lambda r: steps.abort(r, HOOK, said.reason), HOOK)
+            if said.answer is Answer.BLOCK:
+                raise Conflict(f"It is kept from that: {said.reason}.")
         async with track.lock:
             leads = await self._leads(track)
             after, effects = verb(track.rollout)
@@ -404,23 +453,22 @@ class Controller:
             self._forget(found.rollout)
             return False
         if leads:
-            track.take_up(await self._database.read("list_units", (rollout,)))
-            track.note_ends(await self._database.read("list_candidate_ends", (rollout,)))
+            await take_up(self._database, track)
         return leads
 
     async def _tick(self, track: Track, elapsed_s: float, *, note: bool) -> None:
-        before = track.rollout
-        after, effects = steps.advance(
-            before,
-            verdict(track.evidence),
-            elapsed_s=elapsed_s,
-            candidate_units=track.evidence.means.n_new,
-            tripped=track.trip,
-            absent="; ".join(self._absent(before).values()) or None,
-        )
+        before, who = track.rollout, "arbiter"
+        after, effects = self._advanced(track, elapsed_s, GO)
+        said = self._hooks.permit(before, after)
+        if said.answer is Answer.ABORT:
+            (after, effects), who = steps.abort(before, HOOK, said.reason), HOOK
+        elif said.answer is Answer.BLOCK:
+            after, effects = self._advanced(track, elapsed_s, said)
         if (after.phase, after.index) != (before.phase, before.index):
-            await self._take(track, after, effects, who="arbiter", elapsed_s=elapsed_s)
+            await self._take(track, after, effects, who=who, elapsed_s=elapsed_s)
             return
+        if after.reason != before.reason:
+            self._announce(after, "waiting")
         track.rollout = after
         if note:
             found = replace(self._stored[after.id], rollout=after)
@@ -428,17 +476,24 @@ class Controller:
             self._database.enqueue(self._leases[after.id].fence(), saved(found, was=after.phase))
             self._at(Place.NOTED)
 
+    def _advanced(self, track: Track, elapsed_s: float, said: Said) -> Taken:
+        return steps.advance(
+            track.rollout,
+            track.judgement(),
+            elapsed_s=elapsed_s,
+            candidate_units=track.evidence.means.n_new,
+            tripped=track.trip,
+            absent="; ".join(self._absent(track.rollout).values()) or None,
+            blocked=said.reason or None,
+        )
+
     async def _validate(self, track: Track) -> None:
         rollout = track.rollout
-        try:
-            compatibility = await self._compare(rollout)
-        except Unfit as unfit:
-            sentence = f"It could not be loaded: {unfit.error.sentence}"
-            compatibility = Compatibility(
-                findings=(
-                    Finding(about="load", verdict=ValidationVerdict.BLOCK, sentence=sentence),
-                )
-            )
+        if self._comparing is None:
+            raise AssertionError("open() hands in the validator")
+        compatibility = await self._comparing.compare(
+            rollout, self._progress.setdefault(rollout.id, {})
+        )
         self._progress.pop(rollout.id, None)
         async with track.lock:
             if track.rollout.phase is not Phase.VALIDATING:
@@ -448,37 +503,6 @@ class Controller:
             )
             after, effects = steps.begin(track.rollout, compatibility.verdict, compatibility.reason)
             await self._take(track, after, effects, who="arbiter")
-
-    async def _compare(self, rollout: Rollout) -> Compatibility:
-        if self._validator is None:
-            raise AssertionError("open() hands in the validator")
-        stable = self._registry.version(rollout.stable)
-        candidate = self._registry.version(rollout.candidate)
-        tasks = self._tasks.in_force()
-        done = self._progress.setdefault(rollout.id, {})
-
-        def progress(task: TaskName, count: int, total: int) -> None:
-            done[task] = (count, total)
-
-        old = await self._validator.validate(stable.version, rollout.alias, tasks)
-        self._at(Place.VALIDATING)
-        try:
-            new = await self._validator.validate(
-                candidate.version, rollout.alias, tasks, progress=progress
-            )
-        except (ServerGone, NotOffered):
-            raise  # says nothing about the candidate: it is asked again
-        except (LoadFailed, EngineUnavailable) as error:
-            raise Unfit(error) from error
-        needs = [self._pool.room_for(loadable(version)) for version in (stable, candidate)]
-        return compare(
-            stable=stable.artifact,
-            candidate=candidate.artifact,
-            stable_results=old,
-            candidate_results=new,
-            both_bytes=sum(needs),
-            budget_bytes=self._pool.budget_bytes,
-        )
 
     async def _take(
         self,
@@ -508,8 +532,9 @@ class Controller:
             found,
             was=before.phase,
             who=who,
-            judgement=verdict(track.evidence) if before.phase.is_live else None,
+            judgement=track.judgement() if before.phase.is_live else None,
             tasks=track.evidence.tasks,
+            metrics=track.metrics.evidence,
         )
         if Effect.MOVE_ALIAS in effects:
             await self._move(after, who, statements, note)
@@ -533,18 +558,8 @@ class Controller:
     async def _move(
         self, after: Rollout, who: str, statements: tuple[Statement, ...], note: Note
     ) -> None:
-        now = self._clock.now()
         await self._registry.move(
-            Move(
-                name=after.alias,
-                from_version=after.stable,
-                to_version=after.candidate,
-                who=who,
-                why=after.reason,
-                rollout=after.id,
-                keep_until=(now + timedelta(seconds=after.plan.keep_s)).isoformat(),
-                at=now.isoformat(),
-            ),
+            promoting(after, who, self._clock.now()),
             standings={
                 after.candidate: Standing.ACTIVE,
                 **self._standing(after.stable, Standing.RETIRED, except_for=after.alias),
@@ -575,6 +590,8 @@ class Controller:
         return logged(rollout, units=units, who=who, at=at, basis=basis)
 
     def _announce(self, rollout: Rollout, what: str, *, reason: str | None = None) -> None:
+        if what != "waiting":
+            self._hooks.tell(rollout, what)
         self._announcer.announce(
             Event(
                 kind=f"rollout.{what}",
@@ -603,13 +620,13 @@ class Controller:
         found = await self.find(rollout)
         track = self._by_id.get(rollout)
         if track is None:
-            units = await self._database.read("list_units", (rollout,))
-            track = Track(found.rollout, units)
+            track = await track_of(self._database, found.rollout)
         return RolloutView(
             stored=found,
             weight=track.weight,
-            judgement=verdict(track.evidence),
+            judgement=track.judgement(),
             tasks=track.evidence.tasks,
+            metrics=track.metrics.evidence,
             progress=dict(self._progress.get(rollout, {})),
             log=tuple(
                 [entry(row) for row in await self._database.read("list_rollout_log", (rollout,))]

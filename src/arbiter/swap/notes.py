@@ -8,6 +8,7 @@ from math import isfinite
 
 from arbiter.ledger import Kind, Note
 from arbiter.swap.analysis import Judgement, TaskEvidence
+from arbiter.swap.metrics import MetricEvidence
 from arbiter.swap.records import Stored
 from arbiter.swap.rollout import Phase
 
@@ -19,11 +20,12 @@ def rollout_note(
     who: str,
     judgement: Judgement | None = None,
     tasks: Sequence[TaskEvidence] = (),
+    metrics: Sequence[MetricEvidence] = (),
 ) -> Note:
     """The note of a rollout that has just changed.
 
-    was: its phase before; None for a new one. judgement, tasks: the evidence as it stood when the
-    change was decided; None where none is looked at.
+    was: its phase before; None for a new one. judgement, tasks, metrics: the evidence as it stood
+    when the change was decided; None where none is looked at.
     """
     rollout = found.rollout
     kind = kind_of(was, rollout.phase)
@@ -38,6 +40,8 @@ def rollout_note(
         "weight": rollout.weight,
         "reason": rollout.reason,
     }
+    if rollout.continues is not None:
+        body["continues"] = rollout.continues
     if kind in {Kind.ROLLOUT_VALIDATED, Kind.ROLLOUT_BLOCKED}:
         body["findings"] = [
             {"about": f.about, "task": f.task, "verdict": f.verdict.value, "sentence": f.sentence}
@@ -45,6 +49,7 @@ def rollout_note(
         ]
     if judgement is not None:
         body["evidence"] = _figures(asdict(judgement))
+        body["metrics"] = [_figures(asdict(one)) for one in metrics]
         body["tasks"] = [_figures({**asdict(one), "e_worse": one.e_worse}) for one in tasks]
     return Note(kind=kind, who=who, body=body)
 

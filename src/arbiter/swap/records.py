@@ -11,7 +11,8 @@ from arbiter.refs import ModelName, RolloutId, TaskName, VersionId
 from arbiter.storage.database import Row, Statement
 from arbiter.swap.basis import Basis
 from arbiter.swap.compatibility import Finding
-from arbiter.swap.rollout import Phase, Plan, Rollout, ValidationVerdict
+from arbiter.swap.plan import Plan
+from arbiter.swap.rollout import Phase, Rollout, ValidationVerdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,8 @@ def added(found: Stored) -> Statement:
             rollout.soaked_s,
             rollout.total_s,
             rollout.units_at_step,
+            rollout.budgets,
+            rollout.continues,
             rollout.reason,
             _findings(found.findings),
             found.knowledge_before,
@@ -77,6 +80,7 @@ def saved(found: Stored, *, was: Phase) -> Statement:
             rollout.soaked_s,
             rollout.total_s,
             rollout.units_at_step,
+            rollout.budgets,
             rollout.reason,
             _findings(found.findings),
             found.knowledge_after,
@@ -114,7 +118,8 @@ def logged(
 def stored(row: Row) -> Stored:
     """A rollout read back."""
     (rollout, alias, stable, candidate, plan, salt, phase, step) = row[:8]
-    (soaked, total, units, reason, findings, before, after, started, ended) = row[8:]
+    (soaked, total, units, budgets, continues, reason, findings) = row[8:15]
+    (before, after, started, ended) = row[15:]
     return Stored(
         rollout=Rollout(
             id=RolloutId(str(rollout)),
@@ -128,6 +133,8 @@ def stored(row: Row) -> Stored:
             soaked_s=float(soaked or 0.0),
             total_s=float(total or 0.0),
             units_at_step=int(units or 0),
+            budgets=int(budgets or 1),
+            continues=None if continues is None else RolloutId(str(continues)),
             reason=str(reason),
         ),
         findings=tuple(

@@ -6,111 +6,37 @@
      blocked      promoted ──▶ undone,   rolled_back,   aborted
 
 A worse candidate and a failing one are rolled back from progressing and from paused alike. Only
-proof or a person promotes: at the last step a rollout waits, and when its time is over it pauses
-and asks. While one of its versions is not to be had it pauses of itself, takes no step, and goes
-on when both are there; what a person paused stays paused. This module names the effects of a
-step; it carries none out, reads no clock and counts nothing itself.
+proof or a person promotes, or the clock where the plan says so: at the last step a rollout waits,
+and when its time is over, or its budget is spent, it pauses and asks. While one of its versions is
+not to be had it pauses of itself, takes no step, and goes on when both are there; what a person
+paused stays paused. What has ended stays ended: to retry is a new rollout that goes on with the
+evidence of the one before. This module names the effects of a step; it carries none out, reads no
+clock and counts nothing itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from hashlib import sha256
-from itertools import pairwise
 from math import inf
-from typing import Self, assert_never
-
-import msgspec
+from typing import assert_never
 
 from arbiter.errors import Conflict
 from arbiter.inference import Arm
-from arbiter.refs import ModelName, RolloutId, VersionId, digest
-from arbiter.swap.analysis import Judgement, Rule, Verdict
-
-DAY_S = 86_400.0
+from arbiter.refs import ModelName, RolloutId, VersionId
+from arbiter.swap.analysis import Judgement, Verdict
+from arbiter.swap.budget import overspent
+from arbiter.swap.plan import Over, Plan, Schedule
 
 WAITING = "waiting: "
 """How the reason of a rollout begins that paused of itself; a person's begins with their verb."""
 
+SPENT = "The budget is spent: "
+"""How the reason of a rollout begins that asks because its budget is spent."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan(Rule):
-    """What has to be proved, and the steps by which the candidate gets traffic meanwhile.
-
-    steps: the candidate's share of new conversations, rising, at most one half: beyond that the
-        stable version has too little traffic to be compared with.
-    unproven_first_step: the share of one more step before the first, for a candidate that
-        validation could neither pass nor block.
-    soak_s: how long each step lasts at least, in seconds.
-    min_units: how many graded candidate conversations each step needs at least.
-    min_steps: how many of `steps` have to be soaked through before a promotion.
-    expiry_s: how long to wait for a verdict before asking, in seconds of progressing.
-    keep_s: how long the old version stays warm after a promotion, in seconds.
-    """
-
-    steps: tuple[float, ...] = (0.10, 0.20, 0.30, 0.40, 0.50)
-    unproven_first_step: float = 0.05
-    soak_s: float = 3600.0
-    min_units: int = 20
-    min_steps: int = 2
-    expiry_s: float = 7 * DAY_S
-    keep_s: float = 7 * DAY_S
-
-    def __post_init__(self) -> None:
-        Rule.__post_init__(self)
-        if not self.steps or not all(0.001 <= step <= 0.5 for step in self.steps):
-            raise ValueError(f"Steps are shares from 0.001 to 0.5, not {self.steps}.")
-        if any(later <= earlier for earlier, later in pairwise(self.steps)):
-            raise ValueError(f"Each step is larger than the one before; {self.steps} are not.")
-        if not 0.001 <= self.unproven_first_step <= self.steps[0]:
-            raise ValueError("unproven_first_step is from 0.001 up to the first of the steps.")
-        if not (0.0 <= self.soak_s < inf and 0.0 <= self.keep_s < inf):
-            raise ValueError("soak_s and keep_s are seconds, 0 or more.")
-        if not self.soak_s < self.expiry_s < inf:
-            raise ValueError("expiry_s is longer than soak_s: a step has to fit in.")
-        if self.min_units < 1 or not 1 <= self.min_steps <= len(self.steps):
-            raise ValueError("min_units is at least 1, and min_steps from 1 up to all steps.")
-
-    @property
-    def ladder(self) -> tuple[float, ...]:
-        """Every share by index: the cautious first step at 0, then `steps` from 1."""
-        return (self.unproven_first_step, *self.steps)
-
-    @property
-    def digest(self) -> str:
-        """What identifies the plan: ``sha256:`` of its canonical form.
-
-        >>> Plan(soak_s=60).digest == Plan(soak_s=60.0).digest != Plan(soak_s=61.0).digest
-        True
-        """
-        return digest("arbiter.plan.v1", self.to_dict())
-
-    def to_dict(self) -> dict[str, object]:
-        """The plan as plain JSON values; `from_dict` takes it back."""
-        plain: dict[str, object] = msgspec.to_builtins(self)
-        for field in fields(self):
-            if field.type == "float":
-                plain[field.name] = float(getattr(self, field.name))
-        plain["steps"] = [float(step) for step in self.steps]
-        plain["tasks"] = list(self.tasks)
-        return plain
-
-    @classmethod
-    def from_dict(cls, plain: Mapping[str, object]) -> Self:
-        """A plan from plain values; what is not given takes its default.
-
-        >>> Plan.from_dict({"steps": [0.1, 0.5]}).steps
-        (0.1, 0.5)
-
-        Raises:
-            ValueError: a name is unknown, or a value is of the wrong kind or not allowed.
-        """
-        known = {field.name for field in fields(cls)}
-        if unknown := [name for name in plain if name not in known]:
-            raise ValueError(f"A plan has no {', '.join(unknown)}; it has {', '.join(known)}.")
-        return msgspec.convert(dict(plain), cls)
+LATE = "No verdict in time. "
+"""How the reason of a rollout begins that asks because its time is over."""
 
 
 class ValidationVerdict(StrEnum):
@@ -164,6 +90,8 @@ class Rollout:
     index: the step in the plan's ladder; 0 is the cautious one.
     soaked_s, total_s: seconds of progressing in this step, and since beginning or resuming late.
     units_at_step: how many graded candidate conversations there were when this step began.
+    budgets: how many budgets it may spend: one, and one more each time that it was resumed after.
+    continues: the rollout of the same two versions whose evidence it goes on with.
     """
 
     id: RolloutId
@@ -178,6 +106,8 @@ class Rollout:
     total_s: float = 0.0
     units_at_step: int = 0
     reason: str = ""
+    budgets: int = 1
+    continues: RolloutId | None = None
 
     def __post_init__(self) -> None:
         if self.stable == self.candidate:
@@ -186,6 +116,8 @@ class Rollout:
             raise ValueError(f"The plan has no step {self.index}.")
         if not (self.soaked_s >= 0.0 and self.total_s >= 0.0 and self.units_at_step >= 0):
             raise ValueError("Times and counts of a rollout are 0 or more.")
+        if self.budgets < 1 or self.continues == self.id:
+            raise ValueError("A rollout has one budget at least, and goes on with another one.")
 
     @property
     def weight(self) -> float:
@@ -229,6 +161,7 @@ def advance(
     candidate_units: int,
     tripped: str | None = None,
     absent: str | None = None,
+    blocked: str | None = None,
 ) -> Taken:
     """Take one step, or none.
 
@@ -238,36 +171,47 @@ def advance(
     tripped: why the candidate is taken out without statistics, from `analysis.tripped`.
     absent: why one of its versions cannot be had now, whichever it is; no step is taken then, not
         even back: the other one answers meanwhile.
+    blocked: why the candidate must not get more traffic now, if a hook says so; it can still be
+        rolled back, and its time still runs out.
 
     A paused rollout gathers evidence but no time: it can still be rolled back, and nothing else.
 
     Raises:
         ValueError: time or the count runs backwards.
     """
-    if not 0.0 <= elapsed_s < inf:
-        raise ValueError(f"elapsed_s is seconds, 0 or more, not {elapsed_s}")
+    _check_forward(rollout, elapsed_s, candidate_units)
     if not rollout.phase.is_live:
         return rollout, ()
-    if candidate_units < rollout.units_at_step:
-        raise ValueError(f"there were {rollout.units_at_step} units, so not {candidate_units} now")
     if absent is not None or rollout.is_waiting:
         return _wait(rollout, absent)
     if tripped is not None:
         return _back(rollout, tripped)
-    match judgement.verdict:
-        case Verdict.WORSE:
-            return _back(rollout, judgement.reason)
-        case Verdict.NOT_WORSE | Verdict.INCONCLUSIVE | Verdict.ERROR:
-            if rollout.phase is Phase.PAUSED:
-                return rollout, ()
-            timed = replace(
-                rollout,
-                soaked_s=rollout.soaked_s + elapsed_s,
-                total_s=rollout.total_s + elapsed_s,
-            )
-            return _progress(timed, judgement, candidate_units)
-        case _:
-            assert_never(judgement.verdict)
+    if judgement.verdict is Verdict.WORSE:
+        return _back(rollout, judgement.reason)
+    spent = _spent(rollout, judgement)
+    if spent is not None and rollout.plan.over_budget is Over.ABORT:
+        return _back(rollout, spent)
+    if rollout.phase is Phase.PAUSED:
+        return rollout, ()
+    timed = replace(
+        rollout, soaked_s=rollout.soaked_s + elapsed_s, total_s=rollout.total_s + elapsed_s
+    )
+    if spent is not None:
+        return _asking(timed, spent)
+    return _progress(timed, judgement, candidate_units, blocked)
+
+
+def _check_forward(rollout: Rollout, elapsed_s: float, candidate_units: int) -> None:
+    if not 0.0 <= elapsed_s < inf:
+        raise ValueError(f"elapsed_s is seconds, 0 or more, not {elapsed_s}")
+    if rollout.phase.is_live and candidate_units < rollout.units_at_step:
+        raise ValueError(f"there were {rollout.units_at_step} units, so not {candidate_units} now")
+
+
+def _spent(rollout: Rollout, judgement: Judgement) -> str | None:
+    budget = rollout.plan.budget
+    why = overspent(judgement, None if budget is None else budget * rollout.budgets)
+    return None if why is None else f"{SPENT}{why}"
 
 
 def _wait(rollout: Rollout, absent: str | None) -> Taken:
@@ -279,29 +223,57 @@ def _wait(rollout: Rollout, absent: str | None) -> Taken:
     return replace(rollout, phase=Phase.PAUSED, reason=f"{WAITING}{absent}"), ()
 
 
-def _progress(rollout: Rollout, judgement: Judgement, candidate_units: int) -> Taken:
+def _progress(
+    rollout: Rollout, judgement: Judgement, candidate_units: int, blocked: str | None
+) -> Taken:
     plan = rollout.plan
-    may_rise = (
-        rollout.soaked_s >= plan.soak_s
-        and candidate_units - rollout.units_at_step >= plan.min_units
-        and not judgement.hold
-        and judgement.verdict is not Verdict.ERROR
-    )
-    if may_rise and judgement.verdict is Verdict.NOT_WORSE and rollout.index >= plan.min_steps:
-        return _promoted(rollout, judgement.reason)
+    may_rise = _may_rise(rollout, judgement, candidate_units)
+    why = _promotion(rollout, judgement, candidate_units) if may_rise else None
+    if why is not None and blocked is None:
+        return _promoted(rollout, why)
     if rollout.total_s >= plan.expiry_s:
-        reason = f"No verdict in time. {judgement.reason}"
-        return replace(rollout, phase=Phase.PAUSED, reason=reason), (Effect.ASK_OPERATOR,)
-    if may_rise and rollout.index + 1 < len(plan.ladder):
-        risen = replace(
-            rollout,
-            index=rollout.index + 1,
-            soaked_s=0.0,
-            units_at_step=candidate_units,
-            reason=judgement.reason,
-        )
-        return risen, (Effect.SET_WEIGHT,)
-    return rollout, ()
+        return _asking(rollout, f"{LATE}{judgement.reason}")
+    if not may_rise or (why is None and rollout.index + 1 == len(plan.ladder)):
+        return rollout, ()
+    if blocked is not None:
+        return replace(rollout, reason=blocked), ()
+    return _risen(rollout, candidate_units, judgement.reason)
+
+
+def _may_rise(rollout: Rollout, judgement: Judgement, candidate_units: int) -> bool:
+    plan = rollout.plan
+    if rollout.soaked_s < plan.soak_s or judgement.verdict is Verdict.ERROR:
+        return False
+    if plan.schedule is Schedule.CLOCK:
+        return True
+    return candidate_units - rollout.units_at_step >= plan.min_units
+
+
+def _promotion(rollout: Rollout, judgement: Judgement, candidate_units: int) -> str | None:
+    """Why it may be promoted now; None while it may not."""
+    plan = rollout.plan
+    if judgement.hold or candidate_units < plan.min_units:
+        return None
+    if judgement.verdict is Verdict.NOT_WORSE and rollout.index >= plan.min_steps:
+        return judgement.reason
+    if plan.schedule is Schedule.CLOCK and rollout.index + 1 == len(plan.ladder):
+        return f"Promoted by the clock, without proof. {judgement.reason}"
+    return None
+
+
+def _risen(rollout: Rollout, candidate_units: int, reason: str) -> Taken:
+    risen = replace(
+        rollout,
+        index=rollout.index + 1,
+        soaked_s=0.0,
+        units_at_step=candidate_units,
+        reason=reason,
+    )
+    return risen, (Effect.SET_WEIGHT,)
+
+
+def _asking(rollout: Rollout, reason: str) -> Taken:
+    return replace(rollout, phase=Phase.PAUSED, reason=reason), (Effect.ASK_OPERATOR,)
 
 
 def pause(rollout: Rollout, who: str, why: str) -> Taken:
@@ -313,7 +285,7 @@ def pause(rollout: Rollout, who: str, why: str) -> Taken:
 
 
 def resume(rollout: Rollout, who: str, why: str) -> Taken:
-    """Go on at the same step; one that had run out of time gets its whole time again.
+    """Go on at the same step; one whose time or budget was spent gets the whole of it again.
 
     Raises:
         Conflict: the rollout is not live.
@@ -322,9 +294,74 @@ def resume(rollout: Rollout, who: str, why: str) -> Taken:
         return rollout, ()
     _only_from(rollout, "resumed", Phase.PAUSED)
     on = _said(rollout, Phase.PROGRESSING, who, why)
+    if rollout.reason.startswith(SPENT):
+        on = replace(on, budgets=on.budgets + 1)
     if on.total_s >= on.plan.expiry_s:
         on = replace(on, total_s=0.0)
     return on, (Effect.SET_WEIGHT,)
+
+
+def step(rollout: Rollout, who: str, why: str, *, to: int, candidate_units: int) -> Taken:
+    """Take the next step on a person's word, before its time; to a step that was taken, nothing.
+
+    to: the index of the step in the plan's ladder, so that saying it twice is saying it once.
+
+    Raises:
+        Conflict: the rollout is not progressing, or that is not its next step.
+    """
+    if rollout.phase.is_live and to <= rollout.index:
+        return rollout, ()
+    _only_from(rollout, "stepped", Phase.PROGRESSING)
+    if to >= len(rollout.plan.ladder):
+        raise Conflict(
+            "This rollout is at its last step.",
+            hint=f"To go further is to promote it: arbiter rollouts promote {rollout.id}.",
+        )
+    if to != rollout.index + 1:
+        raise Conflict(
+            f"This rollout is at step {rollout.index}, and takes one step at a time.",
+            hint=f"The next one is {rollout.index + 1}.",
+        )
+    words = f"stepped by {who}: {why}" if why else f"stepped by {who}"
+    return _risen(rollout, candidate_units, words)
+
+
+def retry(
+    rollout: Rollout,
+    who: str,
+    why: str,
+    *,
+    anew: RolloutId,
+    candidate_units: int,
+    is_proved_worse: bool,
+) -> Rollout:
+    """The same two versions once more, by the same plan, with the evidence there is.
+
+    anew: the id of the new rollout. The old one stays what it is. candidate_units: graded
+    candidate conversations so far. is_proved_worse: whether the evidence ever was enough to roll
+    back; it stays so, because to try until it comes out right would make the error rate a lie.
+
+    Raises:
+        Conflict: the rollout is not over without a promotion, or the candidate is proved worse.
+    """
+    _only_from(rollout, "retried", Phase.ROLLED_BACK, Phase.ABORTED, Phase.BLOCKED)
+    if is_proved_worse:
+        raise Conflict(
+            "The candidate of this rollout is proved to be worse, and a retry goes on with that.",
+            hint="Only another version is another question.",
+        )
+    return replace(
+        rollout,
+        id=anew,
+        phase=Phase.VALIDATING,
+        index=0,
+        soaked_s=0.0,
+        total_s=0.0,
+        units_at_step=candidate_units,
+        reason=f"retried by {who}: {why}" if why else f"retried by {who}",
+        budgets=1,
+        continues=rollout.id,
+    )
 
 
 def promote(rollout: Rollout, who: str, why: str) -> Taken:

@@ -13,8 +13,9 @@ from math import ceil, log
 from arbiter.refs import TaskName
 from arbiter.stats.evalues import e_bh
 from arbiter.swap.analysis import Judgement, TaskEvidence
+from arbiter.swap.plan import Plan
 from arbiter.swap.records import Entry
-from arbiter.swap.rollout import Phase, Plan, Rollout
+from arbiter.swap.rollout import Phase, Rollout
 
 Interval = tuple[float, float]
 

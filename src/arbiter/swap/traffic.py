@@ -18,9 +18,10 @@ from arbiter.inference import Arm
 from arbiter.knowledge.outcomes import NO_FAULT
 from arbiter.refs import DecisionId, RolloutId, TaskName, VersionId
 from arbiter.storage.database import Row, Statement
-from arbiter.swap.analysis import Evidence, Failure, Unit, tripped
+from arbiter.swap.analysis import Evidence, Failure, Judgement, Unit, tripped
 from arbiter.swap.basis import Basis, Chain, UnitRow, basis_of
 from arbiter.swap.course import Gap
+from arbiter.swap.metrics import Ending, judge
 from arbiter.swap.rollout import Phase, Rollout, assign
 
 REMEMBERED = 200_000
@@ -43,6 +44,8 @@ class Assignment:
     candidate: VersionId
     probability: float
     position: int | None
+    plan: str
+    """The digest of the rollout's plan."""
 
     @property
     def version(self) -> VersionId:
@@ -62,6 +65,8 @@ class Detour:
     why: str
 
 
+_ANSWERED = "answered"
+
 Ended = tuple[tuple[Statement, ...], Callable[[bool], None] | None]
 """Rows to store for a request that has ended, and what to call once they are durable, or lost."""
 
@@ -69,16 +74,23 @@ Ended = tuple[tuple[Statement, ...], Callable[[bool], None] | None]
 class Track:
     """One active rollout: its present value, its split and its evidence."""
 
-    def __init__(self, rollout: Rollout, rows: Iterable[Row] = ()) -> None:
-        """Start, or start again from the unit rows in the order of their positions."""
+    def __init__(
+        self, rollout: Rollout, rows: Iterable[Row] = (), *, before: Iterable[Row] = ()
+    ) -> None:
+        """Start, or start again from the unit rows in the order of their positions.
+
+        before: the rows of the rollouts that this one continues, the oldest first.
+        """
         self.rollout = rollout
+        self.plan_digest = rollout.plan.digest
         self.lock = asyncio.Lock()
         """Held by whoever takes a step: the driver, or a person."""
-        self.take_up(rows)
+        self.take_up(rows, before=before)
 
-    def take_up(self, rows: Iterable[Row]) -> None:
+    def take_up(self, rows: Iterable[Row], *, before: Iterable[Row] = ()) -> None:
         """Begin anew with what is in the record, in the order of positions."""
         self.evidence = Evidence(self.rollout.plan)
+        self.metrics = self.rollout.plan.metrics
         self.trip: str | None = None
         self._arms: dict[str, tuple[Arm, float]] = {}
         self._early: list[Failure | None] = []
@@ -89,11 +101,16 @@ class Track:
         self.gap = Gap()
         """The interval on the difference, to show."""
         self._chain = Chain()
+        for found in map(unit_row, before):
+            self.take(found)
         for found in map(unit_row, rows):
-            position, unit, _, arm, probability, _ = found
-            self._arms[unit] = (Arm(arm), probability)
-            self._fold(found)
-            self._next = self._fresh = position + 1
+            self.take(found)
+            self._next = self._fresh = found[0] + 1
+
+    def take(self, row: UnitRow) -> None:
+        """Take the next row of the record."""
+        self._arms[row[1]] = (Arm(row[3]), row[4])
+        self._fold(row)
 
     def basis(self, elapsed_s: float = 0.0) -> Basis:
         """What a change is decided on now. elapsed_s: what it adds to the rollout's times."""
@@ -104,6 +121,10 @@ class Track:
             rows=self._chain.get(),
             elapsed_s=elapsed_s,
         )
+
+    def judgement(self, *, in_words: bool = True) -> Judgement:
+        """What grades and metrics say now."""
+        return judge(self.evidence, self.metrics, in_words=in_words)
 
     @property
     def weight(self) -> float:
@@ -133,6 +154,7 @@ class Track:
             candidate=self.rollout.candidate,
             probability=probability,
             position=position,
+            plan=self.plan_digest,
         )
 
     def pass_over(self, conversation: str) -> None:
@@ -142,13 +164,23 @@ class Track:
             self._arms[unit] = (assign(self.rollout.salt, unit, self.weight), self.weight)
 
     def ended(
-        self, assignment: Assignment, *, task: TaskName, decision: DecisionId, score: float | None
+        self,
+        assignment: Assignment,
+        *,
+        task: TaskName,
+        decision: DecisionId,
+        score: float | None,
+        ending: Ending | None = None,
     ) -> Ended:
-        """What to store for an assignment whose request has ended, and what to do once it is."""
+        """What to store of an assignment whose request has ended, and what to do once it is.
+
+        score: its grade; None when no rule can grade it. ending: how its own version answered.
+        """
         position = assignment.position
         if position is None:
             return (), None
         arm, chance = assignment.arm.value, assignment.probability
+        how, latency = _word(ending), None if ending is None else ending.latency_ms
         row = Statement(
             query="add_unit",
             parameters=(
@@ -160,9 +192,11 @@ class Track:
                 chance,
                 decision,
                 score,
+                how,
+                latency,
             ),
         )
-        known = (position, assignment.unit, task, arm, chance, score)
+        known = (position, assignment.unit, task, arm, chance, score, how, latency)
 
         def stored(durable: bool) -> None:
             self._settle(position, known if durable else None)
@@ -179,10 +213,12 @@ class Track:
 
     def _fold(self, row: UnitRow) -> None:
         self._chain.update(row)
-        unit = unit_of(row)
+        unit, ending = unit_of(row), ending_of(row)
         if unit is not None:
             self.evidence.update(unit)
             self.gap.update(unit)
+        if ending is not None:
+            self.metrics.update(ending, row[3] == Arm.CANDIDATE, row[4])
 
     def note_ends(self, ends: Iterable[Row]) -> None:
         """Count how the candidate's requests went before: status, error, first failed attempt."""
@@ -211,8 +247,8 @@ class Track:
 
 
 def unit_row(row: Row) -> UnitRow:
-    """A row of the record as it was written."""
-    position, unit, task, arm, probability, score = row
+    """A row of the query ``list_units`` as it was written."""
+    position, unit, task, arm, probability, score, ending, latency = row
     return (
         int(position or 0),
         str(unit),
@@ -220,15 +256,31 @@ def unit_row(row: Row) -> UnitRow:
         str(arm),
         float(probability or 0.0),
         None if score is None else float(score),
+        None if ending is None else str(ending),
+        None if latency is None else float(latency),
     )
 
 
 def unit_of(row: UnitRow) -> Unit | None:
     """What a row says as evidence; None when nothing graded it."""
-    _, _, task, arm, probability, score = row
+    _, _, task, arm, probability, score, _, _ = row
     if score is None:
         return None
     return Unit(task=TaskName(task), arm=Arm(arm), probability=probability, score=score)
+
+
+def ending_of(row: UnitRow) -> Ending | None:
+    """How its version answered; None where that is unknown, or no version's doing."""
+    *_, how, latency = row
+    if how is None:
+        return None
+    return Ending(failure=None if how == _ANSWERED else Failure(how), latency_ms=latency)
+
+
+def _word(ending: Ending | None) -> str | None:
+    if ending is None:
+        return None
+    return _ANSWERED if ending.failure is None else ending.failure.value
 
 
 def _unit(conversation: str) -> str:

@@ -251,6 +251,8 @@ CREATE TABLE rollouts (
     soaked_s        DOUBLE PRECISION NOT NULL CHECK (soaked_s >= 0),
     total_s         DOUBLE PRECISION NOT NULL CHECK (total_s >= 0),
     units_at_step   INTEGER NOT NULL CHECK (units_at_step >= 0),
+    budgets         INTEGER NOT NULL DEFAULT 1 CHECK (budgets >= 1),
+    continues       TEXT REFERENCES rollouts (rollout),  -- goes on with the evidence of this one
     reason          TEXT NOT NULL,
     findings        TEXT NOT NULL,               -- JSON: validation and compatibility
     knowledge_before TEXT NOT NULL,
@@ -288,7 +290,8 @@ CREATE TABLE leases (
 
 -- Assignment units: one a conversation. The position is the order of assignment; the arm and its
 -- probability were fixed then. A row is written when the unit's first request has ended, so a
--- missing position was in flight when the house died. score NULL: no rule graded it.
+-- missing position was in flight when the house died. score NULL: no rule graded it. ending NULL:
+-- it says nothing of the version that was drawn; latency_ms is without the wait for a slot or load.
 CREATE TABLE units (
     rollout         TEXT NOT NULL REFERENCES rollouts (rollout),
     position        INTEGER NOT NULL CHECK (position >= 0),
@@ -298,6 +301,8 @@ CREATE TABLE units (
     probability     DOUBLE PRECISION NOT NULL CHECK (probability > 0 AND probability < 1),
     decision        TEXT NOT NULL,
     score           DOUBLE PRECISION CHECK (score BETWEEN 0 AND 1),
+    ending          TEXT CHECK (ending IN ('answered', 'load', 'oom', 'timeout', 'empty', 'crash')),
+    latency_ms      DOUBLE PRECISION CHECK (latency_ms >= 0),
     PRIMARY KEY (rollout, position)
 );
 

@@ -1,0 +1,69 @@
+"""The plan of a new rollout: the settings, what a request changes, today's tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from arbiter.config import RolloutSettings
+from arbiter.errors import InvalidField
+from arbiter.refs import TaskName
+from arbiter.swap.plan import CLOCK_STEPS, Plan, Schedule
+
+
+def plan_of(
+    settings: RolloutSettings, tasks: Iterable[TaskName], changes: Mapping[str, object]
+) -> Plan:
+    """The plan by the settings and what a request changes; what is None in it changes nothing.
+
+    Of reliability and latency a request changes the mode alone, as text, or any field, as a table.
+
+    Raises:
+        InvalidField: the numbers do not fit together, or a name or a value is unknown.
+    """
+    given = {name: value for name, value in changes.items() if value is not None}
+    guards = {
+        "reliability": (
+            settings.reliability,
+            settings.reliability_margin,
+            settings.reliability_alpha,
+        ),
+        "latency": (settings.latency, settings.latency_margin, settings.latency_alpha),
+    }
+    plain: dict[str, object] = {
+        "tasks": list(tasks),
+        "schedule": settings.schedule,
+        "soak_s": settings.soak_s,
+        "min_units": settings.min_units,
+        "alpha_rollback": settings.alpha_rollback,
+        "alpha_promote": settings.alpha_promote,
+        "margin": settings.margin,
+        "expiry_s": settings.expiry_s,
+        "keep_s": settings.keep_s,
+        "budget": settings.budget,
+        "over_budget": settings.over_budget,
+        "quality": settings.quality,
+        **given,
+        **{
+            name: _guard(mode, margin, alpha, given.get(name))
+            for name, (mode, margin, alpha) in guards.items()
+        },
+    }
+    if settings.steps is not None and plain["schedule"] == settings.schedule:
+        plain.setdefault("steps", list(settings.steps))
+    if plain["schedule"] == Schedule.CLOCK.value:
+        plain.setdefault("steps", list(CLOCK_STEPS))
+    if not plain["budget"]:
+        plain["budget"] = None
+    try:
+        return Plan.from_dict(plain)
+    except (ValueError, msgspec.ValidationError) as error:
+        raise InvalidField(f"This plan does not hold: {error}", param="plan") from error
+
+
+def _guard(mode: str, margin: float, alpha: float, change: object) -> dict[str, object]:
+    found: dict[str, object] = {"mode": mode, "margin": margin, "alpha_rollback": alpha}
+    if change is None:
+        return found
+    return {**found, **(change if isinstance(change, Mapping) else {"mode": change})}
