@@ -178,6 +178,12 @@ class RolloutSettings(_Section):
     over_budget: Literal["ask", "abort"] = Field(
         "ask", description="When that many are spent: pause and ask, or go back."
     )
+    judge_share: float = Field(
+        0.0, ge=0, le=1, description="Share of conversations to be judged where no rule grades."
+    )
+    judge_within_s: float = Field(
+        3600.0, gt=0, description="A judgement that has not come by then counts as 0."
+    )
     quality: Literal["critical", "dry_run"] = Field(
         "critical", description="Whether grades decide, or are only shown."
     )

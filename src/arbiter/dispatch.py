@@ -204,7 +204,7 @@ class Dispatch:
             raise ShuttingDown(retry_after_s=1)
         started = self._clock.monotonic()
         route = self._route(ask)
-        decided = self._decide(route)
+        decided = self._decide(ask, route)
         way = _Journey(
             ask=ask, route=route, decided=decided, started=started, tried=decided.version
         )
@@ -499,7 +499,7 @@ class Dispatch:
             reason=f"{route.reason}; {detour.why}, so the other one answers",
         )
 
-    def _decide(self, route: _Route) -> Decided:
+    def _decide(self, ask: Ask, route: _Route) -> Decided:
         return Decided(
             decision=DecisionId(new_id("dec", now=self._clock.now(), dice=self._behind.dice)),
             task=route.task.name,
@@ -517,6 +517,9 @@ class Dispatch:
             is_held=route.is_held,
             by_rule=route.by_rule,
             plan=None if route.assignment is None else route.assignment.plan,
+            to_judge=route.assignment is not None
+            and route.assignment.is_chosen
+            and not self._is_gradable(ask, route),
         )
 
     async def _serve_or_fail(self, way: _Journey) -> Served:
@@ -669,15 +672,21 @@ class Dispatch:
                 self._controller.note(route.assignment, Failure.EMPTY if empty else None)
             elif status is Status.FAILURE and not _is_no_fault(way.failed or served.error):
                 self._controller.note(route.assignment, Failure.CRASH)
-        rule = self._behind.grader(route.task, "", way.ask.expected)
-        gradable = rule is not None and route.guess is None
+        gradable = self._is_gradable(way.ask, route)
+        counts = gradable or route.assignment.is_chosen
+        score = _unit_score(way, status, grade) if counts else None
         return self._controller.ended(
             route.assignment,
             task=route.task.name,
             decision=way.decided.decision,
-            score=_unit_score(way, status, grade) if gradable else None,
+            score=score,
             ending=_ending(way, status),
+            waits=counts and not gradable and score is None and status is Status.SUCCESS,
         )
+
+    def _is_gradable(self, ask: Ask, route: _Route) -> bool:
+        rule = self._behind.grader(route.task, "", ask.expected)
+        return rule is not None and route.guess is None
 
     def _grade(self, ask: Ask, route: _Route, served: Served | None) -> float | None:
         # by the grader of a task that was guessed wrongly it would be wrong on record for good

@@ -268,7 +268,7 @@ class House:
 
         Raises `UnknownDecision`, `InvalidField`.
         """
-        return await self.outcomes.give(
+        changed = await self.outcomes.give(
             Feedback(
                 decision=DecisionId(decision),
                 score=score,
@@ -277,6 +277,8 @@ class House:
                 caller="python",
             )
         )
+        await self.controller.judged(DecisionId(decision))
+        return changed
 
     async def record(self, decision: str) -> Record:
         """Everything that is known of a decision. Raises `UnknownDecision`."""

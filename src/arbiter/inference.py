@@ -434,6 +434,8 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a rule decided, so that nothing was drawn."""
     plan: str | None = None
     """The digest of the plan of its rollout, while there is one."""
+    to_judge: bool = False
+    """Whether its rollout asks for a judgement of the answer, if no rule can grade it."""
 
 
 class Reply(Protocol):

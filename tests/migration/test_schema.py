@@ -50,8 +50,9 @@ rollouts: rollout:text#, alias:text, stable:text, candidate:text, plan:text, pla
     knowledge_after:text?, started_at:text, ended_at:text?
 rules: task:text#, prefer:text?, pinned:text?, never:text, why:text, added_at:text
 tasks: task:text#, spec:text, added_at:text
+unit_judgements: rollout:text#, position:int#, score:real, is_late:int, at:text
 units: rollout:text#, position:int#, unit:text, task:text, arm:text, probability:real,
-    decision:text, score:real?, ending:text?, latency_ms:real?
+    decision:text, score:real?, ending:text?, latency_ms:real?, awaits:int
 validations: version:text#, task:text#, grading:text#, case_digest:text#, score:real,
     success:int, latency_ms:real?, origin:text?, at:text
 versions: version:text#, format:text, path:text, artifact:text, predecessor:text?,
@@ -86,6 +87,8 @@ rollout_log.rollout rollouts.rollout
 rollouts.candidate versions.version
 rollouts.continues rollouts.rollout
 rollouts.stable versions.version
+unit_judgements.position units.position
+unit_judgements.rollout units.rollout
 units.rollout rollouts.rollout
 versions.predecessor versions.version
 """
@@ -424,6 +427,8 @@ FORBIDDEN: list[tuple[str, Mapping[str, apsw.SQLiteValue]]] = [
     ("units", {**UNIT, "score": 1.5}),
     ("units", {**UNIT, "ending": "bored"}),
     ("units", {**UNIT, "latency_ms": -1.0}),
+    ("units", {**UNIT, "awaits": 2}),
+    ("units", {**UNIT, "awaits": 1, "score": 1.0}),
     ("rules", {**RULE, "pinned": "quality"}),
     ("rules", {**RULE, "prefer": None}),
     ("ledger", {**ENTRY, "seq": 0}),

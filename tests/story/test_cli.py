@@ -225,23 +225,21 @@ def test_a_swap_can_be_paused_promoted_and_undone(furnished: Shell) -> None:
     furnished.ok("rollouts", "abort", rollout, "--why", "not yet")
     again = furnished.json("rollouts", "retry", rollout)
     assert again["continues"] == rollout
-    rollout = again["rollout"]
+    first, rollout = rollout, again["rollout"]
     assert again["phase"] == "progressing"
     assert "dry_run   reliability" in furnished.ok("rollouts", "show", rollout)
     assert furnished.json("rollouts", "promote", rollout)["phase"] == "promoted"
-    assert "As recorded: 5 entries" in furnished.ok("rollouts", "verify", rollout)
+    assert "As recorded: 7 entries" in furnished.ok("rollouts", "verify", first)
     assert furnished.json("rollouts", "verify", rollout)["as_recorded"] is True
     out = furnished.folder / "report.html"
-    assert "is written" in furnished.ok("rollouts", "report", rollout, "--out", str(out))
+    assert "is written" in furnished.ok("rollouts", "report", first, "--out", str(out))
     assert "<td>paused by operator: &lt;script&gt;</td>" in out.read_text(encoding="utf-8")
     gone = furnished.folder / "nowhere" / "report.html"
-    assert "cannot be written" in furnished.refused(
-        "rollouts", "report", rollout, "--out", str(gone)
-    )
-    told = furnished.ok("rollouts", "show", rollout, "--explain")
+    assert "cannot be written" in furnished.refused("rollouts", "report", first, "--out", str(gone))
+    told = furnished.ok("rollouts", "show", first, "--explain")
     assert "paused, 5%, by operator, after 0 graded" in told
     assert "The plan" in told
-    explained = furnished.json("rollouts", "show", rollout, "--explain")["explained"]
+    explained = furnished.json("rollouts", "show", first, "--explain")["explained"]
     assert "paused by operator: <script>" in " ".join(explained["happened"])
     until = furnished.json("models", "show", "yea")["kept_until"]
     assert f"retired, kept until {until[:10]}" in furnished.ok("models", "list")

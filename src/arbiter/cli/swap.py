@@ -37,6 +37,10 @@ def swap(
     margin: Annotated[
         float | None, typer.Option("--margin", help="How much worse is worse, such as 0.05.")
     ] = None,
+    judge: Annotated[
+        float | None,
+        typer.Option("--judge", help="Share of conversations to be judged where no rule grades."),
+    ] = None,
     schedule: Annotated[
         str | None, typer.Option("--schedule", help="proved, or clock: promoted by time.")
     ] = None,
@@ -75,6 +79,7 @@ def swap(
             "steps": _shares(steps),
             "min_units": min_units,
             "margin": margin,
+            "judge_share": judge,
             "schedule": schedule,
             "budget": budget,
         }
@@ -88,6 +93,19 @@ def swap(
             ERR.print("No house is running: it goes on with `arbiter up` and traffic.")
 
     with_house(data_dir, config, work)
+
+
+def _show_judged(found: Json) -> None:
+    waiting, judged, late = found["waiting"], found["judged"], found["unjudged"]
+    if waiting or judged or late:
+        OUT.print(
+            f"  chosen to be judged: {judged} judged, {late} not in time (they count as 0),"
+            f" {waiting} wait",
+            markup=False,
+        )
+    oldest = found["to_judge"]
+    if isinstance(oldest, list) and oldest:
+        OUT.print(f"  the oldest: arbiter feedback {oldest[0]} good|bad", markup=False)
 
 
 def _shares(steps: str | None) -> list[float] | None:
@@ -214,6 +232,7 @@ def _show(found: Json) -> None:
     for one in metrics if isinstance(metrics, list) else []:
         OUT.print(f"  {one['mode']:<9} {one['sentence']}", markup=False)
     show_now(found)
+    _show_judged(found)
     evidence = found["evidence"]
     rows = [
         (

@@ -190,6 +190,8 @@ class StartRollout(ControlBody):
     schedule: Literal["proved", "clock"] | None = None
     budget: float | None = None
     over_budget: Literal["ask", "abort"] | None = None
+    judge_share: float | None = None
+    judge_within_s: float | None = None
     quality: Literal["critical", "dry_run"] | None = None
     reliability: Literal["critical", "dry_run", "off"] | None = None
     latency: Literal["critical", "dry_run", "off"] | None = None
@@ -448,6 +450,7 @@ def _decisions(rooms: ControlRooms) -> APIRouter:
                 caller=caller.id,
             )
         )
+        await rooms.controller.judged(DecisionId(decision))
         return {"decision": decision, "stored": True, "changed": changed}
 
     return router

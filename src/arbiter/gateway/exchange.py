@@ -191,4 +191,6 @@ def decision_headers(decided: Decided) -> list[Header]:
     ]
     if decided.guessed is not None:
         headers.append((b"x-arbiter-task-guessed", b"%.2f" % decided.guessed))
+    if decided.to_judge:
+        headers.append((b"x-arbiter-judge", b"wanted"))
     return headers

@@ -24,6 +24,10 @@ from arbiter.swap.telling import in_words, outlook, to_go, worse_tasks
 Plain = dict[str, object]
 
 
+_MOST_TO_JUDGE = 100
+"""Decisions shown that wait to be judged."""
+
+
 def profile_view(profile: Profile, measured: Measured) -> Plain:
     """A profile with its means, and how its times are spread; unknown is null."""
     graded = round(profile.graded, 1)
@@ -169,6 +173,7 @@ def record_view(record: Record) -> Plain:
         "would_change": decided.would_change,
         "is_held": decided.is_held,
         "plan": decided.plan,
+        "to_judge": decided.to_judge,
         "scores": [asdict(one) for one in decided.scores],
         "dropped": [
             {"name": drop.name, "version": drop.version, "reason": drop.reason}
@@ -268,6 +273,10 @@ def rollout_view(view: RolloutView, registry: Registry) -> Plain:
             {**asdict(one), "verdict": one.verdict.value, "sentence": one.sentence}
             for one in view.metrics
         ],
+        "to_judge": list(view.to_judge[:_MOST_TO_JUDGE]),
+        "waiting": len(view.to_judge),
+        "judged": view.judged,
+        "unjudged": view.unjudged,
         "evidence": [
             {**asdict(evidence), "e_worse": evidence.e_worse, "verdict": evidence.verdict.value}
             for evidence in view.tasks

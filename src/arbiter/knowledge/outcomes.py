@@ -357,6 +357,7 @@ def _decision_statement(decided: Decided, *, caller: str, at: str) -> Statement:
             is_held=decided.is_held,
             by_rule=decided.by_rule,
             plan=decided.plan,
+            to_judge=decided.to_judge,
         )
     ).decode()
     return Statement(
@@ -433,6 +434,7 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True):
     is_held: bool
     by_rule: bool
     plan: str | None = None
+    to_judge: bool = False
 
 
 def detail_of(text: str) -> Detail:
@@ -462,6 +464,7 @@ def _record(decision: Row, outcome: Row | None, attempts: Sequence[Row]) -> Reco
         is_held=more.is_held,
         by_rule=more.by_rule,
         plan=more.plan,
+        to_judge=more.to_judge,
     )
     return Record(
         decided=decided,

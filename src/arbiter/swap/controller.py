@@ -34,6 +34,7 @@ from arbiter.swap.basis import Basis
 from arbiter.swap.comparing import Comparing, paired
 from arbiter.swap.crashing import Crash, Place, nowhere
 from arbiter.swap.hooks import GO, Answer, Asks, Hooks, Said
+from arbiter.swap.judging import judging
 from arbiter.swap.lease import Lease, Leases, elsewhere
 from arbiter.swap.metrics import Ending, MetricEvidence
 from arbiter.swap.moving import promoting, undoing
@@ -81,6 +82,12 @@ class RolloutView:
     """While it is validating: cases done, of how many, by task."""
     log: tuple[Entry, ...]
     """Everything that was done to it, the oldest first."""
+    to_judge: tuple[DecisionId, ...] = ()
+    """Answers that wait to be judged, the oldest first."""
+    judged: int = 0
+    """Chosen answers that were judged."""
+    unjudged: int = 0
+    """Chosen answers that nobody judged in time: they count as 0."""
     interval: tuple[float, float] | None = None
     """Where candidate minus stable lies, with a chance of 95 % at all times; None when nothing is
     known."""
@@ -221,12 +228,34 @@ class Controller:
         decision: DecisionId,
         score: float | None,
         ending: Ending | None = None,
+        waits: bool = False,
     ) -> Ended:
         """What to store of an assignment whose request has ended, and what to do once it is."""
         track = self._by_id.get(assignment.rollout)
         if track is None:
             return (), None
-        return track.ended(assignment, task=task, decision=decision, score=score, ending=ending)
+        return track.ended(
+            assignment, task=task, decision=decision, score=score, ending=ending, waits=waits
+        )
+
+    async def judged(self, decision: DecisionId) -> None:
+        """Somebody judged an answer, and it is durable: a unit that waits for it has its score."""
+        for track in self._tracks.values():
+            if track.waits.get(decision) is not None:
+                await self._judge(track, decision)
+                return
+            track.waits.expect(decision)
+
+    async def _judge(self, track: Track, decision: DecisionId, *, is_late: bool = False) -> None:
+        wait = track.waits.get(decision)
+        if wait is None:
+            return
+        at = self._clock.now().isoformat()
+        written = await self._database.write(
+            judging(track.rollout.id, wait.row[0], at=at, is_late=is_late)
+        )
+        for (score,) in written.rows[0]:
+            track.judged(decision, float(score or 0.0))
 
     async def start(
         self, alias: ModelName, candidate: ModelName, plan: Plan, *, who: str
@@ -457,6 +486,10 @@ class Controller:
         return leads
 
     async def _tick(self, track: Track, elapsed_s: float, *, note: bool) -> None:
+        for decision in track.waits.expected():
+            await self._judge(track, decision)
+        for decision in track.waits.late(elapsed_s):
+            await self._judge(track, decision, is_late=True)
         before, who = track.rollout, "arbiter"
         after, effects = self._advanced(track, elapsed_s, GO)
         said = self._hooks.permit(before, after)
@@ -621,6 +654,8 @@ class Controller:
         track = self._by_id.get(rollout)
         if track is None:
             track = await track_of(self._database, found.rollout)
+        counts = await self._database.read("count_judged", (rollout,))
+        judged = {bool(is_late): int(count or 0) for is_late, count in counts}
         return RolloutView(
             stored=found,
             weight=track.weight,
@@ -631,6 +666,9 @@ class Controller:
             log=tuple(
                 [entry(row) for row in await self._database.read("list_rollout_log", (rollout,))]
             ),
+            to_judge=tuple(track.waits) if track.is_split else (),
+            judged=judged.get(False, 0),
+            unjudged=judged.get(True, 0),
             interval=track.gap.get(),
         )
 

@@ -60,6 +60,8 @@ class Plan(Rule):
     keep_s: how long the old version stays warm after a promotion, in seconds.
     budget: how many of its answers may be bad that the stable version would have got right, by
         estimate and of those that were graded; None is no bound. over_budget: what follows then.
+    judge_share: the chance of a conversation to be chosen for judging where no rule can grade it.
+    judge_within_s: how long its judgement may take, in seconds; it scores 0 then.
     quality: whether grades decide. reliability, latency: see `arbiter.swap.metrics`.
     """
 
@@ -73,6 +75,8 @@ class Plan(Rule):
     keep_s: float = 7 * DAY_S
     budget: float | None = 100.0
     over_budget: Over = Over.ASK
+    judge_share: float = 0.0
+    judge_within_s: float = 3600.0
     quality: Mode = Mode.CRITICAL
     reliability: Guard = RELIABILITY
     latency: Guard = LATENCY
@@ -86,6 +90,8 @@ class Plan(Rule):
             raise ValueError("expiry_s is longer than soak_s: a step has to fit in.")
         if self.min_units < 1 or not 1 <= self.min_steps <= len(self.steps):
             raise ValueError("min_units is at least 1, and min_steps from 1 up to all steps.")
+        if not (0.0 <= self.judge_share <= 1.0 and 0.0 < self.judge_within_s < inf):
+            raise ValueError("judge_share is a share from 0 to 1, judge_within_s seconds above 0.")
         if self.budget is not None and not 0.0 < self.budget < inf:
             raise ValueError("A budget is a number of bad answers, above 0.")
         modes = (self.quality, self.reliability.mode, self.latency.mode)

@@ -43,6 +43,8 @@ def plan_of(
         "keep_s": settings.keep_s,
         "budget": settings.budget,
         "over_budget": settings.over_budget,
+        "judge_share": settings.judge_share,
+        "judge_within_s": settings.judge_within_s,
         "quality": settings.quality,
         **given,
         **{

@@ -21,6 +21,7 @@ from arbiter.storage.database import Row, Statement
 from arbiter.swap.analysis import Evidence, Failure, Judgement, Unit, tripped
 from arbiter.swap.basis import Basis, Chain, UnitRow, basis_of
 from arbiter.swap.course import Gap
+from arbiter.swap.judging import Wait, Waits, is_chosen
 from arbiter.swap.metrics import Ending, judge
 from arbiter.swap.rollout import Phase, Rollout, assign
 
@@ -35,6 +36,7 @@ class Assignment:
 
     probability: the chance, when its conversation was assigned, that it went to the candidate.
     position: its place in the record when it may count as evidence, None when it may not.
+    is_chosen: whether it is to be judged if no rule can grade it.
     """
 
     rollout: RolloutId
@@ -46,6 +48,7 @@ class Assignment:
     position: int | None
     plan: str
     """The digest of the rollout's plan."""
+    is_chosen: bool = False
 
     @property
     def version(self) -> VersionId:
@@ -101,16 +104,33 @@ class Track:
         self.gap = Gap()
         """The interval on the difference, to show."""
         self._chain = Chain()
+        self.waits = Waits()
+        """The units that are to be judged and are not."""
         for found in map(unit_row, before):
             self.take(found)
-        for found in map(unit_row, rows):
-            self.take(found)
-            self._next = self._fresh = found[0] + 1
+        for row in rows:
+            self._know(row)
+        self._settle()
 
     def take(self, row: UnitRow) -> None:
         """Take the next row of the record."""
         self._arms[row[1]] = (Arm(row[3]), row[4])
         self._fold(row)
+
+    def _know(self, row: Row) -> None:
+        found, decision, waits = unit_row(row), DecisionId(str(row[8])), bool(row[9])
+        position = found[0]
+        self._arms[found[1]] = (Arm(found[3]), found[4])
+        for lost in range(self._fresh, position):
+            self._ended[lost] = None  # in flight when the house died
+        self._fresh = position + 1
+        if waits:
+            self._wait(decision, found)
+        else:
+            self._ended[position] = found
+
+    def _wait(self, decision: DecisionId, row: UnitRow) -> None:
+        self.waits.add(decision, Wait(row=row, left_s=self.rollout.plan.judge_within_s))
 
     def basis(self, elapsed_s: float = 0.0) -> Basis:
         """What a change is decided on now. elapsed_s: what it adds to the rollout's times."""
@@ -155,6 +175,8 @@ class Track:
             probability=probability,
             position=position,
             plan=self.plan_digest,
+            is_chosen=position is not None
+            and is_chosen(self.rollout.salt, unit, self.rollout.plan.judge_share),
         )
 
     def pass_over(self, conversation: str) -> None:
@@ -171,10 +193,12 @@ class Track:
         decision: DecisionId,
         score: float | None,
         ending: Ending | None = None,
+        waits: bool = False,
     ) -> Ended:
         """What to store of an assignment whose request has ended, and what to do once it is.
 
         score: its grade; None when no rule can grade it. ending: how its own version answered.
+        waits: whether its score is to come from a judgement.
         """
         position = assignment.position
         if position is None:
@@ -194,17 +218,29 @@ class Track:
                 score,
                 how,
                 latency,
+                int(waits),
             ),
         )
         known = (position, assignment.unit, task, arm, chance, score, how, latency)
 
         def stored(durable: bool) -> None:
-            self._settle(position, known if durable else None)
+            if durable and waits:
+                self._wait(decision, known)
+                return
+            self._ended[position] = known if durable else None
+            self._settle()
 
         return (row,), stored
 
-    def _settle(self, position: int, row: UnitRow | None) -> None:
-        self._ended[position] = row
+    def judged(self, decision: DecisionId, score: float) -> None:
+        """A unit that waited has its score, and it is durable."""
+        wait = self.waits.pop(decision)
+        if wait is not None:
+            self._ended[wait.row[0]] = wait.judged(score)
+            self._settle()
+
+    def _settle(self) -> None:
+        """Fold what has ended, in the order of assignment, up to the first that has not."""
         while self._next in self._ended:
             row = self._ended.pop(self._next)
             self._next += 1
@@ -248,7 +284,7 @@ class Track:
 
 def unit_row(row: Row) -> UnitRow:
     """A row of the query ``list_units`` as it was written."""
-    position, unit, task, arm, probability, score, ending, latency = row
+    position, unit, task, arm, probability, score, ending, latency = row[:8]
     return (
         int(position or 0),
         str(unit),

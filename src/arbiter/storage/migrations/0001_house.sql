@@ -303,7 +303,21 @@ CREATE TABLE units (
     score           DOUBLE PRECISION CHECK (score BETWEEN 0 AND 1),
     ending          TEXT CHECK (ending IN ('answered', 'load', 'oom', 'timeout', 'empty', 'crash')),
     latency_ms      DOUBLE PRECISION CHECK (latency_ms >= 0),
-    PRIMARY KEY (rollout, position)
+    awaits          INTEGER NOT NULL DEFAULT 0 CHECK (awaits IN (0, 1)),  -- to be judged
+    PRIMARY KEY (rollout, position),
+    CHECK (awaits = 0 OR score IS NULL)
+);
+
+-- What became of the units that a coin chose to be judged: the first judgement, or 0 when it was
+-- late. The first row stays.
+CREATE TABLE unit_judgements (
+    rollout         TEXT NOT NULL,
+    position        INTEGER NOT NULL,
+    score           DOUBLE PRECISION NOT NULL CHECK (score BETWEEN 0 AND 1),
+    is_late         INTEGER NOT NULL CHECK (is_late IN (0, 1)),
+    at              TEXT NOT NULL,
+    PRIMARY KEY (rollout, position),
+    FOREIGN KEY (rollout, position) REFERENCES units (rollout, position)
 );
 
 CREATE UNIQUE INDEX one_row_a_unit ON units (rollout, unit);

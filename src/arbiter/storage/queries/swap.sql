@@ -1,12 +1,26 @@
 -- name: add_unit
 INSERT INTO units (rollout, position, unit, task, arm, probability, decision, score, ending,
-                   latency_ms)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                   latency_ms, awaits)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (rollout, unit) DO NOTHING;
 
 -- name: list_units
-SELECT position, unit, task, arm, probability, score, ending, latency_ms FROM units
-WHERE rollout = ? ORDER BY position;
+SELECT u.position, u.unit, u.task, u.arm, u.probability, COALESCE(u.score, j.score), u.ending,
+       u.latency_ms, u.decision, CASE WHEN j.score IS NULL THEN u.awaits ELSE 0 END
+FROM units u LEFT JOIN unit_judgements j ON j.rollout = u.rollout AND j.position = u.position
+WHERE u.rollout = ? ORDER BY u.position;
+
+-- name: judge_unit
+INSERT INTO unit_judgements (rollout, position, score, is_late, at)
+SELECT u.rollout, u.position, COALESCE(f.score, 0.0), CASE WHEN f.score IS NULL THEN 1 ELSE 0 END, ?
+FROM units u LEFT JOIN feedback_log f
+     ON f.seq = (SELECT MIN(g.seq) FROM feedback_log g
+                 WHERE g.decision = u.decision AND g.source IN ('person', 'judge'))
+WHERE u.rollout = ? AND u.position = ? AND u.awaits = 1 AND (f.score IS NOT NULL OR ? = 1)
+ON CONFLICT (rollout, position) DO NOTHING RETURNING score;
+
+-- name: count_judged
+SELECT is_late, COUNT(*) FROM unit_judgements WHERE rollout = ? GROUP BY is_late;
 
 -- name: list_candidate_ends
 SELECT o.status, o.error, a.error
