@@ -4,10 +4,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 
-.PHONY: help setup demo test lint bench mutation lock docs clean
+.PHONY: help setup demo test lint bench bench-noloss mutation lock docs clean
 
 help: ## what there is to make
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: $(STAMP) ## make .venv with everything, from the hashed lock
 
@@ -34,6 +34,9 @@ lint: $(STAMP) ## format, lint, types, import contracts
 
 bench: $(STAMP) ## every figure that the docs quote
 	@$(BIN)/python -m bench.run
+
+bench-noloss: $(STAMP) ## streams while models are swapped, evicted, unloaded and killed: none lost
+	@$(BIN)/arbiter bench noloss
 
 mutation: $(STAMP) ## mutation score of the pure modules (minutes)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/mutation.txt

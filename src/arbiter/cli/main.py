@@ -17,6 +17,7 @@ from arbiter.app import open_house
 from arbiter.cli import (
     alias,
     asking,
+    bench,
     demo,
     knowledge,
     ledger,
@@ -56,6 +57,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(demo.app, name="demo")
+app.add_typer(bench.app, name="bench")
 app.add_typer(models.app, name="models")
 app.add_typer(alias.app, name="alias")
 app.add_typer(tasks.app, name="tasks")

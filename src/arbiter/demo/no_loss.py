@@ -1,0 +1,231 @@
+"""The proof that no stream is lost: thousands, while everything is done that could lose one.
+
+Real llama.cpp workers, the models that ship, clients that know what each version answers alone.
+Round after round the alias `primary` is swapped and taken back, a candidate is called off, memory
+holds fewer models than are asked for, a loaded model is unloaded, and workers are killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import aiohttp
+
+from arbiter.clock import Clock
+from arbiter.config import load_settings
+from arbiter.demo.alone import MARGIN_NATS, surely
+from arbiter.demo.lessons import TASKS, Item, draw_many
+from arbiter.demo.story import Say, furnished
+from arbiter.demo.streams import Crowd, End
+from arbiter.house import House
+from arbiter.refs import ModelName, RolloutId, VersionId, parse_name
+
+PRIMARY = parse_name("primary")
+STABLE, SUCCESSOR, OTHER, ASIDE = "heron-1", "heron-2", "heron-4", ("sparrow", "owl")
+MODELS = (STABLE, SUCCESSOR, OTHER, *ASIDE)
+
+CLIENTS = 14
+"""Clients of the alias that is swapped."""
+
+CLIENTS_ASIDE = 3
+"""Clients of each model beside it, of which memory does not hold all."""
+
+_ITEMS = 60
+"""Prompts of each task that are tried; those whose answers are sure are asked."""
+
+_ROOM_MB = 140.0
+"""Three of these models, and no fourth."""
+
+_MOST_WAIT_S = 60.0
+_SEED = 20_261_128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoLoss:
+    """How it went: the document that ``--json`` prints.
+
+    done: how often each thing was done. prompts: how many were asked, of whose answers every model
+    is sure. faults: what was seen of the first ones.
+    """
+
+    streams: int
+    ends: Mapping[End, int]
+    done: Mapping[str, int]
+    prompts: int
+    faults: tuple[str, ...]
+
+    @property
+    def is_proved(self) -> bool:
+        """Whether nothing was lost, truncated or duplicated, and everything was tried."""
+        fine = {End.WHOLE, End.CUT_BY_KILL}
+        return all(end in fine or not count for end, count in self.ends.items())
+
+    def to_plain(self) -> dict[str, object]:
+        """As JSON."""
+        return {
+            "streams": self.streams,
+            "whole": self.ends.get(End.WHOLE, 0),
+            "lost": self.ends.get(End.LOST, 0),
+            "truncated": self.ends.get(End.TRUNCATED, 0),
+            "duplicated": self.ends.get(End.DUPLICATED, 0),
+            "cut_by_kill": self.ends.get(End.CUT_BY_KILL, 0),
+            "done": dict(self.done),
+            "prompts": self.prompts,
+            "margin_nats": MARGIN_NATS,
+            "faults": list(self.faults),
+        }
+
+
+async def prove(*, streams: int, clock: Clock, say: Say) -> NoLoss:
+    """Do all of it until so many streams have ended.
+
+    Raises `EngineUnavailable` when llama.cpp is not installed.
+    """
+    say("What each model answers alone, and how sure it is of every token:")
+    asked, texts = await _sure_items(clock, say)
+    with tempfile.TemporaryDirectory(prefix="arbiter-no-loss-") as folder:
+        settings = load_settings(
+            environment={},
+            overrides={
+                "data_dir": Path(folder),
+                "door.port": 0,
+                "rollout.soak_s": 0.0,
+                "rollout.min_units": 5,
+                "pool.memory_mb": _ROOM_MB,
+            },
+        )
+        say("Registering the models:")
+        async with furnished(settings, MODELS, say) as house:
+            await house.admission.set_alias(PRIMARY, parse_name(STABLE), who="no-loss")
+            answers = {
+                house.registry.resolve(parse_name(model)).version: texts[model] for model in MODELS
+            }
+            # a client that waits a minute for a stream has lost it
+            patience = aiohttp.ClientTimeout(total=_MOST_WAIT_S)
+            async with house.door() as address, aiohttp.ClientSession(timeout=patience) as session:
+                crowd = Crowd(session, address.url, answers)
+                return await _Proof(house, crowd, asked, say).run(streams)
+
+
+async def _sure_items(clock: Clock, say: Say) -> tuple[list[Item], dict[str, dict[str, str]]]:
+    """The prompts of whose answers every model is sure, and the answers by model and prompt."""
+    dice = Random(_SEED)  # noqa: S311  # the same proof every time, no secret
+    items = [item for task in TASKS for item in draw_many(task, dice, _ITEMS, split="held_out")]
+    texts: dict[str, dict[str, str]] = {}
+    for model in MODELS:
+        found = await surely(model, [item.prompt for item in items], clock)
+        texts[model] = {prompt: answer.text for prompt, answer in found.items()}
+        say(f"  {model:<8} is sure of {len(found)} of {len(items)} answers")
+    sure = [item for item in items if all(item.prompt in texts[model] for model in MODELS)]
+    dice.shuffle(sure)
+    say(
+        f"  {len(sure)} prompts are asked: the two best tokens are {MARGIN_NATS} nats apart, always"
+    )
+    return sure, texts
+
+
+class _Proof:
+    def __init__(self, house: House, crowd: Crowd, items: Sequence[Item], say: Say) -> None:
+        self._house = house
+        self._crowd = crowd
+        self._items = items
+        self._say = say
+        self._done: dict[str, int] = {}
+
+    async def run(self, streams: int) -> NoLoss:
+        crowd = self._crowd
+        async with asyncio.TaskGroup() as group:
+            for number in range(CLIENTS):
+                group.create_task(crowd.ask_on(PRIMARY, self._from(number * 11)))
+            for model in ASIDE:
+                for number in range(CLIENTS_ASIDE):
+                    group.create_task(crowd.ask_on(model, self._from(number * 7)))
+            try:
+                await self._rounds(streams)
+            finally:
+                crowd.going = False
+        return NoLoss(
+            streams=crowd.streams,
+            ends=dict(crowd.ends),
+            done=self._done,
+            prompts=len(self._items),
+            faults=tuple(crowd.faults),
+        )
+
+    def _from(self, place: int) -> list[Item]:
+        """The prompts from this place round to it again."""
+        place %= len(self._items)
+        return [*self._items[place:], *self._items[:place]]
+
+    async def _rounds(self, streams: int) -> None:
+        steps: tuple[tuple[str, Callable[[], Awaitable[None]]], ...] = (
+            ("promoted", self._promote),
+            ("killed", self._kill_stable),
+            ("unloaded", self._unload),
+            ("called off", self._call_off),
+            ("undone", self._undo),
+            ("killed", self._kill_stable),
+        )
+        loads = sum(one.loads for one in self._house.pool.views())
+        while True:
+            for what, step in steps:
+                await step()
+                self._done[what] = self._done.get(what, 0) + 1
+                await self._crowd.until(self._crowd.streams + 2 * CLIENTS)
+                self._say(f"  {self._crowd.streams:>5} streams, {what}")
+            if self._crowd.streams >= streams:
+                break
+        now = sum(one.loads for one in self._house.pool.views())
+        self._done["loaded again"] = now - loads
+
+    async def _swap(self, model: str) -> RolloutId:
+        """Begin a rollout, and have some streams on both sides of it."""
+        house = self._house
+        with house.announcer.listening() as heard:
+            stored = await house.swap(PRIMARY, model)
+            rollout = stored.rollout.id
+            async for event in heard.stream():
+                if event.kind in {"rollout.progressing", "rollout.blocked"}:
+                    break
+        await self._crowd.until_on(self._version(parse_name(model)))
+        return rollout
+
+    async def _promote(self) -> None:
+        rollout = await self._swap(SUCCESSOR)
+        await self._kill(self._version(parse_name(SUCCESSOR)))  # while it is a candidate
+        if self._house.controller.active(PRIMARY) is not None:
+            await self._house.controller.promote(rollout, who="no-loss", why="to be shown")
+
+    async def _call_off(self) -> None:
+        rollout = await self._swap(OTHER)
+        if self._house.controller.active(PRIMARY) is not None:
+            await self._house.controller.abort(rollout, who="no-loss", why="to be shown")
+
+    async def _undo(self) -> None:
+        await self._house.undo(PRIMARY, why="to be shown")
+
+    async def _unload(self) -> None:
+        version = self._version(PRIMARY)
+        await self._crowd.until_on(version)
+        await self._house.pool.unload(version, reason="no-loss")
+
+    async def _kill_stable(self) -> None:
+        await self._kill(self._version(PRIMARY))
+
+    async def _kill(self, version: VersionId) -> None:
+        """SIGKILL its worker while streams are running on it."""
+        await self._crowd.until_on(version)
+        pid = next(one.pid for one in self._house.pool.views() if one.version == version)
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
+            self._crowd.killed(version)
+
+    def _version(self, name: ModelName) -> VersionId:
+        return self._house.registry.resolve(name).version
