@@ -3,7 +3,7 @@
     python -m bench.run [--json] [--out FILE] [--only AREA ...] [--quick]
 
 Prints a table, or with ``--json`` one document with the machine, every figure, its target and its
-method. Writes nothing unless ``--out`` names a file. Takes about two minutes; a figure beyond its
+method. Writes nothing unless ``--out`` names a file. Takes about five minutes; a figure beyond its
 target is marked, and the exit status stays 0: a busy machine is no fault of the program's.
 """
 
@@ -19,7 +19,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import uvloop
-from bench import decision, discovery, evidence, guessing, ledger, loading, proxy, start, storage
+from bench import (
+    decision,
+    discovery,
+    evidence,
+    guessing,
+    ledger,
+    loading,
+    proxy,
+    soak,
+    start,
+    storage,
+)
 from bench.figures import Figure, Missing, machine
 
 NO_LLAMA = 'llama.cpp is not installed: pip install "arbiter-house[llama]"'
@@ -27,7 +38,7 @@ NO_LLAMA = 'llama.cpp is not installed: pip install "arbiter-house[llama]"'
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """How much is measured. `THOROUGH` takes about two minutes, `QUICK` a fifth of that."""
+    """How much is measured. `THOROUGH` takes about five minutes, `QUICK` a tenth of that."""
 
     starts: int
     rounds: int
@@ -37,13 +48,30 @@ class Effort:
     units: int
     outcomes: int
     loads: int
+    soak: int
 
 
 THOROUGH = Effort(
-    starts=5, rounds=11, requests=400, picks=3000, guesses=200, units=1000, outcomes=20_000, loads=3
+    starts=5,
+    rounds=11,
+    requests=400,
+    picks=3000,
+    guesses=200,
+    units=1000,
+    outcomes=20_000,
+    loads=3,
+    soak=200_000,
 )
 QUICK = Effort(
-    starts=1, rounds=3, requests=60, picks=300, guesses=40, units=200, outcomes=2_000, loads=1
+    starts=1,
+    rounds=3,
+    requests=60,
+    picks=300,
+    guesses=40,
+    units=200,
+    outcomes=2_000,
+    loads=1,
+    soak=4_000,
 )
 
 Found = list[Figure | Missing]
@@ -95,6 +123,10 @@ async def _worker(effort: Effort) -> Found:
     return [*await loading.measure(effort.loads)]
 
 
+async def _soak(effort: Effort) -> Found:
+    return [*await soak.measure(effort.soak)]
+
+
 AREAS: dict[str, Callable[[Effort], Awaitable[Found]]] = {
     start.AREA: _start,
     discovery.AREA: _discovery,
@@ -105,6 +137,7 @@ AREAS: dict[str, Callable[[Effort], Awaitable[Found]]] = {
     storage.AREA: _storage,
     ledger.AREA: _ledger,
     loading.AREA: _worker,
+    soak.AREA: _soak,
 }
 
 

@@ -198,6 +198,11 @@ class Dispatch:
         """Enter when the first chunk is there; leaving before the end stops the engine."""
         return _Answering(self, ask)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it takes requests."""
+        return not self._closed
+
     def set_out(self, ask: Ask) -> _Journey:
         """Decide who answers. Raises any `ArbiterError`; what it returns is to come to `arrive`."""
         if self._closed:

@@ -8,6 +8,7 @@ A slow listener loses events rather than slowing the house, and can see how many
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,10 +51,13 @@ class Announcer:
     """Tells every listener, and never waits for one."""
 
     def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        """How often each kind was announced."""
         self._listeners: list[Listener] = []
 
     def announce(self, event: Event) -> None:
         """Hand an event to everybody who listens now."""
+        self.counts[event.kind] += 1
         for listener in self._listeners:
             listener.offer(event)
 

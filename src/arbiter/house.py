@@ -70,6 +70,7 @@ from arbiter.swap.pulling import Pulling
 from arbiter.swap.records import Stored
 from arbiter.swap.scouting import Scout
 from arbiter.swap.validation import Progress, no_progress
+from arbiter.telemetry import Loaded, Watched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -300,6 +301,27 @@ class House:
         """
         return await self.carrier.take_in(Path(path), who="python", prefer_theirs=prefer_theirs)
 
+    def watched(self) -> Watched:
+        """What can be seen of this house now, as ``/metrics`` shows it."""
+        return Watched(
+            requests=self.outcomes.tally,
+            events=dict(self.announcer.counts),
+            instances=tuple(
+                Loaded(
+                    version=one.version,
+                    engine=one.engine,
+                    state=one.state.value,
+                    in_flight=one.leases,
+                    waiting=one.waiting,
+                    loads=one.loads,
+                    predicted_bytes=one.predicted_bytes,
+                    measured_bytes=one.measured_bytes,
+                )
+                for one in self.pool.views()
+            ),
+            rollouts=self.controller.going(),
+        )
+
     def control(self) -> ControlRooms:
         """The rooms that the control API needs."""
         return ControlRooms(
@@ -378,6 +400,8 @@ class House:
             answer=self.dispatch,
             models=self.cards,
             healthy=lambda: {"ok": True},
+            ready=lambda: {"ok": self.dispatch.is_open, "models": len(self.registry.names())},
+            watched=self.watched,
             clock=self.clock,
             control=control_app(self.control()),
         )

@@ -23,6 +23,7 @@ from arbiter.inference import (
     Usage,
 )
 from arbiter.refs import DecisionId, ModelName, TaskName, VersionId
+from arbiter.telemetry import Tally, Watched
 
 DECISION = DecisionId("dec_01kdwzkm000000000000000000")
 VERSION = VersionId("sha256:" + "ab" * 32)
@@ -118,6 +119,8 @@ def rooms(house: ScriptedHouse, **more: object) -> Rooms:
         "answer": house,
         "models": lambda: [CARD],
         "healthy": lambda: {"ok": True},
+        "ready": lambda: {"ok": True},
+        "watched": lambda: Watched(requests=Tally(), events={}, instances=(), rollouts=()),
         "clock": ManualClock(),
     }
     return Rooms(**(given | more))  # type: ignore[arg-type]  # tests replace single rooms

@@ -42,7 +42,17 @@ from arbiter.gateway.serving import Address, Patience, serving
 
 LOCKED = Policy(keys=(USE_KEY, ADMIN_KEY))
 EVERYWHERE = binding("0.0.0.0", names=["box.lan"], keys=[USE_KEY, ADMIN_KEY])
-PATHS = ["/", "/healthz", "/v1/models", "/v1/models/x", CHAT_PATH, "/control/v1/rollouts", "/no"]
+PATHS = [
+    "/",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/v1/models",
+    "/v1/models/x",
+    CHAT_PATH,
+    "/control/v1/rollouts",
+    "/no",
+]
 
 BAD_HOSTS = [
     "evil.com",
@@ -318,6 +328,8 @@ def test_every_route_declares_what_it_asks_of_its_caller() -> None:
     assert declared == {
         ("/", Access.PUBLIC),
         ("/healthz", Access.PUBLIC),
+        ("/readyz", Access.PUBLIC),
+        ("/metrics", Access.USE),
         ("/v1/models", Access.USE),
         ("/v1/models/{id:path}", Access.USE),
         (CHAT_PATH, Access.USE),

@@ -126,14 +126,19 @@ async def send_error(
 
 
 async def send_json(
-    send: Send, body: bytes, *, status: int = 200, headers: Iterable[Header] = ()
+    send: Send,
+    body: bytes,
+    *,
+    status: int = 200,
+    headers: Iterable[Header] = (),
+    kind: Header = _JSON,
 ) -> None:
-    """Send a whole JSON response."""
+    """Send a whole response: JSON, unless its kind is another."""
     await send(
         {
             "type": "http.response.start",
             "status": status,
-            "headers": [_JSON, (b"content-length", b"%d" % len(body)), *headers],
+            "headers": [kind, (b"content-length", b"%d" % len(body)), *headers],
         }
     )
     await send({"type": "http.response.body", "body": body})

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from arbiter.clock import Clock
 from arbiter.inference import Answer
+from arbiter.telemetry import Watched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,7 @@ class Rooms:
     """Everything a request may lead to.
 
     healthy: what ``/healthz`` says; ``{"ok": False}`` in it turns the answer into a 503.
+    ready: the same of ``/readyz``. watched: what ``/metrics`` shows.
     control: an application mounted at ``/control``; it finds its caller with
         `arbiter.gateway.security.caller_of`.
     """
@@ -41,5 +43,7 @@ class Rooms:
     answer: Answer
     models: Callable[[], Sequence[ModelCard]]
     healthy: Callable[[], Mapping[str, object]]
+    ready: Callable[[], Mapping[str, object]]
+    watched: Callable[[], Watched]
     clock: Clock
     control: ASGIApp | None = None

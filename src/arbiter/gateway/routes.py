@@ -58,6 +58,20 @@ async def healthz(request: Request, rooms: Rooms) -> None:
     await send_json(request.send, encoded(dict(state)), status=status)
 
 
+async def readyz(request: Request, rooms: Rooms) -> None:
+    """Say whether the house takes requests now: not while it closes."""
+    state = rooms.ready()
+    status = 503 if state.get("ok") is False else 200
+    await send_json(request.send, encoded(dict(state)), status=status)
+
+
+async def metrics(request: Request, rooms: Rooms) -> None:
+    """Show what can be seen of the house, for Prometheus."""
+    from arbiter.gateway.metrics import CONTENT_TYPE, exposition  # noqa: PLC0415  # 10 ms of a start
+
+    await send_json(request.send, exposition(rooms.watched()), kind=CONTENT_TYPE)
+
+
 async def welcome(request: Request, rooms: Rooms) -> None:  # noqa: ARG001  # every handler's form
     """Say what this is, for people who open it in a browser."""
     await send_json(request.send, encoded({"name": "arbiter", "openai": "/v1"}))
@@ -98,6 +112,8 @@ _ANY = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 ROUTES = (
     Route(methods=_GET, path="/", access=Access.PUBLIC, handler=welcome),
     Route(methods=_GET, path="/healthz", access=Access.PUBLIC, handler=healthz),
+    Route(methods=_GET, path="/readyz", access=Access.PUBLIC, handler=readyz),
+    Route(methods=_GET, path="/metrics", access=Access.USE, handler=metrics),
     Route(methods=_GET, path="/v1/models", access=Access.USE, handler=list_models),
     Route(methods=_GET, path="/v1/models/{id:path}", access=Access.USE, handler=one_model),
     Route(methods=_POST, path="/v1/chat/completions", access=Access.USE, handler=chat_completions),

@@ -33,6 +33,7 @@ from arbiter.knowledge.profiles import Profile
 from arbiter.knowledge.speed import Timing, timing
 from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId, is_id
 from arbiter.storage.database import Database, Row, Statement
+from arbiter.telemetry import Series, Tally
 
 NO_FAULT = frozenset(
     {Busy.code, ShuttingDown.code, ServerGone.code, ServerCut.code, NotOffered.code}
@@ -144,6 +145,8 @@ class Outcomes:
         self._profiles = learning.profiles
         self._learning = learning
         self._recent: dict[DecisionId, Record] = {}
+        self.tally = Tally()
+        """What has ended since this house was opened."""
         self._early: dict[DecisionId, tuple[Said, ...]] = {}
         """What was said of answers that have not ended: their grade is not known yet."""
 
@@ -175,6 +178,7 @@ class Outcomes:
             *also,
             then=then,
         )
+        _count(self.tally.of((decided.alias, outcome.version, outcome.task)), outcome)
         for attempt in outcome.attempts:
             if attempt.error in NO_FAULT:
                 continue
@@ -301,6 +305,23 @@ class Outcomes:
             for row in await self._database.read("get_feedback", (decision,))
         )
         return structs.replace(record, feedback=feedback)
+
+
+def _count(series: Series, outcome: Outcome) -> None:
+    series.statuses[outcome.status.value] += 1
+    if outcome.error is not None:
+        series.errors[outcome.error] += 1
+    if outcome.wait_ms is not None:
+        series.wait.add(outcome.wait_ms / 1000.0)
+    if outcome.ttft_ms is not None:
+        series.first_token.add(outcome.ttft_ms / 1000.0)
+    if outcome.latency_ms is not None:
+        series.whole.add(outcome.latency_ms / 1000.0)
+    usage = outcome.usage
+    series.prompt_tokens += usage.prompt_tokens or 0
+    series.completion_tokens += usage.completion_tokens or 0
+    series.cached_tokens += usage.cached_tokens or 0
+    series.cpu_ms += outcome.cpu.value or 0.0
 
 
 def _feedback(decision: DecisionId, row: Row) -> Feedback:

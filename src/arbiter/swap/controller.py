@@ -53,6 +53,7 @@ from arbiter.swap.retrying import retried, take_up, track_of
 from arbiter.swap.rollout import Effect, Phase, Rollout, Taken
 from arbiter.swap.traffic import Assignment, Detour, Ended, Track
 from arbiter.swap.validation import Validator
+from arbiter.telemetry import Going
 
 LOG = logging.getLogger(__name__)
 
@@ -172,6 +173,25 @@ class Controller:
     def aliases(self) -> frozenset[ModelName]:
         """The aliases that have a rollout going on."""
         return frozenset(self._tracks)
+
+    def going(self) -> tuple[Going, ...]:
+        """Every rollout that goes on, with its evidence."""
+        found = []
+        for track in self._tracks.values():
+            judgement = track.judgement(in_words=False)
+            found.append(
+                Going(
+                    alias=track.rollout.alias,
+                    rollout=track.rollout.id,
+                    phase=track.rollout.phase.value,
+                    weight=track.weight,
+                    e_worse=judgement.e_worse,
+                    e_not_worse=judgement.e_not_worse,
+                    needed_worse=judgement.needed_worse,
+                    needed_not_worse=judgement.needed_not_worse,
+                )
+            )
+        return tuple(found)
 
     def involving(self, version: VersionId) -> tuple[RolloutId, ...]:
         """The rollouts going on that cannot go on without this version."""
