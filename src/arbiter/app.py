@@ -21,6 +21,8 @@ from arbiter.dispatch import Behind, Dispatch
 from arbiter.engines.base import Engine, EngineContext, installed_engines
 from arbiter.errors import HouseLocked, StorageError
 from arbiter.events import Announcer
+from arbiter.gateway.keyring import Keyring
+from arbiter.gateway.security import Access, Key, hashed
 from arbiter.house import House, own_addresses
 from arbiter.judge.grading import TaskGrader
 from arbiter.knowledge.carrier import Carrier
@@ -162,6 +164,16 @@ async def _build(
     announcer, presence = Announcer(), Presence(clock)
     ledger = Ledger(base, clock, beside=BESIDE_LEDGER)
     registry = Registry(base, clock, ledger)
+    keyring = Keyring(
+        base,
+        clock,
+        dice,
+        fixed=[
+            Key(id=f"key-{number}", digest=hashed(secret), access=Access.ADMIN)
+            for number, secret in enumerate(settings.door.keys, start=1)
+        ],
+    )
+    await keyring.load()
     tasks, rules = Tasks(base, clock), Rules(base, clock)
     # of a house with one key, whoever has it runs the house: a bound would protect nobody
     owners = OWNERS if len(settings.door.keys) > 1 else OWNERS | {"key-1"}
@@ -317,6 +329,7 @@ async def _build(
         clock=clock,
         database=base,
         ledger=ledger,
+        keyring=keyring,
         registry=registry,
         tasks=tasks,
         rules=rules,

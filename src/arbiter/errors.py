@@ -22,6 +22,7 @@
     │   ├── UnknownDecision
     │   ├── UnknownRollout
     │   ├── UnknownAlias
+    │   ├── UnknownKey
     │   └── UnknownRoute
     ├── Conflict                   the state does not allow it now
     │   ├── NameTaken
@@ -234,6 +235,12 @@ class UnknownAlias(NotFound):
     """No alias has this name."""
 
     code = "alias_not_found"
+
+
+class UnknownKey(NotFound):
+    """No key has this id."""
+
+    code = "key_not_found"
 
 
 class UnknownRoute(NotFound):

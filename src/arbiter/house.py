@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
@@ -21,9 +22,10 @@ from arbiter.dispatch import Dispatch
 from arbiter.errors import InvalidField
 from arbiter.events import Announcer
 from arbiter.gateway.control import ControlRooms, control_app
+from arbiter.gateway.keyring import Keyring
 from arbiter.gateway.rooms import ModelCard, Rooms
 from arbiter.gateway.routes import door
-from arbiter.gateway.security import Access, Key, binding, hashed
+from arbiter.gateway.security import LOCAL, Key, Ring, binding, hashed
 from arbiter.gateway.serving import Address, Patience, serving
 from arbiter.inference import (
     Ask,
@@ -104,6 +106,7 @@ class House:
     clock: Clock
     database: Database
     ledger: Ledger
+    keyring: Keyring
     registry: Registry
     tasks: Tasks
     rules: Rules
@@ -326,6 +329,7 @@ class House:
         """The rooms that the control API needs."""
         return ControlRooms(
             ledger=self.ledger,
+            keyring=self.keyring,
             registry=self.registry,
             tasks=self.tasks,
             rules=self.rules,
@@ -384,16 +388,13 @@ class House:
         only: the one key that opens it, instead of those of the settings.
         """
         settings = self.settings.door
-        keys = (
-            tuple(
-                Key(id=f"key-{number}", digest=hashed(secret), access=Access.ADMIN)
-                for number, secret in enumerate(settings.keys, start=1)
-            )
-            if only is None
-            else (only,)
-        )
+        secret = secrets.token_urlsafe(32)
+        ring = self.keyring.ring if only is None else Ring((only,))
+        if only is None:
+            # whoever may read the data directory runs the house, whatever keys its door has
+            ring.owner = Key(id=LOCAL.id, digest=hashed(secret), access=LOCAL.access)
         policy = replace(
-            binding(settings.host, names=settings.allowed_hosts, keys=keys),
+            binding(settings.host, names=settings.allowed_hosts, ring=ring),
             max_body_bytes=int(settings.max_body_mb * 1024 * 1024),
         )
         rooms = Rooms(
@@ -411,7 +412,7 @@ class House:
             settings.port,
             patience=Patience(drain_s=settings.drain_s),
         ) as address:
-            with _announced(self.settings.data_dir, address):
+            with _announced(self.settings.data_dir, address, secret):
                 yield address
 
 
@@ -462,11 +463,18 @@ def reachable(address: Address) -> str:
     return f"http://{quote(everywhere.get(host, host), safe='[]:')}:{address.port}"
 
 
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 @contextmanager
-def _announced(data_dir: Path, address: Address) -> Iterator[None]:
-    """Leave word in the data directory of where the running house listens."""
+def _announced(data_dir: Path, address: Address, key: str) -> Iterator[None]:
+    """Leave word in the data directory of where the running house listens, and its owner's key."""
     note = data_dir / "house.json"
-    note.write_text(json.dumps({"pid": os.getpid(), "url": reachable(address)}), encoding="utf-8")
+    text = json.dumps({"pid": os.getpid(), "url": reachable(address), "key": key})
+    note.unlink(missing_ok=True)
+    with open(note, "x", encoding="utf-8", opener=_private) as file:  # its mode
+        file.write(text)
     try:
         yield
     finally:

@@ -32,6 +32,7 @@ from arbiter.gateway.security import (
     Access,
     Caller,
     Policy,
+    Ring,
     binding,
     caller_of,
     check_host,
@@ -40,8 +41,8 @@ from arbiter.gateway.security import (
 )
 from arbiter.gateway.serving import Address, Patience, serving
 
-LOCKED = Policy(keys=(USE_KEY, ADMIN_KEY))
-EVERYWHERE = binding("0.0.0.0", names=["box.lan"], keys=[USE_KEY, ADMIN_KEY])
+LOCKED = Policy(ring=Ring((USE_KEY, ADMIN_KEY)))
+EVERYWHERE = binding("0.0.0.0", names=["box.lan"], ring=Ring((USE_KEY, ADMIN_KEY)))
 PATHS = [
     "/",
     "/healthz",
@@ -282,7 +283,7 @@ async def test_a_key_for_use_may_give_feedback_and_control_learns_whose_it_is() 
         answered = await post(address, b'{"score":1}', key, path=path)
         deeper = await post(address, b"{}", key, path="/control/v1/decisions/a/b/feedback")
     assert (answered.text, deeper.status) == (f"/control {path}", 403)
-    assert inside.callers == [Caller(id="k-use", access=Access.USE)]
+    assert inside.callers == [Caller(id="k-use", access=Access.USE | Access.FEEDBACK)]
     assert inside.bodies == [b'{"score":1}']
 
 
@@ -312,7 +313,7 @@ def test_without_a_key_only_this_machine_is_let_in() -> None:
 def test_an_address_that_others_reach_needs_a_key(host: str) -> None:
     with pytest.raises(ConfigError, match=r"there is no key.*listen at 127\.0\.0\.1"):
         binding(host)
-    assert not binding(host, keys=[USE_KEY]).is_loopback
+    assert not binding(host, ring=Ring((USE_KEY,))).is_loopback
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "localhost", "::1", "LocalHost"])
@@ -335,7 +336,7 @@ def test_every_route_declares_what_it_asks_of_its_caller() -> None:
         (CHAT_PATH, Access.USE),
         ("/v1/completions", Access.USE),
         ("/v1/embeddings", Access.USE),
-        ("/control/v1/decisions/{id}/feedback", Access.USE),
+        ("/control/v1/decisions/{id}/feedback", Access.FEEDBACK),
         ("/control/{rest:path}", Access.ADMIN),
     }
     with pytest.raises(TypeError, match="access"):

@@ -300,13 +300,13 @@ def control_page() -> str:
         ]
         parts.append(_table(("field", "kind", "needed"), fields))
     doors = [
-        (", ".join(sorted(route.methods)), f"`{route.path}`", route.access.name.lower())
+        (", ".join(sorted(route.methods)), f"`{route.path}`", (route.access.name or "").lower())
         for route in ROUTES
     ]
     parts.append(
         "\n## Every route of the door\n\nWhat is not in this table cannot be reached. *public* "
-        "needs no key, *use* any key,\n*admin* a key that may change things. Today every key of "
-        "the configuration is one.\n\n"
+        "needs no key, *use*,\n*feedback* and *admin* a key with that scope; an admin key has them "
+        "all, and so has every key of\nthe configuration.\n\n"
     )
     parts.append(_table(("methods", "path", "access"), doors))
     return "".join(parts)

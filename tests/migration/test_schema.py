@@ -31,6 +31,8 @@ feedback_log: seq:int#, decision:text, source:text, kind:text, score:real, comme
 footprints: version:text#, context:int#, slots:int#, total_bytes:big, method:text, at:text
 guessing: task:text#, state:text, at:text
 house: only_one:int#, house:text, made_at:text
+keys: id:text#, name:text, digest:text, scopes:text, made_at:text, made_by:text,
+    revoked_at:text?
 leases: rollout:text#, holder:text, beat:int
 ledger: seq:int#, kind:text, at:text, who:text, body:text, previous:text?, hash:text
 moves: seq:int#, name:text, from_version:text?, to_version:text?, who:text, why:text,

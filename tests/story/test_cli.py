@@ -343,8 +343,14 @@ def test_a_mistake_gets_a_sentence_and_changes_nothing(
 
 def test_small_things(shell: Shell) -> None:
     assert shell.ok("--version").strip() == "0.1.0"
-    assert shell.ok("keys").startswith("ak_")
-    assert shell.json("keys")["key"].startswith("ak_")
+    assert "No key was made" in shell.ok("keys")
+    assert "ak_" in shell.ok("keys", "add", "laptop")
+    made = shell.json("keys", "add", "critic", "--scope", "feedback")
+    assert made["key"].startswith("ak_")
+    assert "laptop" in shell.ok("keys")
+    assert "critic is revoked" in shell.ok("keys", "revoke", made["id"])
+    assert "No key that is good" in shell.refused("keys", "revoke", made["id"])
+    assert "The scopes are" in shell.refused("keys", "add", "x", "--scope", "root")
     assert "opened for this command" in shell.ok("status")
 
 

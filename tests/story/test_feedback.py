@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from tests.story.stage import Stage, name, stage, task
 
-from arbiter.gateway.security import Access, Key, hashed
+from arbiter.gateway.security import Key, hashed
 from arbiter.inference import Ask, Chat, Message, Named, Sampling
 from arbiter.knowledge.outcomes import Feedback
 from arbiter.refs import DecisionId, ModelName, parse_task
@@ -158,7 +158,7 @@ async def test_a_key_that_may_only_ask_judges_its_own_answers_and_no_others(
     play: Stage, asker: str, status: int
 ) -> None:
     decision = await asked(play, "chat", "good", caller=asker)
-    guest = Key(id="guest", digest=hashed("a guest's key"), access=Access.USE)
+    guest = Key(id="guest", digest=hashed("a guest's key"))
     async with play.house.door(only=guest) as address, aiohttp.ClientSession() as session:
         headers = {"authorization": "Bearer a guest's key"}
         url = f"{address.url}/control/v1/decisions/{decision}/feedback"

@@ -98,8 +98,9 @@ def segment(text: str) -> str:
     return quote(text, safe="/:@")
 
 
-def _headers() -> dict[str, str]:
-    key = os.environ.get("ARBITER_KEY")
+def _headers(note: Mapping[str, object]) -> dict[str, str]:
+    """The key to send: one that was given, or that of whoever may read the data directory."""
+    key = os.environ.get("ARBITER_KEY") or note.get("key")
     return {"authorization": f"Bearer {key}"} if key else {}
 
 
@@ -107,10 +108,11 @@ def _headers() -> dict[str, str]:
 async def reach(settings: Settings) -> AsyncIterator[Client]:
     """The running house of this data directory, or the data directory itself."""
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
-    async with aiohttp.ClientSession(timeout=timeout, headers=_headers()) as session:
-        url = await _running(session, settings.data_dir)
-        if url is not None:
-            yield Client(session=session, url=url, own=False)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        note = await _running(session, settings.data_dir)
+    if note is not None:
+        async with aiohttp.ClientSession(timeout=timeout, headers=_headers(note)) as session:
+            yield Client(session=session, url=str(note["url"]), own=False)
             return
     # a door for this command alone: nobody else on this machine knows its port or its key
     secret = secrets.token_urlsafe(32)
@@ -126,11 +128,11 @@ async def reach(settings: Settings) -> AsyncIterator[Client]:
         yield Client(session=session, url=address.url, own=True)
 
 
-async def _running(session: aiohttp.ClientSession, data_dir: Path) -> str | None:
+async def _running(session: aiohttp.ClientSession, data_dir: Path) -> Json | None:
     try:
-        note = json.loads((data_dir / "house.json").read_text(encoding="utf-8"))
+        note: Json = json.loads((data_dir / "house.json").read_text(encoding="utf-8"))
         async with session.get(f"{note['url']}/healthz") as got:
-            return str(note["url"]) if got.status == 200 else None
+            return note if got.status == 200 else None
     except (OSError, ValueError, KeyError, TypeError, aiohttp.ClientError):
         # no note, a stale note of a house that was killed, or nobody there
         return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import secrets
 import signal
 import sys
 from typing import Annotated
@@ -19,6 +18,7 @@ from arbiter.cli import (
     asking,
     bench,
     demo,
+    keys,
     knowledge,
     ledger,
     models,
@@ -58,6 +58,7 @@ app = typer.Typer(
 )
 app.add_typer(demo.app, name="demo")
 app.add_typer(bench.app, name="bench")
+app.add_typer(keys.app, name="keys")
 app.add_typer(models.app, name="models")
 app.add_typer(alias.app, name="alias")
 app.add_typer(tasks.app, name="tasks")
@@ -192,17 +193,6 @@ def status(data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson 
             OUT.print(f"requests: {requests['ended']}, failed: {requests['failed']}", markup=False)
 
     with_house(data_dir, config, work)
-
-
-@app.command()
-def keys(as_json: AsJson = False) -> None:
-    """Make a new key, to be put under [door] keys in the configuration."""
-    secret = f"ak_{secrets.token_urlsafe(32)}"
-    if as_json:
-        show_json({"key": secret})
-        return
-    OUT.print(secret, markup=False)
-    ERR.print('Put it into the configuration: [door] keys = ["..."]', markup=False)
 
 
 def _version(wanted: bool) -> None:

@@ -33,11 +33,13 @@ from arbiter.gateway import views
 from arbiter.gateway.control_base import WHO, ControlBody, Plain, Say, streamed, telling
 from arbiter.gateway.control_calibration import calibration_router
 from arbiter.gateway.control_discovery import discovery_router
+from arbiter.gateway.control_keys import keys_router
 from arbiter.gateway.control_knowledge import knowledge_router
 from arbiter.gateway.control_ledger import ledger_router
 from arbiter.gateway.control_models import models_router
 from arbiter.gateway.control_prompts import prompts_router
 from arbiter.gateway.control_rollouts import looking_router
+from arbiter.gateway.keyring import Keyring
 from arbiter.gateway.rendering import error_body
 from arbiter.gateway.security import Access, caller_of
 from arbiter.inference import Limits
@@ -80,6 +82,7 @@ class ControlRooms:
     """What the control API is handed."""
 
     ledger: Ledger
+    keyring: Keyring
     registry: Registry
     tasks: Tasks
     rules: Rules
@@ -236,6 +239,7 @@ def control_app(rooms: ControlRooms) -> FastAPI:
             learning=rooms.learning,
         ),
         ledger_router(rooms.ledger),
+        keys_router(rooms.keyring),
         knowledge_router(
             carrier=rooms.carrier,
             profiles=rooms.profiles,
@@ -435,7 +439,7 @@ def _decisions(rooms: ControlRooms) -> APIRouter:
     @router.post("/decisions/{decision}/feedback")
     async def feedback(decision: str, body: GiveFeedback, request: Request) -> Plain:
         caller = caller_of(request.scope)
-        if caller.access < Access.ADMIN:
+        if Access.ADMIN not in caller.access:
             record = await rooms.outcomes.find(decision)
             if record.caller != caller.id:
                 # not even whether there is such a decision is anybody else's business

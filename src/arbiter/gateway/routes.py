@@ -120,10 +120,10 @@ ROUTES = (
     Route(methods=_POST, path="/v1/completions", access=Access.USE, handler=completions),
     Route(methods=_POST, path="/v1/embeddings", access=Access.USE, handler=embeddings),
     Route(
-        # Whoever may ask may also say how good the answer was; control looks whose decision it is.
+        # control looks whose decision it is
         methods=_POST,
         path="/control/v1/decisions/{id}/feedback",
-        access=Access.USE,
+        access=Access.FEEDBACK,
         handler=None,
     ),
     Route(methods=_ANY, path="/control/{rest:path}", access=Access.ADMIN, handler=None),

@@ -11,8 +11,8 @@ import hashlib
 import hmac
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from enum import IntEnum
+from dataclasses import dataclass, field
+from enum import Flag
 from ipaddress import ip_address
 
 from starlette.types import Scope
@@ -48,12 +48,13 @@ _SINGLE = frozenset(
 )
 
 
-class Access(IntEnum):
-    """What a route asks of its caller, and what a key gives."""
+class Access(Flag):
+    """What a route asks of its caller, and what a key gives. Who may change things may do all."""
 
     PUBLIC = 0
     USE = 1
-    ADMIN = 2
+    FEEDBACK = 2
+    ADMIN = 4 | USE | FEEDBACK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +75,36 @@ class Key:
 
     id: str
     digest: bytes
-    access: Access = Access.USE
+    access: Access = Access.USE | Access.FEEDBACK
+
+
+class Ring:
+    """The keys that open the door now. One writer adds and drops while the door looks into it."""
+
+    def __init__(self, keys: Iterable[Key] = ()) -> None:
+        self._keys = {key.digest: key for key in keys}
+        self.owner: Key | None = None
+        """A key of this run, for whoever may read the data directory."""
+
+    def __bool__(self) -> bool:
+        """Whether anybody needs a key. The owner's asks it of nobody."""
+        return bool(self._keys)
+
+    def find(self, digest: bytes) -> Key | None:
+        """The key with this digest.
+
+        What a lookup's time could tell is of a hash, of which nobody can choose the beginning.
+        """
+        found = self._keys.get(digest, self.owner)
+        return found if found is not None and hmac.compare_digest(found.digest, digest) else None
+
+    def add(self, key: Key) -> None:
+        """Let a key open the door."""
+        self._keys[key.digest] = key
+
+    def drop(self, digest: bytes) -> None:
+        """Let it open nothing any more."""
+        self._keys.pop(digest, None)
 
 
 def hashed(secret: str) -> bytes:
@@ -95,7 +125,7 @@ class Policy:
     """
 
     hosts: frozenset[str] = LOOPBACK_NAMES
-    keys: tuple[Key, ...] = ()
+    ring: Ring = field(default_factory=Ring)
     is_loopback: bool = True
     max_body_bytes: int = 8 * 1024 * 1024
     body_deadline_s: float = 30.0
@@ -115,22 +145,22 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def binding(host: str, *, names: Iterable[str] = (), keys: Iterable[Key] = ()) -> Policy:
+def binding(host: str, *, names: Iterable[str] = (), ring: Ring | None = None) -> Policy:
     """The policy for listening at this address.
 
     Raises `ConfigError` for an address that others can reach when there is no key.
     """
-    keys = tuple(keys)
+    ring = ring if ring is not None else Ring()
     local = is_loopback(host)
-    if not local and not keys:
+    if not local and not ring:
         raise ConfigError(
             f"{host} can be reached from other machines, and there is no key.",
-            hint="Make one with `arbiter keys`, or listen at 127.0.0.1.",
+            hint="Make one: `arbiter keys add NAME`. Or listen at 127.0.0.1.",
             param="host",
         )
     bound = f"[{host.strip('[]')}]" if ":" in host else host
     hosts = LOOPBACK_NAMES | {name.lower() for name in (bound, *names)} - _ANYWHERE
-    return Policy(hosts=hosts, keys=keys, is_loopback=local)
+    return Policy(hosts=hosts, ring=ring, is_loopback=local)
 
 
 class Head(dict[bytes, bytes]):
@@ -198,7 +228,7 @@ def check_origin(head: Head, scope: Scope) -> None:
 
 def identify(head: Head, scope: Scope, policy: Policy) -> Caller:
     """Who is calling, by whichever header carries the key. Raises `Unauthorized`."""
-    if not policy.keys:
+    if not policy.ring:
         client: tuple[str, int] | None = scope.get("client")
         if is_loopback(client[0]) if client else policy.is_loopback:
             return LOCAL
@@ -206,11 +236,7 @@ def identify(head: Head, scope: Scope, policy: Policy) -> Caller:
     carried = {value.strip() for value in (_bearer(head), head.get(b"x-api-key")) if value}
     if len(carried) != 1 or not head.doubled.isdisjoint({b"authorization", b"x-api-key"}):
         raise Unauthorized(hint="Send it as `Authorization: Bearer KEY`.")
-    digest = hashlib.sha256(carried.pop()).digest()
-    found: Key | None = None
-    for key in policy.keys:  # all of them, always: the time taken must not tell which one it was
-        if hmac.compare_digest(key.digest, digest):
-            found = key
+    found = policy.ring.find(hashlib.sha256(carried.pop()).digest())
     if found is None:
         raise Unauthorized
     return Caller(id=found.id, access=found.access)
@@ -223,8 +249,9 @@ def _bearer(head: Head) -> bytes | None:
 
 def admit(caller: Caller, access: Access) -> None:
     """Refuse a caller whose key does not reach this far."""
-    if caller.access < access:
-        raise Forbidden("This key may not do that.", hint="It takes an admin key.")
+    if access not in caller.access:
+        needed = " and ".join(one.name.lower() for one in access & ~caller.access if one.name)
+        raise Forbidden("This key may not do that.", hint=f"It takes a key with {needed}.")
 
 
 def caller_of(scope: Scope) -> Caller:

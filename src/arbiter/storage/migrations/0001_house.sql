@@ -333,6 +333,17 @@ CREATE TABLE attempts (
     PRIMARY KEY (decision, position)
 );
 
+-- Keys of the door: what is kept of each is its hash.
+CREATE TABLE keys (
+    id              TEXT PRIMARY KEY,
+    name            TEXT NOT NULL,
+    digest          TEXT NOT NULL UNIQUE CHECK (length(digest) = 64),  -- SHA-256 of the secret
+    scopes          TEXT NOT NULL,               -- some of use,feedback,admin
+    made_at         TEXT NOT NULL,
+    made_by         TEXT NOT NULL,
+    revoked_at      TEXT
+);
+
 -- What happened to models, in a chain: see arbiter/ledger.py. Nothing is changed or taken out.
 -- An entry follows another one that is there, and none is followed by two.
 CREATE TABLE ledger (

@@ -1,0 +1,9 @@
+-- name: list_keys
+SELECT id, name, digest, scopes, made_at, made_by, revoked_at FROM keys ORDER BY id;
+
+-- name: add_key
+INSERT INTO keys (id, name, digest, scopes, made_at, made_by) VALUES (?, ?, ?, ?, ?, ?);
+
+-- name: revoke_key
+UPDATE keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL
+RETURNING id, name, digest, scopes, made_at, made_by, revoked_at;
