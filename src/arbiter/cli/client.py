@@ -128,6 +128,12 @@ async def reach(settings: Settings) -> AsyncIterator[Client]:
         yield Client(session=session, url=address.url, own=True)
 
 
+async def is_running(data_dir: Path) -> bool:
+    """Whether a house of this data directory runs."""
+    async with aiohttp.ClientSession() as session:
+        return await _running(session, data_dir) is not None
+
+
 async def _running(session: aiohttp.ClientSession, data_dir: Path) -> Json | None:
     try:
         note: Json = json.loads((data_dir / "house.json").read_text(encoding="utf-8"))

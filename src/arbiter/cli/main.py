@@ -18,6 +18,7 @@ from arbiter.cli import (
     asking,
     bench,
     demo,
+    doctor,
     keys,
     knowledge,
     ledger,
@@ -67,6 +68,7 @@ app.add_typer(rules.app, name="rules")
 app.add_typer(swap.rollouts, name="rollouts")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(knowledge.app, name="knowledge")
+app.command("doctor")(doctor.doctor)
 app.command("swap")(swap.swap)
 app.command("pull")(pulling.pull)
 app.command("replay")(replay.replay)

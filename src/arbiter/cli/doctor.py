@@ -1,0 +1,52 @@
+"""`arbiter doctor`: what is wrong here, and the command that mends it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from arbiter.cli.client import is_running
+from arbiter.cli.options import AsJson, ConfigFile, DataDir, run, settings_from
+from arbiter.cli.output import OUT, show_json
+from arbiter.clock import SystemClock
+from arbiter.doctor.examination import examined
+from arbiter.doctor.findings import State
+
+_COLOURS = {State.OK: "green", State.WARN: "yellow", State.FAIL: "red"}
+
+
+def doctor(
+    paranoid: Annotated[
+        bool, typer.Option("--paranoid", help="Look for code that runs when Python starts, too.")
+    ] = False,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """What is wrong here, what is missing, and the command that mends it. Changes nothing.
+
+    Ends with 1 when something has to be mended.
+    """
+
+    async def work() -> None:
+        settings = settings_from(data_dir, config)
+        found = await examined(
+            settings,
+            SystemClock(),
+            is_running=await is_running(settings.data_dir),
+            paranoid=paranoid,
+        )
+        if as_json:
+            show_json({"findings": [{**asdict(one), "state": one.state.value} for one in found]})
+        else:
+            for one in found:
+                OUT.print(f"{one.state.value:<5}", style=_COLOURS[one.state], end="")
+                OUT.print(f"{one.about}: {one.sentence}", markup=False)
+                if one.mend is not None:
+                    OUT.print(f"     {one.mend}", markup=False)
+        if any(one.state is State.FAIL for one in found):
+            raise typer.Exit(1)
+
+    run(work)

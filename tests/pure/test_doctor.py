@@ -1,0 +1,118 @@
+"""What facts about a machine mean, and that every finding that is bad says what mends it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from importlib.resources import files
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arbiter.doctor.facts import EngineThere, Facts, Folder, Port, ServerThere
+from arbiter.doctor.findings import (
+    Finding,
+    State,
+    examine,
+    is_below,
+    numbers,
+    read_known_bad,
+)
+
+KNOWN = read_known_bad((files("arbiter.doctor") / "known_bad.toml").read_text("utf-8"))
+TODAY = KNOWN.dated
+WELL = Facts(
+    data_dir=Folder(path="/data", free_bytes=10**12, database_bytes=4096),
+    port=Port(where="127.0.0.1:8017", is_free=True),
+    sqlite="3.54.1",
+    packages={"starlette": "1.0.1", "torch": "2.13.0+cpu"},
+    engines=(EngineThere(name="llama_cpp", loads_files=True, reason=None),),
+    servers=(ServerThere(url="http://127.0.0.1:11434", kind="ollama", version="0.17.1"),),
+    strays=(),
+    ahead_s=-5.0,
+)
+
+
+def bad(facts: Facts, today: date = TODAY) -> list[Finding]:
+    return [one for one in examine(facts, KNOWN, today=today) if one.state is not State.OK]
+
+
+def test_a_machine_that_is_well_has_nothing_to_mend() -> None:
+    assert bad(WELL) == []
+
+
+FOLDER, NO_LLAMA = WELL.data_dir, EngineThere(name="x", loads_files=True, reason="not installed")
+
+
+@pytest.mark.parametrize(
+    ("change", "state", "about", "mend"),
+    [
+        ({"data_dir": replace(FOLDER, is_writable=False)}, "fail", "data", "chown"),
+        ({"data_dir": replace(FOLDER, mode=0o755)}, "warn", "data", "chmod 700"),
+        ({"data_dir": replace(FOLDER, damage="page 3")}, "fail", "database", "import"),
+        ({"data_dir": replace(FOLDER, free_bytes=10**6)}, "warn", "disk", "Make room"),
+        ({"port": Port(where="h:1", is_free=False)}, "fail", "port", "--port"),
+        ({"sqlite": "3.40.1"}, "fail", "sqlite", "apsw"),
+        ({"engines": (NO_LLAMA,)}, "warn", "engines", "llama"),
+        ({"packages": {"starlette": "1.0.0"}}, "fail", "package starlette", "starlette>=1.0.1"),
+        ({"packages": {"torch": "2.9.1+cpu"}}, "fail", "package torch", "torch>=2.10"),
+        (
+            {"servers": (ServerThere(url="http://x:1", kind="ollama", version="0.17.0-rc1"),)},
+            "fail", "server http://x:1", "0.17.1",
+        ),
+        ({"strays": ("/site/evil.pth",)}, "warn", "start of Python", "/site/evil.pth"),
+        ({"ahead_s": 3600.0}, "warn", "clock", "timedatectl"),
+    ],
+)  # fmt: skip
+def test_each_fault_is_found_once_and_says_what_mends_it(
+    change: dict[str, object], state: str, about: str, mend: str
+) -> None:
+    (found,) = bad(replace(WELL, **change))  # type: ignore[arg-type]  # the table mixes kinds
+    assert (found.state.value, found.about) == (state, about)
+    assert found.mend is not None
+    assert mend in found.mend
+
+
+@pytest.mark.parametrize(
+    ("version", "is_fine"),
+    [
+        ("3.51.3", True), ("3.54.1", True), ("3.50.7", True), ("3.44.6", True),
+        ("3.51.2", False), ("3.50.6", False), ("3.45.0", False), ("3.44.5", False),
+    ],
+)  # fmt: skip
+def test_the_branches_of_sqlite_that_are_mended_are_known(version: str, is_fine: bool) -> None:
+    assert bool(bad(replace(WELL, sqlite=version))) is not is_fine
+
+
+def test_a_house_that_runs_has_its_port_and_what_is_not_there_yet_is_no_fault() -> None:
+    running = Port(where="127.0.0.1:8017", is_free=True, house=True)
+    assert bad(replace(WELL, port=running)) == []
+    assert bad(replace(WELL, data_dir=Folder(path="/new", is_missing=True))) == []
+
+
+def test_a_table_of_bad_versions_that_is_old_says_so() -> None:
+    (found,) = bad(WELL, date(TODAY.year + 1, TODAY.month, TODAY.day))
+    assert "365 days old" in found.sentence or "366 days old" in found.sentence
+
+
+def test_a_server_that_tells_no_version_is_not_accused() -> None:
+    silent = ServerThere(url="http://x:1", kind="vllm", version=None)
+    assert bad(replace(WELL, servers=(silent,))) == []
+
+
+@given(st.lists(st.integers(0, 99), min_size=1, max_size=4), st.integers(0, 3))
+def test_versions_are_compared_by_their_numbers(parts: list[int], place: int) -> None:
+    version = ".".join(map(str, parts))
+    assert not is_below(version, version)
+    assert numbers(version) == tuple(parts)
+    more = [*parts, *[0] * (4 - len(parts))]
+    more[place] += 1
+    assert is_below(version, ".".join(map(str, more)))
+    assert not is_below(".".join(map(str, more)), version)
+
+
+def test_every_row_of_the_table_names_its_source() -> None:
+    for one in (*KNOWN.packages, *KNOWN.servers):
+        assert one.source.startswith("CVE-")
+        assert numbers(one.below)
