@@ -376,3 +376,26 @@ def test_commands_speak_to_the_house_that_runs(furnished: Shell, running: str) -
     port = running.rsplit(":", 1)[1]
     other = Shell(furnished.folder / "other")
     assert port in other.refused("up", "--port", port)
+
+
+def test_models_of_a_llama_swap_configuration_come_under_their_names(shell: Shell) -> None:
+    model = shell.model("yea", "yes")
+    text = f"""
+models:
+  tiny: {{cmd: 'llama-server -m {model} --jinja', aliases: [small]}}
+  gone: {{cmd: 'llama-server -m nowhere.gguf'}}
+  cloud: {{cmd: 'llama-server -hf a/b'}}
+"""
+    file = shell.folder / "swap.yaml"
+    file.write_text(text, encoding="utf-8")
+    would = shell.json("import", str(file), "--dry-run")["models"]
+    assert [one["state"] for one in would] == ["found", "found", "skipped"]
+    assert would[0]["left"] == ["jinja"]
+    assert shell.json("models", "list")["models"] == []
+    told = shell("import", str(file), "--no-calibrate")
+    assert told.exit_code == 1
+    assert "registered: tiny (small)" in told.output
+    assert "failed: gone" in told.output
+    assert "not taken: jinja" in told.output
+    assert shell.json("models", "show", "small")["names"] == ["small", "tiny"]
+    assert "known here" in shell.refused("import", str(model))

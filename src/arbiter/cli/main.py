@@ -19,6 +19,7 @@ from arbiter.cli import (
     bench,
     demo,
     doctor,
+    importing,
     keys,
     knowledge,
     ledger,
@@ -68,6 +69,7 @@ app.add_typer(rules.app, name="rules")
 app.add_typer(swap.rollouts, name="rollouts")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(knowledge.app, name="knowledge")
+app.command("import")(importing.import_)
 app.command("doctor")(doctor.doctor)
 app.command("swap")(swap.swap)
 app.command("pull")(pulling.pull)

@@ -1,0 +1,118 @@
+"""What other programs are configured with, read and never run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arbiter.cli.foreign import located, read
+from arbiter.errors import InvalidField
+
+SWAP = """
+healthCheckTimeout: 500
+macros:
+  server: llama-server --port ${PORT} ${flags}
+  flags: --jinja
+groups: {coding: {members: [coder]}}
+models:
+  "tiny:1b":
+    name: Tiny
+    cmd: |
+      # the small one
+      ${server}
+      -m models/tiny.gguf \\
+      -c 8192
+      --alias small
+    aliases: [small, "gpt-4o-mini"]
+    ttl: 300
+  coder:
+    macros: {path: "/models/my coder.gguf"}
+    cmd: /opt/llama-server --model "${path}" -ngl 99 --chat-template-file t.jinja
+  cloud:
+    cmd: llama-server -hf unsloth/Qwen:Q4
+  vllm:
+    cmd: docker run --rm vllm/vllm-openai
+  broken: {cmd: 'llama-server -m "a'}
+  empty: {}
+"""
+
+
+def test_a_llama_swap_configuration_gives_its_models_files_and_aliases() -> None:
+    tiny, coder, cloud, vllm, broken, empty = read(SWAP, suffix=".yaml")
+    assert (tiny.name, tiny.path, tiny.aliases) == (
+        "tiny:1b", "models/tiny.gguf", ("small", "gpt-4o-mini"),
+    )  # fmt: skip
+    assert tiny.left == ("ttl:", "jinja", "c 8192")
+    assert (coder.path, coder.template, coder.left) == (
+        "/models/my coder.gguf", "t.jinja", ("ngl 99",),
+    )  # fmt: skip
+    assert located(tiny, Path("/etc/llama")) == Path("/etc/llama/models/tiny.gguf")
+    whys = [one.why or "" for one in (cloud, vllm, broken, empty)]
+    assert ["downloaded" in whys[0], "no model file" in whys[1]] == [True, True]
+    assert ["cannot be read" in whys[2], "no cmd" in whys[3]] == [True, True]
+
+
+INI = """version = 1
+[*]
+ctx-size = 4096
+[tiny]
+model = ./tiny.gguf
+temp = 0.7
+[ggml-org/cloud]
+hf = ggml-org/cloud-GGUF
+"""
+
+
+def test_presets_give_their_models_and_name_what_is_not_taken() -> None:
+    tiny, cloud = read(INI, suffix=".INI")
+    assert (tiny.name, tiny.path, tiny.left) == (
+        "tiny",
+        "./tiny.gguf",
+        ("temp 0.7", "ctx-size 4096"),
+    )
+    assert cloud.path is None
+    assert "nothing is downloaded" in (cloud.why or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "suffix", "says"),
+    [
+        ("models: [", ".yaml", "not YAML"),
+        ("[]", ".yml", "no model"),
+        ("models: {}", ".yaml", "no model"),
+        ("models: 3", ".yaml", "no model"),
+        ("version = 1", ".ini", "no model"),
+        ("[a\nb", ".ini", "no presets"),
+        ("{}", ".json", "not known here"),
+        ("x", "", "nothing"),
+    ],
+)
+def test_what_is_none_of_these_is_refused_in_words(text: str, suffix: str, says: str) -> None:
+    with pytest.raises(InvalidField, match=says):
+        read(text, suffix=suffix)
+
+
+@given(st.text(), st.sampled_from([".yaml", ".ini"]))
+def test_any_text_is_read_or_refused(text: str, suffix: str) -> None:
+    try:
+        found = read(text, suffix=suffix)
+    except InvalidField:
+        return
+    assert found
+
+
+@given(st.dictionaries(st.text(max_size=5), st.text(), max_size=3), st.text())
+def test_macros_that_name_each_other_come_to_an_end(macros: dict[str, str], command: str) -> None:
+    text = yaml.safe_dump({"macros": {**macros, "a": "${b}", "b": "${a}"}, "models": {
+        "x": {"cmd": f"${{a}} {command}"}}})  # fmt: skip
+    (found,) = read(text, suffix=".yaml")
+    assert found.name == "x"
+
+
+def test_nothing_in_a_file_makes_python_objects() -> None:
+    with pytest.raises(InvalidField, match="not YAML"):
+        read("models: !!python/object/apply:os.system ['true']", suffix=".yaml")
