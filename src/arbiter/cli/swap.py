@@ -49,7 +49,7 @@ def swap(
     ] = None,
     apart: Annotated[
         str | None,
-        typer.Option("--apart", help="replay: recorded cases decide, both are never loaded."),
+        typer.Option("--apart", help="replay: recorded cases decide, one model loaded at a time."),
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Say what validation says, and start nothing.")
