@@ -250,7 +250,7 @@ def _tables(found: Found) -> Iterable[str]:
         ("finding", "about", "in words"),
         [
             (
-                "warn" if one["warning"] else one["verdict"],
+                "warn" if one.get("warning") else one["verdict"],
                 one["task"] or one["about"],
                 one["sentence"],
             )
