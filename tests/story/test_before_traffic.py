@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from arbiter.knowledge.asked import read_asked
 from arbiter.refs import VersionId
 from arbiter.registry.registry import Standing
 from arbiter.swap.controller import RETRY_S
+from arbiter.swap.crashing import Place
 from arbiter.swap.findings import Compatibility
 from arbiter.swap.fitting import ENOUGH_SEEN
 from arbiter.swap.plan import Apart
@@ -214,6 +216,32 @@ async def test_kept_apart_an_unproven_one_is_blocked(tmp_path: Path) -> None:
         assert found.phase is Phase.BLOCKED
         assert found.reason.startswith("Recorded cases alone were to decide, and they do not.")
         assert version(play, "primary") == version(play, "old")
+
+
+class Killed(Exception):
+    """Stands for the end of the process, where nothing after it is done."""
+
+
+@pytest.mark.parametrize("place", [Place.VALIDATING, Place.BEGINNING, Place.MOVED])
+async def test_kept_apart_a_house_that_dies_anywhere_promotes_once(
+    tmp_path: Path, place: Place
+) -> None:
+    def crash(at: Place) -> None:
+        if at is place:
+            raise Killed
+
+    async with stage(tmp_path / "data", crash=crash, untouched=False) as play:
+        await narrow(play)
+        stored = await play.house.swap("primary", "new", apart="replay")
+        driving = next(one for one in asyncio.all_tasks() if stored.rollout.id in one.get_name())
+        await asyncio.wait({driving})
+    async with stage(tmp_path / "data") as play:
+        while play.house.controller.aliases():
+            await play.house.database.settle()
+        found = (await play.house.controller.view(stored.rollout.id)).log
+        assert [entry.phase for entry in found] == [Phase.VALIDATING, Phase.PROMOTED]
+        assert version(play, "primary") == version(play, "new")
+        assert len(await play.house.registry.moves(name("primary"))) == 2
 
 
 async def test_a_hook_is_asked_before_recorded_cases_promote(tmp_path: Path) -> None:
