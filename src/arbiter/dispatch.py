@@ -265,8 +265,7 @@ class Dispatch:
 
     def capabilities(self, version: Version) -> frozenset[str]:
         """What a version can do with the engine that runs it here."""
-        can = version.artifact.capabilities
-        return can | self._pool.features(version.artifact.format) if "chat" in can else can
+        return self._pool.capabilities(version.artifact)
 
     def _route(self, ask: Ask) -> _Route:
         task = self._behind.tasks.get(ask.task or GENERAL)
@@ -655,6 +654,8 @@ class Dispatch:
                 wait_ms=None if latency is None else way.wait_ms,
                 ttft_ms=receipt.ttft_ms,
                 prompt_chars=prompt_chars(ask.work),
+                answer_room=ask.sampling.max_tokens,
+                needs=needed(ask.work),
                 usage=receipt.usage,
                 timings=receipt.timings,
                 cpu=receipt.cpu_ms or unknown("the request did not reach its end"),

@@ -66,6 +66,7 @@ from arbiter.swap.admission import Admission
 from arbiter.swap.adoption import Adoption
 from arbiter.swap.calibrating import Calibrating
 from arbiter.swap.controller import Controller, RolloutView
+from arbiter.swap.findings import Compatibility
 from arbiter.swap.harvest import Harvesting
 from arbiter.swap.intake import Intake
 from arbiter.swap.pulling import Pulling
@@ -255,6 +256,22 @@ class House:
         plan = self.control().plan(**changes)
         return await self.controller.start(
             parse_name(alias, what="alias"), parse_name(model, what="model"), plan, who="python"
+        )
+
+    async def check(
+        self, alias: str, model: str, *, progress: Progress = no_progress, **changes: object
+    ) -> Compatibility:
+        """What validation says of a model in the place of what an alias points at; nothing moves.
+
+        changes: fields of the plan that a swap would have. Runs the graded cases that were not run
+        on either before. Raises `UnknownModel`, `InvalidField`, `ServerGone`.
+        """
+        plan = self.control().plan(**changes)
+        return await self.controller.check(
+            parse_name(alias, what="alias"),
+            parse_name(model, what="model"),
+            apart=plan.apart,
+            progress=progress,
         )
 
     async def rollout(self, stored: Stored) -> RolloutView:

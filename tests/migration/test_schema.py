@@ -41,7 +41,8 @@ names: name:text#, version:text, kind:text, moved_at:text
 outcomes: decision:text#, task:text, version:text, status:text, error:text?, detail:text?,
     latency_ms:real?, wait_ms:real?, ttft_ms:real?, prompt_chars:int?, prompt_tokens:int?,
     completion_tokens:int?, cached_tokens:int?, prefill_ms:real?, decode_ms:real?, cpu_ms:real?,
-    cpu_method:text, cpu_note:text?, grade:real?, is_forgotten:int, at:text
+    cpu_method:text, cpu_note:text?, grade:real?, answer_room:int?, needs:text?, is_forgotten:int,
+    at:text
 places: url:text#, model:text#, engine:text, version:text, seen_at:text
 prompts: decision:text#, task:text, messages:text, expected:text?, answer:text, at:text
 rollout_log: seq:int#, rollout:text, phase:text, step:int, weight:real, units:int, who:text,

@@ -3,35 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from math import ceil
 from random import Random
 
 import pytest
 
-from arbiter.refs import TaskName, VersionId
-from arbiter.registry.artifact import Artifact, Identity
-from arbiter.swap.compatibility import ALPHA, Compatibility, Finding, compare, compare_task
+from arbiter.refs import TaskName
+from arbiter.swap.compatibility import ERRORS, quality
+from arbiter.swap.findings import Compatibility, Finding
 from arbiter.swap.rollout import ValidationVerdict
 from arbiter.swap.validation import CaseResult
 
-SUMS, TALES = TaskName("sums"), TaskName("tales")
+SUMS = TaskName("sums")
 PASS, UNPROVEN, BLOCK = (
     ValidationVerdict.PASS,
     ValidationVerdict.UNPROVEN,
     ValidationVerdict.BLOCK,
-)
-
-STABLE = Artifact(
-    version=VersionId("sha256:" + "a" * 64),
-    format="gguf",
-    path="/m.gguf",
-    size_bytes=1,
-    identity=Identity(device=1, inode=1, size=1, mtime_ns=1, ctime_ns=1),
-    content_digest="sha256:" + "a" * 64,
-    context_length=4096,
-    capabilities=frozenset({"chat", "tools"}),
-    name_hint="m",
 )
 
 
@@ -42,31 +28,21 @@ def results(scores: Sequence[float], *, first: int = 0) -> tuple[CaseResult, ...
     )
 
 
-def judged(old: Sequence[float], new: Sequence[float], *, tasks: int = 1) -> Finding:
-    return compare_task(SUMS, results(old), results(new), tasks=tasks)
+def judged(old: Sequence[float], new: Sequence[float]) -> Finding:
+    (found,) = quality({SUMS: results(old)}, {SUMS: results(new)})
+    return found
 
 
-def compared(
-    candidate: Artifact = STABLE,
-    *,
-    old: Mapping[TaskName, Sequence[float]] | None = None,
-    new: Mapping[TaskName, Sequence[float]] | None = None,
-    both_bytes: int = 1_000_000,
-    budget_bytes: int | None = 2_000_000,
-) -> Compatibility:
-    return compare(
-        stable=STABLE,
-        candidate=candidate,
-        stable_results={task: results(scores) for task, scores in (old or {}).items()},
-        candidate_results={task: results(scores) for task, scores in (new or {}).items()},
-        both_bytes=both_bytes,
-        budget_bytes=budget_bytes,
+def compared(tasks: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> dict[str, Finding]:
+    """Findings by task, that on all together as ``all``; every task has cases of its own."""
+    old, new = (
+        {
+            TaskName(task): results(pair[side], first=1000 * number)
+            for number, (task, pair) in enumerate(tasks.items())
+        }
+        for side in (0, 1)
     )
-
-
-def about(found: Compatibility, what: str) -> Finding:
-    (finding,) = [one for one in found.findings if one.about == what]
-    return finding
+    return {one.task or "all": one for one in quality(old, new)}
 
 
 # -- one task
@@ -100,141 +76,118 @@ def test_an_equal_candidate_on_many_cases_passes() -> None:
 def test_cases_are_compared_pair_by_pair() -> None:
     old = results([1.0] * 20)
     new = tuple(reversed(results([0.0] * 20))) + results([1.0] * 50, first=1000)
-    assert compare_task(SUMS, old, new, tasks=1).verdict is BLOCK
+    (found,) = quality({SUMS: old}, {SUMS: new})
+    assert found.verdict is BLOCK
+    assert "on 20 cases" in found.sentence
+
+
+def test_the_order_of_the_cases_changes_no_bit_of_the_evidence() -> None:
+    dice = Random(3)
+    old = [float(dice.random() < 0.8) for _ in range(40)]
+    new = [dice.random() for _ in range(40)]
+    mixed = list(range(40))
+    dice.shuffle(mixed)
+    again = judged([old[i] for i in mixed], [new[i] for i in mixed])
+    assert judged(old, new).sentence == again.sentence
 
 
 def test_without_a_case_that_both_were_run_on_nothing_is_proven() -> None:
-    found = compare_task(SUMS, results([1.0] * 20), results([0.0] * 20, first=100), tasks=1)
+    (found,) = quality({SUMS: results([1.0] * 20)}, {SUMS: results([0.0] * 20, first=100)})
     assert found.verdict is UNPROVEN
     assert found.sentence == "sums: no case was run on both versions."
-
-
-def test_blocking_takes_more_evidence_the_more_tasks_there_are() -> None:
-    losses = ([1.0] * 12, [0.0] * 12)
-    assert judged(*losses, tasks=1).verdict is BLOCK
-    assert judged(*losses, tasks=100).verdict is UNPROVEN
 
 
 def test_overwhelming_evidence_is_told_as_such() -> None:
     assert "evidence over 1000000 of 20" in judged([1.0] * 200, [0.0] * 200).sentence
 
 
-# -- the whole version
+# -- several tasks
 
-ARTIFACTS = [
-    (
-        replace(STABLE, context_length=4095),
-        "context",
-        BLOCK,
-        "Its context window is smaller: 4095 tokens against 4096.",
-    ),
-    (
-        STABLE,
-        "context",
-        PASS,
-        "Its context window is not smaller: 4096 tokens against 4096.",
-    ),
-    (
-        replace(STABLE, context_length=None),
-        "context",
-        UNPROVEN,
-        "The context window of one of them is unknown.",
-    ),
-    (
-        replace(STABLE, capabilities=frozenset({"vision"})),
-        "capabilities",
-        BLOCK,
-        "It cannot do chat, tools, which the old one can.",
-    ),
-    (
-        replace(STABLE, capabilities=frozenset({"chat", "tools", "vision"})),
-        "capabilities",
-        PASS,
-        "It can do all that the old one can.",
-    ),
-]
+SAME = ([1.0, 0.0] * 10, [1.0, 0.0] * 10)
 
 
-@pytest.mark.parametrize(("candidate", "what", "verdict", "sentence"), ARTIFACTS)
-def test_what_the_file_says_is_compared(
-    candidate: Artifact, what: str, verdict: ValidationVerdict, sentence: str
-) -> None:
-    found = about(compared(candidate), what)
-    assert (found.verdict, found.sentence, found.task) == (verdict, sentence, None)
+def test_one_task_alone_takes_as_much_evidence_as_half_the_average_of_all() -> None:
+    found = compared({"sums": ([1.0] * 20, [0.0] * 20), "tales": SAME, "verse": SAME})
+    assert [one.verdict for one in found.values()] == [BLOCK, UNPROVEN, UNPROVEN, BLOCK]
+    assert found["sums"].sentence.endswith(" of 120 that it keeps less than 90%.")
+    assert found["all"].sentence.startswith("All 3 tasks together: evidence ")
+    assert found["all"].sentence.endswith(" of 20 that it keeps less than 90% somewhere.")
 
 
-def test_two_that_do_not_fit_into_memory_together_are_blocked() -> None:
-    found = about(compared(both_bytes=2_000_001), "memory")
-    assert found.verdict is BLOCK
-    assert found.sentence.startswith("Both together need 2 MB and the house has 2 MB: they would")
+def test_losses_that_are_small_on_every_task_block_together() -> None:
+    losses = ([1.0] * 10, [1.0] * 5 + [0.0] * 5)
+    found = compared(dict.fromkeys(("a", "b", "c", "d"), losses))
+    assert {one.verdict for task, one in found.items() if task != "all"} == {UNPROVEN}
+    assert found["all"].verdict is BLOCK
 
 
-@pytest.mark.parametrize("budget", [2_000_000, None])
-def test_two_that_just_fit_into_memory_pass(budget: int | None) -> None:
-    assert about(compared(both_bytes=2_000_000, budget_bytes=budget), "memory").verdict is PASS
+def test_a_case_that_two_tasks_have_is_evidence_once() -> None:
+    old, new = results([1.0] * 10), results([1.0] * 5 + [0.0] * 5)
+    tasks = [TaskName(task) for task in ("a", "b", "c", "d")]
+    *_, together = quality(dict.fromkeys(tasks, old), dict.fromkeys(tasks, new))
+    assert together.verdict is UNPROVEN
 
 
-def test_every_task_of_the_stable_version_is_compared() -> None:
-    found = compared(old={TALES: [1.0], SUMS: [1.0]}, new={SUMS: [1.0]})
-    assert [one.task for one in found.findings if one.about == "quality"] == [SUMS, TALES]
+def test_all_tasks_together_pass_when_each_of_them_does() -> None:
+    fine = ([1.0] * 60, [1.0] * 60)
+    found = compared({"sums": fine, "tales": fine})
+    assert {one.verdict for one in found.values()} == {PASS}
+    assert compared({"sums": fine, "tales": SAME})["all"].verdict is UNPROVEN
+
+
+def test_a_task_that_only_the_candidate_was_run_on_is_not_compared() -> None:
+    found = quality({SUMS: results([1.0])}, {SUMS: results([1.0]), TaskName("new"): results([0.0])})
+    assert [one.task for one in found] == [SUMS]
 
 
 def test_without_graded_cases_nothing_is_known_before_traffic() -> None:
-    found = compared()
-    assert about(found, "quality").verdict is UNPROVEN
-    assert found.verdict is UNPROVEN
-    assert found.reason == "Validation found nothing against it, but too little for a proof."
+    (found,) = quality({}, {})
+    assert (found.verdict, found.task) == (UNPROVEN, None)
+    assert found.sentence == "No task has graded cases: nothing is known before traffic."
+
+
+def test_the_errors_are_stated() -> None:
+    assert ERRORS == (
+        "Of candidates that keep 90% of the success on every task at most 5% are blocked by these "
+        "cases; of those that do not keep it on some task at most 5% pass."
+    )
+
+
+# -- what findings come to
+
+
+def finding(verdict: ValidationVerdict, sentence: str, *, is_warning: bool = False) -> Finding:
+    return Finding(about="memory", verdict=verdict, sentence=sentence, is_warning=is_warning)
 
 
 def test_one_thing_that_blocks_blocks_and_is_the_reason() -> None:
-    found = compared(
-        replace(STABLE, context_length=1),
-        old={SUMS: [0.0] * 20, TALES: [1.0] * 40},
-        new={SUMS: [1.0] * 20, TALES: [0.0] * 40},
+    found = Compatibility(
+        findings=(finding(BLOCK, "One."), finding(PASS, "Two."), finding(BLOCK, "Three."))
     )
-    assert found.verdict is BLOCK
-    assert found.reason.startswith(
-        "Blocked by validation: Its context window is smaller: 1 tokens against 4096. tales: 0.00"
-    )
+    assert (found.advice, found.reason) == (BLOCK, "Blocked by validation: One. Three.")
 
 
-def test_everything_that_passes_passes() -> None:
-    found = compared(old={SUMS: [0.0] * 20}, new={SUMS: [1.0] * 20})
-    assert (found.verdict, found.reason) == (PASS, "Validation passed on every task.")
+def test_one_thing_that_is_not_proven_makes_it_unproven() -> None:
+    found = Compatibility(findings=(finding(PASS, "One."), finding(UNPROVEN, "Two.")))
+    assert found.advice is UNPROVEN
+    assert found.reason == "Validation found nothing against it, but too little for a proof."
 
 
-# -- error rates, simulated
+def test_a_warning_passes_and_is_seen() -> None:
+    warned = finding(PASS, "One.", is_warning=True)
+    found = Compatibility(findings=(warned, finding(PASS, "Two.")))
+    assert (found.advice, found.reason) == (PASS, "Validation passed on every task.")
+    assert [one.word for one in found.findings] == ["warn", "pass"]
 
 
-def blocked(dice: Random, *, houses: int, old: float, new: float) -> int:
-    """How many of these houses block, with three tasks of 30 cases."""
-    count = 0
-    for _ in range(houses):
-        verdicts = {
-            judged(
-                [float(dice.random() < old) for _ in range(30)],
-                [float(dice.random() < new) for _ in range(30)],
-                tasks=3,
-            ).verdict
-            for _ in range(3)
-        }
-        count += BLOCK in verdicts
-    return count
+@pytest.mark.parametrize("verdict", [UNPROVEN, BLOCK])
+def test_only_what_passes_warns(verdict: ValidationVerdict) -> None:
+    with pytest.raises(ValueError, match="passes"):
+        finding(verdict, "One.", is_warning=True)
 
 
-HOUSES = 300
-# 2.33 standard deviations above ALPHA: beyond this one simulation in a hundred lies by chance.
-MOST = ceil(HOUSES * ALPHA + 2.33 * (HOUSES * ALPHA * (1 - ALPHA)) ** 0.5)
-
-
-@pytest.mark.parametrize("rate", [0.2, 0.5, 0.8, 0.95])
-def test_an_equal_candidate_is_blocked_at_most_once_in_twenty(dice: Random, rate: float) -> None:
-    assert blocked(dice, houses=HOUSES, old=rate, new=rate) <= MOST
-
-
-def test_a_candidate_at_the_edge_is_blocked_at_most_once_in_twenty(dice: Random) -> None:
-    assert blocked(dice, houses=HOUSES, old=0.9, new=0.81) <= MOST
-
-
-def test_a_broken_candidate_is_blocked_nineteen_times_in_twenty(dice: Random) -> None:
-    assert blocked(dice, houses=100, old=0.9, new=0.3) >= 95
+@pytest.mark.parametrize("is_warning", [True, False])
+@pytest.mark.parametrize("task", [SUMS, None])
+def test_a_finding_is_read_back_as_it_was_written(task: TaskName | None, is_warning: bool) -> None:
+    found = Finding(about="x", verdict=PASS, sentence="So.", task=task, is_warning=is_warning)
+    assert Finding.from_dict(found.to_dict()) == found

@@ -37,6 +37,13 @@ def test_the_clock_has_steps_of_its_own_unless_some_are_given() -> None:
     assert plan(schedule="clock", steps=[0.5, 0.9]).steps == (0.5, 0.9)
 
 
+def test_an_unproven_candidate_never_starts_above_the_first_step() -> None:
+    assert plan(steps=[0.02, 0.5]).ladder == (0.02, 0.02, 0.5)
+    assert plan({"steps": [0.02, 0.5]}).unproven_first_step == 0.02
+    assert plan(steps=[0.2, 0.5]).unproven_first_step == 0.05
+    assert plan(steps=[0.02, 0.5], unproven_first_step=0.01).unproven_first_step == 0.01
+
+
 def test_a_budget_of_nothing_is_no_bound() -> None:
     assert plan(budget=0).budget is None
     assert plan({"budget": 0}).budget is None

@@ -13,8 +13,9 @@ from arbiter.errors import Conflict
 from arbiter.inference import Arm
 from arbiter.refs import ModelName, RolloutId, TaskName, VersionId
 from arbiter.swap.analysis import Judgement, Verdict
+from arbiter.swap.findings import first_share
 from arbiter.swap.metrics import Mode
-from arbiter.swap.plan import CLOCK_STEPS, Over, Plan, Schedule
+from arbiter.swap.plan import CLOCK_STEPS, Apart, Over, Plan, Schedule
 from arbiter.swap.rollout import (
     Effect,
     Phase,
@@ -78,6 +79,37 @@ def test_validation_decides_how_it_begins(
     begun, asked = begin(fresh(), validation, "seen 20 cases")
     assert (begun.phase, begun.weight, asked) == (phase, weight, effects)
     assert begun.reason == "seen 20 cases"
+
+
+REPLAYED = Plan(apart=Apart.REPLAY)
+
+
+def test_kept_apart_a_pass_is_the_promotion() -> None:
+    promoted, effects = begin(fresh(REPLAYED), ValidationVerdict.PASS, "It passed.")
+    assert (promoted.phase, effects) == (Phase.PROMOTED, (Effect.MOVE_ALIAS,))
+    assert promoted.reason == "Promoted on recorded cases, without traffic. It passed."
+
+
+def test_kept_apart_what_is_unproven_is_blocked_because_nothing_could_prove_it() -> None:
+    blocked, effects = begin(fresh(REPLAYED), ValidationVerdict.UNPROVEN, "Too little.")
+    assert (blocked.phase, effects) == (Phase.BLOCKED, ())
+    assert blocked.reason == ("Recorded cases alone were to decide, and they do not. Too little.")
+
+
+def test_kept_apart_what_is_blocked_is_blocked_for_its_own_reason() -> None:
+    blocked, _ = begin(fresh(REPLAYED), ValidationVerdict.BLOCK, "It is worse.")
+    assert (blocked.phase, blocked.reason) == (Phase.BLOCKED, "It is worse.")
+
+
+@pytest.mark.parametrize("apart", Apart)
+@pytest.mark.parametrize("advice", ValidationVerdict)
+def test_the_first_share_that_is_told_is_the_one_that_a_rollout_has(
+    advice: ValidationVerdict, apart: Apart
+) -> None:
+    plan = Plan(apart=apart)
+    begun, _ = begin(fresh(plan), advice, "so")
+    share = 1.0 if begun.phase is Phase.PROMOTED else begun.weight
+    assert first_share(plan, advice) == share
 
 
 @pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.VALIDATING])
@@ -562,7 +594,7 @@ def test_every_field_of_a_plan_is_part_of_its_digest() -> None:
         "expiry_s": 9e5, "keep_s": 1.0, "budget": None, "over_budget": "abort",
         "judge_share": 0.1, "judge_within_s": 1.0,
         "quality": "dry_run", "reliability": {"mode": "off", "margin": 0.02},
-        "latency": {"margin": 0.1},
+        "latency": {"margin": 0.1}, "apart": "replay",
     }  # fmt: skip
     assert list(other) == list(Plan().to_dict())
     base = {"min_steps": 2, "reliability": {"mode": "critical", "margin": 0.02}}

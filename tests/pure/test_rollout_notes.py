@@ -10,7 +10,7 @@ import pytest
 from arbiter.ledger import Kind, link
 from arbiter.refs import ModelName, RolloutId, VersionId
 from arbiter.swap.analysis import Judgement, Verdict
-from arbiter.swap.compatibility import Finding
+from arbiter.swap.findings import Finding
 from arbiter.swap.notes import kind_of, rollout_note
 from arbiter.swap.plan import Plan
 from arbiter.swap.records import Stored
@@ -77,7 +77,15 @@ def test_a_step_says_where_the_rollout_is_by_which_plan_and_keeps_its_salt() -> 
 
 
 def test_findings_are_told_when_validation_ends() -> None:
-    told = [{"about": "load", "task": None, "verdict": "pass", "sentence": "It loads."}]
+    told = [
+        {
+            "about": "load",
+            "task": None,
+            "verdict": "pass",
+            "warning": False,
+            "sentence": "It loads.",
+        }
+    ]
     assert rollout_note(FOUND, was=P.VALIDATING, who="arbiter").body["findings"] == told
 
 

@@ -213,6 +213,34 @@ def test_a_swap_to_a_worse_model_is_blocked_before_traffic(furnished: Shell) -> 
     assert "blocked" in furnished.refused("rollouts", "abort", listed[0]["rollout"])
 
 
+def test_a_check_shows_what_validation_says_and_starts_nothing(furnished: Shell) -> None:
+    told = furnished("swap", "primary", "nay", "--check").output
+    assert "primary to nay: block" in told
+    assert "block     agree: 0.00 against 1.00" in told
+    assert "No traffic would reach it." in told
+    assert "at most 5% are blocked" in told
+    furnished.ok("models", "add", furnished.model("aye", "yes "), "--no-calibrate")
+    assert "It would start at 5% of conversations." in furnished.ok(
+        "swap", "primary", "aye", "--check"
+    )
+    found = furnished.json("swap", "primary", "aye", "--check", "--steps", "8,50")
+    assert (found["advice"], found["starts_at"]) == ("unproven", 0.05)
+    assert [one["about"] for one in found["findings"]] == [
+        "context",
+        "capabilities",
+        "memory",
+        "quality",
+    ]
+    assert furnished.json("rollouts")["rollouts"] == []
+
+
+def test_kept_apart_recorded_cases_alone_decide(furnished: Shell) -> None:
+    furnished.ok("models", "add", furnished.model("aye", "yes "), "--no-calibrate")
+    told = furnished.ok("swap", "primary", "aye", "--apart", "replay")
+    assert "Recorded cases alone were to decide, and they do not." in told
+    assert "blocked" in told
+
+
 def test_a_swap_can_be_paused_promoted_and_undone(furnished: Shell) -> None:
     furnished.ok("models", "add", furnished.model("aye", "yes "), "--no-calibrate")
     result = furnished("swap", "primary", "aye", "--min-units", "5", "--margin", "0.1")
@@ -321,6 +349,8 @@ def test_a_choice_has_the_labels_that_its_cases_expect(shell: Shell) -> None:
         (("rules", "remove", "agree"), "No rule stands"),
         (("swap", "primary"), "arbiter swap ALIAS MODEL"),
         (("swap", "primary", "yea"), "already"),
+        (("swap", "primary", "yea", "--check"), "already"),
+        (("swap", "primary", "nay", "--apart", "maybe"), "replay"),
         (("swap", "primary", "nay", "--soak", "soon"), "Write it as 30s"),
         (("swap", "primary", "nay", "--steps", "few"), "Write percents"),
         (("swap", "primary", "nay", "--steps", "60,90"), "does not hold"),

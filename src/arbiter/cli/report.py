@@ -249,7 +249,11 @@ def _tables(found: Found) -> Iterable[str]:
         "Before any traffic",
         ("finding", "about", "in words"),
         [
-            (one["verdict"], one["task"] or one["about"], one["sentence"])
+            (
+                "warn" if one.get("warning") else one["verdict"],
+                one["task"] or one["about"],
+                one["sentence"],
+            )
             for one in found["findings"]
         ],
     )

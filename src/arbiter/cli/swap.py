@@ -8,7 +8,7 @@ import typer
 
 from arbiter.cli.client import Client, Json, segment
 from arbiter.cli.looking import show_explained, show_now, verify
-from arbiter.cli.options import AsJson, ConfigFile, DataDir, seconds, with_house
+from arbiter.cli.options import AsJson, ConfigFile, DataDir, followed, seconds, with_house
 from arbiter.cli.output import ERR, OUT, number, show_json, show_table, text
 from arbiter.cli.report import report
 from arbiter.clock import SystemClock
@@ -47,6 +47,13 @@ def swap(
     budget: Annotated[
         float | None, typer.Option("--budget", help="Bad answers it may cost; 0 is no bound.")
     ] = None,
+    apart: Annotated[
+        str | None,
+        typer.Option("--apart", help="replay: recorded cases decide, one model loaded at a time."),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Say what validation says, and start nothing.")
+    ] = False,
     why: Why = "",
     data_dir: DataDir = None,
     config: ConfigFile = None,
@@ -82,7 +89,11 @@ def swap(
             "judge_share": judge,
             "schedule": schedule,
             "budget": budget,
+            "apart": apart,
         }
+        if check:
+            await _check(client, body, as_json=as_json)
+            return
         found = await client.call("POST", "/rollouts", body)
         found = await _validated(client, text(found["rollout"]), quiet=as_json)
         if as_json:
@@ -106,6 +117,27 @@ def _show_judged(found: Json) -> None:
     oldest = found["to_judge"]
     if isinstance(oldest, list) and oldest:
         OUT.print(f"  the oldest: arbiter feedback {oldest[0]} good|bad", markup=False)
+
+
+async def _check(client: Client, body: Json, *, as_json: bool) -> None:
+    found = await followed(client, "POST", "/check", body, quiet=as_json)
+    if as_json:
+        show_json(found)
+        return
+    share = number(found["starts_at"], share=True)
+    OUT.print(f"{body['alias']} to {body['model']}: {found['advice']}", markup=False)
+    OUT.print(f"  {found['reason']}", markup=False)
+    _show_findings(found)
+    starts = f"It would start at {share} of conversations."
+    OUT.print(f"  {starts if found['starts_at'] else 'No traffic would reach it.'}", markup=False)
+    ERR.print(f"{found['errors']}", markup=False)
+
+
+def _show_findings(found: Json) -> None:
+    findings = found["findings"]
+    for one in findings if isinstance(findings, list) else []:
+        word = "warn" if one["warning"] else one["verdict"]
+        OUT.print(f"  {word:<9} {one['sentence']}", markup=False)
 
 
 def _shares(steps: str | None) -> list[float] | None:
@@ -218,9 +250,7 @@ def _show(found: Json) -> None:
         until = text(found["kept_until"])[:19]
         undo = f"arbiter swap {found['alias']} --undo"
         OUT.print(f"  {text(found['stable_names'])} is kept until {until}: {undo}", markup=False)
-    findings = found["findings"]
-    for one in findings if isinstance(findings, list) else []:
-        OUT.print(f"  {one['verdict']:<9} {one['sentence']}", markup=False)
+    _show_findings(found)
     log = found["log"]
     for one in log if isinstance(log, list) else []:
         weight = number(one["weight"], share=True)

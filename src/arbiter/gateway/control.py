@@ -68,6 +68,7 @@ from arbiter.storage.database import Database
 from arbiter.swap.admission import Admission
 from arbiter.swap.adoption import Adoption
 from arbiter.swap.calibrating import Calibrating
+from arbiter.swap.comparing import paired
 from arbiter.swap.controller import Controller
 from arbiter.swap.harvest import Harvesting
 from arbiter.swap.plan import Plan
@@ -198,6 +199,7 @@ class StartRollout(ControlBody):
     quality: Literal["critical", "dry_run"] | None = None
     reliability: Literal["critical", "dry_run", "off"] | None = None
     latency: Literal["critical", "dry_run", "off"] | None = None
+    apart: Literal["no", "replay"] | None = None
 
 
 class Why(ControlBody):
@@ -251,6 +253,7 @@ def control_app(rooms: ControlRooms) -> FastAPI:
         _tasks(rooms),
         _rules(rooms),
         _decisions(rooms),
+        _checking(rooms),
         _rollouts(rooms),
         looking_router(
             controller=rooms.controller,
@@ -460,6 +463,34 @@ def _decisions(rooms: ControlRooms) -> APIRouter:
     return router
 
 
+def _meant(rooms: ControlRooms, body: StartRollout) -> tuple[ModelName, ModelName, Plan]:
+    """The alias, the model and the plan of a rollout that somebody wants, or wants to check."""
+    changes = body.model_dump(exclude={"alias", "model"})
+    if body.steps is not None:
+        changes["steps"] = list(body.steps)
+    alias, model = parse_name(body.alias, what="alias"), parse_name(body.model, what="model")
+    return alias, model, rooms.plan(**changes)
+
+
+def _checking(rooms: ControlRooms) -> APIRouter:
+    router = APIRouter(tags=["rollouts"])
+
+    @router.post("/check")
+    async def check(body: StartRollout) -> StreamingResponse:
+        alias, model, plan = _meant(rooms, body)
+        paired(rooms.registry, alias, model)  # refused before anything is run
+
+        async def work(say: Say) -> Plain:
+            report = await rooms.controller.check(
+                alias, model, apart=plan.apart, progress=telling(say)
+            )
+            return views.check_view(report, plan)
+
+        return streamed(work)
+
+    return router
+
+
 def _rollouts(rooms: ControlRooms) -> APIRouter:
     router = APIRouter(tags=["rollouts"])
     controller, registry = rooms.controller, rooms.registry
@@ -470,13 +501,8 @@ def _rollouts(rooms: ControlRooms) -> APIRouter:
 
     @router.post("/rollouts", status_code=201)
     async def start(body: StartRollout) -> Plain:
-        changes = body.model_dump(exclude={"alias", "model"})
-        if body.steps is not None:
-            changes["steps"] = list(body.steps)
-        alias = parse_name(body.alias, what="alias")
-        stored = await controller.start(
-            alias, parse_name(body.model, what="model"), rooms.plan(**changes), who=WHO
-        )
+        alias, model, plan = _meant(rooms, body)
+        stored = await controller.start(alias, model, plan, who=WHO)
         return views.stored_view(stored, registry)
 
     @router.get("/rollouts/{rollout}")

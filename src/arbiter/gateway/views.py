@@ -16,7 +16,10 @@ from arbiter.refs import TaskName, VersionId, short
 from arbiter.registry.moves import Move
 from arbiter.registry.registry import Name, Registry, Version
 from arbiter.selection.contender import Choice
+from arbiter.swap.compatibility import ERRORS
 from arbiter.swap.controller import RolloutView
+from arbiter.swap.findings import Compatibility, first_share
+from arbiter.swap.plan import Plan
 from arbiter.swap.records import Stored
 from arbiter.swap.rollout import Phase
 from arbiter.swap.telling import in_words, outlook, to_go, worse_tasks
@@ -252,15 +255,10 @@ def rollout_view(view: RolloutView, registry: Registry) -> Plain:
         **stored_view(view.stored, registry),
         "plan": view.stored.rollout.plan.to_dict(),
         "plan_digest": view.stored.rollout.plan.digest,
-        "findings": [
-            {
-                "about": finding.about,
-                "task": finding.task,
-                "verdict": finding.verdict.value,
-                "sentence": finding.sentence,
-            }
-            for finding in view.stored.findings
-        ],
+        "advice": Compatibility(findings=view.stored.findings).advice.value
+        if view.stored.findings
+        else None,
+        "findings": [finding.to_dict() for finding in view.stored.findings],
         "progress": {task: list(done) for task, done in view.progress.items()},
         "log": [{**asdict(entry), "phase": entry.phase.value} for entry in view.log],
         "judgement": asdict(judgement),
@@ -281,6 +279,17 @@ def rollout_view(view: RolloutView, registry: Registry) -> Plain:
             {**asdict(evidence), "e_worse": evidence.e_worse, "verdict": evidence.verdict.value}
             for evidence in view.tasks
         ],
+    }
+
+
+def check_view(report: Compatibility, plan: Plan) -> Plain:
+    """What validation says before a rollout."""
+    return {
+        "advice": report.advice.value,
+        "reason": report.reason,
+        "starts_at": first_share(plan, report.advice),
+        "errors": ERRORS,
+        "findings": [finding.to_dict() for finding in report.findings],
     }
 
 

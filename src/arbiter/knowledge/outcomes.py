@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 
 import msgspec
 from msgspec import structs
@@ -70,7 +71,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     version: the one that served it, or failed last. error, detail: the code and the sentence of
     what went wrong; the sentence may quote an engine, so only who runs the house is told it.
-    prompt_chars: how long the prompt was, in characters.
+    prompt_chars: how long the prompt was, in characters. answer_room: how many tokens the answer
+    was allowed. needs: what the version had to be able to do.
     """
 
     decision: DecisionId
@@ -83,6 +85,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     wait_ms: float | None = None
     ttft_ms: float | None = None
     prompt_chars: int | None = None
+    answer_room: int | None = None
+    needs: frozenset[str] = frozenset()
     usage: Usage = Usage()
     timings: Timings = Timings()
     cpu: Figure
@@ -440,6 +444,8 @@ def _outcome_statement(outcome: Outcome, *, at: str) -> Statement:
             outcome.grade,
             at,
             outcome.prompt_chars,
+            outcome.answer_room,
+            _words(outcome.needs),
         ),
     )
 
@@ -497,7 +503,8 @@ def _record(decision: Row, outcome: Row | None, attempts: Sequence[Row]) -> Reco
 
 def _outcome(row: Row, attempts: Sequence[Row]) -> Outcome:
     (decision, task, version, status, error, detail, latency, wait, ttft, prompt) = row[:10]
-    (completion, cached, prefill, decode, cpu, cpu_method, cpu_note, grade, _, chars) = row[10:]
+    (completion, cached, prefill, decode, cpu, cpu_method, cpu_note, grade, _, chars) = row[10:20]
+    room, needs = row[20:]
     return Outcome(
         decision=DecisionId(str(decision)),
         task=TaskName(str(task)),
@@ -509,6 +516,8 @@ def _outcome(row: Row, attempts: Sequence[Row]) -> Outcome:
         wait_ms=_real(wait),
         ttft_ms=_real(ttft),
         prompt_chars=_whole(chars),
+        answer_room=_whole(room),
+        needs=frozenset(str(needs or "").split()),
         usage=Usage(
             prompt_tokens=_whole(prompt),
             completion_tokens=_whole(completion),
@@ -525,6 +534,12 @@ def _outcome(row: Row, attempts: Sequence[Row]) -> Outcome:
             Attempt(version=VersionId(str(tried)), error=str(why)) for tried, why in attempts
         ),
     )
+
+
+@lru_cache(maxsize=64)
+def _words(needs: frozenset[str]) -> str:
+    """Capabilities as one text; there are few sets of them, and every request has one."""
+    return " ".join(sorted(needs))
 
 
 def _real(value: object) -> float | None:

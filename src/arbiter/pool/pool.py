@@ -160,6 +160,15 @@ class Pool:
         """What the engine that runs this format here adds to a model's own capabilities."""
         return next((e.features for e in self._engines if format_ in e.formats), frozenset())
 
+    def capabilities(self, artifact: Artifact) -> frozenset[str]:
+        """What a version can do with the engine that runs it here."""
+        can = artifact.capabilities
+        return can | self.features(artifact.format) if "chat" in can else can
+
+    def at_once(self, loadable: Loadable) -> int:
+        """How many requests a version is sent at the same time."""
+        return self._spec(loadable).slots
+
     def unavailable(self, format_: str) -> str | None:
         """Why this format cannot run here, or None when it can."""
         try:

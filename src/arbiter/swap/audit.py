@@ -23,7 +23,7 @@ from arbiter.storage.database import Database, Row
 from arbiter.swap import rollout as steps
 from arbiter.swap.analysis import Evidence, Judgement
 from arbiter.swap.basis import Chain, UnitRow
-from arbiter.swap.compatibility import Compatibility
+from arbiter.swap.findings import Compatibility
 from arbiter.swap.metrics import judge
 from arbiter.swap.records import Entry, Stored
 from arbiter.swap.records import entry as read_entry
@@ -227,7 +227,7 @@ class _Repeating:
             raise _Differs(f"{entry.who} did something that its reason does not name.")
         if before.phase is Phase.VALIDATING:
             findings = Compatibility(findings=self.recorded.stored.findings)
-            return steps.begin(before, findings.verdict, findings.reason)[0]
+            return steps.begin(before, findings.advice, findings.reason)[0]
         judgement = judge(self.evidence, self.metrics)
         gone = entry.reason.startswith(WAITING) and entry.phase is Phase.PAUSED
         return steps.advance(

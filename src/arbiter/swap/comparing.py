@@ -9,15 +9,20 @@ from arbiter.errors import (
     NotOffered,
     ServerGone,
 )
+from arbiter.knowledge.asked import read_asked
 from arbiter.knowledge.tasks import Tasks
 from arbiter.pool.pool import Pool, loadable
-from arbiter.refs import ModelName, TaskName, short
+from arbiter.refs import ModelName, VersionId, short
 from arbiter.registry.registry import Registry, Version
 from arbiter.registry.served import TALKS
-from arbiter.swap.compatibility import Compatibility, Finding, compare
+from arbiter.storage.database import Database
+from arbiter.swap.compatibility import quality
 from arbiter.swap.crashing import Crash, Place, nowhere
-from arbiter.swap.rollout import Rollout, ValidationVerdict
-from arbiter.swap.validation import Validator
+from arbiter.swap.findings import Compatibility, Finding
+from arbiter.swap.fitting import Demand, Fit, fitting
+from arbiter.swap.plan import Apart
+from arbiter.swap.rollout import ValidationVerdict
+from arbiter.swap.validation import Progress, Validator
 
 
 def paired(
@@ -51,48 +56,68 @@ class Comparing:
         registry: Registry,
         tasks: Tasks,
         pool: Pool,
+        database: Database,
         validator: Validator,
         crash: Crash = nowhere,
     ) -> None:
         self._registry = registry
         self._tasks = tasks
         self._pool = pool
+        self._database = database
         self._validator = validator
         self._at = crash
 
     async def compare(
-        self, rollout: Rollout, done: dict[TaskName, tuple[int, int]]
+        self,
+        alias: ModelName,
+        stable: VersionId,
+        candidate: VersionId,
+        *,
+        apart: Apart,
+        progress: Progress,
     ) -> Compatibility:
-        """Every finding. done: filled with the cases done, of how many, while it runs.
+        """Every finding before traffic; nothing is changed but that results are kept.
 
-        A candidate that cannot be loaded is a finding. Raises `ServerGone` and whatever else says
-        nothing about the candidate: it is asked again.
+        A candidate that cannot be loaded is a finding. Memory is looked at last, because what was
+        an estimate is measured by then. Raises `ServerGone` and whatever else says nothing about
+        the candidate: it is asked again.
         """
-        stable = self._registry.version(rollout.stable)
-        candidate = self._registry.version(rollout.candidate)
+        old, new = self._registry.version(stable), self._registry.version(candidate)
         tasks = self._tasks.in_force()
-
-        def progress(task: TaskName, count: int, total: int) -> None:
-            done[task] = (count, total)
-
-        old = await self._validator.validate(stable.version, rollout.alias, tasks)
+        before = await self._validator.validate(stable, alias, tasks)
         self._at(Place.VALIDATING)
         try:
-            new = await self._validator.validate(
-                candidate.version, rollout.alias, tasks, progress=progress
-            )
+            after = await self._validator.validate(candidate, alias, tasks, progress=progress)
         except (ServerGone, NotOffered):
             raise  # says nothing about the candidate
         except (LoadFailed, EngineUnavailable) as error:
             sentence = f"It could not be loaded: {error.sentence}"
             unfit = Finding(about="load", verdict=ValidationVerdict.BLOCK, sentence=sentence)
             return Compatibility(findings=(unfit,))
-        needs = [self._pool.room_for(loadable(version)) for version in (stable, candidate)]
-        return compare(
-            stable=stable.artifact,
-            candidate=candidate.artifact,
-            stable_results=old,
-            candidate_results=new,
-            both_bytes=sum(needs),
+        findings = await self._fitting(alias, old, new, apart)
+        return Compatibility(findings=(*findings, *quality(before, after)))
+
+    async def _fitting(
+        self, alias: ModelName, old: Version, new: Version, apart: Apart
+    ) -> tuple[Finding, ...]:
+        needs = {task.name: task.limits.needs for task in self._tasks.in_force()}
+        demand = Demand(
+            asked=await read_asked(self._database, alias),
+            tasks={task: wanted for task, wanted in needs.items() if wanted},
+        )
+        return fitting(
+            self._fit(old),
+            self._fit(new),
+            demand,
             budget_bytes=self._pool.budget_bytes,
+            apart=apart,
+        )
+
+    def _fit(self, version: Version) -> Fit:
+        known = loadable(version)
+        return Fit(
+            context=self._pool.room_in(known),
+            capabilities=self._pool.capabilities(version.artifact),
+            memory_bytes=self._pool.room_for(known),
+            at_once=self._pool.at_once(known),
         )

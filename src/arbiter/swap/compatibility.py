@@ -1,20 +1,20 @@
-"""Whether a candidate may replace a stable version at all: findings, each with its reason.
+"""How a candidate does on the graded cases beside the stable version, pair by pair. Pure.
 
-Three answers, never two: *block* on evidence, *pass* on evidence, otherwise *unproven*, which
-lets the candidate in at a smaller first step. A small validation set cannot judge a small
-difference, and says so instead of guessing. Pure.
+A small set of cases cannot judge a small difference, and says so instead of guessing: per task and
+for all tasks together the answer is *block* on evidence, *pass* on evidence, otherwise *unproven*.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import exp, log
+from math import exp, fsum, log
 
 from arbiter.refs import TaskName
-from arbiter.registry.artifact import Artifact
 from arbiter.stats.bets import Side
-from arbiter.stats.pairs import PairE
+from arbiter.stats.case_pairs import log_e_of_pairs
+from arbiter.stats.evalues import average, log_sum
+from arbiter.swap.findings import Finding
 from arbiter.swap.rollout import ValidationVerdict
 from arbiter.swap.validation import CaseResult
 
@@ -22,186 +22,136 @@ KEEP = 0.9
 """The share of the old version's success that the new one must keep on every task."""
 
 ALPHA = 0.05
-"""Chance that an equal candidate is blocked at all, and that a worse one passes a task."""
+"""The chance at most of blocking a candidate that keeps so much on every task, and of passing one
+that does not keep it on some task. An equal one is blocked far less often: its null is not near."""
+
+ERRORS = (
+    f"Of candidates that keep {KEEP:.0%} of the success on every task at most {ALPHA:.0%} are "
+    f"blocked by these cases; of those that do not keep it on some task at most {ALPHA:.0%} pass."
+)
+"""What the verdict on quality may get wrong, and how often."""
+
+Results = Mapping[TaskName, Sequence[CaseResult]]
+
+_Pairs = Mapping[str, tuple[float, float]]
+"""What both versions scored, by case."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that was compared. task None: it concerns the whole version."""
+class _Seen:
+    """A task: its pairs, and the logarithms of the evidence that it keeps less, and enough."""
 
-    about: str
-    verdict: ValidationVerdict
-    sentence: str
-    task: TaskName | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compatibility:
-    """Every finding, and what they come to together."""
-
-    findings: tuple[Finding, ...]
+    task: TaskName
+    pairs: _Pairs
+    log_worse: float
+    log_fine: float
 
     @property
-    def verdict(self) -> ValidationVerdict:
-        """Block when anything blocks, pass when everything passes, else unproven."""
-        verdicts = {finding.verdict for finding in self.findings}
-        for worst in (ValidationVerdict.BLOCK, ValidationVerdict.UNPROVEN):
-            if worst in verdicts:
-                return worst
-        return ValidationVerdict.PASS
-
-    @property
-    def reason(self) -> str:
-        """The findings that decided it, as a sentence."""
-        verdict = self.verdict
-        deciding = [f.sentence for f in self.findings if f.verdict is verdict]
-        match verdict:
-            case ValidationVerdict.BLOCK:
-                return "Blocked by validation: " + " ".join(deciding)
-            case ValidationVerdict.UNPROVEN:
-                return "Validation found nothing against it, but too little for a proof."
-            case _:
-                return "Validation passed on every task."
+    def means(self) -> tuple[float, float]:
+        """The mean of the old and of the new version."""
+        count = len(self.pairs)
+        old = fsum(was for was, _ in self.pairs.values()) / count
+        return old, fsum(now for _, now in self.pairs.values()) / count
 
 
-def compare_task(
-    task: TaskName, old: Sequence[CaseResult], new: Sequence[CaseResult], *, tasks: int
-) -> Finding:
-    """Compare two versions on the cases that both were run on, pair by pair.
+def quality(old: Results, new: Results) -> tuple[Finding, ...]:
+    """One finding a task that the old version was run on, and one for all of them together.
 
-    The evidence is a paired e-process at the null "keeps at least 90 %" (to block) and at its
-    opposite (to pass). Blocking takes ``tasks / ALPHA``, so that an equal candidate is blocked on
-    any of its tasks with a chance of at most ALPHA.
+    Half the product and half the average of the tasks' evidence is tested at `ALPHA`: the product
+    sees harm that is everywhere, the average harm in one place. A task blocks by itself at
+    ``2 K / ALPHA`` of K tasks, where the average alone is enough. A case that several tasks have
+    counts once in the product, which needs every factor to be about something new. Passing takes a
+    proof at `ALPHA` for every task, so nothing is to be corrected there.
     """
-    before = {result.case_digest: result for result in old}
-    worse = PairE(side=Side.WORSE, margin=1 - KEEP)
-    fine = PairE(side=Side.NOT_WORSE, margin=1 - KEEP)
-    pairs = [(before[r.case_digest].score, r.score) for r in new if r.case_digest in before]
-    for was, is_ in pairs:
-        worse.update(was, is_)
-        fine.update(was, is_)
-    if not pairs:
-        return Finding(
-            about="quality",
-            task=task,
-            verdict=ValidationVerdict.UNPROVEN,
-            sentence=f"{task}: no case was run on both versions.",
-        )
-    count = len(pairs)
-    mean_old = sum(was for was, _ in pairs) / count
-    mean_new = sum(is_ for _, is_ in pairs) / count
-    seen = f"{task}: {mean_new:.2f} against {mean_old:.2f} on {count} cases"
-    if worse.log_e >= log(tasks / ALPHA):
-        return Finding(
-            about="quality",
-            task=task,
-            verdict=ValidationVerdict.BLOCK,
-            sentence=f"{seen}; evidence {_size(worse.log_e)} of {tasks / ALPHA:.0f} that it keeps "
-            f"less than {KEEP:.0%}.",
-        )
-    if fine.log_e >= log(1 / ALPHA):
-        return Finding(
-            about="quality",
-            task=task,
-            verdict=ValidationVerdict.PASS,
-            sentence=f"{seen}; it keeps at least {KEEP:.0%}.",
-        )
-    return Finding(
-        about="quality",
-        task=task,
-        verdict=ValidationVerdict.UNPROVEN,
-        sentence=f"{seen}; too few cases to prove that it keeps {KEEP:.0%}.",
-    )
-
-
-def compare(
-    *,
-    stable: Artifact,
-    candidate: Artifact,
-    stable_results: Mapping[TaskName, Sequence[CaseResult]],
-    candidate_results: Mapping[TaskName, Sequence[CaseResult]],
-    both_bytes: int,
-    budget_bytes: int | None,
-) -> Compatibility:
-    """Everything that speaks for or against letting the candidate have traffic."""
-    findings = [
-        _context(stable, candidate),
-        _capabilities(stable, candidate),
-        _memory(both_bytes, budget_bytes),
-    ]
-    tasks = max(len(stable_results), 1)
-    findings.extend(
-        compare_task(task, stable_results[task], candidate_results.get(task, ()), tasks=tasks)
-        for task in sorted(stable_results)
-    )
-    if not stable_results:
-        findings.append(
+    seen = [_seen(task, old[task], new.get(task, ())) for task in sorted(old)]
+    if not seen:
+        return (
             Finding(
                 about="quality",
                 verdict=ValidationVerdict.UNPROVEN,
                 sentence="No task has graded cases: nothing is known before traffic.",
-            )
+            ),
         )
-    return Compatibility(findings=tuple(findings))
+    needed = 1 / ALPHA if len(seen) == 1 else 2 * len(seen) / ALPHA
+    findings = tuple(_judged(one, needed) for one in seen)
+    return findings if len(findings) == 1 else (*findings, _together(seen, findings))
 
 
-def _context(stable: Artifact, candidate: Artifact) -> Finding:
-    old, new = stable.context_length, candidate.context_length
-    if old is not None and new is not None and new < old:
-        return Finding(
-            about="context",
-            verdict=ValidationVerdict.BLOCK,
-            sentence=f"Its context window is smaller: {new} tokens against {old}.",
-        )
-    if old is None or new is None:
-        return Finding(
-            about="context",
-            verdict=ValidationVerdict.UNPROVEN,
-            sentence="The context window of one of them is unknown.",
-        )
-    return Finding(
-        about="context",
-        verdict=ValidationVerdict.PASS,
-        sentence=f"Its context window is not smaller: {new} tokens against {old}.",
+def _seen(task: TaskName, old: Sequence[CaseResult], new: Sequence[CaseResult]) -> _Seen:
+    before = {result.case_digest: result.score for result in old}
+    pairs = {
+        r.case_digest: (before[r.case_digest], r.score) for r in new if r.case_digest in before
+    }
+    return _Seen(
+        task=task,
+        pairs=pairs,
+        log_worse=log_e_of_pairs(pairs.values(), side=Side.WORSE, margin=1 - KEEP),
+        log_fine=log_e_of_pairs(pairs.values(), side=Side.NOT_WORSE, margin=1 - KEEP),
     )
 
 
-def _capabilities(stable: Artifact, candidate: Artifact) -> Finding:
-    missing = sorted(stable.capabilities - candidate.capabilities)
-    if missing:
-        return Finding(
-            about="capabilities",
-            verdict=ValidationVerdict.BLOCK,
-            sentence=f"It cannot do {', '.join(missing)}, which the old one can.",
+def _judged(one: _Seen, needed: float) -> Finding:
+    if not one.pairs:
+        return _quality(
+            ValidationVerdict.UNPROVEN, f"{one.task}: no case was run on both versions.", one.task
         )
-    return Finding(
-        about="capabilities",
-        verdict=ValidationVerdict.PASS,
-        sentence="It can do all that the old one can.",
+    old, new = one.means
+    seen = f"{one.task}: {new:.2f} against {old:.2f} on {len(one.pairs)} cases"
+    if one.log_worse >= log(needed):
+        return _quality(
+            ValidationVerdict.BLOCK,
+            f"{seen}; evidence {_size(one.log_worse)} of {needed:.0f} that it keeps less than "
+            f"{KEEP:.0%}.",
+            one.task,
+        )
+    if one.log_fine >= log(1 / ALPHA):
+        return _quality(ValidationVerdict.PASS, f"{seen}; it keeps at least {KEEP:.0%}.", one.task)
+    return _quality(
+        ValidationVerdict.UNPROVEN,
+        f"{seen}; too few cases to prove that it keeps {KEEP:.0%}.",
+        one.task,
     )
 
 
-def _memory(both_bytes: int, budget_bytes: int | None) -> Finding:
-    if both_bytes == 0:
-        return Finding(
-            about="memory",
-            verdict=ValidationVerdict.PASS,
-            sentence="Other programs run both, in memory that is not this house's to plan.",
-        )
-    if budget_bytes is not None and both_bytes > budget_bytes:
-        return Finding(
-            about="memory",
-            verdict=ValidationVerdict.BLOCK,
-            sentence=f"Both together need {both_bytes / 1e6:.0f} MB and the house has "
-            f"{budget_bytes / 1e6:.0f} MB: they would evict each other at every other request. "
-            "Raise pool.memory_mb, or point the alias at it by hand: arbiter alias set.",
-        )
-    return Finding(
-        about="memory",
-        verdict=ValidationVerdict.PASS,
-        sentence=f"Both fit into memory together ({both_bytes / 1e6:.0f} MB).",
+def _together(seen: Sequence[_Seen], findings: Sequence[Finding]) -> Finding:
+    log_e = log_sum((_product(seen), average([one.log_worse for one in seen]))) - log(2.0)
+    said = (
+        f"evidence {_size(log_e)} of {1 / ALPHA:.0f} that it keeps less than {KEEP:.0%} somewhere."
     )
+    if log_e >= log(1 / ALPHA):
+        return _quality(ValidationVerdict.BLOCK, f"All {len(seen)} tasks together: {said}")
+    passed = all(one.verdict is ValidationVerdict.PASS for one in findings)
+    return _quality(
+        ValidationVerdict.PASS if passed else ValidationVerdict.UNPROVEN,
+        f"All {len(seen)} tasks together: {said}",
+    )
+
+
+def _product(seen: Sequence[_Seen]) -> float:
+    """The logarithm of the product of the tasks' evidence, each case in it once."""
+    known: set[str] = set()
+    logs: list[float] = []
+    for one in seen:
+        fresh = [pair for case, pair in one.pairs.items() if case not in known]
+        known.update(one.pairs)
+        logs.append(
+            one.log_worse
+            if len(fresh) == len(one.pairs)
+            else log_e_of_pairs(fresh, side=Side.WORSE, margin=1 - KEEP)
+        )
+    return fsum(logs)
+
+
+def _quality(verdict: ValidationVerdict, sentence: str, task: TaskName | None = None) -> Finding:
+    return Finding(about="quality", task=task, verdict=verdict, sentence=sentence)
 
 
 def _size(log_e: float) -> str:
-    return "over 1000000" if log_e > 13.8 else f"{exp(log_e):.0f}"
+    """How much evidence, to show.
+
+    >>> _size(0.0), _size(4.0), _size(20.0)
+    ('1.0', '55', 'over 1000000')
+    """
+    if log_e > log(1e6):
+        return "over 1000000"
+    return f"{exp(log_e):.0f}" if log_e >= log(10.0) else f"{exp(log_e):.1f}"

@@ -33,13 +33,14 @@ from arbiter.swap.analysis import Failure, Judgement, TaskEvidence
 from arbiter.swap.basis import Basis
 from arbiter.swap.comparing import Comparing, paired
 from arbiter.swap.crashing import Crash, Place, nowhere
+from arbiter.swap.findings import Compatibility
 from arbiter.swap.hooks import GO, Answer, Asks, Hooks, Said
 from arbiter.swap.judging import judging
 from arbiter.swap.lease import Lease, Leases, elsewhere
 from arbiter.swap.metrics import Ending, MetricEvidence
 from arbiter.swap.moving import promoting, undoing
 from arbiter.swap.notes import rollout_note
-from arbiter.swap.plan import Plan
+from arbiter.swap.plan import Apart, Plan
 from arbiter.swap.records import (
     Entry,
     Stored,
@@ -52,7 +53,7 @@ from arbiter.swap.records import (
 from arbiter.swap.retrying import retried, take_up, track_of
 from arbiter.swap.rollout import Effect, Phase, Rollout, Taken
 from arbiter.swap.traffic import Assignment, Detour, Ended, Track
-from arbiter.swap.validation import Validator
+from arbiter.swap.validation import Progress, Validator
 from arbiter.telemetry import Going
 
 LOG = logging.getLogger(__name__)
@@ -140,6 +141,7 @@ class Controller:
             registry=self._registry,
             tasks=self._tasks,
             pool=self._pool,
+            database=self._database,
             validator=validator,
             crash=self._at,
         )
@@ -542,20 +544,50 @@ class Controller:
 
     async def _validate(self, track: Track) -> None:
         rollout = track.rollout
-        if self._comparing is None:
-            raise AssertionError("open() hands in the validator")
-        compatibility = await self._comparing.compare(
-            rollout, self._progress.setdefault(rollout.id, {})
+        done = self._progress.setdefault(rollout.id, {})
+
+        def progress(task: TaskName, count: int, total: int) -> None:
+            done[task] = (count, total)
+
+        report = await self._validation.compare(
+            rollout.alias,
+            rollout.stable,
+            rollout.candidate,
+            apart=rollout.plan.apart,
+            progress=progress,
         )
         self._progress.pop(rollout.id, None)
+        begun, who = steps.begin(rollout, report.advice, report.reason), "arbiter"
+        if begun[0].phase is Phase.PROMOTED:
+            said = await self._hooks.ask(rollout, Asks.PROMOTE)
+            if said.answer is Answer.BLOCK:
+                raise Conflict(f"It is kept from that: {said.reason}.")
+            if said.answer is Answer.ABORT:
+                begun, who = steps.abort(rollout, HOOK, said.reason), HOOK
         async with track.lock:
             if track.rollout.phase is not Phase.VALIDATING:
                 return
-            self._stored[rollout.id] = replace(
-                self._stored[rollout.id], findings=compatibility.findings
-            )
-            after, effects = steps.begin(track.rollout, compatibility.verdict, compatibility.reason)
-            await self._take(track, after, effects, who="arbiter")
+            self._stored[rollout.id] = replace(self._stored[rollout.id], findings=report.findings)
+            await self._take(track, *begun, who=who)
+
+    @property
+    def _validation(self) -> Comparing:
+        if self._comparing is None:
+            raise AssertionError("open() hands in the validator")
+        return self._comparing
+
+    async def check(
+        self, alias: ModelName, candidate: ModelName, *, apart: Apart, progress: Progress
+    ) -> Compatibility:
+        """What validation would say, with no rollout: nothing moves.
+
+        Raises `UnknownModel`, `InvalidField` when both are the same version, `ServerGone` and
+        whatever else says nothing about the candidate.
+        """
+        alias, stable, new = paired(self._registry, alias, candidate)
+        return await self._validation.compare(
+            alias, stable.version, new.version, apart=apart, progress=progress
+        )
 
     async def _take(
         self,

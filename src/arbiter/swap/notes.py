@@ -42,11 +42,8 @@ def rollout_note(
     }
     if rollout.continues is not None:
         body["continues"] = rollout.continues
-    if kind in {Kind.ROLLOUT_VALIDATED, Kind.ROLLOUT_BLOCKED}:
-        body["findings"] = [
-            {"about": f.about, "task": f.task, "verdict": f.verdict.value, "sentence": f.sentence}
-            for f in found.findings
-        ]
+    if was is Phase.VALIDATING and found.findings:
+        body["findings"] = [finding.to_dict() for finding in found.findings]
     if judgement is not None:
         body["evidence"] = _figures(asdict(judgement))
         body["metrics"] = [_figures(asdict(one)) for one in metrics]

@@ -43,6 +43,15 @@ class Over(StrEnum):
     """Go back to the stable version."""
 
 
+class Apart(StrEnum):
+    """What decides when both versions cannot be loaded together."""
+
+    NO = "no"
+    """Nothing: they share the traffic, so both must be loaded, or the swap is blocked."""
+    REPLAY = "replay"
+    """Recorded cases alone, one version loaded after the other; no traffic is shared."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan(Rule):
     """What has to be proved, and the steps by which the candidate gets traffic meanwhile.
@@ -63,6 +72,7 @@ class Plan(Rule):
     judge_share: the chance of a conversation to be chosen for judging where no rule can grade it.
     judge_within_s: how long its judgement may take, in seconds; it scores 0 then.
     quality: whether grades decide. reliability, latency: see `arbiter.swap.metrics`.
+    apart: what decides when both cannot be loaded together.
     """
 
     schedule: Schedule = Schedule.PROVED
@@ -80,6 +90,7 @@ class Plan(Rule):
     quality: Mode = Mode.CRITICAL
     reliability: Guard = RELIABILITY
     latency: Guard = LATENCY
+    apart: Apart = Apart.NO
 
     def __post_init__(self) -> None:
         Rule.__post_init__(self)

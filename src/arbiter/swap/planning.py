@@ -56,6 +56,10 @@ def plan_of(
         plain.setdefault("steps", list(settings.steps))
     if plain["schedule"] == Schedule.CLOCK.value:
         plain.setdefault("steps", list(CLOCK_STEPS))
+    steps = plain.get("steps")
+    if isinstance(steps, list) and steps and isinstance(steps[0], float):
+        # what is unproven never gets more than what has passed
+        plain.setdefault("unproven_first_step", min(Plan().unproven_first_step, steps[0]))
     if not plain["budget"]:
         plain["budget"] = None
     try:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import msgspec
 
-from arbiter.refs import ModelName, RolloutId, TaskName, VersionId
+from arbiter.refs import ModelName, RolloutId, VersionId
 from arbiter.storage.database import Row, Statement
 from arbiter.swap.basis import Basis
-from arbiter.swap.compatibility import Finding
+from arbiter.swap.findings import Finding
 from arbiter.swap.plan import Plan
-from arbiter.swap.rollout import Phase, Rollout, ValidationVerdict
+from arbiter.swap.rollout import Phase, Rollout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,12 +32,7 @@ class Stored:
 
 
 def _findings(findings: tuple[Finding, ...]) -> str:
-    return msgspec.json.encode(
-        [
-            {"about": f.about, "task": f.task, "verdict": f.verdict.value, "sentence": f.sentence}
-            for f in findings
-        ]
-    ).decode()
+    return msgspec.json.encode([finding.to_dict() for finding in findings]).decode()
 
 
 def added(found: Stored) -> Statement:
@@ -137,15 +132,7 @@ def stored(row: Row) -> Stored:
             continues=None if continues is None else RolloutId(str(continues)),
             reason=str(reason),
         ),
-        findings=tuple(
-            Finding(
-                about=one["about"],
-                task=None if one["task"] is None else TaskName(one["task"]),
-                verdict=ValidationVerdict(one["verdict"]),
-                sentence=one["sentence"],
-            )
-            for one in json.loads(str(findings))
-        ),
+        findings=tuple(Finding.from_dict(one) for one in json.loads(str(findings))),
         knowledge_before=str(before),
         knowledge_after=None if after is None else str(after),
         started_at=str(started),

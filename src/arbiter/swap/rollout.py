@@ -5,6 +5,8 @@
         ▼                      ▼
      blocked      promoted ──▶ undone,   rolled_back,   aborted
 
+A plan that keeps its two versions apart goes from validating to promoted, or is blocked.
+
 A worse candidate and a failing one are rolled back from progressing and from paused alike. Only
 proof or a person promotes, or the clock where the plan says so: at the last step a rollout waits,
 and when its time is over, or its budget is spent, it pauses and asks. While one of its versions is
@@ -27,7 +29,7 @@ from arbiter.inference import Arm
 from arbiter.refs import ModelName, RolloutId, VersionId
 from arbiter.swap.analysis import Judgement, Verdict
 from arbiter.swap.budget import overspent
-from arbiter.swap.plan import Over, Plan, Schedule
+from arbiter.swap.plan import Apart, Over, Plan, Schedule
 
 WAITING = "waiting: "
 """How the reason of a rollout begins that paused of itself; a person's begins with their verb."""
@@ -137,10 +139,18 @@ Taken = tuple[Rollout, tuple[Effect, ...]]
 def begin(rollout: Rollout, validation: ValidationVerdict, reason: str) -> Taken:
     """Leave validation: into the steps, into the cautious step before them, or not at all.
 
+    Where the plan keeps the two versions apart there are no steps: a pass is the promotion, and
+    what is unproven is blocked, because nothing could prove it later.
+
     Raises:
         Conflict: the rollout has left validation before.
     """
     _only_from(rollout, "begun", Phase.VALIDATING)
+    if rollout.plan.apart is Apart.REPLAY and validation is not ValidationVerdict.BLOCK:
+        if validation is ValidationVerdict.PASS:
+            return _promoted(rollout, f"Promoted on recorded cases, without traffic. {reason}")
+        reason = f"Recorded cases alone were to decide, and they do not. {reason}"
+        return replace(rollout, phase=Phase.BLOCKED, reason=reason), ()
     match validation:
         case ValidationVerdict.PASS:
             begun = replace(rollout, phase=Phase.PROGRESSING, index=1, reason=reason)

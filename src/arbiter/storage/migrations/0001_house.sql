@@ -138,6 +138,8 @@ CREATE TABLE outcomes (
     cpu_method      TEXT NOT NULL,
     cpu_note        TEXT,
     grade           DOUBLE PRECISION CHECK (grade BETWEEN 0 AND 1),
+    answer_room     INTEGER CHECK (answer_room >= 0),  -- tokens asked for as the answer's most
+    needs           TEXT,                        -- words: what the version had to be able to do
     is_forgotten    INTEGER NOT NULL DEFAULT 0 CHECK (is_forgotten IN (0, 1)),
     at              TEXT NOT NULL
 );

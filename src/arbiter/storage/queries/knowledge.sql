@@ -48,8 +48,9 @@ ON CONFLICT (decision) DO NOTHING;
 -- name: add_outcome
 INSERT INTO outcomes (decision, task, version, status, error, detail, latency_ms, wait_ms,
                       ttft_ms, prompt_tokens, completion_tokens, cached_tokens, prefill_ms,
-                      decode_ms, cpu_ms, cpu_method, cpu_note, grade, at, prompt_chars)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                      decode_ms, cpu_ms, cpu_method, cpu_note, grade, at, prompt_chars,
+                      answer_room, needs)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (decision) DO NOTHING;
 
 -- name: get_decision
@@ -59,7 +60,7 @@ FROM decisions WHERE decision = ?;
 -- name: get_outcome
 SELECT decision, task, version, status, error, detail, latency_ms, wait_ms, ttft_ms, prompt_tokens,
        completion_tokens, cached_tokens, prefill_ms, decode_ms, cpu_ms, cpu_method, cpu_note,
-       grade, at, prompt_chars
+       grade, at, prompt_chars, answer_room, needs
 FROM outcomes WHERE decision = ?;
 
 -- name: get_feedback
@@ -182,6 +183,13 @@ FROM (SELECT recent.*,
             WHERE status = 'success' AND latency_ms IS NOT NULL AND is_forgotten = 0
             ORDER BY decision DESC LIMIT ?) AS recent) AS latest
 WHERE place <= ? ORDER BY decision;
+
+-- name: latest_asked
+-- What the answered ones of the latest so many requests asked of a name.
+SELECT o.prompt_tokens, o.completion_tokens, o.answer_room, o.needs
+FROM (SELECT decision, alias FROM decisions ORDER BY decision DESC LIMIT ?) AS recent
+JOIN outcomes o ON o.decision = recent.decision
+WHERE recent.alias = ? AND o.status = 'success' AND o.is_forgotten = 0;
 
 -- name: latest_timed_cases
 -- Of a case only the whole time is kept, and what it took on another machine says nothing here.
