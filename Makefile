@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 
-.PHONY: help setup demo test lint bench bench-noloss mutation lock docs clean
+.PHONY: help setup demo test lint bench bench-noloss bench-gateway mutation lock docs clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,9 @@ bench: $(STAMP) ## every figure that the docs quote
 
 bench-noloss: $(STAMP) ## streams while models are swapped, evicted, unloaded and killed: none lost
 	@$(BIN)/arbiter bench noloss
+
+bench-gateway: $(STAMP) ## the house beside LiteLLM and TensorZero, in one run
+	@$(BIN)/python -m bench.gateway
 
 mutation: $(STAMP) ## mutation score of the pure modules (minutes)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/mutation.txt
