@@ -270,8 +270,8 @@ def control_page() -> str:
         + "\nEverything that a person may look at or change, as JSON under `/control/v1`. The\n"
         "command line uses nothing else. `GET /control/v1/openapi.json` describes it for\n"
         "programs. Bodies are `application/json`; errors look as in [errors](errors.md).\n\n"
-        "Adding a model or a task and checking models take long. They answer with one JSON\n"
-        "object a line:\n"
+        "Adding a model or a task and checking models or a swap take long. They answer with\n"
+        "one JSON object a line:\n"
         '`{"progress": {"task": ..., "done": ..., "total": ...}}` while they work and\n'
         '`{"result": ...}` at the end. They go on to their end even when nobody listens.\n\n'
         "A profile tells how a version does at a task: means, and under `speed` how its times\n"

@@ -73,6 +73,17 @@ def test_an_equal_candidate_on_many_cases_passes() -> None:
     assert judged([1.0] * 100, [1.0] * 100).verdict is PASS
 
 
+def test_41_cases_that_both_get_right_pass_and_one_fewer_does_not() -> None:
+    assert judged([1.0] * 41, [1.0] * 41).verdict is PASS
+    assert judged([1.0] * 40, [1.0] * 40).verdict is UNPROVEN
+
+
+def test_a_finding_names_its_task_whatever_it_says() -> None:
+    for new in ([0.0] * 60, [1.0] * 60, [1.0, 0.0] * 30):
+        found = judged([1.0] * 60, new)
+        assert (found.task, found.about) == (SUMS, "quality")
+
+
 def test_cases_are_compared_pair_by_pair() -> None:
     old = results([1.0] * 20)
     new = tuple(reversed(results([0.0] * 20))) + results([1.0] * 50, first=1000)
@@ -133,6 +144,23 @@ def test_all_tasks_together_pass_when_each_of_them_does() -> None:
     found = compared({"sums": fine, "tales": fine})
     assert {one.verdict for one in found.values()} == {PASS}
     assert compared({"sums": fine, "tales": SAME})["all"].verdict is UNPROVEN
+
+
+def test_half_the_product_and_half_the_average_of_the_tasks_is_the_evidence_together() -> None:
+    """Evidence of 5.37 and 8.87 by hand, from 4 and from 5 cases: (47.6 + 7.1) / 2 = 27."""
+    found = compared({"sums": ([1.0] * 4, [0.0] * 4), "tales": ([1.0] * 5, [0.0] * 5)})
+    assert found["all"].verdict is BLOCK
+    assert "together: evidence 27 of 20" in found["all"].sentence
+    fewer = compared({"sums": ([1.0] * 4, [0.0] * 4), "tales": ([1.0] * 4, [0.0] * 4)})
+    assert fewer["all"].verdict is UNPROVEN
+    assert fewer["all"].sentence == (
+        "All 2 tasks together: evidence 17 of 20 that it keeps less than 90% somewhere."
+    )
+
+
+def test_a_task_that_the_candidate_was_not_run_on_is_unproven() -> None:
+    (found,) = quality({SUMS: results([1.0])}, {})
+    assert (found.verdict, found.task, found.about) == (UNPROVEN, SUMS, "quality")
 
 
 def test_a_task_that_only_the_candidate_was_run_on_is_not_compared() -> None:

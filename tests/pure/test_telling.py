@@ -10,6 +10,7 @@ from tests.pure.records_of_rollouts import PLAN, begun, run
 from arbiter.refs import TaskName
 from arbiter.swap.analysis import Judgement, TaskEvidence, Verdict, verdict
 from arbiter.swap.course import POINTS, course
+from arbiter.swap.plan import Apart
 from arbiter.swap.rollout import Phase, pause
 from arbiter.swap.telling import (
     Outlook,
@@ -135,6 +136,15 @@ def test_everything_is_explained_and_the_log_is_told_with_who_and_why() -> None:
     assert "known to be worse at no task" in told.tasks[-1]
     assert "arbiter swap primary --undo" in told.would_end_it[0]
     assert any("however often it is looked at" in line for line in told.meaning)
+
+
+def test_of_a_plan_that_shares_no_traffic_no_steps_are_told() -> None:
+    rollout = replace(ROLLOUT, plan=replace(PLAN, apart=Apart.REPLAY), phase=Phase.PROMOTED)
+    told = explain(rollout, NOTHING, tasks=(), log=(), interval=None)
+    assert told.plan[0] == (
+        "No traffic is shared: the graded cases alone promote it, or nothing does."
+    )
+    assert len(told.plan) == 2
 
 
 @pytest.mark.parametrize("phase", list(Phase))

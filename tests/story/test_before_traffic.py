@@ -208,6 +208,16 @@ async def test_kept_apart_a_better_one_is_promoted_on_recorded_cases_and_undone(
         assert version(play, "primary") == version(play, "old")
 
 
+async def test_kept_apart_every_case_of_a_task_is_run(tmp_path: Path) -> None:
+    async with stage(tmp_path / "data", pool__memory_mb=ONE_MB) as play:
+        await narrow(play)
+        await play.house.admission.add_task(task("chat", cases=50))
+        usual = await play.house.check("primary", "new")
+        whole = await play.house.check("primary", "new", apart="replay")
+        assert "on 32 cases" in sentence(usual, "quality")
+        assert "on 50 cases" in sentence(whole, "quality")
+
+
 async def test_kept_apart_an_unproven_one_is_blocked(tmp_path: Path) -> None:
     async with stage(tmp_path / "data", pool__memory_mb=ONE_MB) as play:
         await narrow(play, new=0.7)

@@ -84,10 +84,13 @@ class Comparing:
         """
         old, new = self._registry.version(stable), self._registry.version(candidate)
         tasks = self._tasks.in_force()
-        before = await self._validator.validate(stable, alias, tasks)
+        whole = apart is Apart.REPLAY  # nothing else will be known
+        before = await self._validator.validate(stable, alias, tasks, whole=whole)
         self._at(Place.VALIDATING)
         try:
-            after = await self._validator.validate(candidate, alias, tasks, progress=progress)
+            after = await self._validator.validate(
+                candidate, alias, tasks, progress=progress, whole=whole
+            )
         except (ServerGone, NotOffered):
             raise  # says nothing about the candidate
         except (LoadFailed, EngineUnavailable) as error:

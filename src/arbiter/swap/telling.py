@@ -13,7 +13,7 @@ from math import ceil, log
 from arbiter.refs import TaskName
 from arbiter.stats.evalues import e_bh
 from arbiter.swap.analysis import Judgement, TaskEvidence
-from arbiter.swap.plan import Plan
+from arbiter.swap.plan import Apart, Plan
 from arbiter.swap.records import Entry
 from arbiter.swap.rollout import Phase, Rollout
 
@@ -202,6 +202,9 @@ def explain(
 
 
 def _plan(plan: Plan) -> tuple[str, ...]:
+    digest = f"Its digest is {plan.digest}; it does not change while the rollout goes on."
+    if plan.apart is Apart.REPLAY:
+        return ("No traffic is shared: the graded cases alone promote it, or nothing does.", digest)
     steps = ", ".join(f"{share:.0%}" for share in plan.steps)
     return (
         (
@@ -221,7 +224,7 @@ def _plan(plan: Plan) -> tuple[str, ...]:
             f"One that is worse by {plan.margin:.0%} is promoted with a chance of"
             f" {plan.alpha_promote:.1%} at most."
         ),
-        f"Its digest is {plan.digest}; it does not change while the rollout goes on.",
+        digest,
     )
 
 

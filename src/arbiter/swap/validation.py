@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from arbiter.clock import Clock
 from arbiter.errors import (
@@ -106,8 +106,11 @@ class Validator:
         tasks: Sequence[Task],
         *,
         progress: Progress = no_progress,
+        whole: bool = False,
     ) -> dict[TaskName, tuple[CaseResult, ...]]:
         """Results of this version on every task that has cases, run now where there are none.
+
+        whole: on all cases of a task, not only on as many as are run for its first samples.
 
         A version that cannot chat has none: every case is a chat, and a score of 0 would say that
         it is bad at what nobody asks of it.
@@ -121,7 +124,9 @@ class Validator:
         with self._presence.here():
             for task in tasks:
                 if task.cases and task.grading is not None:
-                    found[task.name] = await self._task(version, name, task, progress)
+                    wanted = task.cases if whole else task.cases[: self._cases_per_task]
+                    run = replace(task, cases=wanted)
+                    found[task.name] = await self._task(version, name, run, progress)
         return found
 
     async def tally(self, version: VersionId, task: Task, *, most: int) -> Tally:
@@ -154,8 +159,9 @@ class Validator:
     async def _task(
         self, version: VersionId, name: ModelName, task: Task, progress: Progress
     ) -> tuple[CaseResult, ...]:
+        """Results on the cases of a task, of which there are as many as are wanted."""
         known = dict(await self.known(version, task.name, _graded_by(task).digest))
-        wanted = task.cases[: self._cases_per_task]
+        wanted = task.cases
         missing = [case for case in wanted if case.digest not in known]
         done = len(wanted) - len(missing)
         turns = asyncio.Semaphore(AT_ONCE)
