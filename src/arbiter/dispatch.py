@@ -27,6 +27,7 @@ from arbiter.errors import (
     EngineError,
     EngineRefused,
     InstanceLost,
+    KeyRefused,
     LoadFailed,
     NothingCapable,
     NothingThere,
@@ -88,7 +89,7 @@ from arbiter.swap.traffic import Assignment, Detour, Ended, failure_of
 MOST_FALLBACKS = 3
 """How many versions that failed one request may be replaced by the next."""
 
-FOUND_OUT_AT_ONCE = frozenset({ServerGone.code, NotOffered.code, CannotServe.code})
+FOUND_OUT_AT_ONCE = frozenset({ServerGone.code, NotOffered.code, CannotServe.code, KeyRefused.code})
 """Failures that cost nothing, so that any number of them may be passed over."""
 
 FRESH_TRIES = 3

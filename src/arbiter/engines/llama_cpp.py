@@ -97,12 +97,15 @@ class LlamaCppEngine:
         context: EngineContext,
         *,
         worker: str = MODULE,
-        patience: Patience = Patience(),  # frozen
+        patience: Patience | None = None,
         unix_sockets: bool = hasattr(socket, "AF_UNIX"),
     ) -> None:
         self._context = context
         self._worker = worker
-        self._patience = patience
+        waits = context.waits.said(
+            first_s="first_token_s", next_s="next_token_s", whole_s="whole_s"
+        )
+        self._patience = patience or Patience(**waits)
         self._unix_sockets = unix_sockets
 
     def availability(self) -> Availability:

@@ -27,7 +27,7 @@ class ServerStream(StreamedAnswer):
     server does with the connection then.
     """
 
-    __slots__ = ("_data", "_has_spoken", "_is_named_error", "_length", "_size", "is_done")
+    __slots__ = ("_data", "_has_spoken", "_is_named_error", "_length", "_size", "events", "is_done")
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,6 +37,8 @@ class ServerStream(StreamedAnswer):
         self._has_spoken = False
         self._is_named_error = False
         self.is_done = False
+        self.events = 0
+        """How many events have come; comments are none."""
 
     def feed(self, data: bytes) -> str:
         """Take some bytes and give the text in them. Raises `MalformedAnswer`."""
@@ -96,6 +98,7 @@ class ServerStream(StreamedAnswer):
         self._size = 0
         if not data or self.is_done or self.is_broken:
             return ""
+        self.events += 1
         if data.strip() == b"[DONE]":
             self.is_done = True
             return ""

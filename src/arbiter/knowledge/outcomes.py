@@ -20,6 +20,7 @@ from arbiter.cost import Figure, Method
 from arbiter.errors import (
     Busy,
     InvalidField,
+    KeyRefused,
     NotOffered,
     ServerCut,
     ServerGone,
@@ -36,6 +37,7 @@ from arbiter.storage.database import Database, Row, Statement
 
 NO_FAULT = frozenset(
     {Busy.code, ShuttingDown.code, ServerGone.code, ServerCut.code, NotOffered.code}
+    | {KeyRefused.code}
 )
 """Errors that say something about the house or a server beside it, and nothing about the version.
 

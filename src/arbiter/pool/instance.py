@@ -15,6 +15,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
+from math import ceil
 
 from arbiter.clock import Clock
 from arbiter.config import PoolSettings
@@ -305,6 +306,8 @@ class Instance:
         except ArbiterError as error:
             self._loading = None
             self._fail(error)
+            if isinstance(error, LoadFailed) and error.retry_after_s is None:
+                error.retry_after_s = ceil(self._not_before - self._clock.monotonic())
             raise
         except asyncio.CancelledError:
             self._loading = None
