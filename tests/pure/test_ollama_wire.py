@@ -38,7 +38,7 @@ from arbiter.engines.ollama_wire import (
     parse_step,
     parse_vectors,
 )
-from arbiter.engines.openai_wire import MalformedAnswer, ReportedError
+from arbiter.engines.openai_wire import MOST_BYTES, MalformedAnswer, ReportedError
 from arbiter.errors import (
     Busy,
     CannotServe,
@@ -607,3 +607,12 @@ def test_two_answers_in_one_are_none() -> None:
     whole = lines({**said("a"), "done": True})
     with pytest.raises(MalformedAnswer, match="more than one"):
         parse_answer(whole + whole, most_calls=None)
+
+
+def test_a_model_that_thinks_for_ever_is_let_go() -> None:
+    answer = Answer()
+    line = lines({"message": {"role": "assistant", "content": "", "thinking": "hm " * 300_000}})
+    for _ in range(MOST_BYTES // len(line)):
+        fed(answer, line)
+    with pytest.raises(MalformedAnswer, match="without an end"):
+        fed(answer, line)

@@ -14,6 +14,7 @@ from arbiter.engines.openai_facts import LLAMA_SERVER, VLLM
 from arbiter.engines.openai_request import encode_request
 from arbiter.engines.openai_stream import ServerStream
 from arbiter.engines.openai_wire import (
+    MOST_BYTES,
     MalformedAnswer,
     ReportedError,
     StreamedAnswer,
@@ -314,3 +315,12 @@ def test_only_events_are_news() -> None:
     answer = ServerStream()
     answer.feed(b": still here\n\n" + PIECE + b"event: ping\n\n")
     assert answer.events == 1
+
+
+def test_a_model_that_thinks_for_ever_is_let_go() -> None:
+    answer = ServerStream()
+    event = b'data: {"choices":[{"delta":{"reasoning":"%b"}}]}\n\n' % (b"hm " * 300_000)
+    for _ in range(MOST_BYTES // len(event)):
+        answer.feed(event)
+    with pytest.raises(MalformedAnswer, match="without an end"):
+        answer.feed(event)

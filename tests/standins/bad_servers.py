@@ -17,6 +17,8 @@ from enum import Enum, auto
 from typing import Any, Final, Protocol
 
 BLOCK: Final = 64 * 1024
+BREATH_S: Final = 0.02
+"""Between two murmurs: far less than any bound on silence."""
 
 
 class Then(Enum):
@@ -35,13 +37,15 @@ class Act:
     """What is done with one request.
 
     pieces: sent one after the other; paced: each after the first waits for `BadServer.minutes`.
-    pours: so many letters after them, without an end of a line.
+    pours: so many letters after them, without an end of a line. murmurs: sent again and again then,
+    for as long as anybody listens.
     """
 
     pieces: tuple[bytes, ...] = ()
     then: Then = Then.KEEP
     paced: bool = False
     pours: int = 0
+    murmurs: bytes = b""
 
 
 class Dialect(Protocol):
@@ -59,6 +63,7 @@ class Dialect(Protocol):
     def broken_piece(self) -> bytes: ...
     def error(self, words: str) -> bytes: ...
     def nothing(self, *, stream: bool) -> bytes: ...
+    def sign_of_life(self) -> bytes: ...
     def whole(self, text: str, **more: Any) -> dict[str, Any]: ...
     def metered(self, text: str, *, stream: bool) -> bytes: ...
 
@@ -89,6 +94,9 @@ class OpenAI:
     def nothing(self, *, stream: bool) -> bytes:
         empty = _json({"object": "chat.completion", "choices": []})
         return b"data: " + empty + b"\n\ndata: [DONE]\n\n" if stream else empty
+
+    def sign_of_life(self) -> bytes:
+        return b": still here\n\n"
 
     def whole(self, text: str, **more: Any) -> dict[str, Any]:
         message = {"role": "assistant", "content": text}
@@ -139,6 +147,9 @@ class Ollama:
     def nothing(self, *, stream: bool) -> bytes:
         del stream
         return self._line(done=True, done_reason="stop")
+
+    def sign_of_life(self) -> bytes:
+        return b"\n"
 
     def whole(self, text: str, **more: Any) -> dict[str, Any]:
         message = {"role": "assistant", "content": text}
@@ -276,12 +287,24 @@ class BadServer:
             writer.write(b"a" * BLOCK)
             await writer.drain()
             self.poured += BLOCK
+        if act.murmurs:
+            await self._murmur(act.murmurs, reader, writer)
+            return False
         if act.then is Then.HANG:
             await reader.read()
             self.left.set()
         elif act.then is Then.RESET:
             _reset(writer)
         return act.then is Then.KEEP
+
+    async def _murmur(
+        self, words: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        gone = asyncio.create_task(reader.read())
+        while not gone.done():
+            writer.write(words)
+            await asyncio.wait({gone}, timeout=BREATH_S)
+        self.left.set()
 
     async def _minute(self, reader: asyncio.StreamReader) -> bool:
         """Wait for a minute to pass; False when the other side leaves meanwhile."""

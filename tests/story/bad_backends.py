@@ -27,6 +27,7 @@ from tests.standins.bad_servers import (
 from tests.story.houses import settings
 
 from arbiter.app import open_house
+from arbiter.clock import Clock
 from arbiter.engines.ollama import OllamaEngine
 from arbiter.engines.openai_server import OpenAIServerEngine
 from arbiter.house import House
@@ -340,7 +341,9 @@ class Street:
 
 
 @asynccontextmanager
-async def street(data_dir: Path, *servers: BadServer, **overrides: Any) -> AsyncIterator[Street]:
+async def street(
+    data_dir: Path, *servers: BadServer, clock: Clock | None = None, **overrides: Any
+) -> AsyncIterator[Street]:
     """A house that has looked at these servers once, and waits for nobody for long."""
     given = {
         "discovery__servers": [server.url for server in servers],
@@ -354,6 +357,7 @@ async def street(data_dir: Path, *servers: BadServer, **overrides: Any) -> Async
     }
     async with open_house(
         settings(data_dir, **given),
+        clock=clock,
         engines=lambda context: (OllamaEngine(context), OpenAIServerEngine(context)),
     ) as house:
         await house.scout.look()

@@ -7,10 +7,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.standins.bad_servers import DIALECTS, OPENAI, BadServer, Dialect, answering, bad_server
+from tests.standins.bad_servers import (
+    DIALECTS,
+    OPENAI,
+    Act,
+    BadServer,
+    Dialect,
+    answering,
+    bad_server,
+    begins,
+    chunk,
+)
 from tests.story.bad_backends import (
+    CUT,
+    FAR_TOO_LONG,
     FAULTS,
     RIGHT,
+    SILENT,
     Ends,
     Fault,
     ask,
@@ -89,3 +102,56 @@ async def test_before_the_first_byte_another_one_answers_and_after_it_nobody(
             assert heard.ends == alone
             assert heard.version == here.version("a-bad")
             assert not good.asked
+
+
+@both_dialects
+async def test_one_token_a_minute_is_an_answer_for_whom_that_is_not_too_slow(
+    tmp_path: Path, dialect: Dialect
+) -> None:
+    (slow,) = (fault for fault in FAULTS if fault.name == "one token a minute")
+    async with (
+        asyncio.timeout(LIMIT_S),
+        bad_server(dialect, "slow") as server,
+        street(tmp_path / "data", server, pool__first_s=120, pool__next_s=120) as here,
+    ):
+        await befall(slow, server, streamed=True)
+
+        def two_minutes() -> None:
+            server.minutes.release()
+            server.minutes.release()
+
+        heard = await ask(here.url, "slow", streamed=True, seen=two_minutes)
+        assert heard.ends == Ends(status=200, text="hello")
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["before an answer", "within one"])
+@both_dialects
+async def test_a_server_that_only_says_that_it_lives_is_given_up(
+    tmp_path: Path, dialect: Dialect, begun: bool
+) -> None:
+    opening = begins(dialect.events) + (chunk(dialect.piece("hel")) if begun else b"")
+    alive = Act(pieces=(opening,), murmurs=chunk(dialect.sign_of_life()))
+    async with (
+        asyncio.timeout(LIMIT_S),
+        bad_server(dialect, "alive", alive) as server,
+        street(tmp_path / "data", server) as here,
+    ):
+        heard = await ask(here.url, "alive", streamed=True)
+        assert heard.ends == (CUT if begun else SILENT)
+        await server.left.wait()
+
+
+@both_dialects
+async def test_a_line_without_an_end_is_let_go_long_before_it_is_whole(
+    tmp_path: Path, dialect: Dialect
+) -> None:
+    (long,) = (fault for fault in FAULTS if fault.name == "a 50 MB line")
+    async with (
+        asyncio.timeout(LIMIT_S),
+        bad_server(dialect, "long") as server,
+        street(tmp_path / "data", server) as here,
+    ):
+        await befall(long, server, streamed=False)
+        await ask(here.url, "long", streamed=False)
+        await server.left.wait()
+        assert server.poured < FAR_TOO_LONG / 2

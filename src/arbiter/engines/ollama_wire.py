@@ -19,6 +19,7 @@ import msgspec
 from arbiter.engines.base import PullStep
 from arbiter.engines.openai_wire import (
     LONGEST_ANSWER,
+    MOST_BYTES,
     MalformedAnswer,
     ReportedError,
     mended,
@@ -140,6 +141,7 @@ class Answer:
     """
 
     __slots__ = (
+        "_bytes",
         "_calls",
         "_error",
         "_has_said",
@@ -158,6 +160,7 @@ class Answer:
         self._has_said = False
         self._most_calls = most_calls
         self._calls = 0
+        self._bytes = 0
         self._length = 0
         self._error: ReportedError | None = None
         self._reason: str | None = None
@@ -169,6 +172,9 @@ class Answer:
         Raises `MalformedAnswer` for what is no answer. The server's own error ends the answer, and
         `finish` raises it, after the pieces that came before it.
         """
+        self._bytes += len(data)
+        if self._bytes > MOST_BYTES:
+            raise MalformedAnswer("an answer without an end")
         for line in self._lines.feed(data):
             if not self.is_over:
                 yield from self._take(line)

@@ -32,6 +32,8 @@ LONGEST_ANSWER: Final = 4 * 1024 * 1024
 
 What a model says is kept until it has ended. A server that never ends it would fill the memory.
 """
+MOST_BYTES: Final = 64 * LONGEST_ANSWER
+"""Bytes of a streamed answer with all that is around its letters, and with what a model thinks."""
 
 Number = float | None
 
