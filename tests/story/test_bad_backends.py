@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 from tests.standins.bad_servers import (
     DIALECTS,
+    OLLAMA,
     OPENAI,
     Act,
     BadServer,
     Dialect,
+    Then,
     answering,
     bad_server,
     begins,
@@ -30,6 +32,8 @@ from tests.story.bad_backends import (
     before_the_first_byte,
     street,
 )
+
+from arbiter.dispatch import FRESH_TRIES
 
 LIMIT_S = 20.0
 """No request takes as long: more than any bound in here, with its tries."""
@@ -155,3 +159,19 @@ async def test_a_line_without_an_end_is_let_go_long_before_it_is_whole(
         await ask(here.url, "long", streamed=False)
         await server.left.wait()
         assert server.poured < FAR_TOO_LONG / 2
+
+
+@both_ways
+@both_dialects
+async def test_who_is_lost_again_and_again_is_asked_three_times_and_no_more(
+    tmp_path: Path, dialect: Dialect, streamed: bool
+) -> None:
+    async with (
+        asyncio.timeout(LIMIT_S),
+        bad_server(dialect, "bad", Act(then=Then.RESET)) as server,
+        street(tmp_path / "data", server) as here,
+    ):
+        await ask(here.url, "bad", streamed=streamed)
+        # a request that is lost with a kept connection is sent once more on another one
+        sent_for_each = 2 if dialect is OLLAMA else 1
+        assert len(server.asked) == FRESH_TRIES * sent_for_each

@@ -326,7 +326,7 @@ class LlamaCppRunner:
                 f"The engine refused the request: {self._worker.clean(str(error))}"
             )
         if isinstance(error, MalformedAnswer):
-            return EngineRefused("The engine's answer cannot be understood.")
+            return EngineError("The engine's answer cannot be understood.")
         if not self._worker.is_stopping:
             # a worker that takes no requests is of no use, and whoever waits for its loss is
             # to hear of it; most often it is dead already and this only waits for its last words
