@@ -18,7 +18,7 @@ import psutil
 from arbiter.clock import Clock, SystemClock
 from arbiter.config import Settings, load_settings
 from arbiter.dispatch import Behind, Dispatch
-from arbiter.engines.base import Engine, EngineContext, installed_engines
+from arbiter.engines.base import Engine, EngineContext, Waits, installed_engines
 from arbiter.errors import HouseLocked, StorageError
 from arbiter.events import Announcer
 from arbiter.gateway.keyring import Keyring
@@ -123,7 +123,16 @@ async def open_house(
             settings,
             base,
             engines=engines(
-                EngineContext(clock=clock, run_dir=run_dir, keys=settings.discovery.keys)
+                EngineContext(
+                    clock=clock,
+                    run_dir=run_dir,
+                    keys=settings.discovery.keys,
+                    waits=Waits(
+                        first_s=settings.pool.first_s,
+                        next_s=settings.pool.next_s,
+                        whole_s=settings.pool.whole_s,
+                    ),
+                )
             ),
             clock=clock,
             dice=dice,

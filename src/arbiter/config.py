@@ -99,6 +99,24 @@ class PoolSettings(_Section):
     wait_s: float = Field(
         300.0, gt=0, description="Longest wait for a free slot, or for memory to load."
     )
+    first_s: float | None = Field(
+        None,
+        gt=0,
+        description="Longest silence before an answer begins, seconds; by default 600 of a server, "
+        "300 of llama.cpp.",
+    )
+    next_s: float | None = Field(
+        None,
+        gt=0,
+        description="Longest silence within an answer; by default 600 of Ollama, 120 of another "
+        "server, 30 of llama.cpp. Never longer than first_s.",
+    )
+    whole_s: float | None = Field(
+        None,
+        gt=0,
+        description="Longest time for an answer in one piece, and for the next piece of a stream "
+        "that only keeps itself alive; by default 1800.",
+    )
 
 
 class DiscoverySettings(_Section):

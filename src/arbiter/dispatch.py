@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from random import Random
 from types import TracebackType
 from typing import assert_never
@@ -27,6 +28,7 @@ from arbiter.errors import (
     EngineError,
     EngineRefused,
     InstanceLost,
+    KeyRefused,
     LoadFailed,
     NothingCapable,
     NothingThere,
@@ -89,7 +91,7 @@ from arbiter.swap.traffic import Assignment, Detour, Ended, failure_of
 MOST_FALLBACKS = 3
 """How many versions that failed one request may be replaced by the next."""
 
-FOUND_OUT_AT_ONCE = frozenset({ServerGone.code, NotOffered.code, CannotServe.code})
+FOUND_OUT_AT_ONCE = frozenset({ServerGone.code, NotOffered.code, CannotServe.code, KeyRefused.code})
 """Failures that cost nothing, so that any number of them may be passed over."""
 
 FRESH_TRIES = 3
@@ -184,7 +186,7 @@ class Dispatch:
         self._controller = behind.controller
         self._clock = behind.clock
         self._preferences = Preferences(behind.rules, behind.tasks, behind.registry)
-        self._contenders: tuple[tuple[int, ...], tuple[Contender, ...]] | None = None
+        self._contenders: tuple[tuple[object, ...], tuple[Contender, ...]] | None = None
         self._seen: dict[TaskName, tuple[Seen, ...]] = {}
         self._words: dict[TaskName, tuple[Choice, tuple[Considered, ...]]] = {}
         self._conversations = Conversations()
@@ -346,12 +348,9 @@ class Dispatch:
             conversation=talk,
             held=None if held is None else held.version,
         )
-        versions = tuple(
-            [
-                self._registry.version(version)
-                for version in (*(one.contender.version for one in choice.scored), *choice.rest)
-            ]
-        )
+        picked = (one.contender.version for one in choice.scored)
+        in_turn = (*picked, *choice.rest, *self._last_resort(choice))
+        versions = tuple([self._registry.version(version) for version in in_turn])
         probability = choice.probability
         is_held = held is not None and held.version == versions[0].version and not choice.by_rule
         if held is not None and is_held:
@@ -374,6 +373,15 @@ class Dispatch:
             by_rule=choice.by_rule,
             dropped=choice.dropped,
         )
+
+    def _last_resort(self, choice: Choice) -> tuple[VersionId, ...]:
+        """Who was passed over for its failures alone: better than nobody."""
+        ailing = self._pool.ailing()
+        if not ailing:
+            return ()
+        absent = self._registry.places.absent
+        able = (drop.version for drop in choice.dropped if drop.is_absent)
+        return tuple(one for one in able if one in ailing and absent(one) is None)
 
     def _considered(self, task: TaskName, choice: Choice) -> tuple[Considered, ...]:
         """Everybody in words; the same again while the pick and its reasons are the same."""
@@ -402,8 +410,8 @@ class Dispatch:
         conversation: str | None,
         held: VersionId | None = None,
     ) -> Choice:
-        return self._behind.selector.pick(
-            self._looked_at(task.name),
+        pick = partial(
+            self._behind.selector.pick,
             task=task,
             limits=limits,
             rule=self._preferences.get(task.name),
@@ -411,6 +419,21 @@ class Dispatch:
             conversation=conversation,
             held=held,
         )
+        seen = self._looked_at(task.name)
+        try:
+            return pick(seen)
+        except NothingThere:
+            if not self._pool.ailing():
+                raise
+            # a breaker never takes away the last who could serve
+            return pick(tuple([self._forgiven(one) for one in seen]))
+
+    def _forgiven(self, seen: Seen) -> Seen:
+        one = seen.contender
+        if one.absent is None or one.version not in self._pool.ailing():
+            return seen
+        absent = self._registry.places.absent(one.version)
+        return replace(seen, contender=replace(one, absent=absent))
 
     def _looked_at(self, task: TaskName) -> tuple[Seen, ...]:
         """Every contender with its profile; the same values again where nothing changed."""
@@ -440,6 +463,7 @@ class Dispatch:
             self._controller.revision,
             self._registry.places.revision,
             self._behind.tasks.revision,
+            tuple(self._pool.ailing().items()),
         )
         if self._contenders is None or self._contenders[0] != key:
             self._behind.selector.relate(
@@ -466,11 +490,18 @@ class Dispatch:
             memory_bytes=need,
             memory_measured=measured,
             unavailable=self._pool.unavailable(version.artifact.format),
-            # a rollout's other version answers for one that is not there
-            absent=None
-            if self._controller.detour(name) is not None
-            else self._registry.places.absent(version_id),
+            absent=self._absent(version_id, name),
         )
+
+    def _absent(self, version: VersionId, name: ModelName) -> str | None:
+        """Why a version is not to be had under a name now."""
+        if self._controller.detour(name) is not None:
+            return None  # a rollout's other version answers for one that is not there
+        absent = self._registry.places.absent(version)
+        if absent is None and self._controller.active(name) is None:
+            # a version in a rollout fails for all to see: that is its evidence
+            absent = self._pool.ailing().get(version)
+        return absent
 
     def _split(self, route: _Route, conversation: str) -> _Route:
         """Let the alias's rollout, if there is one, say which version answers."""

@@ -41,7 +41,8 @@
     │   ├── EngineUnavailable      it cannot run here, and says why
     │   ├── LoadFailed
     │   │   ├── ServerGone         the server that offers the model is not there
-    │   │   └── NotOffered         the server is there, and has the model no more
+    │   │   ├── NotOffered         the server is there, and has the model no more
+    │   │   └── KeyRefused         the server wants a key of the house, or another one
     │   ├── NotThisKind            something else answers at an address
     │   ├── InstanceLost           it died before the first byte: safe to try again
     │   ├── StreamCut              it died after the first byte: never retried
@@ -366,6 +367,7 @@ class ServerGone(LoadFailed):
     """This model's server is not there now. Try again, or another one of GET /v1/models."""
 
     code = "server_gone"
+    retryable = True
 
 
 class NotOffered(LoadFailed):
@@ -378,6 +380,13 @@ class NotThisKind(EngineError):
     """What answers at this address is not the kind of server that was looked for."""
 
     code = "not_this_kind"
+
+
+class KeyRefused(LoadFailed):
+    """This model's server wants a key; whoever runs the house sets it in [discovery.keys]."""
+
+    code = "key_refused"
+    status = 502
 
 
 class InstanceLost(EngineError):

@@ -31,7 +31,7 @@ from arbiter.refs import VersionId
 needs_llama = pytest.mark.skipif(not HAS_LLAMA, reason="llama.cpp is not installed")
 MODEL = "gemma3:1b"
 WRITES, EMBEDS = frozenset({"chat", "completion"}), frozenset({"embedding"})
-HASTY = Patience(step_s=0.5, look_s=1.5, load_s=0.5, silence_s=0.5, whole_s=0.5)
+HASTY = Patience(step_s=0.5, look_s=1.5, load_s=0.5, first_s=0.5, next_s=0.5, whole_s=0.5)
 """Bounds for what never comes; whatever comes at all comes at once."""
 
 DIGEST = "a" * 64

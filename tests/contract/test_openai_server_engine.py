@@ -38,6 +38,7 @@ from arbiter.errors import (
     EngineRefused,
     EngineTimeout,
     InstanceLost,
+    KeyRefused,
     LoadFailed,
     NotOffered,
     NotThisKind,
@@ -187,10 +188,10 @@ async def test_claims_hold_over_a_new_start_and_tell_models_apart() -> None:
 @needs_llama
 async def test_a_server_that_wants_a_key_gets_the_one_for_its_address() -> None:
     async with llama_server(demo_model(), "--key", "s3cret") as server:
-        with pytest.raises(EngineRefused, match="wants a key") as refused:
+        with pytest.raises(KeyRefused, match="wants a key") as refused:
             await made().look(server.url)
         assert "[discovery.keys]" in refused.value.sentence
-        with pytest.raises(EngineRefused, match="refuses the key") as refused:
+        with pytest.raises(KeyRefused, match="refuses the key") as refused:
             await made(keys={server.url: "wrong"}).look(server.url)
         assert "wrong" not in refused.value.sentence
         engine = made(keys={f"{server.url}/v1": "s3cret"})
@@ -531,7 +532,7 @@ async def test_a_server_that_no_longer_offers_the_model_says_what_it_offers() ->
         (plain(400, b"too many", kind="text/plain"), EngineRefused, "too many"),
         (said({"detail": "no"}, status=422), EngineRefused, "status 422: no"),
         (said({"object": "error", "message": "so"}, status=400), EngineRefused, "so"),
-        (plain(401, b""), EngineRefused, "wants a key"),
+        (plain(401, b""), KeyRefused, "wants a key"),
         (plain(404, b"no such route"), CannotServe, "no such route"),
         (plain(405, b""), CannotServe, "does not do this with this model"),
         (plain(501, b"never"), CannotServe, "never"),

@@ -21,6 +21,7 @@ from typing import cast
 import click
 import pytest
 from tests.docs import generate
+from tests.story.bad_backends import FAULTS, Ends
 
 from arbiter.app import open_house
 from arbiter.config import load_settings
@@ -28,6 +29,8 @@ from arbiter.demo.story import task_of
 from arbiter.gateway.extras import NAMES
 from arbiter.gateway.routes import ROUTES
 from arbiter.ledger import Fault, Kind
+from arbiter.pool import breaker
+from arbiter.pool.breaker import PAUSES_S
 from arbiter.pool.instance import State
 from arbiter.swap.calibrating import Activity
 from arbiter.swap.rollout import Phase
@@ -122,17 +125,35 @@ def test_every_error_code_is_documented() -> None:
     assert [code for code in sorted(codes) if f"| `{code}` |" not in page] == []
 
 
+def test_every_fault_of_a_backend_is_documented_with_what_the_client_is_told() -> None:
+    page = read("docs/reference/faults.md")
+    rows = [f"| {one.name} | {_told(one.streamed)} | {_told(one.whole)} |" for one in FAULTS]
+    assert re.findall(r"^\| fault .*\n\|.*\n((?:\|.*\n)+)", page, re.MULTILINE) == [
+        "".join(f"{row}\n" for row in rows)
+    ]
+    assert f"at most {PAUSES_S[-1]:.0f}" in page
+
+
+def _told(ends: Ends) -> str:
+    if ends.code is None:
+        return f"{ends.status}"
+    return f"event `{ends.code}`" if ends.status == 200 else f"{ends.status} `{ends.code}`"
+
+
 def test_every_kind_of_event_is_documented() -> None:
     said = set(re.findall(r'_announce\([^)]*?"(\w+)"', _source()))
     phases = {phase.value for phase in Phase} - {"validating"}
     kinds = {f"rollout.{what}" for what in said | phases} | {f"instance.{s.value}" for s in State}
+    kinds |= {f"breaker.{phase.value}" for phase in breaker.Phase}
     kinds |= {"version.expired", "version.fell", "model.changed", "calibration.case"}
     kinds |= {f"calibration.{a.value}" for a in (Activity.WAITING, Activity.DONE)}
     page = read("docs/reference/events.md")
     assert [kind for kind in sorted(kinds) if f"| `{kind}` |" not in page] == []
     documented = set(
         re.findall(
-            r"^\| `((?:rollout|instance|version|model|calibration)\.\w+)`", page, re.MULTILINE
+            r"^\| `((?:rollout|instance|breaker|version|model|calibration)\.\w+)`",
+            page,
+            re.MULTILINE,
         )
     )
     assert documented == kinds

@@ -30,8 +30,15 @@ from arbiter.engines.ollama_request import (
     encode_unload,
     read_options,
 )
-from arbiter.engines.ollama_wire import Answer, Lines, parse_refusal, parse_step, parse_vectors
-from arbiter.engines.openai_wire import MalformedAnswer, ReportedError
+from arbiter.engines.ollama_wire import (
+    Answer,
+    Lines,
+    parse_answer,
+    parse_refusal,
+    parse_step,
+    parse_vectors,
+)
+from arbiter.engines.openai_wire import MOST_BYTES, MalformedAnswer, ReportedError
 from arbiter.errors import (
     Busy,
     CannotServe,
@@ -63,7 +70,13 @@ ASKED = (Message(role="user", content="hello"),)
 DIGEST = "a" * 64
 UNPINNED = Pinned()
 CLOCK = Tool(name="clock", description="the time", parameters='{"type":"object"}')
-END = {"done": True, "done_reason": "stop", "prompt_eval_count": 7, "eval_count": 2}
+END = {
+    "message": {"role": "assistant", "content": ""},
+    "done": True,
+    "done_reason": "stop",
+    "prompt_eval_count": 7,
+    "eval_count": 2,
+}
 
 
 def sent(
@@ -308,7 +321,7 @@ def test_nonsense_is_malformed_and_nothing_worse(nonsense: bytes) -> None:
 
 def test_a_whole_answer_needs_no_end_of_line() -> None:
     answer = Answer()
-    whole = json.dumps({"response": "hi", **END}).encode()
+    whole = json.dumps({**END, "message": {"content": "hi"}}).encode()
     assert fed(answer, whole) == []
     assert list(answer.end()) == [Delta(text="hi")]
     assert answer.finish().reason is FinishReason.STOP
@@ -329,7 +342,7 @@ def test_durations_are_milliseconds() -> None:
 @pytest.mark.parametrize("absurd", [-1, 1e300, 2.5, "seven", None])
 def test_a_figure_that_cannot_be_true_is_unknown_and_costs_no_answer(absurd: object) -> None:
     answer = Answer()
-    told = {"done": True, "prompt_eval_count": absurd, "eval_duration": -5}
+    told = {"response": "", "done": True, "prompt_eval_count": absurd, "eval_duration": -5}
     assert fed(answer, lines(said("hi"), told)) == [Delta(text="hi")]
     assert answer.finish().usage == Usage()
     assert answer.finish().timings == Timings()
@@ -341,7 +354,7 @@ def test_a_figure_that_cannot_be_true_is_unknown_and_costs_no_answer(absurd: obj
 )
 def test_why_it_ended_is_told(told: str | None, reason: FinishReason) -> None:
     answer = Answer()
-    fed(answer, lines({"done": True, "done_reason": told}))
+    fed(answer, lines({"response": "", "done": True, "done_reason": told}))
     assert answer.finish().reason is reason
 
 
@@ -576,3 +589,30 @@ def test_a_model_is_loaded_under_another_name_of_the_same_content() -> None:
     assert by_name is not None
     assert by_name.title == MODEL
     assert loaded("third", "c" * 64, listed) is None
+
+
+def test_an_end_without_any_message_is_no_answer() -> None:
+    answer = Answer()
+    fed(answer, lines({"done": True, "done_reason": "stop"}))
+    with pytest.raises(MalformedAnswer, match="without a message"):
+        answer.finish()
+
+
+def test_what_follows_the_end_of_a_stream_is_left_unread() -> None:
+    answer = Answer()
+    assert fed(answer, lines(said("a"), END, said("b"), END)) == [Delta(text="a")]
+
+
+def test_two_answers_in_one_are_none() -> None:
+    whole = lines({**said("a"), "done": True})
+    with pytest.raises(MalformedAnswer, match="more than one"):
+        parse_answer(whole + whole, most_calls=None)
+
+
+def test_a_model_that_thinks_for_ever_is_let_go() -> None:
+    answer = Answer()
+    line = lines({"message": {"role": "assistant", "content": "", "thinking": "hm " * 300_000}})
+    for _ in range(MOST_BYTES // len(line)):
+        fed(answer, line)
+    with pytest.raises(MalformedAnswer, match="without an end"):
+        fed(answer, line)

@@ -14,6 +14,7 @@ from arbiter.engines.openai_facts import LLAMA_SERVER, VLLM
 from arbiter.engines.openai_request import encode_request
 from arbiter.engines.openai_stream import ServerStream
 from arbiter.engines.openai_wire import (
+    MOST_BYTES,
     MalformedAnswer,
     ReportedError,
     StreamedAnswer,
@@ -273,3 +274,53 @@ def test_a_stream_that_says_nothing_or_does_not_end_is_malformed(data: bytes) ->
 def test_an_event_of_a_server_is_bounded_too(data: bytes) -> None:
     with pytest.raises(MalformedAnswer, match="event without an end"):
         ServerStream().feed(data)
+
+
+@pytest.mark.parametrize("reason", [None, ""])
+def test_an_end_without_a_reason_is_none_while_the_stream_goes_on(reason: str | None) -> None:
+    # LocalAI says "" in every event: a stream that was cut looked whole
+    answer = ServerStream()
+    event = {"choices": [{"delta": {"content": "hi"}, "finish_reason": reason}]}
+    assert answer.feed(b"data: %b\n\n" % json.dumps(event).encode()) == "hi"
+    with pytest.raises(MalformedAnswer, match="without an end"):
+        answer.finish()
+
+
+@pytest.mark.parametrize("reason", ["abort", "error", "cancelled"])
+def test_an_answer_that_its_server_gave_up_is_none(reason: str) -> None:
+    answer = ServerStream()
+    last = {"choices": [{"delta": {"content": ""}, "finish_reason": reason}]}
+    assert answer.feed(PIECE + b"data: %b\n\n" % json.dumps(last).encode()) == "hi"
+    with pytest.raises(ReportedError, match=reason):
+        answer.finish()
+    choice = {"message": {"content": "hi"}, "finish_reason": reason}
+    with pytest.raises(ReportedError, match=reason):
+        parse_answer(json.dumps({"choices": [choice]}).encode())
+
+
+def test_what_follows_the_end_of_a_stream_is_left_unread() -> None:
+    answer = ServerStream()
+    end = END.partition(b"data: [DONE]")[0]
+    assert answer.feed(PIECE + end + PIECE + END + PIECE) == "hi"
+    assert answer.finish().reason is FinishReason.LENGTH
+
+
+def test_numbers_that_json_does_not_have_cost_no_answer() -> None:
+    told = b'{"choices":[{"message":{"content":"NaN"}}],"timings":{"prompt_ms":NaN},"x":-Infinity}'
+    text, _, finish = parse_answer(told)
+    assert (text, finish.timings) == ("NaN", Timings())
+
+
+def test_only_events_are_news() -> None:
+    answer = ServerStream()
+    answer.feed(b": still here\n\n" + PIECE + b"event: ping\n\n")
+    assert answer.events == 1
+
+
+def test_a_model_that_thinks_for_ever_is_let_go() -> None:
+    answer = ServerStream()
+    event = b'data: {"choices":[{"delta":{"reasoning":"%b"}}]}\n\n' % (b"hm " * 300_000)
+    for _ in range(MOST_BYTES // len(event)):
+        answer.feed(event)
+    with pytest.raises(MalformedAnswer, match="without an end"):
+        answer.feed(event)

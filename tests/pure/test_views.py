@@ -87,6 +87,7 @@ def test_a_record_shows_the_decision_and_every_reason() -> None:
         "would_change": "2 wrong answers of primary at sums would",
         "is_held": False,
         "plan": None,
+        "to_judge": False,
         "scores": [
             {
                 "name": "primary",

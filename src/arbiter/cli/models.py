@@ -392,7 +392,7 @@ def ps(data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson = Fa
                     size(one["predicted_bytes"]),
                     size(one["measured_bytes"]),
                     text(one["pid"]),
-                    text(one["last_error"]),
+                    text(one["ailing"] or one["last_error"]),
                 )
                 for one in (instances if isinstance(instances, list) else [])
             ],

@@ -248,15 +248,39 @@ class PullingEngine(ServerEngine, Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EngineContext:
-    """What the house gives every engine: time, a private folder, and the keys of servers.
+class Waits:
+    """How long an engine is to wait for an answer, in seconds; None leaves it to the engine.
 
-    keys: what to send to a server that wants a key, by its URL.
+    first_s: for the first sign of one. next_s: between two signs, once it has begun. whole_s: for
+    an answer in one piece, and for the next piece of a stream that only keeps itself alive.
+    """
+
+    first_s: float | None = None
+    next_s: float | None = None
+    whole_s: float | None = None
+
+    def said(self, **names: str) -> dict[str, float]:
+        """What is set, under the engine's own names for it.
+
+        >>> Waits(first_s=5.0).said(first_s="first_token_s", next_s="next_token_s")
+        {'first_token_s': 5.0}
+        """
+        found = {names[own]: getattr(self, own) for own in names}
+        return {name: seconds for name, seconds in found.items() if seconds is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineContext:
+    """What the house gives every engine: time, a private folder, keys of servers, and bounds.
+
+    keys: what to send to a server that wants a key, by its URL. waits: how long to wait for an
+    answer.
     """
 
     clock: Clock
     run_dir: Path
     keys: Mapping[str, str] = field(default_factory=dict)
+    waits: Waits = Waits()
 
 
 EngineFactory = Callable[[EngineContext], Engine]

@@ -97,12 +97,15 @@ class LlamaCppEngine:
         context: EngineContext,
         *,
         worker: str = MODULE,
-        patience: Patience = Patience(),  # frozen
+        patience: Patience | None = None,
         unix_sockets: bool = hasattr(socket, "AF_UNIX"),
     ) -> None:
         self._context = context
         self._worker = worker
-        self._patience = patience
+        waits = context.waits.said(
+            first_s="first_token_s", next_s="next_token_s", whole_s="whole_s"
+        )
+        self._patience = patience or Patience(**waits)
         self._unix_sockets = unix_sockets
 
     def availability(self) -> Availability:
@@ -323,7 +326,7 @@ class LlamaCppRunner:
                 f"The engine refused the request: {self._worker.clean(str(error))}"
             )
         if isinstance(error, MalformedAnswer):
-            return EngineRefused("The engine's answer cannot be understood.")
+            return EngineError("The engine's answer cannot be understood.")
         if not self._worker.is_stopping:
             # a worker that takes no requests is of no use, and whoever waits for its loss is
             # to hear of it; most often it is dead already and this only waits for its last words

@@ -72,10 +72,11 @@ class OllamaEngine:
         self,
         context: EngineContext,
         *,
-        patience: Patience = Patience(),  # frozen
+        patience: Patience | None = None,
     ) -> None:
         self._keys = context.keys
-        self._patience = patience
+        waits = context.waits.said(first_s="first_s", next_s="next_s", whole_s="whole_s")
+        self._patience = patience or Patience(**waits)
         self._known: dict[tuple[str, str, str], Shown] = {}
 
     def availability(self) -> Availability:

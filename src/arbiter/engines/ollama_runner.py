@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,9 +23,9 @@ from arbiter.engines.ollama_request import (
     encode_generation,
     encode_unload,
 )
-from arbiter.engines.ollama_wire import Answer, parse_refusal, parse_vectors
-from arbiter.engines.openai_wire import MalformedAnswer, ReportedError
-from arbiter.engines.remote import Remote, Stream
+from arbiter.engines.ollama_wire import Answer, parse_answer, parse_refusal, parse_vectors
+from arbiter.engines.openai_wire import LONGEST_ANSWER, ReportedError
+from arbiter.engines.remote import Ear, Remote, Stream, pause_of
 from arbiter.errors import (
     ArbiterError,
     EngineError,
@@ -44,17 +44,19 @@ _SHOWN_DIGITS: Final = 12
 class Patience:
     """How long to wait for an Ollama, in seconds.
 
-    step_s: for one answer of a look or a check. look_s: for a whole look. load_s: until a model
-    is loaded. silence_s: between two pieces of an answer; Ollama may have to load the model again
-    before the first, and says nothing while a model writes a tool call. whole_s: for an answer in
-    one piece. pull_s: between two lines of a pull, which is silent while it checks a download.
-    change_s: until a name is given or taken away.
+    step_s: for one answer of a look or a check. look_s: for a whole look. load_s: until a model is
+    loaded. first_s: for the first byte of an answer; Ollama may have to load the model again for
+    it. next_s: for the next byte, and never longer than first_s; it says nothing while a model
+    writes a tool call. whole_s: for an answer in one piece, and for the next line of one that only
+    keeps itself alive. pull_s: between two lines of a pull, which is silent while it checks a
+    download. change_s: until a name is given or taken away.
     """
 
     step_s: float = 2.0
     look_s: float = 2.25
     load_s: float = 600.0
-    silence_s: float = 600.0
+    first_s: float = 600.0
+    next_s: float = 600.0
     whole_s: float = 1800.0
     pull_s: float = 600.0
     change_s: float = 30.0
@@ -94,31 +96,56 @@ class OllamaRunner:
     async def generate(self, request: Generation) -> AsyncGenerator[Chunk, None]:
         """Answer, piece by piece. See `arbiter.engines.base.Runner`."""
         path, body = encode_generation(self.place.model, request, self._pinned)
-        answer = Answer(most_calls=_most_calls(request))
         begun = False
         try:
-            async with self._asked(path, body, is_streamed=request.stream) as stream:
-                data = b" "
-                while data and not answer.is_over:
-                    data = await stream.receive()
-                    for piece in answer.feed(data) if data else answer.end():
-                        if not begun:
-                            await self._check_content()
-                            begun = True
-                        yield piece
-                finish = answer.finish()
-                if not begun:
-                    await self._check_content()
-                    begun = True
-                yield finish
-        except (OSError, MalformedAnswer, ReportedError) as error:
+            chunks = self._streamed if request.stream else self._whole
+            async with aclosing(chunks(path, body, _most_calls(request))) as found:
+                async for piece in found:
+                    if not begun:
+                        await self._check_content()
+                        begun = True
+                    yield piece
+        except (OSError, ValueError, ReportedError) as error:
             raise await self._translate(error, begun=begun) from error
+
+    async def _streamed(
+        self, path: str, body: bytes, most_calls: int | None
+    ) -> AsyncGenerator[Chunk, None]:
+        answer = Answer(most_calls=most_calls)
+        begun, data, patience = False, b" ", self._patience
+        async with self._asked(path, body, silence_s=patience.first_s) as stream:
+            ear = Ear(
+                stream, first_s=patience.first_s, next_s=patience.next_s, whole_s=patience.whole_s
+            )
+            while data and not answer.is_over:
+                data = await ear.receive(news=answer.lines, begun=begun)
+                for piece in answer.feed(data) if data else answer.end():
+                    begun = True
+                    yield piece
+            yield answer.finish()
+
+    async def _whole(
+        self, path: str, body: bytes, most_calls: int | None
+    ) -> AsyncGenerator[Chunk, None]:
+        limit = self._patience.whole_s
+        async with (
+            asyncio.timeout(limit),
+            self._asked(path, body, silence_s=limit) as stream,
+        ):
+            told = await stream.receive_all(most=LONGEST_ANSWER)
+        pieces, finish = parse_answer(told, most_calls=most_calls)
+        for piece in pieces:
+            yield piece
+        yield finish
 
     async def embed(self, request: Embedding) -> tuple[Vectors, Finish]:
         """A vector for each input. See `arbiter.engines.base.Runner`."""
         body = encode_embedding(self.place.model, request, self._pinned)
         try:
-            async with self._asked(EMBED, body, is_streamed=False) as stream:
+            async with (
+                asyncio.timeout(self._patience.whole_s),
+                self._asked(EMBED, body, silence_s=self._patience.whole_s) as stream,
+            ):
                 told = await stream.receive_all()
             vectors, finish = parse_vectors(told, wanted=len(request.inputs))
             await self._check_content()
@@ -160,21 +187,28 @@ class OllamaRunner:
             await self._remote.close()
 
     @asynccontextmanager
-    async def _asked(self, path: str, body: bytes, *, is_streamed: bool) -> AsyncIterator[Stream]:
+    async def _asked(self, path: str, body: bytes, *, silence_s: float) -> AsyncIterator[Stream]:
         """The answer to a request, if it is one. Raises what a refusal means."""
         if self._unloading is not None:
             raise InstanceLost("This model was unloaded.")
         if self._lost.is_set():
             raise InstanceLost(self._last_words)
-        seconds = self._patience.silence_s if is_streamed else self._patience.whole_s
-        async with self._remote.stream("POST", path, body, silence_s=seconds) as stream:
+        async with self._remote.stream("POST", path, body, silence_s=silence_s) as stream:
             if stream.status != 200:
-                raise self._refused(stream.status, await stream.receive_all())
+                async with asyncio.timeout(silence_s):
+                    told = await stream.receive_all(most=LONGEST_ANSWER)
+                raise self._refused(stream, told)
             yield stream
 
-    def _refused(self, status: int, body: bytes) -> ArbiterError:
+    def _refused(self, stream: Stream, body: bytes) -> ArbiterError:
         place = self.place
-        error = parse_refusal(status, body, model=place.model, url=place.url)
+        error = parse_refusal(
+            stream.status,
+            body,
+            model=place.model,
+            url=place.url,
+            retry_after_s=pause_of(stream.headers),
+        )
         if isinstance(error, InstanceLost):
             self._lose(error.message)
         return error

@@ -19,8 +19,10 @@ import msgspec
 from arbiter.engines.base import PullStep
 from arbiter.engines.openai_wire import (
     LONGEST_ANSWER,
+    MOST_BYTES,
     MalformedAnswer,
     ReportedError,
+    mended,
     printable,
     words_of,
 )
@@ -32,6 +34,7 @@ from arbiter.errors import (
     EngineError,
     EngineRefused,
     InstanceLost,
+    KeyRefused,
 )
 from arbiter.inference import Called, Delta, Finish, FinishReason, Timings, Usage, Vectors
 
@@ -121,18 +124,43 @@ class Lines:
         return self.feed(b"\n")
 
 
+def parse_answer(body: bytes, *, most_calls: int | None) -> tuple[list[Delta | Called], Finish]:
+    """An answer in one piece. Raises `MalformedAnswer`, `ReportedError`."""
+    answer = Answer(most_calls=most_calls)
+    pieces = [*answer.feed(body), *answer.end()]
+    finish = answer.finish()
+    if answer.lines > 1:
+        raise MalformedAnswer("more than one answer")
+    return pieces, finish
+
+
 class Answer:
     """An answer of ``/api/chat`` or ``/api/generate``, streamed or whole.
 
     most_calls: the most tool calls that are wanted; None takes all. Ollama cannot be told.
     """
 
-    __slots__ = ("_calls", "_error", "_last", "_length", "_lines", "_most_calls", "_reason")
+    __slots__ = (
+        "_bytes",
+        "_calls",
+        "_error",
+        "_has_said",
+        "_last",
+        "_length",
+        "_lines",
+        "_most_calls",
+        "_reason",
+        "lines",
+    )
 
     def __init__(self, *, most_calls: int | None = None) -> None:
+        self.lines = 0
+        """How many lines have come."""
         self._lines = Lines()
+        self._has_said = False
         self._most_calls = most_calls
         self._calls = 0
+        self._bytes = 0
         self._length = 0
         self._error: ReportedError | None = None
         self._reason: str | None = None
@@ -144,15 +172,20 @@ class Answer:
         Raises `MalformedAnswer` for what is no answer. The server's own error ends the answer, and
         `finish` raises it, after the pieces that came before it.
         """
+        self._bytes += len(data)
+        if self._bytes > MOST_BYTES:
+            raise MalformedAnswer("an answer without an end")
         for line in self._lines.feed(data):
             if not self.is_over:
                 yield from self._take(line)
+            self.lines += 1
 
     def end(self) -> Iterator[Delta | Called]:
         """The pieces of a last line that had no end; a whole answer is one."""
         for line in self._lines.end():
             if not self.is_over:
                 yield from self._take(line)
+            self.lines += 1
 
     @property
     def is_over(self) -> bool:
@@ -165,6 +198,8 @@ class Answer:
             raise self._error
         if self._last is None:
             raise MalformedAnswer("the answer stopped without an end")
+        if not self._has_said:
+            raise MalformedAnswer("an answer without a message")
         reason = FinishReason.LENGTH if self._reason == "length" else FinishReason.STOP
         if self._calls:
             reason = FinishReason.TOOL_CALLS
@@ -179,6 +214,7 @@ class Answer:
         if line.done:
             self._last, self._reason = data, line.done_reason
         message = line.message
+        self._has_said = self._has_said or message is not None or line.response is not None
         text = line.response if message is None else message.content
         if text:
             self._count(text)
@@ -225,8 +261,13 @@ def parse_vectors(body: bytes, *, wanted: int) -> tuple[Vectors, Finish]:
     )
 
 
-def parse_refusal(status: int, body: bytes, *, model: str, url: str) -> ArbiterError:
-    """What a response that is no answer means for the request that got it."""
+def parse_refusal(
+    status: int, body: bytes, *, model: str, url: str, retry_after_s: int | None = None
+) -> ArbiterError:
+    """What a response that is no answer means for the request that got it.
+
+    retry_after_s: when to come again, where the server says so.
+    """
     told = _told(body)
     words = _plain(told)
     if status in {405, 501} or (status == 404 and not told) or _UNABLE in told:
@@ -238,8 +279,13 @@ def parse_refusal(status: int, body: bytes, *, model: str, url: str) -> ArbiterE
         )
     if status == 404:
         return InstanceLost(f"{url} does not have {model} any more: {words}.")
+    if status in {401, 403}:
+        return KeyRefused(
+            f"{url} refuses the key, or wants one: {words}.", hint="Set it in [discovery.keys]."
+        )
     if status in {429, 503}:
-        return Busy(f"{url} is busy: {words}.", hint="Try again shortly.", retry_after_s=1)
+        pause = 1 if retry_after_s is None else retry_after_s
+        return Busy(f"{url} is busy: {words}.", hint="Try again shortly.", retry_after_s=pause)
     if 300 <= status < 400:
         return EngineError(f"{url} sends requests elsewhere (status {status}); that is refused.")
     if not 400 <= status < 499:
@@ -273,11 +319,8 @@ def parse_step(line: bytes) -> PullStep:
 def _parse(data: bytes) -> _Line:
     try:
         return _line(data)
-    except UnicodeDecodeError:
-        # a model may stop in the middle of a character
-        data = data.decode("utf-8", "replace").encode()
-    except msgspec.DecodeError as error:
-        raise MalformedAnswer(str(error)) from error
+    except (UnicodeDecodeError, msgspec.DecodeError):
+        data = mended(data)
     try:
         return _line(data)
     except msgspec.DecodeError as error:
@@ -319,7 +362,7 @@ def _arguments(raw: msgspec.Raw) -> str:
 
 def _reported(data: bytes) -> _Metrics:
     try:
-        return _metrics(data)
+        return _metrics(mended(data))
     except (msgspec.DecodeError, UnicodeDecodeError):
         return _Metrics()
 

@@ -21,7 +21,7 @@ from arbiter.engines.openai_offers import OFFERS_OF
 from arbiter.engines.openai_request import EMBEDDINGS
 from arbiter.engines.openai_wire import printable, words_of
 from arbiter.engines.remote import Remote, Response
-from arbiter.errors import EngineRefused, NotThisKind, ServerGone
+from arbiter.errors import KeyRefused, NotThisKind, ServerGone
 
 LIST: Final = "/v1/models"
 LIST_S: Final = 2.0
@@ -74,12 +74,12 @@ async def list_models(remote: Remote, *, has_key: bool) -> tuple[Entry, ...] | N
 def entries_of(response: Response, *, url: str, has_key: bool) -> tuple[Entry, ...] | None:
     """What is listed in an answer; None while the server is still loading.
 
-    Raises `NotThisKind` for what is no list of models, and `EngineRefused` when the server wants
-    a key, or another one.
+    Raises `NotThisKind` for what is no list of models, and `KeyRefused` when the server wants a
+    key, or another one.
     """
     if response.status in {401, 403}:
         does = "refuses the key that it was sent" if has_key else "wants a key"
-        raise EngineRefused(
+        raise KeyRefused(
             f"The server at {url} {does}.",
             hint=f'Set it in the settings: [discovery.keys] "{url}" = "...".',
         )

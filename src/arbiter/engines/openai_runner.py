@@ -28,7 +28,7 @@ from arbiter.engines.openai_wire import (
     parse_answer,
     parse_vectors,
 )
-from arbiter.engines.remote import Remote, Response, Stream
+from arbiter.engines.remote import Ear, Remote, Response, Stream
 from arbiter.errors import ArbiterError, EngineError, InstanceLost, ServerCut, StreamCut
 from arbiter.inference import Called, Chunk, Delta, Embedding, Finish, Generation, Vectors
 
@@ -39,9 +39,10 @@ _MISTAKES: Final = (400, 422)
 class Patience:
     """How long to wait for a server, in seconds.
 
-    first_s: for the first byte of a stream; the server may load the model for it. next_s: between
-    two pieces. whole_s: for an answer in one piece. watch_s: between two looks whether it is
-    still there.
+    first_s: for the first byte of a stream; the server may load the model for it. next_s: for the
+    next byte, and never longer than first_s. whole_s: for an answer in one piece, and for the next
+    event of a stream that only keeps itself alive. watch_s: between two looks whether it is still
+    there.
     """
 
     first_s: float = 600.0
@@ -99,7 +100,7 @@ class OpenAIServerRunner:
         begun = False
         async with self._at_work():
             try:
-                async with self._posted(request) as stream:
+                async with self._posted(request) as (stream, until):
                     if _is_streamed(stream, asked=request.stream):
                         answer = ServerStream()
                         async with aclosing(self._pieces(stream, answer)) as pieces:
@@ -108,9 +109,9 @@ class OpenAIServerRunner:
                                 yield piece
                         finish = answer.finish()
                     else:
-                        text, calls, finish = parse_answer(
-                            await stream.receive_all(most=LONGEST_ANSWER)
-                        )
+                        async with asyncio.timeout_at(until):
+                            body = await stream.receive_all(most=LONGEST_ANSWER)
+                        text, calls, finish = parse_answer(body)
                         whole: list[Chunk] = [Delta(text=text)] if text else []
                         for chunk in [*whole, *calls]:
                             begun = True
@@ -122,11 +123,11 @@ class OpenAIServerRunner:
     async def embed(self, request: Embedding) -> tuple[Vectors, Finish]:
         """See `arbiter.engines.base.Runner`."""
         body = encode_embedding(request, model=self._asked)
+        limit = self._patience.whole_s
         async with self._at_work():
             try:
-                response = await self._remote.post(
-                    EMBEDDINGS, body, silence_s=self._patience.whole_s
-                )
+                async with asyncio.timeout(limit):
+                    response = await self._remote.post(EMBEDDINGS, body, silence_s=limit)
                 if response.status != 200:
                     raise await self._refusal(response, EMBEDDINGS)
                 vectors, finish = parse_vectors(response.body, wanted=len(request.inputs))
@@ -178,10 +179,14 @@ class OpenAIServerRunner:
                 await self._remote.close()
 
     @asynccontextmanager
-    async def _posted(self, request: Generation) -> AsyncIterator[Stream]:
-        """The answer to a request, from its first byte on. Raises what it was refused with."""
+    async def _posted(self, request: Generation) -> AsyncIterator[tuple[Stream, float]]:
+        """The answer to a request, and until when the loop's clock is to see all of it.
+
+        Raises what it was refused with.
+        """
         path = path_of(request.work)
         limit = self._patience.first_s if request.stream else self._patience.whole_s
+        until = asyncio.get_running_loop().time() + self._patience.whole_s
         while True:
             counted = self._counts
             body = encode_request(
@@ -193,9 +198,10 @@ class OpenAIServerRunner:
             )
             async with self._remote.stream("POST", path, body, silence_s=limit) as stream:
                 if stream.status == 200:
-                    yield stream
+                    yield stream, until
                     return
-                told = await stream.receive_all(most=LONGEST_ANSWER)
+                async with asyncio.timeout(limit):
+                    told = await stream.receive_all(most=LONGEST_ANSWER)
                 response = Response(status=stream.status, headers=stream.headers, body=told)
             if not (counted and stream.status in _MISTAKES and b"stream_options" in told):
                 raise await self._refusal(response, path)
@@ -204,10 +210,12 @@ class OpenAIServerRunner:
     async def _pieces(
         self, stream: Stream, answer: ServerStream
     ) -> AsyncGenerator[Delta | Called, None]:
-        has_come = False
+        has_come, patience = False, self._patience
+        ear = Ear(
+            stream, first_s=patience.first_s, next_s=patience.next_s, whole_s=patience.whole_s
+        )
         while not answer.is_done and not answer.is_broken:
-            async with asyncio.timeout(self._patience.next_s if has_come else None):
-                data = await stream.receive()
+            data = await ear.receive(news=answer.events, begun=has_come)
             # at the end, the line's and the event's end that a server may leave out
             text = answer.feed(data or b"\n\n")
             if text:

@@ -26,12 +26,18 @@ from arbiter.engines.openai_facts import LLAMA_SERVER
 from arbiter.engines.openai_probe import look_at, server_root
 from arbiter.engines.openai_runner import OpenAIServerRunner, Patience
 from arbiter.engines.remote import Remote
-from arbiter.errors import EngineRefused, LoadFailed, NotOffered, NotThisKind, ServerGone
+from arbiter.errors import (
+    EngineRefused,
+    KeyRefused,
+    LoadFailed,
+    NotOffered,
+    NotThisKind,
+    ServerGone,
+)
 
 LOOK_S: Final = 5.0
 
 _MOST_NAMED: Final = 8
-_PATIENCE: Final = Patience()
 
 
 def engine(context: EngineContext) -> Engine:
@@ -58,10 +64,11 @@ class OpenAIServerEngine:
         ("Lemonade", "http://127.0.0.1:13305"),
     )
 
-    def __init__(self, context: EngineContext, *, patience: Patience = _PATIENCE) -> None:
+    def __init__(self, context: EngineContext, *, patience: Patience | None = None) -> None:
         self._clock = context.clock
         self._keys = context.keys
-        self._patience = patience
+        waits = context.waits.said(first_s="first_s", next_s="next_s", whole_s="whole_s")
+        self._patience = patience or Patience(**waits)
 
     def availability(self) -> Availability:
         """It needs nothing but servers to speak to."""
@@ -70,7 +77,7 @@ class OpenAIServerEngine:
     async def look(self, url: str) -> Site:
         """What answers at this address.
 
-        Raises `ServerGone`, `NotThisKind`, and `EngineRefused` when it wants a key.
+        Raises `ServerGone`, `NotThisKind`, and `KeyRefused` when it wants a key.
         """
         remote = self._remote(server_root(url))
         try:
@@ -81,12 +88,13 @@ class OpenAIServerEngine:
     async def load(self, spec: LoadSpec) -> OpenAIServerRunner:
         """Take the first place whose server is there and offers the model.
 
-        Raises `ServerGone` when none is there, `NotOffered` when none that is has it any more, and
-        `LoadFailed` when one cannot be used.
+        Raises `ServerGone` when none is there, `NotOffered` when none that is has it any more,
+        `KeyRefused` when one wants a key, and `LoadFailed` when one cannot be used.
         """
         cache_prompt = _cache_prompt(spec.options)
         gone: list[str] = []
         without: list[str] = []
+        locked: list[str] = []
         others: list[str] = []
         for place in spec.places:
             try:
@@ -95,10 +103,14 @@ class OpenAIServerEngine:
                 gone.append(error.message)
             except NotOffered as error:
                 without.append(error.sentence)
+            except KeyRefused as error:
+                locked.append(error.sentence)
             except (LoadFailed, NotThisKind, EngineRefused) as error:
                 others.append(error.sentence)
         if others:
-            raise LoadFailed(" ".join(others + without + gone))
+            raise LoadFailed(" ".join(others + locked + without + gone))
+        if locked:
+            raise KeyRefused(" ".join(locked + without + gone))
         if without:
             raise NotOffered(" ".join(without + gone))
         raise ServerGone(

@@ -11,6 +11,7 @@ import msgspec
 from arbiter.engines.openai_wire import (
     LONGEST_ANSWER,
     LONGEST_EVENT,
+    MOST_BYTES,
     MalformedAnswer,
     ReportedError,
     StreamedAnswer,
@@ -27,19 +28,34 @@ class ServerStream(StreamedAnswer):
     server does with the connection then.
     """
 
-    __slots__ = ("_data", "_has_spoken", "_is_named_error", "_length", "_size", "is_done")
+    __slots__ = (
+        "_bytes",
+        "_data",
+        "_has_spoken",
+        "_is_named_error",
+        "_length",
+        "_size",
+        "events",
+        "is_done",
+    )
 
     def __init__(self) -> None:
         super().__init__()
         self._data: list[bytes] = []
         self._size = 0
         self._length = 0
+        self._bytes = 0
         self._has_spoken = False
         self._is_named_error = False
         self.is_done = False
+        self.events = 0
+        """How many events have come; comments are none."""
 
     def feed(self, data: bytes) -> str:
         """Take some bytes and give the text in them. Raises `MalformedAnswer`."""
+        self._bytes += len(data)
+        if self._bytes > MOST_BYTES:
+            raise MalformedAnswer("an answer without an end")
         data = self._rest + data if self._rest else data
         # a carriage return at the very end may be half of a line's end
         held = data.endswith(b"\r")
@@ -96,6 +112,7 @@ class ServerStream(StreamedAnswer):
         self._size = 0
         if not data or self.is_done or self.is_broken:
             return ""
+        self.events += 1
         if data.strip() == b"[DONE]":
             self.is_done = True
             return ""

@@ -14,7 +14,7 @@ from arbiter.engines.openai_wire import (
     printable,
     words_of,
 )
-from arbiter.engines.remote import Response
+from arbiter.engines.remote import Response, pause_of
 from arbiter.errors import (
     ArbiterError,
     Busy,
@@ -23,11 +23,11 @@ from arbiter.errors import (
     EngineRefused,
     EngineTimeout,
     InstanceLost,
+    KeyRefused,
     StreamCut,
 )
 from arbiter.inference import Vectors
 
-_LONGEST_PAUSE_S: Final = 3600
 _NOTHING_THERE: Final = frozenset({404, 405, 501})
 _TOO_LARGE: Final = re.compile(r"input \((\d+) tokens\) is too large.*batch size: (\d+)")
 """How llama-server, with a status of 500, refuses to make a vector of a long text."""
@@ -44,12 +44,12 @@ def refusal(response: Response, *, kind: str, path: str, has_key: bool) -> Arbit
             hint="Name that address itself in discovery.servers if it is to be used.",
         )
     if status in {401, 403}:
-        return EngineRefused(
+        return KeyRefused(
             f"{kind} {'refuses the key that it was sent' if has_key else 'wants a key'}{said}",
             hint="Set it in the settings, in [discovery.keys].",
         )
     if status in {429, 503}:
-        return Busy(f"{kind} is busy{said}", retry_after_s=_pause(response))
+        return Busy(f"{kind} is busy{said}", retry_after_s=pause_of(response.headers))
     if too_large := _TOO_LARGE.search(words):
         return EngineRefused(
             f"A text has {too_large[1]} tokens, and {kind} was started with room for "
@@ -96,8 +96,3 @@ def wrong_length(vectors: Vectors, *, wanted: int | None, kind: str) -> EngineRe
         hint="Leave dimensions out.",
         param="dimensions",
     )
-
-
-def _pause(response: Response) -> int | None:
-    told = response.headers.get("Retry-After", "").strip()
-    return min(int(told), _LONGEST_PAUSE_S) if told.isdecimal() and len(told) < 9 else None

@@ -1,5 +1,8 @@
 """Answers in the OpenAI dialect as servers speak it, streamed or whole.
 
+What is no end of an answer is none: an end without a reason is none while the stream goes on, what
+comes after the end is left unread, and a server that says that it gave up has not answered.
+
 What a worker reports about itself is not believed blindly: a count or a duration that is
 missing, negative, not finite or absurd becomes None, and never costs the answer that it came with.
 """
@@ -7,6 +10,7 @@ missing, negative, not finite or absurd becomes None, and never costs the answer
 from __future__ import annotations
 
 import math
+import re
 from typing import Final
 
 import msgspec
@@ -15,6 +19,12 @@ from arbiter.errors import EngineRefused
 from arbiter.inference import Called, Finish, FinishReason, Timings, Usage, Vectors
 
 _MOST_TOKENS: Final = 2**31
+_GIVEN_UP: Final = frozenset({"abort", "aborted", "cancelled", "canceled", "error"})
+"""How servers end an answer that they did not finish: vLLM and SGLang abort, gateways err."""
+
+_NO_JSON: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|-?\b(?:NaN|Infinity)\b', re.DOTALL)
+"""Strings, which stay as they are, and numbers that Python writes and JSON does not have."""
+
 _LONGEST_MS: Final = 7 * 24 * 3600 * 1000.0
 LONGEST_EVENT: Final = 4 * 1024 * 1024
 LONGEST_ANSWER: Final = 4 * 1024 * 1024
@@ -22,6 +32,8 @@ LONGEST_ANSWER: Final = 4 * 1024 * 1024
 
 What a model says is kept until it has ended. A server that never ends it would fill the memory.
 """
+MOST_BYTES: Final = 64 * LONGEST_ANSWER
+"""Bytes of a streamed answer with all that is around its letters, and with what a model thinks."""
 
 Number = float | None
 
@@ -173,11 +185,13 @@ class StreamedAnswer:
             self._usage = event.usage.copy()
         if event.timings:
             self._timings = event.timings.copy()
-        if not event.choices:
+        if not event.choices or self._reason is not None:
             return ""
         choice = event.choices[0]
-        if choice.finish_reason is not None:
-            self._reason = choice.finish_reason
+        # LocalAI has had an empty reason in every event: that is no end
+        self._reason = choice.finish_reason or None
+        if self._reason is not None and self._reason in _GIVEN_UP:
+            self._error = ReportedError(f"it gave up ({self._reason})")
         delta = choice.delta
         if delta is None:
             return choice.text or ""
@@ -198,6 +212,8 @@ def parse_answer(body: bytes) -> tuple[str, list[Called], Finish]:
         if event.error:
             raise ReportedError(words_of(body) or "it did not say what")
         raise MalformedAnswer("an answer without a message")
+    if choice.finish_reason in _GIVEN_UP:
+        raise ReportedError(f"it gave up ({choice.finish_reason})")
     calls = [_called(part, place) for place, part in enumerate(message.tool_calls or ())]
     finish = _finish(choice.finish_reason or "", event.usage, event.timings)
     return message.content or "", calls, finish
@@ -280,15 +296,27 @@ def printable(text: str, *, longest: int = 500) -> str:
 def _parse(data: bytes) -> _Event:
     try:
         return _event(data)
-    except UnicodeDecodeError:
-        # a model may stop in the middle of a character
-        data = data.decode("utf-8", "replace").encode()
-    except msgspec.DecodeError as error:
-        raise MalformedAnswer(str(error)) from error
+    except (UnicodeDecodeError, msgspec.DecodeError):
+        data = mended(data)
     try:
         return _event(data)
     except msgspec.DecodeError as error:
         raise MalformedAnswer(str(error)) from error
+
+
+def mended(data: bytes) -> bytes:
+    """JSON as servers break it, put right where nothing is lost by it.
+
+    A model may stop in the middle of a character. Servers in Python write numbers of their
+    stopwatch that JSON does not have; they become null, and null is unknown.
+
+    >>> mended(b'{"say":"NaN","ms":NaN,"in":-Infinity}')
+    b'{"say":"NaN","ms":null,"in":null}'
+    """
+    data = data.decode("utf-8", "replace").encode()
+    if b"NaN" not in data and b"Infinity" not in data:
+        return data
+    return _NO_JSON.sub(lambda found: found[0] if found[0][:1] == b'"' else b"null", data)
 
 
 def _message(data: bytes) -> str:

@@ -23,6 +23,7 @@ import aiohttp
 
 _MOST_BYTES: Final = 64 * 1024 * 1024
 _CONNECT_S: Final = 5.0
+_LONGEST_PAUSE_S: Final = 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,36 @@ class Stream:
             if size > most:
                 raise ValueError(f"more than {most} bytes")
         return b"".join(found)
+
+
+class Ear:
+    """Takes a stream in within two bounds, by the event loop's own clock.
+
+    first_s, next_s: the longest silence, before an answer has begun and within it. whole_s: the
+    longest time without news, however often the server says that it lives: what keeps a connection
+    alive is no answer.
+    """
+
+    __slots__ = ("_clock", "_first_s", "_heard", "_news", "_next_s", "_stream", "_whole_s")
+
+    def __init__(self, stream: Stream, *, first_s: float, next_s: float, whole_s: float) -> None:
+        self._stream = stream
+        self._first_s, self._next_s, self._whole_s = first_s, next_s, whole_s
+        self._clock = asyncio.get_running_loop()
+        self._news, self._heard = 0, self._clock.time()
+
+    async def receive(self, *, news: int, begun: bool) -> bytes:
+        """What has come; nothing at the end. Raises `OSError` or `TimeoutError`.
+
+        news: how much of what came so far was an answer, in any unit. begun: whether a piece of
+        it was passed on.
+        """
+        now = self._clock.time()
+        if news > self._news:
+            self._news, self._heard = news, now
+        silent = now + (self._next_s if begun else self._first_s)
+        async with asyncio.timeout_at(min(silent, self._heard + self._whole_s)):
+            return await self._stream.receive()
 
 
 class Remote:
@@ -181,6 +212,16 @@ def _system_words(error: OSError) -> str:
     if error.errno is not None and error.errno > 0:
         return os.strerror(error.errno)
     return str(error.strerror or error)
+
+
+def pause_of(headers: Mapping[str, str]) -> int | None:
+    """The seconds after which to come again, where a server says so in seconds.
+
+    >>> pause_of({"Retry-After": "7"}), pause_of({"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"})
+    (7, None)
+    """
+    told = headers.get("Retry-After", "").strip()
+    return min(int(told), _LONGEST_PAUSE_S) if told.isdecimal() and len(told) < 9 else None
 
 
 def is_loopback(url: str) -> bool:

@@ -21,6 +21,7 @@ from arbiter.cost import Figure, Method
 from arbiter.errors import (
     Busy,
     InvalidField,
+    KeyRefused,
     NotOffered,
     ServerCut,
     ServerGone,
@@ -38,6 +39,7 @@ from arbiter.telemetry import Series, Tally
 
 NO_FAULT = frozenset(
     {Busy.code, ShuttingDown.code, ServerGone.code, ServerCut.code, NotOffered.code}
+    | {KeyRefused.code}
 )
 """Errors that say something about the house or a server beside it, and nothing about the version.
 

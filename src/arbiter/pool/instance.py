@@ -15,6 +15,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
+from math import ceil
 
 from arbiter.clock import Clock
 from arbiter.config import PoolSettings
@@ -23,6 +24,8 @@ from arbiter.engines.base import Engine, LoadSpec, Runner, ServedRunner
 from arbiter.engines.deadlines import within
 from arbiter.errors import ArbiterError, Busy, EngineError, LoadFailed, ServerGone
 from arbiter.metering.meter import EqualShare
+from arbiter.pool.breaker import Sign
+from arbiter.pool.health import Health
 from arbiter.pool.model_file import ModelFile
 
 BACKOFF_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
@@ -56,6 +59,7 @@ class Lease:
         "gone",
         "instance",
         "is_served",
+        "passage",
         "runner",
     )
 
@@ -73,6 +77,7 @@ class Lease:
         self.runner = runner
         self.is_served = is_served
         self.bounded = bounded
+        self.passage = instance.health.begin()
         self.gone = asyncio.Event()
         """Set when the server that runs the version was found gone while this lease lasts."""
         self._meter = meter
@@ -141,6 +146,7 @@ class Instance:
         self._queue_bound = settings.queue
         self._wait_s = settings.wait_s
         self._on_change = on_change
+        self.health = Health(clock)
         self._prepare = prepare
         self._meter = EqualShare()
         self._slots = asyncio.Semaphore(spec.slots)
@@ -217,6 +223,7 @@ class Instance:
 
     def give_back(self, lease: Lease) -> None:
         """End a lease: its slot is free, and a drain waits for it no more."""
+        lease.passage.tell(Sign.NOTHING)
         self._leased.discard(lease)
         self._holding -= 1
         self._let_go(lease.runner)
@@ -305,6 +312,8 @@ class Instance:
         except ArbiterError as error:
             self._loading = None
             self._fail(error)
+            if isinstance(error, LoadFailed) and error.retry_after_s is None:
+                error.retry_after_s = ceil(self._not_before - self._clock.monotonic())
             raise
         except asyncio.CancelledError:
             self._loading = None
@@ -369,6 +378,11 @@ class Instance:
                 lease.gone.set()
         if self.runner is not None and _is_at(self.runner, url):
             self._withdraw(self.runner, ServerGone(f"{url}: {why}"), lost=True)
+
+    def leave(self, runner: Runner, why: str) -> None:
+        """Offer a runner no more, because the version is to be had elsewhere too."""
+        self._withdraw(runner, EngineError(f"It kept failing there: {why}."), lost=True)
+        self.health.start_again()
 
     def _withdraw(self, runner: Runner, error: EngineError, *, lost: bool = False) -> None:
         """Offer a runner no more. Whoever it serves is served to the end."""

@@ -10,14 +10,17 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final
 
 import msgspec
 
 from arbiter.clock import Clock
 from arbiter.config import PoolSettings
 from arbiter.cost import Method
-from arbiter.engines.base import Engine, LoadSpec, Runner
+from arbiter.engines.base import Engine, LoadSpec, Runner, ServedRunner
 from arbiter.errors import (
     ArbiterError,
     EngineUnavailable,
@@ -27,6 +30,7 @@ from arbiter.errors import (
 )
 from arbiter.events import Announcer, Event
 from arbiter.metering.process import ProcessReader
+from arbiter.pool.breaker import Phase
 from arbiter.pool.instance import Instance, Lease, State
 from arbiter.pool.model_file import ModelFile
 from arbiter.pool.residency import NEVER, Resident, free_room, make_room, unused
@@ -36,6 +40,7 @@ from arbiter.registry.registry import Registry, Version
 from arbiter.storage.database import Database, Statement
 
 LOG = logging.getLogger(__name__)
+_NOBODY: Final[Mapping[VersionId, str]] = MappingProxyType({})
 
 
 class Loadable(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +77,8 @@ class InstanceView:
     predicted_bytes: int | None
     measured_bytes: int | None
     last_error: str | None
+    ailing: str | None
+    """Why `auto` asks others for now."""
 
 
 WORKER_BYTES = 40_000_000
@@ -132,6 +139,8 @@ class Pool:
         """Loads that nobody waits for: they give way to any that somebody does."""
         self._unasked: set[VersionId] = set()
         """Loaded without anybody having asked for them: the first to leave when room is needed."""
+        self._doubted: set[VersionId] = set()
+        """Whose breaker is not closed."""
         self._admission = asyncio.Lock()
         self._freed = asyncio.Event()
         self._closed = False
@@ -230,6 +239,7 @@ class Pool:
                 file=ModelFile(loadable.artifact, self._clock),
                 prepare=self._placed,
             )
+            found.health.listener = partial(self._judged, found)
             self._instances[loadable.version] = found
             self._loadables[loadable.version] = loadable
         return found
@@ -395,13 +405,51 @@ class Pool:
             if not instance.was_lost:
                 self._miss(instance.spec.version, instance.last_error)
         self._freed.set()
-        self._announcer.announce(
-            Event(
-                kind=f"instance.{instance.state.value}",
-                at=self._clock.now(),
-                detail={"version": instance.spec.version, "reason": reason},
+        self._tell(f"instance.{instance.state.value}", instance, reason)
+
+    def _judged(self, instance: Instance) -> None:
+        """A breaker opened, is tried, or closed."""
+        version, breaker = instance.spec.version, instance.health.breaker
+        if breaker.phase is Phase.CLOSED:
+            self._doubted.discard(version)
+        else:
+            self._doubted.add(version)
+        if breaker.phase is Phase.OPEN:
+            names = ", ".join(self._registry.names_of(version))
+            LOG.warning(
+                "%s keeps failing (%s); auto asks others for %.0f s",
+                names or short(version),
+                breaker.why,
+                breaker.until - self._clock.monotonic(),
             )
-        )
+        self._tell(f"breaker.{breaker.phase.value}", instance, breaker.why)
+        if breaker.phase is Phase.OPEN:
+            self._move(instance, breaker.why)
+
+    def _move(self, instance: Instance, why: str) -> None:
+        """Have a version that keeps failing at one place served at another, if it has one."""
+        runner = instance.runner
+        if not isinstance(runner, ServedRunner):
+            return
+        others = (p for p in self._places.of(instance.spec.version) if p != runner.place)
+        if any(self._places.trouble(place) is None for place in others):
+            # until it is looked at again it is the last that is taken
+            self._places.note(runner.place, f"it kept failing: {why}")
+            instance.leave(runner, why)
+
+    def _tell(self, kind: str, instance: Instance, reason: str) -> None:
+        detail = {"version": instance.spec.version, "reason": reason}
+        self._announcer.announce(Event(kind=kind, at=self._clock.now(), detail=detail))
+
+    def ailing(self) -> Mapping[VersionId, str]:
+        """The versions that kept failing lately, each with why; who has others asks those.
+
+        Nobody is refused because of it, and one request at a time tries whether it is over.
+        """
+        if not self._doubted:
+            return _NOBODY
+        found = {version: self._instances[version].health.ailing for version in self._doubted}
+        return {version: why for version, why in found.items() if why is not None}
 
     def _miss(self, version: VersionId, error: ArbiterError | None) -> None:
         """No server that offers a version is there, or none has it: no choice until one does."""
@@ -474,6 +522,7 @@ class Pool:
             predicted_bytes=self._loadables[version].estimated_bytes,
             measured_bytes=self._measured.get((version, spec.context, spec.slots)),
             last_error=error.message if error is not None else None,
+            ailing=instance.health.ailing,
         )
 
     def states(self) -> Mapping[VersionId, State]:

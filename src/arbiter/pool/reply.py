@@ -19,10 +19,12 @@ from arbiter.inference import (
     Delta,
     Embedding,
     Finish,
+    FinishReason,
     Generation,
     Timings,
     Usage,
 )
+from arbiter.pool.breaker import Sign
 from arbiter.pool.instance import Lease
 
 
@@ -90,15 +92,14 @@ class Served:
             raise StopAsyncIteration
         try:
             chunk = await anext(self._rest)
-        except StreamCut as error:
-            self.error = error
-            if self._lease.gone.is_set() and not isinstance(error, ServerCut):
-                self.error = ServerCut(error.message)
-                raise self.error from error
-            raise
         except ArbiterError as error:
             self.error = error
-            raise
+            if _is_cut(error) and self._lease.gone.is_set():
+                self.error = ServerCut(error.message)
+            self._lease.passage.tell_error(self.error)
+            if self.error is error:
+                raise
+            raise self.error from error
         self._take(chunk)
         return chunk
 
@@ -114,7 +115,20 @@ class Served:
         self.receipt.timings = chunk.timings
         self.receipt.latency_ms = (self._clock.monotonic() - self._started) * 1000
         self.receipt.cpu_ms = self._lease.stop_metering()
+        if (
+            self.is_text
+            and chunk.reason is FinishReason.STOP
+            and not any(map(str.strip, self.text))
+        ):
+            self._lease.passage.tell(Sign.ILL, "an empty answer")
+        else:
+            self._lease.passage.tell(Sign.WELL)
         return True
+
+
+def _is_cut(error: ArbiterError) -> bool:
+    """Whether a stream was cut, and it is not known yet that its server is to blame."""
+    return isinstance(error, StreamCut) and not isinstance(error, ServerCut)
 
 
 def pieces_of(runner: Runner, request: Generation | Embedding) -> AsyncGenerator[Chunk, None]:
@@ -140,11 +154,15 @@ async def first_of(chunks: AsyncIterator[Chunk], lease: Lease) -> Chunk:
             first = await _unless_gone(chunks, lease)
         else:
             first = await anext(chunks)
-    except InstanceLost:
-        lease.instance.lost(lease.runner)
+    except ArbiterError as error:
+        lease.passage.tell_error(error)
+        if isinstance(error, InstanceLost):
+            lease.instance.lost(lease.runner)
         raise
     except StopAsyncIteration as error:
-        raise EngineError("The engine ended without an answer.") from error
+        empty = EngineError("The engine ended without an answer.")
+        lease.passage.tell_error(empty)
+        raise empty from error
     lease.instance.answered()
     return first
 

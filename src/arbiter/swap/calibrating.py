@@ -297,7 +297,11 @@ class Calibrating:
     async def _is_ready(self, version: Version) -> bool:
         """Whether a case can be run at once; loads the version where nobody is put out by that."""
         id_, wanted = version.version, loadable(version)
-        why = self._pool.unavailable(version.artifact.format) or self._registry.places.absent(id_)
+        why = (
+            self._pool.unavailable(version.artifact.format)
+            or self._registry.places.absent(id_)
+            or self._pool.ailing().get(id_)
+        )
         if why is None and wanted.is_outside and self._presence.unused_s < UNUSED_S:
             why = (
                 "another program runs it, and might put out what somebody used in the last "

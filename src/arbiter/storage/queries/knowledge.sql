@@ -114,7 +114,7 @@ SELECT version, task, COUNT(*), COUNT(grade), SUM(grade),
        SUM(CASE WHEN status = 'success' AND latency_ms IS NOT NULL THEN 1 ELSE 0 END)
 FROM outcomes WHERE status IN ('success', 'failure') AND is_forgotten = 0
   AND COALESCE(error, '') NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut',
-                                  'not_offered')
+                                  'not_offered', 'key_refused')
 GROUP BY version, task;
 
 -- name: sum_feedback
@@ -167,7 +167,7 @@ SELECT version, error FROM attempts WHERE decision = ? ORDER BY position;
 
 -- name: sum_attempts
 SELECT version, task, COUNT(*) FROM attempts
-WHERE error NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut', 'not_offered')
+WHERE error NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut', 'not_offered', 'key_refused')
   AND is_forgotten = 0
 GROUP BY version, task;
 
@@ -225,11 +225,11 @@ FROM (SELECT decision, version, task, 1 AS samples,
                   ELSE 0.0 END AS latency_ms
       FROM outcomes WHERE status IN ('success', 'failure') AND is_forgotten = 0
         AND COALESCE(error, '') NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut',
-                                        'not_offered')
+                                        'not_offered', 'key_refused')
       UNION ALL
       SELECT decision, version, task, 1, 0, 0.0, 0, 0, 0.0
       FROM attempts
-      WHERE error NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut', 'not_offered')
+      WHERE error NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut', 'not_offered', 'key_refused')
         AND is_forgotten = 0) AS own
 WHERE (? = '' OR task = ?) AND (? = '' OR version = ?)
 GROUP BY version, task;
@@ -338,7 +338,7 @@ FROM (SELECT o.version, o.task, o.grade,
       FROM outcomes o
       WHERE o.grade IS NOT NULL AND o.is_forgotten = 0 AND o.status IN ('success', 'failure')
         AND COALESCE(o.error, '') NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut',
-                                          'not_offered')) AS graded
+                                          'not_offered', 'key_refused')) AS graded
 GROUP BY version, task;
 
 -- name: faded_feedback
@@ -390,7 +390,7 @@ SELECT d.at, d.task, d.alias, d.arm, d.probability, d.reason, d.detail, o.versio
 FROM decisions d JOIN outcomes o ON o.decision = d.decision
 WHERE o.status IN ('success', 'failure') AND o.is_forgotten = 0
   AND COALESCE(o.error, '') NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut',
-                                    'not_offered')
+                                    'not_offered', 'key_refused')
 ORDER BY d.at, d.decision;
 
 -- name: replay_cases

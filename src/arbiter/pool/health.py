@@ -1,0 +1,76 @@
+"""How an instance did lately: its breaker, and who is told when that changes.
+
+The only writer of a breaker. What it means is decided in `arbiter.pool.breaker`; whoever serves a
+request says here how it ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from arbiter.clock import Clock
+from arbiter.errors import ArbiterError
+from arbiter.pool.breaker import Breaker, Sign, Ticket, begun, ended, passed_over, sign_of
+
+
+class Passage:
+    """One request of an instance, which says once how the instance did."""
+
+    __slots__ = ("_health", "_ticket")
+
+    def __init__(self, health: Health, ticket: Ticket) -> None:
+        self._health = health
+        self._ticket: Ticket | None = ticket
+
+    def tell(self, sign: Sign, why: str = "") -> None:
+        """How it ended; what is told first counts."""
+        ticket, self._ticket = self._ticket, None
+        if ticket is not None:
+            self._health.take(ticket, sign, why)
+
+    def tell_error(self, error: ArbiterError) -> None:
+        """What it ended with."""
+        self.tell(sign_of(error), error.code)
+
+
+class Health:
+    """That of one instance.
+
+    >>> from arbiter.clock import ManualClock
+    >>> health = Health(ManualClock())
+    >>> for _ in range(5):
+    ...     health.begin().tell(Sign.ILL, "engine_timeout")
+    >>> health.ailing
+    'it kept failing: engine_timeout'
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.breaker = Breaker()
+        self.listener: Callable[[], None] | None = None
+        """Called when the breaker opened, is tried, or closed."""
+
+    @property
+    def ailing(self) -> str | None:
+        """Why somebody else is to be asked for now, where there is somebody."""
+        return passed_over(self.breaker, self._clock.monotonic())
+
+    def begin(self) -> Passage:
+        """A request begins."""
+        breaker, ticket = begun(self.breaker, self._clock.monotonic())
+        self._stand(breaker)
+        return Passage(self, ticket)
+
+    def start_again(self) -> None:
+        """What failed is not what runs from now on."""
+        self._stand(Breaker(openings=self.breaker.openings, turn=self.breaker.turn + 1))
+
+    def take(self, ticket: Ticket, sign: Sign, why: str) -> None:
+        """A request ended so."""
+        now = self._clock.monotonic()
+        self._stand(ended(self.breaker, ticket, sign, now=now, why=why))
+
+    def _stand(self, breaker: Breaker) -> None:
+        before, self.breaker = self.breaker, breaker
+        if before.phase is not breaker.phase and self.listener is not None:
+            self.listener()

@@ -1,0 +1,214 @@
+"""Who keeps failing is passed over for a while, and nobody is ever refused because of it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+from tests.standins.bad_servers import (
+    DIALECTS,
+    OLLAMA,
+    OPENAI,
+    Act,
+    BadServer,
+    Dialect,
+    answering,
+    bad_server,
+    begins,
+    reply,
+    stream,
+)
+from tests.story.bad_backends import RIGHT, Street, ask, street
+
+from arbiter.clock import ManualClock
+from arbiter.gateway import views
+from arbiter.knowledge.rules import Rule
+from arbiter.pool.breaker import FAILURES, PAUSES_S
+from arbiter.refs import GENERAL, parse_name
+
+both_dialects = pytest.mark.parametrize("dialect", DIALECTS, ids=[d.name for d in DIALECTS])
+
+
+def saying(status: int) -> Act:
+    return Act(pieces=(reply(b'{"error":"no"}', status=status, more="Retry-After: 1\r\n"),))
+
+
+def well(dialect: Dialect) -> Act:
+    return answering(dialect, "well again", streamed=False)
+
+
+@asynccontextmanager
+async def beside(
+    folder: Path, clock: ManualClock, dialect: Dialect
+) -> AsyncIterator[tuple[Street, BadServer, BadServer]]:
+    """A house in front of one that `auto` prefers, and another one that is well."""
+    good_one = answering(OPENAI, RIGHT, streamed=False)
+    async with (
+        asyncio.timeout(20),
+        bad_server(dialect, "a-bad") as bad,
+        bad_server(OPENAI, "b-good", good_one) as good,
+        street(folder / "data", bad, good, clock=clock) as here,
+    ):
+        await here.house.rules.add(Rule(task=GENERAL, prefer=parse_name("a-bad")))
+        yield here, bad, good
+
+
+@both_dialects
+async def test_a_burst_of_failures_is_noticed_and_one_request_at_a_time_finds_it_over(
+    tmp_path: Path, dialect: Dialect, clock: ManualClock
+) -> None:
+    async with beside(tmp_path, clock, dialect) as (here, bad, good):
+        bad.acts = (saying(500),)
+        for _ in range(FAILURES + 3):
+            assert (await ask(here.url, "auto", streamed=False)).ends.text == RIGHT
+        assert len(bad.asked) == FAILURES
+        clock.jump(PAUSES_S[0])
+        await ask(here.url, "auto", streamed=False)
+        await ask(here.url, "auto", streamed=False)
+        assert len(bad.asked) == FAILURES + 1
+        clock.jump(PAUSES_S[1])
+        bad.acts = (well(dialect),)
+        asked = len(good.asked)
+        for _ in range(3):
+            assert (await ask(here.url, "auto", streamed=False)).ends.text == "well again"
+        assert len(good.asked) == asked
+
+
+@pytest.mark.parametrize(
+    ("dialect", "status"),
+    # an Ollama's 404 says that the model is gone, and then it is looked for anew
+    [(OPENAI, 404), *itertools.product(DIALECTS, (400, 401, 422, 429, 503))],
+    ids=lambda found: getattr(found, "name", found),
+)
+async def test_a_status_that_is_no_failure_of_the_server_never_opens_it(
+    tmp_path: Path, dialect: Dialect, status: int, clock: ManualClock
+) -> None:
+    async with beside(tmp_path, clock, dialect) as (here, bad, _):
+        bad.acts = (saying(status),)
+        for _ in range(2 * FAILURES):
+            await ask(here.url, "a-bad", streamed=False)
+        assert {view.ailing for view in here.house.pool.views()} == {None}
+        bad.acts = (well(dialect),)
+        assert (await ask(here.url, "auto", streamed=False)).ends.text == "well again"
+
+
+def _mid_stream(d: Dialect) -> Act:
+    return Act(pieces=stream(d, d.piece("hel")))
+
+
+def _empty(d: Dialect) -> Act:
+    return Act(pieces=stream(d, d.piece(""), d.end()))
+
+
+def _invalid(d: Dialect) -> Act:
+    return Act(pieces=(begins(d.events, length=2) + b"{[",))
+
+
+@pytest.mark.parametrize("act", [_mid_stream, _empty, _invalid])
+@both_dialects
+async def test_a_cut_an_empty_and_an_invalid_answer_are_failures_of_their_instance(
+    tmp_path: Path, dialect: Dialect, act: Callable[[Dialect], Act], clock: ManualClock
+) -> None:
+    async with beside(tmp_path, clock, dialect) as (here, bad, _):
+        bad.acts = (act(dialect),)
+        for _ in range(FAILURES):
+            await ask(here.url, "a-bad", streamed=True)
+        heard = await ask(here.url, "auto", streamed=False)
+        assert heard.version == here.version("b-good")
+
+
+@both_dialects
+async def test_the_last_way_to_serve_is_asked_however_often_it_failed(
+    tmp_path: Path, dialect: Dialect, clock: ManualClock
+) -> None:
+    async with (
+        asyncio.timeout(20),
+        bad_server(dialect, "only", saying(500)) as only,
+        street(tmp_path / "data", only, clock=clock) as here,
+    ):
+        for model in ("auto", "only"):
+            for _ in range(2 * FAILURES):
+                heard = await ask(here.url, model, streamed=False)
+                assert (heard.ends.status, heard.ends.code) == (502, "engine_error")
+        assert len(only.asked) == 4 * FAILURES
+        only.acts = (well(dialect),)
+        assert (await ask(here.url, "auto", streamed=False)).ends.text == "well again"
+        assert {view.ailing for view in here.house.pool.views()} == {None}
+
+
+@pytest.mark.parametrize("ill", list(itertools.chain.from_iterable(
+    itertools.combinations(range(3), number) for number in range(4)
+)))  # fmt: skip
+async def test_whoever_is_ill_a_request_is_served_if_anybody_can(
+    tmp_path: Path, ill: tuple[int, ...], clock: ManualClock
+) -> None:
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(asyncio.timeout(20))
+        servers = [
+            await stack.enter_async_context(
+                bad_server(DIALECTS[number % 2], f"m{number}", saying(500))
+            )
+            for number in range(3)
+        ]
+        here = await stack.enter_async_context(street(tmp_path / "data", *servers, clock=clock))
+        for number in ill:
+            for _ in range(FAILURES):
+                await ask(here.url, f"m{number}", streamed=False)
+        assert len(here.house.pool.ailing()) == len(ill)
+        # each of them in turn is the only one that can answer now
+        for one in range(3):
+            for number, server in enumerate(servers):
+                server.acts = (well(server.dialect) if number == one else saying(500),)
+            assert (await ask(here.url, "auto", streamed=False)).ends.text == "well again"
+
+
+async def test_a_version_that_keeps_failing_at_one_place_is_served_at_the_next(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    async with (
+        asyncio.timeout(20),
+        bad_server(OLLAMA, "m", well(OLLAMA)) as one,
+        bad_server(OLLAMA, "m", well(OLLAMA)) as two,
+        street(tmp_path / "data", one, two, clock=clock) as here,
+    ):
+        await ask(here.url, "m", streamed=False)
+        at_work, other = (one, two) if one.asked else (two, one)
+        at_work.acts = (saying(500),)
+        for _ in range(FAILURES):
+            await ask(here.url, "m", streamed=False)
+        for _ in range(FAILURES):
+            assert (await ask(here.url, "m", streamed=False)).ends.text == "well again"
+        assert len(other.asked) == FAILURES
+        other.acts, at_work.acts = (saying(500),), (well(OLLAMA),)
+        await here.house.scout.look()
+        for _ in range(FAILURES):
+            await ask(here.url, "m", streamed=False)
+        assert (await ask(here.url, "m", streamed=False)).ends.text == "well again"
+
+
+async def test_what_a_breaker_does_is_announced_and_shown(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    async with beside(tmp_path, clock, OPENAI) as (here, bad, _):
+        bad.acts = (saying(500),)
+        with here.house.announcer.listening() as heard:
+            for _ in range(FAILURES):
+                await ask(here.url, "a-bad", streamed=False)
+            views_now = here.house.pool.views()
+            shown = [views.instance_view(view, here.house.registry) for view in views_now]
+            assert [one["ailing"] for one in shown] == ["it kept failing: engine_error"]
+            dropped = here.house.select().dropped
+            assert [one.reason for one in dropped] == ["it kept failing: engine_error"]
+            clock.jump(PAUSES_S[0])
+            bad.acts = (well(OPENAI),)
+            await ask(here.url, "a-bad", streamed=False)
+            kinds = Counter[str]()
+            events = heard.stream()
+            while kinds["breaker.closed"] == 0:
+                kinds[(await anext(events)).kind] += 1
+        assert (kinds["breaker.open"], kinds["breaker.trying"]) == (1, 1)
