@@ -312,11 +312,49 @@ DELETE FROM carried_feedback WHERE (? = '' OR task = ?) AND (? = '' OR version =
 INSERT INTO falls (version, task, since, at) VALUES (?, ?, ?, ?);
 
 -- name: list_falls
-SELECT version, task, since FROM falls ORDER BY seq;
+SELECT version, task, since, at FROM falls ORDER BY seq;
+
+-- name: score_floor
+-- When the oldest of the latest so many scores came; nothing when there are fewer.
+SELECT at FROM (
+    SELECT at FROM outcomes WHERE grade IS NOT NULL AND is_forgotten = 0
+    UNION ALL SELECT at FROM feedback_log
+    UNION ALL SELECT at FROM carried_feedback
+    UNION ALL SELECT at FROM validations
+) AS scores ORDER BY at DESC LIMIT 1 OFFSET ?;
+
+-- name: scores_since
+-- Every score from then on, in the order in which they came: what it was before and who said that
+-- (a judgement that was changed), and how a case was graded.
+SELECT at, version, task, caller, source, score, score_before, caller_before, grading FROM (
+    SELECT o.at, o.decision AS place, 0 AS seq, o.version, o.task, '' AS caller,
+           'grades' AS source, o.grade AS score, CAST(NULL AS DOUBLE PRECISION) AS score_before,
+           CAST(NULL AS TEXT) AS caller_before, CAST(NULL AS TEXT) AS grading
+    FROM outcomes o
+    WHERE o.grade IS NOT NULL AND o.is_forgotten = 0 AND o.status IN ('success', 'failure')
+      AND COALESCE(o.error, '') NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut',
+                                        'not_offered')
+      AND o.at >= ?
+    UNION ALL
+    SELECT l.at, l.decision, l.seq, f.version, f.task, l.caller, l.source, l.score,
+           LAG(l.score) OVER (PARTITION BY l.decision, l.source, l.kind ORDER BY l.seq),
+           LAG(l.caller) OVER (PARTITION BY l.decision, l.source, l.kind ORDER BY l.seq), NULL
+    FROM feedback_log l
+    JOIN feedback f ON f.decision = l.decision AND f.source = l.source AND f.kind = l.kind
+    WHERE f.is_forgotten = 0 AND l.at >= ?
+    UNION ALL
+    SELECT c.at, c.decision, 0, c.version, c.task, c.origin || '/' || c.caller, c.source, c.score,
+           NULL, NULL, NULL
+    FROM carried_feedback c WHERE c.at >= ?
+    UNION ALL
+    SELECT v.at, v.case_digest, 0, v.version, v.task, '', 'cases', v.score, NULL, NULL, v.grading
+    FROM validations v WHERE v.at >= ?
+) AS scores ORDER BY at, seq, place;
 
 -- name: faded_grades
 -- How many grades a version has at a task, how many are left of them when each later one fades it
--- (the parameters), and their sum. None of those from before a fall are left.
+-- (the first parameters), and their sum. None of those from before a fall are left. Only scores and
+-- falls from before a moment (the others).
 SELECT version, task, COUNT(*),
        SUM(CASE WHEN is_left = 1 THEN POW(?, CASE WHEN age < 20000 THEN age ELSE 20000 END) ELSE 0.0 END),
        SUM(CASE WHEN is_left = 1 THEN grade * POW(?, CASE WHEN age < 20000 THEN age ELSE 20000 END) ELSE 0.0 END)
@@ -324,13 +362,14 @@ FROM (SELECT o.version, o.task, o.grade,
              ROW_NUMBER() OVER (PARTITION BY o.version, o.task
                                 ORDER BY o.at DESC, o.decision DESC) - 1 AS age,
              CASE WHEN EXISTS (SELECT 1 FROM falls f
-                               WHERE f.version = o.version AND f.since > o.at
+                               WHERE f.version = o.version AND f.since > o.at AND f.at < ?
                                  AND (f.task IS NULL OR f.task = o.task))
                   THEN 0 ELSE 1 END AS is_left
       FROM outcomes o
       WHERE o.grade IS NOT NULL AND o.is_forgotten = 0 AND o.status IN ('success', 'failure')
         AND COALESCE(o.error, '') NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut',
-                                          'not_offered')) AS graded
+                                          'not_offered')
+        AND o.at < ?) AS graded
 GROUP BY version, task;
 
 -- name: faded_feedback
@@ -342,7 +381,7 @@ FROM (SELECT s.version, s.task, s.caller, s.kind, s.score,
              ROW_NUMBER() OVER (PARTITION BY s.version, s.task, s.caller, s.kind
                                 ORDER BY s.at DESC, s.decision DESC) - 1 AS age,
              CASE WHEN EXISTS (SELECT 1 FROM falls f
-                               WHERE f.version = s.version AND f.since > s.at
+                               WHERE f.version = s.version AND f.since > s.at AND f.at < ?
                                  AND (f.task IS NULL OR f.task = s.task))
                   THEN 0 ELSE 1 END AS is_left
       FROM (SELECT version, task, caller, score, at, decision,
@@ -353,20 +392,25 @@ FROM (SELECT s.version, s.task, s.caller, s.kind, s.score,
             SELECT version, task, origin || '/' || caller, score, at, decision,
                    CASE WHEN source IN ('person', 'grader', 'judge', 'implicit') THEN source
                         ELSE 'other' END
-            FROM carried_feedback) AS s) AS said
+            FROM carried_feedback) AS s
+      WHERE s.at < ?) AS said
 GROUP BY version, task, caller, kind;
 
 -- name: standing_cases
-SELECT v.version, v.task, v.grading, COUNT(*), SUM(v.score)
-FROM validations v
-WHERE NOT EXISTS (SELECT 1 FROM falls f WHERE f.version = v.version AND f.since > v.at
-                                          AND (f.task IS NULL OR f.task = v.task))
-GROUP BY v.version, v.task, v.grading;
+-- How many cases were run on a version, how many of them from after it fell, and their sum.
+SELECT version, task, grading, COUNT(*), SUM(is_left), SUM(is_left * score)
+FROM (SELECT v.version, v.task, v.grading, v.score,
+             CASE WHEN EXISTS (SELECT 1 FROM falls f
+                               WHERE f.version = v.version AND f.since > v.at AND f.at < ?
+                                 AND (f.task IS NULL OR f.task = v.task))
+                  THEN 0 ELSE 1 END AS is_left
+      FROM validations v WHERE v.at < ?) AS cases_run
+GROUP BY version, task, grading;
 
 -- name: standing_carried
 SELECT c.version, c.task, SUM(c.graded), SUM(c.quality)
 FROM carried c
-WHERE NOT EXISTS (SELECT 1 FROM falls f WHERE f.version = c.version
+WHERE NOT EXISTS (SELECT 1 FROM falls f WHERE f.version = c.version AND f.at < ?
                                           AND (f.task IS NULL OR f.task = c.task))
 GROUP BY c.version, c.task;
 
