@@ -138,7 +138,7 @@ async def test_a_fall_that_no_score_shows_any_more_is_known_all_the_same(tmp_pat
         for number in range(40):
             await tell(room, number, (A, SUMS, 1.0, "rule"))
         now = room.clock.now().isoformat()
-        await room.database.write(Statement(query="add_fall", parameters=(A, SUMS, now, now)))
+        await room.database.write(Statement(query="add_fall", parameters=(A, SUMS, now, None, now)))
         for number in range(40, 50):
             await tell(room, number, (A, SUMS, 0.0, "rule"))
     async with opened(path) as room:

@@ -165,7 +165,7 @@ class Learning:
             detail={"version": fall.version, "task": fall.task, "since": fall.since},
         )
         self._database.enqueue(
-            Statement(query="add_fall", parameters=(fall.version, fall.task, fall.since, at)),
+            Statement(query="add_fall", parameters=(fall.version, fall.task, fall.since, None, at)),
             then=lambda kept: self._announcer.announce(event) if kept else None,
         )
 

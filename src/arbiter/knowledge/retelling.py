@@ -11,6 +11,7 @@ How far callers are believed is no part of it: they are believed as they are now
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 
 from arbiter.knowledge.agreement import class_of
 from arbiter.knowledge.scores import CARRIED, CASES, GRADES, Fall, Learner, Source
@@ -40,7 +41,7 @@ def asked(keep: float, floor: str) -> tuple[Statement, ...]:
         Statement(query="faded_grades", parameters=(keep, keep, floor, floor)),
         Statement(query="faded_feedback", parameters=(keep, keep, floor, floor)),
         Statement(query="standing_cases", parameters=(floor, floor)),
-        Statement(query="standing_carried", parameters=(floor,)),
+        Statement(query="standing_carried"),
         Statement(query="list_falls"),
         Statement(query="scores_since", parameters=(floor,) * 4),
     )
@@ -63,14 +64,13 @@ class Retelling:
         self._grades, self._feedback, self._cases, self._carried, falls, self._scores = rows
         self._learner = learner
         self._grading = grading
-        self.falls = tuple(_fall(row) for row in falls)
-        """Every fall that is known, the first one first."""
-        self._due = [
-            (str(row[3]), fall)
-            for fall, row in zip(self.falls, falls, strict=True)
-            if str(row[3]) >= floor
-        ]
-        self._due.sort(key=lambda one: one[0], reverse=True)
+        own = [
+            (str(row[-1]), _fall(row)) for row in falls if row[3] is None
+        ]  # what fell at other houses is left out of what they measured
+        self.falls = tuple(fall for _, fall in own)
+        """Every fall that was noticed here, the first one first."""
+        self._over = [one for one in own if one[0] < floor]
+        self._due = sorted((one for one in own if one[0] >= floor), key=itemgetter(0), reverse=True)
 
     def tell(self) -> Iterator[None]:
         """Tell it, in steps."""
@@ -98,23 +98,39 @@ class Retelling:
         for version, task, grading, *sums in self._cases:
             if grading == self._grading(TaskName(str(task))):
                 yield CASES, (version, task, *sums)
-        keep = self._learner.keep
-        for version, task, count, good in self._carried:
-            whole = max(1.0, _real(count))
-            # as many as would be left of them if they had come here one after another
-            n = whole if keep >= 1.0 else (1.0 - keep**whole) / (1.0 - keep)
-            yield CARRIED, (version, task, count, n, n * _real(good) / whole)
 
     def _tell_scores(self) -> Iterator[None]:
+        carried = list(reversed(self._carried))
         for number, row in enumerate(self._scores):
             at = str(row[0])
-            while self._due and self._due[-1][0] < at:
-                self._learner.recall_fall(self._due.pop()[1])
+            while carried and str(carried[-1][0]) < at:
+                self._tell_carried(carried.pop())
+            self._tell_falls(at)
             self._tell_score(at, row)
             if number % STEP == 0:
                 yield
-        while self._due:
+        while carried:
+            self._tell_carried(carried.pop())
+        self._tell_falls()
+
+    def _tell_falls(self, before: str | None = None) -> None:
+        """Tell the falls that are due and that no score showed."""
+        while self._due and (before is None or self._due[-1][0] < before):
             self._learner.recall_fall(self._due.pop()[1])
+
+    def _tell_carried(self, row: Row) -> None:
+        """Tell sums of another house, as many as would be left of them had they come one by one."""
+        until, version, task, count, good = row
+        for at, fall in self._over:
+            if at > str(until) and fall.version == version and fall.task in {None, task}:
+                return
+        self._tell_falls(str(until))
+        keep, whole = self._learner.keep, max(1.0, _real(count))
+        n = whole if keep >= 1.0 else (1.0 - keep**whole) / (1.0 - keep)
+        self._learner.put(
+            TaskName(str(task)), VersionId(str(version)), CARRIED,
+            count=whole, n=n, good=n * _real(good) / whole,
+        )  # fmt: skip
 
     def _tell_score(self, at: str, row: Row) -> None:
         _, subject, title, caller, kind, number, earlier, by, grading = row
@@ -145,7 +161,7 @@ class Retelling:
 
 
 def _fall(row: Row) -> Fall:
-    version, task, since, _ = row
+    version, task, since, _, _ = row
     return Fall(
         version=VersionId(str(version)),
         task=None if task is None else TaskName(str(task)),

@@ -71,7 +71,7 @@ class Learner(Protocol):
 
     def put(self, task: TaskName, version: VersionId, source: Source, *, count: float, n: float,
             good: float) -> None:  # fmt: skip
-        """Hold what a source said in a cell; `settling` follows the last of them."""
+        """Hold more that a source said in a cell; `settling` follows the last of it."""
         ...
 
     def recall(self, task: TaskName, version: VersionId, score: float, *, source: Source,

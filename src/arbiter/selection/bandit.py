@@ -21,7 +21,6 @@ from arbiter.refs import TaskName, VersionId
 from arbiter.selection.cells import Cell, Column, Effects, Row
 from arbiter.selection.falls import dropped, note, suspect
 from arbiter.selection.states import state_of, take_state
-from arbiter.selection.streams import Stream
 from arbiter.selection.succession import Bond, Kin, bond, succeed
 from arbiter.stats.estimators import (
     Beta,
@@ -254,12 +253,15 @@ class Table:
         self, task: TaskName, version: VersionId, source: Source, *, count: float, n: float,
         good: float,
     ) -> None:  # fmt: skip
-        """Hold what a source has said in a cell, at the start; `settle` follows the last of them.
+        """Hold more that a source has said in a cell; `settle` follows the last of it.
 
         count: scores ever. n, good: how many are left when older ones fade, and their sum.
         """
         cell = self._cell(task, version)
-        cell.streams[source] = Stream(count=count, n=n, good=max(0.0, min(n, good)))
+        stream = cell.stream(source)
+        stream.count += count
+        stream.n += n
+        stream.good += max(0.0, min(n, good))
         cell.recount(self._weigh)
 
     def fresh(self) -> Self:

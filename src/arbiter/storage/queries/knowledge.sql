@@ -205,10 +205,16 @@ FROM validations;
 
 -- name: own_sums
 -- What this house's own requests add up to. The parameters narrow it to a task and a version, and
--- an empty text is any.
+-- an empty text is any. Last: what is left of the scores from after the last fall, and until when.
 SELECT version, task, SUM(samples), SUM(graded), SUM(quality), SUM(successes), SUM(timed),
-       SUM(latency_ms), MIN(decision), MAX(decision)
-FROM (SELECT decision, version, task, 1 AS samples,
+       SUM(latency_ms), MIN(decision), MAX(decision), SUM(graded * is_left),
+       SUM(quality * is_left), MAX(at)
+FROM (SELECT decision, version, task, 1 AS samples, at,
+             CASE WHEN EXISTS (SELECT 1 FROM falls f
+                               WHERE f.version = outcomes.version AND f.since > outcomes.at
+                                 AND f.origin IS NULL
+                                 AND (f.task IS NULL OR f.task = outcomes.task))
+                  THEN 0 ELSE 1 END AS is_left,
              CASE WHEN grade IS NULL THEN 0 ELSE 1 END AS graded,
              COALESCE(grade, 0.0) AS quality,
              CASE WHEN status = 'success' THEN 1 ELSE 0 END AS successes,
@@ -219,7 +225,7 @@ FROM (SELECT decision, version, task, 1 AS samples,
         AND COALESCE(error, '') NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut',
                                         'not_offered')
       UNION ALL
-      SELECT decision, version, task, 1, 0, 0.0, 0, 0, 0.0
+      SELECT decision, version, task, 1, '', 1, 0, 0.0, 0, 0, 0.0
       FROM attempts
       WHERE error NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut', 'not_offered')
         AND is_forgotten = 0) AS own
@@ -227,7 +233,8 @@ WHERE (? = '' OR task = ?) AND (? = '' OR version = ?)
 GROUP BY version, task;
 
 -- name: all_carried
-SELECT origin, version, task, samples, graded, quality, successes, timed, latency_ms, latest
+SELECT origin, version, task, samples, graded, quality, successes, timed, latency_ms, latest,
+       graded_left, quality_left, until
 FROM carried;
 
 -- name: own_feedback
@@ -257,12 +264,13 @@ ON CONFLICT (version, task, grading, case_digest) DO NOTHING RETURNING version;
 
 -- name: carry_sums
 INSERT INTO carried (origin, version, task, samples, graded, quality, successes, timed, latency_ms,
-                     latest)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                     latest, graded_left, quality_left, until)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (origin, version, task) DO UPDATE
     SET samples = excluded.samples, graded = excluded.graded, quality = excluded.quality,
         successes = excluded.successes, timed = excluded.timed, latency_ms = excluded.latency_ms,
-        latest = excluded.latest;
+        latest = excluded.latest, graded_left = excluded.graded_left,
+        quality_left = excluded.quality_left, until = excluded.until;
 
 -- name: carry_feedback
 INSERT INTO carried_feedback (origin, decision, source, kind, task, version, score, grade, caller,
@@ -309,10 +317,11 @@ RETURNING version, task, samples, graded, quality, successes;
 DELETE FROM carried_feedback WHERE (? = '' OR task = ?) AND (? = '' OR version = ?);
 
 -- name: add_fall
-INSERT INTO falls (version, task, since, at) VALUES (?, ?, ?, ?);
+INSERT INTO falls (version, task, since, origin, at) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING;
 
 -- name: list_falls
-SELECT version, task, since, at FROM falls ORDER BY seq;
+SELECT version, task, since, origin, at FROM falls ORDER BY seq;
 
 -- name: score_floor
 -- When the oldest of the latest so many scores came; nothing when there are fewer.
@@ -345,10 +354,18 @@ SELECT at, version, task, caller, source, score, score_before, caller_before, gr
     UNION ALL
     SELECT c.at, c.decision, 0, c.version, c.task, c.origin || '/' || c.caller, c.source, c.score,
            NULL, NULL, NULL
-    FROM carried_feedback c WHERE c.at >= ?
+    FROM carried_feedback c
+    WHERE c.at >= ?
+      AND NOT EXISTS (SELECT 1 FROM falls f
+                      WHERE f.version = c.version AND f.since > c.at AND f.origin = c.origin
+                        AND (f.task IS NULL OR f.task = c.task))
     UNION ALL
     SELECT v.at, v.case_digest, 0, v.version, v.task, '', 'cases', v.score, NULL, NULL, v.grading
-    FROM validations v WHERE v.at >= ?
+    FROM validations v
+    WHERE v.at >= ?
+      AND NOT EXISTS (SELECT 1 FROM falls f
+                      WHERE f.version = v.version AND f.since > v.at AND f.origin = v.origin
+                        AND (f.task IS NULL OR f.task = v.task))
 ) AS scores ORDER BY at, seq, place;
 
 -- name: faded_grades
@@ -363,6 +380,7 @@ FROM (SELECT o.version, o.task, o.grade,
                                 ORDER BY o.at DESC, o.decision DESC) - 1 AS age,
              CASE WHEN EXISTS (SELECT 1 FROM falls f
                                WHERE f.version = o.version AND f.since > o.at AND f.at < ?
+                                 AND f.origin IS NULL
                                  AND (f.task IS NULL OR f.task = o.task))
                   THEN 0 ELSE 1 END AS is_left
       FROM outcomes o
@@ -381,15 +399,15 @@ FROM (SELECT s.version, s.task, s.caller, s.kind, s.score,
              ROW_NUMBER() OVER (PARTITION BY s.version, s.task, s.caller, s.kind
                                 ORDER BY s.at DESC, s.decision DESC) - 1 AS age,
              CASE WHEN EXISTS (SELECT 1 FROM falls f
-                               WHERE f.version = s.version AND f.since > s.at AND f.at < ?
+                               WHERE f.version = s.version AND f.since > s.at AND (CASE WHEN f.origin IS NULL THEN f.at < ? ELSE f.origin = s.origin END)
                                  AND (f.task IS NULL OR f.task = s.task))
                   THEN 0 ELSE 1 END AS is_left
-      FROM (SELECT version, task, caller, score, at, decision,
+      FROM (SELECT NULL AS origin, version, task, caller, score, at, decision,
                    CASE WHEN source IN ('person', 'grader', 'judge', 'implicit') THEN source
                         ELSE 'other' END AS kind
             FROM feedback WHERE is_forgotten = 0
             UNION ALL
-            SELECT version, task, origin || '/' || caller, score, at, decision,
+            SELECT origin, version, task, origin || '/' || caller, score, at, decision,
                    CASE WHEN source IN ('person', 'grader', 'judge', 'implicit') THEN source
                         ELSE 'other' END
             FROM carried_feedback) AS s
@@ -401,18 +419,18 @@ GROUP BY version, task, caller, kind;
 SELECT version, task, grading, COUNT(*), SUM(is_left), SUM(is_left * score)
 FROM (SELECT v.version, v.task, v.grading, v.score,
              CASE WHEN EXISTS (SELECT 1 FROM falls f
-                               WHERE f.version = v.version AND f.since > v.at AND f.at < ?
+                               WHERE f.version = v.version AND f.since > v.at
+                                 AND (CASE WHEN f.origin IS NULL THEN f.at < ?
+                                           ELSE f.origin = v.origin END)
                                  AND (f.task IS NULL OR f.task = v.task))
                   THEN 0 ELSE 1 END AS is_left
       FROM validations v WHERE v.at < ?) AS cases_run
 GROUP BY version, task, grading;
 
 -- name: standing_carried
-SELECT c.version, c.task, SUM(c.graded), SUM(c.quality)
-FROM carried c
-WHERE NOT EXISTS (SELECT 1 FROM falls f WHERE f.version = c.version AND f.at < ?
-                                          AND (f.task IS NULL OR f.task = c.task))
-GROUP BY c.version, c.task;
+-- What is left of the sums of other houses, by when the last of their scores came.
+SELECT until, version, task, graded_left, quality_left FROM carried
+WHERE graded_left > 0 ORDER BY until, origin;
 
 -- name: replay_decisions
 -- What a rule, a grader or a person said of the answer, whoever is the first to have said anything.
