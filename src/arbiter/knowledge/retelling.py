@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
 
 from arbiter.knowledge.agreement import class_of
-from arbiter.knowledge.scores import CARRIED, CASES, GRADES, Fall, Learner, Source
+from arbiter.knowledge.scores import CARRIED, CASES, GRADES, Fall, Recalling, Source
 from arbiter.refs import TaskName, VersionId
 from arbiter.storage.database import Database, Row, Statement
 
@@ -56,7 +56,7 @@ class Retelling:
     def __init__(
         self,
         rows: Sequence[Sequence[Row]],
-        learner: Learner,
+        learner: Recalling,
         *,
         grading: Callable[[TaskName], str | None],
         floor: str,

@@ -47,26 +47,12 @@ class Fall:
     since: str
 
 
-class Learner(Protocol):
-    """Whoever learns from scores; one for a house."""
+class Recalling(Protocol):
+    """Whoever can be told the record again."""
 
     @property
     def keep(self) -> float:
         """What one more score of a source leaves of its older ones."""
-        ...
-
-    def update(self, task: TaskName, version: VersionId, score: float, *,
-               source: Source, mark: str) -> Fall | None:  # fmt: skip
-        """Take one score as it comes; mark: when."""
-        ...
-
-    def add(self, task: TaskName, version: VersionId, *, count: float, total: float,
-            source: Source) -> None:  # fmt: skip
-        """Take scores in no order, or take some back."""
-        ...
-
-    def fresh(self) -> Self:
-        """One like this that has heard nothing: it is told the record, and this one becomes it."""
         ...
 
     def put(self, task: TaskName, version: VersionId, source: Source, *, count: float, n: float,
@@ -90,6 +76,24 @@ class Learner(Protocol):
 
     def settling(self) -> Iterator[None]:
         """Work out what follows from everything that was put or recalled, in steps."""
+        ...
+
+
+class Learner(Recalling, Protocol):
+    """Whoever learns from scores; one for a house."""
+
+    def update(self, task: TaskName, version: VersionId, score: float, *,
+               source: Source, mark: str) -> Fall | None:  # fmt: skip
+        """Take one score as it comes; mark: when."""
+        ...
+
+    def add(self, task: TaskName, version: VersionId, *, count: float, total: float,
+            source: Source) -> None:  # fmt: skip
+        """Take scores in no order, or take some back."""
+        ...
+
+    def fresh(self) -> Self:
+        """One like this that has heard nothing: it is told the record, and this one becomes it."""
         ...
 
     def become(self, other: Self) -> None:
