@@ -31,6 +31,7 @@ from arbiter.knowledge.outcomes import (
     Status,
 )
 from arbiter.knowledge.profiles import NOTHING, Profile, Profiles, total
+from arbiter.knowledge.retelling import RETOLD
 from arbiter.knowledge.rules import Rule, Rules, knowledge_digest
 from arbiter.knowledge.speed import NEVER_TIMED
 from arbiter.knowledge.tasks import (
@@ -72,14 +73,19 @@ GRADED = "sha256:graded-as-it-is-now"
 
 
 @asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[Room]:
+async def opened(path: Path, *, retold: int = RETOLD) -> AsyncIterator[Room]:
     database = await open_sqlite(path)
     clock = ManualClock()
     tasks = Tasks(database, clock)
     profiles = Profiles(database, lambda _: GRADED)
     table = Table(weigh=profiles.weights)
     learning = Learning(
-        database=database, clock=clock, learner=table, profiles=profiles, announcer=Announcer()
+        database=database,
+        clock=clock,
+        learner=table,
+        profiles=profiles,
+        announcer=Announcer(),
+        retold=retold,
     )
     room = Room(
         database=database,

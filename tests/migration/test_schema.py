@@ -16,14 +16,15 @@ from arbiter.storage.sqlite import migrate
 TABLES = """\
 attempts: decision:text#, position:int#, task:text, version:text, error:text, is_forgotten:int
 carried: origin:text#, version:text#, task:text#, samples:int, graded:int, quality:real,
-    successes:int, timed:int, latency_ms:real, latest:text
+    successes:int, timed:int, latency_ms:real, latest:text, graded_left:int, quality_left:real,
+    until:text
 carried_feedback: origin:text#, decision:text#, source:text#, kind:text#, task:text,
     version:text, score:real, grade:real?, caller:text, at:text
 carried_lineage: version:text#, predecessor:text
 cases: task:text#, position:int#, spec:text
 decisions: decision:text#, task:text, alias:text, version:text, arm:text, rollout:text?,
     probability:real, reason:text, detail:text, caller:text, at:text
-falls: seq:int#, version:text, task:text?, since:text, at:text
+falls: seq:int#, version:text, task:text?, since:text, origin:text?, at:text
 feedback: decision:text#, source:text#, kind:text#, task:text, version:text, score:real,
     comment:text?, caller:text, is_forgotten:int, at:text
 feedback_log: seq:int#, decision:text, source:text, kind:text, score:real, comment:text?,
@@ -64,11 +65,11 @@ versions: version:text#, format:text, path:text, artifact:text, predecessor:text
 
 INDEXES = """\
 decisions_by_time: ON decisions (at)
-falls_by_version: ON falls (version)
 one_active_candidate: UNIQUE ON rollouts (candidate)
     WHERE phase IN ('validating', 'progressing', 'paused')
 one_active_rollout: UNIQUE ON rollouts (alias)
     WHERE phase IN ('validating', 'progressing', 'paused')
+one_fall_once: UNIQUE ON falls (version, COALESCE(task, ''), since, COALESCE(origin, ''))
 one_row_a_unit: UNIQUE ON units (rollout, unit)
 outcomes_by_version: ON outcomes (version, task)
 prompts_by_task: ON prompts (task, decision)
@@ -159,6 +160,9 @@ CARRIED = {
     "timed": 4,
     "latency_ms": 1.0,
     "latest": "dec_1",
+    "graded_left": 2,
+    "quality_left": 0.5,
+    "until": "",
 }
 CARRIED_FEEDBACK = {
     "origin": "hou_1",
@@ -407,6 +411,8 @@ FORBIDDEN: list[tuple[str, Mapping[str, apsw.SQLiteValue]]] = [
     ("carried", {**CARRIED, "successes": 5}),
     ("carried", {**CARRIED, "timed": 5}),
     ("carried", {**CARRIED, "latency_ms": -1.0}),
+    ("carried", {**CARRIED, "graded_left": 4}),
+    ("carried", {**CARRIED, "quality_left": 2.75}),
     ("carried", {**CARRIED, "version": "sha256:short"}),
     ("carried_feedback", {**CARRIED_FEEDBACK, "score": 1.5}),
     ("carried_feedback", {**CARRIED_FEEDBACK, "grade": 1.5}),

@@ -17,6 +17,7 @@ from arbiter.errors import KnowledgeFileError
 from arbiter.inference import Message
 from arbiter.knowledge.file import (
     Contents,
+    FallLine,
     FeedbackLine,
     LineageLine,
     OutcomesLine,
@@ -55,6 +56,7 @@ SAID = FeedbackLine(
     origin=AWAY, decision=DECISIONS[1], source="person", kind="quality", task="sums", version=A,
     score=1.0, grade=None, caller="owner", at="2026-01-01",
 )  # fmt: skip
+FELL = FallLine(origin=AWAY, version=A, task="sums", since="2026-01-01T10", at="2026-01-01T11")
 WHOLE = Contents(
     house=AWAY,
     at="2026-01-01T00:00:00+00:00",
@@ -64,10 +66,11 @@ WHOLE = Contents(
     validations=(CASE,),
     outcomes=(SUM,),
     feedback=(SAID,),
+    falls=(FELL,),
 )
 
 
-T = TypeVar("T", ValidationLine, OutcomesLine, FeedbackLine)
+T = TypeVar("T", ValidationLine, OutcomesLine, FeedbackLine, FallLine)
 
 
 def changed(line: T, **changes: object) -> T:
@@ -98,13 +101,20 @@ def test_every_line_is_canonical_json() -> None:
         assert canonical(json.loads(line)) == line
 
 
-def signed(*lines: bytes) -> bytes:
+def test_the_digest_of_what_was_decided_knows_no_fall_and_that_of_evidence_does() -> None:
+    without = replace(WHOLE, falls=())
+    assert without.knowledge == WHOLE.knowledge
+    assert without.evidence != WHOLE.evidence
+
+
+def signed(*lines: bytes, **changes: object) -> bytes:
     """A file of these lines with the right digest, as somebody could make one by hand."""
     body = b"".join(line + b"\n" for line in lines)
     end = {
         **json.loads(write(WHOLE).splitlines()[-1]),
         "digest": "sha256:" + hashlib.sha256(b"arbiter.knowledge-file.v1\0" + body).hexdigest(),
         "lines": len(lines),
+        **changes,
     }
     return body + canonical(end) + b"\n"
 
@@ -121,13 +131,22 @@ def test_a_file_signed_by_hand_is_one_that_is_read() -> None:
     assert read(signed(*LINES)).tasks == (SUMS,)
 
 
+def test_a_file_of_the_first_format_is_read_as_what_it_says() -> None:
+    first = replace(WHOLE, falls=())
+    *lines, end = write(first).splitlines()
+    lines[0] = lines[0].replace(b'"arbiter_knowledge":2', b'"arbiter_knowledge":1')
+    found = read(signed(*lines, evidence=json.loads(end)["evidence"]))
+    assert replace(found, digest="") == first
+    assert found.outcomes[0].left == (3, 2.5)
+
+
 BAD: list[tuple[bytes, str]] = [
     (b"", "is no file of knowledge"),
     (b"\n", "is no file of knowledge"),
     (b"GGUF\x03\0\0\0", "is no file of knowledge"),
     (b'{"prompt": "2+2", "expected": "4"}\n', "is no file of knowledge"),
     (b"[" * 100_000, "is no file of knowledge"),
-    (write(WHOLE).replace(b'"arbiter_knowledge":1', b'"arbiter_knowledge":2'), "newer Arbiter"),
+    (write(WHOLE).replace(b'"arbiter_knowledge":2', b'"arbiter_knowledge":3'), "newer Arbiter"),
     (edited(0, house="dec_1"), "is no file of knowledge"),
     (edited(0, more=1), "is no file of knowledge"),
     (LINES[0] + b"\n", "is cut"),
@@ -158,6 +177,14 @@ BAD: list[tuple[bytes, str]] = [
     (edited(6, source=""), "Line 7"),
     (edited(6, decision="dec_1"), "Line 7"),
     (edited(6, grade=2), "Line 7"),
+    (edited(5, graded_left=2), "Line 6"),
+    (edited(5, graded_left=4, quality_left=2), "Line 6"),
+    (edited(5, graded_left=2, quality_left=2.25), "Line 6"),
+    (edited(7, version="sha256:short"), "Line 8"),
+    (edited(7, task="two words"), "Line 8"),
+    (edited(7, origin="elsewhere"), "Line 8"),
+    (edited(7, since=""), "Line 8"),
+    (edited(7, more=1), "Line 8"),
 ]
 
 
@@ -218,6 +245,7 @@ FULL = replace(
     validations=frozenset({CASE.identity}),
     outcomes={SUM.identity: SUM},
     feedback={SAID.identity: SAID},
+    falls=frozenset({FELL.identity}),
 )
 
 
@@ -229,11 +257,12 @@ def test_all_of_a_file_is_new_to_a_house_that_knows_nothing() -> None:
         validations=(CASE,),
         outcomes=(SUM,),
         feedback=(SAID,),
+        falls=(FELL,),
     )
 
 
 def test_nothing_of_a_file_is_new_the_second_time() -> None:
-    assert merge(WHOLE, FULL) == Merge(known=3)
+    assert merge(WHOLE, FULL) == Merge(known=4)
     assert merge(WHOLE, FULL).is_empty
 
 
@@ -244,6 +273,7 @@ def home() -> Contents:
         validations=(changed(CASE, origin=HOME),),
         outcomes=(changed(SUM, origin=HOME),),
         feedback=(changed(SAID, origin=HOME),),
+        falls=(changed(FELL, origin=HOME),),
     )
 
 
@@ -253,20 +283,23 @@ OWN = replace(
     feedback={},
     counted={(A, "sums"): DECISIONS[0]},
     own={(SAID.decision, "person", "quality"): True},
+    falls=frozenset({changed(FELL, origin=HOME).identity}),
 )
 
 
 def test_what_came_from_here_changes_nothing() -> None:
-    assert merge(home(), OWN) == Merge(known=3)
+    assert merge(home(), OWN) == Merge(known=4)
 
 
 def test_what_was_forgotten_here_can_be_had_back() -> None:
     forgotten = replace(
-        OWN, validations=frozenset(), counted={}, own={(SAID.decision, "person", "quality"): False}
-    )
+        OWN, validations=frozenset(), counted={}, own={(SAID.decision, "person", "quality"): False},
+        falls=frozenset(),
+    )  # fmt: skip
     found = merge(home(), forgotten)
     assert (found.validations, found.outcomes) == (home().validations, home().outcomes)
     assert (found.feedback, found.restored) == ((), home().feedback)
+    assert found.falls == home().falls
 
 
 def test_what_was_forgotten_comes_back_beside_what_came_since() -> None:
@@ -284,6 +317,14 @@ def test_later_sums_of_a_house_take_the_place_of_earlier_ones() -> None:
     earlier = changed(SUM, samples=1, latest=DECISIONS[0])
     assert merge(replace(WHOLE, outcomes=(later,)), FULL).outcomes == (later,)
     assert merge(replace(WHOLE, outcomes=(earlier,)), FULL).outcomes == ()
+
+
+def test_sums_of_the_same_requests_of_which_less_is_left_take_the_place_of_those_here() -> None:
+    less = changed(SUM, graded_left=1, quality_left=0.5)
+    assert merge(replace(WHOLE, outcomes=(less,)), FULL).outcomes == (less,)
+    known = replace(FULL, outcomes={SUM.identity: less})
+    assert merge(replace(WHOLE, outcomes=(less,)), known).outcomes == ()
+    assert merge(WHOLE, known).outcomes == ()
 
 
 def test_a_judgement_that_was_changed_since_takes_the_place_of_the_first() -> None:
@@ -318,7 +359,7 @@ def test_theirs_is_taken_when_it_is_preferred() -> None:
 
 def test_scores_by_another_grader_are_left_out_and_counted() -> None:
     found = merge(WHOLE, replace(EMPTY, tasks={SUMS.name: REGRADED}))
-    assert (found.outcomes, found.feedback, found.apart) == ((), (), 2)
+    assert (found.outcomes, found.feedback, found.falls, found.apart) == ((), (), (), 3)
     assert found.validations == (CASE,), "a case is known by its grading"
 
 
@@ -327,6 +368,8 @@ CHANGE: list[Callable[[Contents], Contents]] = [
     lambda c: replace(c, outcomes=(changed(SUM, task="tales"),)),
     lambda c: replace(c, feedback=(changed(SAID, source="judge"),)),
     lambda c: replace(c, feedback=(changed(SAID, origin="hou_" + "2" * 26),)),
+    lambda c: replace(c, falls=(changed(FELL, task=None),)),
+    lambda c: replace(c, falls=(changed(FELL, since="2026-01-03"),)),
 ]
 
 
@@ -336,7 +379,7 @@ def test_one_new_piece_is_taken_and_the_others_are_known(
 ) -> None:
     found = merge(change(WHOLE), FULL)
     assert not found.is_empty
-    assert found.known == 2
+    assert found.known == 3
 
 
 # -- tasks with parents
@@ -365,13 +408,13 @@ def test_scores_are_left_out_when_the_grader_above_is_another_one_here() -> None
     # the task is the same here and there; what its parent grades by is not
     other = replace(MATHS, grading=Grading(kind="contains"))
     found = merge(FAMILY, replace(EMPTY, tasks={MATHS.name: other, FINE.name: FINE}))
-    assert (found.outcomes, found.feedback, found.apart) == ((), (), 2)
+    assert (found.outcomes, found.feedback, found.falls, found.apart) == ((), (), (), 3)
 
 
 def test_scores_of_a_new_task_are_left_out_when_the_grader_above_it_stays_another_one() -> None:
     other = replace(MATHS, grading=Grading(kind="contains"))
     here = replace(EMPTY, tasks={MATHS.name: other})
-    assert merge(FAMILY, here).apart == 2
+    assert merge(FAMILY, here).apart == 3
     assert merge(FAMILY, here, prefer_theirs=True).apart == 0
 
 

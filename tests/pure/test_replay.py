@@ -56,9 +56,29 @@ def test_a_seed_gives_the_same_run_again() -> None:
 
 def test_a_version_that_breaks_loses_its_traffic() -> None:
     plan = Plan(requests=600, feedback=0.5, seeds=3)
-    found = replay_break(pool(), plan, Break(version="ant", to=0.1, at=400))["share"]
-    assert isinstance(found, dict)
-    assert found["1000"]["mean"] < 0.2
+    found = replay_break(pool(), plan, Break(version="ant", to=0.1, at=400))
+    share, of_traffic = found["share"], found["share_of_traffic"]
+    assert isinstance(share, dict)
+    assert isinstance(of_traffic, dict)
+    assert share["1000"]["mean"] < 0.2
+    assert of_traffic["1000"] < 0.2
+
+
+def test_runs_are_numbered_and_those_of_other_numbers_are_others() -> None:
+    def runs(first: int, seeds: int) -> float:
+        plan = Plan(requests=300, seeds=seeds, first=first)
+        found = replay(pool(), plan)["regret"]
+        assert isinstance(found, dict)
+        return float(found["mean"])
+
+    assert runs(4, 2) == pytest.approx((runs(4, 1) + runs(5, 1)) / 2)
+    assert runs(4, 1) != runs(5, 1)
+
+
+def test_a_version_that_was_no_pick_anywhere_has_no_share_to_lose() -> None:
+    plan = Plan(requests=600, feedback=0.5, seeds=1)
+    found = replay_break(pool(), plan, Break(version="ant", to=1.0, at=400))
+    assert found["share"] == found["share_of_traffic"] == {"500": None, "1000": None}
 
 
 @pytest.mark.parametrize(

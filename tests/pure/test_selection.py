@@ -429,6 +429,31 @@ def test_what_is_kept_between_picks_is_bounded() -> None:
     assert len(kept._cache) == 10
 
 
+def test_callers_who_name_ever_other_limits_leave_no_more_plans_than_a_few() -> None:
+    by, contenders = Selector(Table()), [seen("a"), seen("b")]
+
+    def told(most: float) -> Choice:
+        return pick(contenders, limits=Limits(max_latency_ms=most), by=by)
+
+    first = told(1000.0)
+    for number in range(module._PLANS_BOUND - 1):
+        told(2000.0 + number)
+    # the very same value: its plan is still there, and was asked for last
+    assert told(1000.0) is first
+    for number in range(module._PLANS_BOUND):
+        told(3000.0 + number)
+    assert told(1000.0) is not first
+    assert told(1000.0) == first
+    assert len(by._plans[SUMS.name]) == module._PLANS_BOUND
+
+
+def test_tasks_that_nobody_asks_for_any_more_leave_no_plans() -> None:
+    by, contenders = Selector(Table()), [seen("a")]
+    for number in range(module._TASKS_BOUND + 10):
+        pick(contenders, task=Task(name=TaskName(f"task-{number}")), by=by)
+    assert len(by._plans) == 10
+
+
 def test_another_version_in_the_same_place_inherits_no_conversation() -> None:
     by = Selector(Table())
     old, new, other = seen("a"), seen("b"), seen("c")

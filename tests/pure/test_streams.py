@@ -102,7 +102,7 @@ def test_a_table_that_forgets_keeps_its_families() -> None:
     table = Table()
     table.relate(predecessors={B: A}, parents={fine: CODE})
     table.update(CODE, A, 0.0)
-    table.clear()
+    table.become(table.fresh())
     assert table.get(CODE, A).samples == 0.0
     for _ in range(40):
         table.update(CODE, A, 1.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tests.story.stage import Stage, name, stage, task
 
 from arbiter.engines.scripted import Hold, Reply, Say, Scripted, Step
 from arbiter.inference import Generation
+from arbiter.knowledge.tasks import Grading
 from arbiter.pool.instance import State
 from arbiter.refs import TaskName, VersionId
 from arbiter.swap.calibrating import TRY_AGAIN_S, UNUSED_S, Activity
@@ -136,6 +138,31 @@ async def test_a_case_that_was_cut_is_run_again_and_counts_once(tmp_path: Path) 
         gate.set()
         await until(play, "done")
         assert (graded(play, new), await cases(play, new)) == (12, 12)
+
+
+async def test_cases_that_ran_while_their_grader_was_changed_count_for_nothing(
+    tmp_path: Path,
+) -> None:
+    gate = asyncio.Event()
+    how = {"engine": Scripted(reply=held(gate)), "selection__strategy": "learned"}
+    async with stage(tmp_path / "data", **how) as play:  # type: ignore[arg-type]  # as above
+        await play.house.admission.add_task(task("chat"))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(play.add("new", {"chat": 1.0}))
+            await begun(play)
+            anew = replace(task("chat"), grading=Grading(kind="contains"))
+            await play.house.admission.add_task(anew)
+            gate.set()
+        new = play.house.registry.resolve(name("new")).version
+        assert (graded(play, new), learned(play, new)) == (0, 0)
+        await play.house.admission.add_task(task("chat"))
+        assert (graded(play, new), learned(play, new)) == (30, 30)
+
+
+def learned(play: Stage, version: VersionId) -> float:
+    """How many samples the next pick at the task is told to rest on."""
+    found = {one.version: one for one in play.house.select("chat").considered}
+    return found[version].samples or 0
 
 
 async def test_no_case_begins_until_it_has_been_quiet_again(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_knowledge_goes_from_one_house_to_another(shell: Shell, other: Shell) ->
 
 def test_an_export_to_standard_output_is_the_file(shell: Shell) -> None:
     lines = shell.ok("knowledge", "export", "-").splitlines()
-    assert '"arbiter_knowledge":1' in lines[0]
+    assert '"arbiter_knowledge":2' in lines[0]
     assert '"is":"end"' in lines[-1]
 
 

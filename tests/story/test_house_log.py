@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,18 @@ async def test_a_request_by_name_and_one_under_a_rule_are_evidence_and_no_decisi
     assert decisions(log) == []
     assert dict(log.left_out) == {NAMED: 1, RULED: 1}
     assert len(log.entries) == 62
+
+
+async def test_a_rule_of_a_task_above_decided_as_well(play: Stage) -> None:
+    fine = replace(task("chat.brief", cases=0), parent=task("chat").name)
+    await play.house.admission.add_task(fine)
+    await play.ask("chat.brief", model="auto")
+    await play.house.rules.add(Rule(task=task("chat").name, prefer=name("poor")))
+    await play.ask("chat.brief", model="auto")
+    log = await log_of(play)
+    assert [decided.by_rule for decided in play.decided] == [False, True]
+    assert [one.picked for one in decisions(log)] == [play.decided[0].alias]
+    assert dict(log.left_out) == {RULED: 1}
 
 
 async def test_during_a_rollout_the_chance_is_that_of_the_name(play: Stage) -> None:

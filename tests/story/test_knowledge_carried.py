@@ -187,6 +187,7 @@ async def test_an_import_is_entered_with_where_it_came_from(play: Stage, tmp_pat
             "validations": 60,
             "outcomes": 2,
             "feedback": 6,
+            "falls": 0,
         }
         assert (await other.house.ledger.verify()).bad is None
 

@@ -82,6 +82,8 @@ def import_(
             f"judgements {found['feedback']}",
             markup=False,
         )
+        if found["falls"]:
+            OUT.print(f"versions that silently got worse there: {found['falls']}")
         OUT.print(f"here already: {found['known']}")
         if found["apart"]:
             OUT.print(f"left out, because the task is graded otherwise here: {found['apart']}")

@@ -35,6 +35,7 @@ def replay(
     feedback: Annotated[float, typer.Option("--feedback", help="Share that is judged.")] = 0.2,
     calibration: Annotated[int, typer.Option("--calibration", help="Cases a cell, free.")] = 8,
     seeds: Annotated[int, typer.Option("--seeds", help="Runs.")] = 30,
+    first: Annotated[int, typer.Option("--first", help="Number of the first run.")] = 0,
     strategy: Annotated[
         str, typer.Option("--strategy", help="learned, static, or for a log always:MODEL.")
     ] = "learned",
@@ -60,6 +61,7 @@ def replay(
                 feedback=feedback,
                 calibration=calibration,
                 seeds=seeds,
+                first=first,
             )
             if broken is None:
                 found = replayed(pool, plan)
@@ -89,6 +91,8 @@ def _show(found: dict[str, Any]) -> None:
     if broken is not None:
         shown["break"] = f"{broken['version']} to {broken['to']} at request {broken['at']}"
     shown |= {f"share at +{later}": share for later, share in shares.items()}
+    traffic = shown.pop("share_of_traffic", {})
+    shown |= {f"of traffic +{later}": share for later, share in traffic.items()}
     for key, value in shown.items():
         text = value
         if value is None:
@@ -97,7 +101,7 @@ def _show(found: dict[str, Any]) -> None:
             text = f"{number(value['mean'])} (standard error {number(value['se'])})"
         elif isinstance(value, float):
             text = f"{value:.6g}"
-        OUT.print(f"{key:<14} {text}", markup=False)
+        OUT.print(f"{key:<16} {text}", markup=False)
 
 
 _ESTIMATES = (

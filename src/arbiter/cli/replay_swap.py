@@ -55,6 +55,7 @@ def replay_swap(
         ),
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", help="Runs of a pair.")] = 200,
+    first: Annotated[int, typer.Option("--first", help="Number of the first run.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Replay a swap: what is lost after it by this learner, and by four fixed policies."""
@@ -67,6 +68,7 @@ def replay_swap(
             calibration=calibration,
             cases=cases,
             seeds=seeds,
+            first=first,
         )
         found = replay_swaps(told, plan, progress=_progress if ERR.is_terminal else None)
     except ArbiterError as error:

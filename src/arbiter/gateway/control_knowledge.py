@@ -108,6 +108,7 @@ def merge_view(merge: Merge) -> Plain:
         "validations": len(merge.validations),
         "outcomes": len(merge.outcomes),
         "feedback": len(merge.feedback) + len(merge.restored),
+        "falls": len(merge.falls),
         "known": merge.known,
         "apart": merge.apart,
         "conflicts": list(merge.conflicts),

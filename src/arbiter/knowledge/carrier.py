@@ -42,6 +42,7 @@ _STATE = (
     Statement(query="all_carried_feedback"),
     Statement(query="all_lineage"),
     Statement(query="own_sums", parameters=_ANY),
+    Statement(query="list_falls"),
 )
 
 
@@ -180,6 +181,7 @@ class Carrier:
             *(shelf.keep_lineage(line) for line in news.lineage),
             *(shelf.keep_sums(line) for line in news.outcomes),
             *(shelf.keep_feedback(line) for line in news.feedback),
+            *(shelf.keep_fall(line, here.house) for line in news.falls),
             *(
                 Statement(query="restore_feedback", parameters=(f.decision, f.source, f.kind))
                 for f in news.restored
@@ -196,6 +198,7 @@ class Carrier:
                 "validations": len(news.validations),
                 "outcomes": len(news.outcomes),
                 "feedback": len(news.feedback) + len(news.restored),
+                "falls": len(news.falls),
             },
         )
         written = await self._ledger.write(*statements, *FEEDBACK, notes=[note])
@@ -304,7 +307,7 @@ class Carrier:
     async def _state(self) -> _State:
         house = await self._house()
         written = await self._database.write(*_STATE)
-        cases, carried, own, others, lineage, sums = written.rows
+        cases, carried, own, others, lineage, sums, fallen = written.rows
         validations = tuple(shelf.validation_line(row, house) for row in cases)
         outcomes = {line.identity: line for line in (shelf.sums_line(row) for row in carried)}
         elsewhere = {line.identity: line for line in (shelf.feedback_line(row) for row in others)}
@@ -315,6 +318,7 @@ class Carrier:
             LineageLine(version=str(version), predecessor=str(before))
             for version, before in lineage
         )
+        falls = tuple(shelf.fall_line(row, house) for row in fallen)
         mine = {line.identity: line for line in (shelf.own_sums_line(row, house) for row in sums)}
         return _State(
             contents=Contents(
@@ -326,6 +330,7 @@ class Carrier:
                 validations=validations,
                 outcomes=tuple(shelf.together(mine, outcomes)),
                 feedback=(*given, *elsewhere.values()),
+                falls=falls,
             ),
             here=Here(
                 house=house,
@@ -337,6 +342,7 @@ class Carrier:
                 feedback=elsewhere,
                 counted={(str(row[0]), str(row[1])): str(row[8]) for row in sums},
                 own={(str(r[0]), str(r[1]), str(r[2])): not r[9] for r in own},
+                falls=frozenset(line.identity for line in falls),
             ),
         )
 

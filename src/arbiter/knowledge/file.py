@@ -18,6 +18,7 @@ from arbiter.errors import InvalidField, KnowledgeFileError
 from arbiter.knowledge.rules import Rule, knowledge_digest
 from arbiter.knowledge.tasks import Task, check_cases, in_force, parse_cases, task_from_spec
 from arbiter.refs import (
+    GENERAL,
     TaskName,
     canonical,
     digest,
@@ -28,7 +29,9 @@ from arbiter.refs import (
     parse_version,
 )
 
-FORMAT = 1
+FORMAT = 2
+"""1 had no falls, and sums did not say what is left after one; such files are read too."""
+
 FILE_BYTES = 1024 * 1024 * 1024
 """The largest file that is read."""
 
@@ -95,12 +98,13 @@ class ValidationLine(Line, frozen=True, kw_only=True, tag="validation"):
         return (self.version, self.task, self.grading, self.case)
 
 
-class OutcomesLine(Line, frozen=True, kw_only=True, tag="outcomes"):
+class OutcomesLine(Line, frozen=True, kw_only=True, tag="outcomes", omit_defaults=True):
     """What the requests of a house add up to, for a version at a task.
 
     samples: requests that ended, and tries that failed. graded, quality: how many a rule graded,
     and the sum of their scores. timed, latency_ms: how many successes were timed, and the sum.
-    latest: the last decision in it.
+    latest: the last decision in it. until: when the last of them ended. graded_left, quality_left:
+    the part of graded and quality from after the version fell; not told where it did not.
     """
 
     origin: str
@@ -113,6 +117,16 @@ class OutcomesLine(Line, frozen=True, kw_only=True, tag="outcomes"):
     timed: Count
     latency_ms: Span
     latest: str
+    graded_left: Count | None = None
+    quality_left: Span | None = None
+    until: Text = ""
+
+    @property
+    def left(self) -> tuple[int, float]:
+        """How many scores there are from after the version fell, and their sum."""
+        if self.graded_left is None or self.quality_left is None:
+            return self.graded, self.quality
+        return self.graded_left, self.quality_left
 
     @property
     def identity(self) -> tuple[str, ...]:
@@ -140,6 +154,25 @@ class FeedbackLine(Line, frozen=True, kw_only=True, tag="feedback"):
         return (self.origin, self.decision, self.source, self.kind)
 
 
+class FallLine(Line, frozen=True, kw_only=True, tag="fall"):
+    """A version silently got worse at a house: at one task, or (task null) at all of them.
+
+    since: when the first score of the loss came; what it earned there before counts no more. at:
+    when the score came that showed it.
+    """
+
+    origin: str
+    version: str
+    task: str | None
+    since: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    at: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """One a house, version, task and beginning."""
+        return (self.origin, self.version, self.task or "", self.since)
+
+
 class EndLine(Line, frozen=True, kw_only=True, tag="end"):
     """The last line. lines: how many came before. digest: of every byte of them."""
 
@@ -149,7 +182,16 @@ class EndLine(Line, frozen=True, kw_only=True, tag="end"):
     digest: str
 
 
-Known = TaskLine | RuleLine | LineageLine | ValidationLine | OutcomesLine | FeedbackLine | EndLine
+Known = (
+    TaskLine
+    | RuleLine
+    | LineageLine
+    | ValidationLine
+    | OutcomesLine
+    | FeedbackLine
+    | FallLine
+    | EndLine
+)
 Kept = TypeVar("Kept", bound=Line)
 _DECODER: msgspec.json.Decoder[Known] = msgspec.json.Decoder(Known)
 
@@ -166,6 +208,7 @@ class Contents:
     validations: tuple[ValidationLine, ...] = ()
     outcomes: tuple[OutcomesLine, ...] = ()
     feedback: tuple[FeedbackLine, ...] = ()
+    falls: tuple[FallLine, ...] = ()
     digest: str = ""
 
     @property
@@ -180,7 +223,7 @@ class Contents:
             "arbiter.evidence.v1",
             sorted(
                 canonical(line.plain()).decode()
-                for lines in (self.validations, self.outcomes, self.feedback)
+                for lines in (self.validations, self.outcomes, self.feedback, self.falls)
                 for line in lines
             ),
         )
@@ -200,7 +243,13 @@ def write(contents: Contents) -> bytes:
         for r in contents.rules
     ]
     lines += [canonical(line.plain()) for line in decided]
-    for group in (contents.lineage, contents.validations, contents.outcomes, contents.feedback):
+    for group in (
+        contents.lineage,
+        contents.validations,
+        contents.outcomes,
+        contents.feedback,
+        contents.falls,
+    ):
         lines += sorted(canonical(line.plain()) for line in group)
     body = b"".join(line + b"\n" for line in lines)
     end = EndLine(
@@ -262,7 +311,7 @@ def _header(head: bytes) -> tuple[str, str]:
                         hint="It was written by a newer Arbiter; upgrade this one.",
                     )
                 match more:
-                    case {"house": str(house), "at": str(at)} if form == FORMAT:
+                    case {"house": str(house), "at": str(at)} if 1 <= form <= FORMAT:
                         if is_house(house) and len(at) < 100 and len(more) == 2:
                             return house, at
     except (ValueError, RecursionError):
@@ -309,30 +358,34 @@ def _check(line: Known) -> None:
         case LineageLine(version=version, predecessor=predecessor):
             parse_version(version)
             parse_version(predecessor)
-        case ValidationLine(task=task, version=version, origin=origin):
-            _check_cell(task, version, origin)
-        case OutcomesLine(task=task, version=version, origin=origin, latest=latest):
-            _check_cell(task, version, origin)
-            if not is_id(latest) or not _adds_up(line):
-                raise InvalidField("these sums cannot be")
-        case FeedbackLine(task=task, version=version, origin=origin, decision=decision):
-            _check_cell(task, version, origin)
-            if not is_id(decision):
-                raise InvalidField(f"{decision!r:.80} is no decision")
         case EndLine():
+            pass
+        case _:
+            _check_measured(line)
+
+
+def _check_measured(line: ValidationLine | OutcomesLine | FeedbackLine | FallLine) -> None:
+    parse_task(line.task or GENERAL)
+    parse_version(line.version)
+    if not is_house(line.origin):
+        raise InvalidField(f"{line.origin!r:.80} is no house")
+    match line:
+        case OutcomesLine(latest=latest) if not is_id(latest) or not _adds_up(line):
+            raise InvalidField("these sums cannot be")
+        case FeedbackLine(decision=decision) if not is_id(decision):
+            raise InvalidField(f"{decision!r:.80} is no decision")
+        case _:
             pass
 
 
-def _check_cell(task: str, version: str, origin: str) -> None:
-    parse_task(task)
-    parse_version(version)
-    if not is_house(origin):
-        raise InvalidField(f"{origin!r:.80} is no house")
-
-
 def _adds_up(line: OutcomesLine) -> bool:
+    count, total = line.left
     return (
-        line.quality <= line.graded <= line.samples and line.timed <= line.successes <= line.samples
+        line.quality <= line.graded <= line.samples
+        and line.timed <= line.successes <= line.samples
+        and count <= line.graded
+        and total <= min(count, line.quality)
+        and (line.graded_left is None) is (line.quality_left is None)
     )
 
 
@@ -342,7 +395,7 @@ def _identity(line: Known) -> tuple[str, ...]:
             return (task,)
         case LineageLine(version=version):
             return (version,)
-        case ValidationLine() | OutcomesLine() | FeedbackLine():
+        case ValidationLine() | OutcomesLine() | FeedbackLine() | FallLine():
             return line.identity
         case EndLine():
             return ()
@@ -366,6 +419,7 @@ def _contents(
         validations=_of(ValidationLine, found),
         outcomes=_of(OutcomesLine, found),
         feedback=_of(FeedbackLine, found),
+        falls=_of(FallLine, found),
         digest=file_digest,
     )
 

@@ -1,26 +1,27 @@
 """What is learned from, on its way from the record to the learner: as it comes, and all of it.
 
 The record of graded cases, outcomes and feedback is what is kept; what a learner makes of it can
-always be made again. So a restart folds the rows, with older ones fading by their place in the
-order, and so does whatever changes the record behind the learner's back: a file that is taken in,
-a reset, another grader for a task. What comes while the rows are read is told afterwards, once.
+always be made again. So a restart tells the rows again (`arbiter.knowledge.retelling`), and so does
+whatever changes the record behind the learner's back: a file that is taken in, a reset, another
+grader for a task. What comes while the rows are read is told afterwards, once.
 
 The one thing that rows do not tell is that a version fell (`Fall`): that is written down when it is
-noticed, and rows from before it are left out from then on.
+noticed, because whoever knows sources better by now might not notice it again.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from arbiter.clock import Clock
 from arbiter.events import Announcer, Event
 from arbiter.knowledge.agreement import Said, class_of
 from arbiter.knowledge.profiles import Profiles
-from arbiter.knowledge.scores import CARRIED, CASES, GRADES, Fall, Learner, Source
+from arbiter.knowledge.retelling import RETOLD, Retelling, asked, floor_of
+from arbiter.knowledge.scores import CASES, GRADES, Fall, Learner, Source
 from arbiter.refs import TaskName, VersionId
-from arbiter.storage.database import Database, Row, Statement
+from arbiter.storage.database import Database, Statement
 
 _Told = Callable[[], None]
 
@@ -36,7 +37,10 @@ class Learning:
         learner: Learner,
         profiles: Profiles,
         announcer: Announcer,
+        retold: int = RETOLD,
     ) -> None:
+        """retold: how many of the latest scores a reading tells one by one."""
+        self._retold = retold
         self._database = database
         self._clock = clock
         self._learner = learner
@@ -44,39 +48,51 @@ class Learning:
         """The sums of the same evidence."""
         self._announcer = announcer
         self._turn = asyncio.Lock()
-        self._missed: list[_Told] | None = None
+        self._missed: list[tuple[int | None, _Told]] | None = None
+        """What comes while the record is read."""
+        self._read = 0
+        """The reading that the learner has."""
         self.lineage: Mapping[VersionId, VersionId] = {}
         """Which version came after which, also as other houses told it."""
         self._falls: list[Fall] = []
         self.changed: set[TaskName] = set()
         """Tasks at which something was learned since somebody last looked."""
         self.reading = 0
-        """Which reading of the record the learner has, or will have shortly.
+        """Which reading of the record was begun last.
 
         Whoever writes a row takes it down before, and hands it in with what it then tells: a row
         that was written before the record was read again is in there already.
         """
 
     async def load(self) -> None:
-        """Learn everything that is kept, instead of what was learned so far."""
+        """Learn everything that is kept, instead of what was learned so far.
+
+        Until it is read the learner believes what it did, also when the reading fails.
+        """
         async with self._turn:
+            learner = self._learner.fresh()
+            floor = await floor_of(self._database, self._retold)
+            # in one step, so that every row is either read now or told afterwards
             self.reading += 1
-            self._missed = []
-            fading = (self._learner.keep,) * 2
+            reading, self._missed = self.reading, []
             try:
                 written = await self._database.write(
-                    Statement(query="faded_grades", parameters=fading),
-                    Statement(query="faded_feedback", parameters=fading),
-                    Statement(query="standing_cases"),
-                    Statement(query="standing_carried"),
-                    Statement(query="all_lineage"),
-                    Statement(query="list_falls"),
+                    Statement(query="all_lineage"), *asked(self._learner.keep, floor)
                 )
-                self._hold(written.rows)
+                lineage, *rows = written.rows
+                retelling = Retelling(rows, learner, grading=self.profiles.grading, floor=floor)
+                for _ in retelling.tell():
+                    await self._clock.sleep(0.0)
+                self._learner.become(learner)
+                self._read = reading
+                self._falls = list(retelling.falls)
+                self.lineage = {
+                    VersionId(str(version)): VersionId(str(before)) for version, before in lineage
+                }
             finally:
                 missed, self._missed = self._missed, None
-            for tell in missed:
-                tell()
+                for number, tell in missed:
+                    self._now(tell, number)
 
     def graded(self, version: VersionId, task: TaskName, score: float, *, at: str) -> None:
         """A rule graded an answer. at: as its row says."""
@@ -84,10 +100,9 @@ class Learning:
 
     def ran(self, version: VersionId, task: TaskName, score: float, *, reading: int) -> None:
         """A graded case was run."""
-        if reading == self.reading:
-            self._now(
-                lambda: self._learner.add(task, version, count=1.0, total=score, source=CASES)
-            )
+        self._now(
+            lambda: self._learner.add(task, version, count=1.0, total=score, source=CASES), reading
+        )
 
     def said(
         self,
@@ -100,8 +115,7 @@ class Learning:
         reading: int,
     ) -> None:
         """Somebody judged an answer. before: the judgement that this one replaces."""
-        if reading == self.reading:
-            self._now(lambda: self._judge(version, task, said, before=before, at=at))
+        self._now(lambda: self._judge(version, task, said, before=before, at=at), reading)
 
     def falls_of(self, version: VersionId) -> tuple[Fall, ...]:
         """When a version was found to have silently got worse, the first one first."""
@@ -112,11 +126,12 @@ class Learning:
         if self.profiles.judgements.drifted():
             self._now(self._learner.reweigh)
 
-    def _now(self, tell: _Told) -> None:
-        if self._missed is None:
+    def _now(self, tell: _Told, reading: int | None = None) -> None:
+        """Tell it, if it was not read. reading: the one before which its row was written."""
+        if self._missed is not None:
+            self._missed.append((reading, tell))
+        elif reading is None or reading >= self._read:
             tell()
-        else:
-            self._missed.append(tell)
 
     def _judge(
         self, version: VersionId, task: TaskName, said: Said, *, before: Said | None, at: str
@@ -138,9 +153,10 @@ class Learning:
         self.changed.add(task)
         fall = self._learner.update(task, version, score, source=source, mark=at)
         if fall is not None:
-            self._note(fall)
+            self._note(fall, at)
 
-    def _note(self, fall: Fall) -> None:
+    def _note(self, fall: Fall, at: str) -> None:
+        """Write a fall down. at: as the row of the score says that showed it."""
         now = self._clock.now()
         self._falls.append(fall)
         event = Event(
@@ -149,54 +165,10 @@ class Learning:
             detail={"version": fall.version, "task": fall.task, "since": fall.since},
         )
         self._database.enqueue(
-            Statement(
-                query="add_fall", parameters=(fall.version, fall.task, fall.since, now.isoformat())
-            ),
+            Statement(query="add_fall", parameters=(fall.version, fall.task, fall.since, None, at)),
             then=lambda kept: self._announcer.announce(event) if kept else None,
         )
-
-    def _hold(self, rows: Sequence[Sequence[Row]]) -> None:
-        grades, feedback, cases, carried, lineage, falls = rows
-        self._learner.clear()
-        for version, task, count, n, good in grades:
-            self._put(version, task, GRADES, (count, n, good))
-        for version, task, caller, kind, count, n, good in feedback:
-            self._put(version, task, (str(caller), class_of(str(kind))), (count, n, good))
-        for version, task, grading, count, good in cases:
-            if grading == self.profiles.grading(TaskName(str(task))):
-                self._put(version, task, CASES, (count, count, good))
-        keep = self._learner.keep
-        for version, task, count, good in carried:
-            whole = max(1.0, _real(count))
-            # as many as would be left of them if they had come here one after another
-            n = whole if keep >= 1.0 else (1.0 - keep**whole) / (1.0 - keep)
-            self._put(version, task, CARRIED, (count, n, n * _real(good) / whole))
-        self._learner.settle()
-        self.lineage = {
-            VersionId(str(version)): VersionId(str(before)) for version, before in lineage
-        }
-        self._falls = [
-            Fall(
-                version=VersionId(str(version)),
-                task=None if task is None else TaskName(str(task)),
-                since=str(since),
-            )
-            for version, task, since in falls
-        ]
-
-    def _put(
-        self, version: object, task: object, source: Source, sums: tuple[object, object, object]
-    ) -> None:
-        count, n, good = map(_real, sums)
-        if count > 0.0:
-            self._learner.put(
-                TaskName(str(task)), VersionId(str(version)), source, count=count, n=n, good=good
-            )
 
 
 def _source(said: Said) -> Source:
     return said.caller, class_of(said.source)
-
-
-def _real(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from arbiter.knowledge.file import (
     Contents,
+    FallLine,
     FeedbackLine,
     LineageLine,
     OutcomesLine,
@@ -30,7 +31,7 @@ class Here:
     validations: identities of cases that were run. outcomes, feedback: what was carried in, by
     identity. counted: of each (version, task) of this house's own requests the first decision that
     counts. own: of this house's own feedback by (decision, source, kind) whether it counts; it is
-    there and does not count when it was forgotten.
+    there and does not count when it was forgotten. falls: identities of those that are known.
     """
 
     house: str
@@ -42,6 +43,7 @@ class Here:
     feedback: Mapping[Identity, FeedbackLine]
     counted: Mapping[tuple[str, str], str]
     own: Mapping[Identity, bool]
+    falls: AbstractSet[Identity] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,7 @@ class Merge:
     outcomes: tuple[OutcomesLine, ...] = ()
     feedback: tuple[FeedbackLine, ...] = ()
     restored: tuple[FeedbackLine, ...] = ()
+    falls: tuple[FallLine, ...] = ()
     known: int = 0
     apart: int = 0
     conflicts: tuple[str, ...] = ()
@@ -76,6 +79,7 @@ class Merge:
             or self.outcomes
             or self.feedback
             or self.restored
+            or self.falls
         )
 
 
@@ -99,9 +103,12 @@ def merge(file: Contents, here: Here, *, prefer_theirs: bool = False) -> Merge:
         for line in feedback
         if line.origin == here.house and here.own.get(_given(line)) is False
     )
-    taken = len(new_validations) + len(new_outcomes) + len(new_feedback) + len(restored)
-    apart = len(file.outcomes) - len(outcomes) + len(file.feedback) - len(feedback)
-    whole = len(file.validations) + len(file.outcomes) + len(file.feedback)
+    falls = tuple(fall for fall in file.falls if fall.task not in other_work)
+    new_falls = tuple(fall for fall in falls if fall.identity not in here.falls)
+    new = (new_validations, new_outcomes, new_feedback, restored, new_falls)
+    taken = sum(len(lines) for lines in new)
+    whole = sum(map(len, (file.validations, file.outcomes, file.feedback, file.falls)))
+    apart = whole - sum(map(len, (file.validations, outcomes, feedback, falls)))
     return Merge(
         tasks=tuple(tasks),
         rules=tuple(rules),
@@ -110,6 +117,7 @@ def merge(file: Contents, here: Here, *, prefer_theirs: bool = False) -> Merge:
         outcomes=new_outcomes,
         feedback=new_feedback,
         restored=restored,
+        falls=new_falls,
         known=whole - apart - taken,
         apart=apart,
         conflicts=(
@@ -136,7 +144,8 @@ def _is_new_sum(line: OutcomesLine, here: Here) -> bool:
     """
     known = here.outcomes.get(line.identity)
     if known is not None and line.latest <= known.latest:
-        return False
+        # of the same requests less is left since the version was found to have fallen
+        return line.latest == known.latest and line.left < known.left
     if line.origin != here.house:
         return True
     first = here.counted.get((line.version, line.task))

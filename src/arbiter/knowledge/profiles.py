@@ -216,15 +216,19 @@ class Profiles:
             )
         ]
 
-    async def regrade(self, task: TaskName, *, before: str | None, after: str | None) -> None:
-        """Let the cases of a task count as its new grading scored them, not as the old one did."""
+    async def regrade(self, task: TaskName, *, before: str | None, after: str | None) -> bool:
+        """Let the cases of a task count as its new grading scored them, not as the old one did.
+
+        Whether there are any: a task that is new has none.
+        """
         if before == after:
-            return
+            return False
+        found = False
         for name, grading, version, profile in await self._validations():
-            if name == task and grading == after:
-                self.add(version, task, profile)
-            elif name == task and grading == before:
-                self.add(version, task, profile.negative)
+            if name == task and grading in {before, after}:
+                self.add(version, task, profile if grading == after else profile.negative)
+                found = True
+        return found
 
     def _add(self, version: object, task: object, profile: Profile) -> None:
         self.add(VersionId(str(version)), TaskName(str(task)), profile)

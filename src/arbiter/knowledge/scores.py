@@ -5,9 +5,9 @@ The learner is handed in: what is learned here knows nothing of how anybody is p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 from arbiter.refs import TaskName, VersionId
 
@@ -47,13 +47,40 @@ class Fall:
     since: str
 
 
-class Learner(Protocol):
-    """Whoever learns from scores; one for a house."""
+class Recalling(Protocol):
+    """Whoever can be told the record again."""
 
     @property
     def keep(self) -> float:
         """What one more score of a source leaves of its older ones."""
         ...
+
+    def put(self, task: TaskName, version: VersionId, source: Source, *, count: float, n: float,
+            good: float) -> None:  # fmt: skip
+        """Hold more that a source said in a cell; `settling` follows the last of it."""
+        ...
+
+    def recall(self, task: TaskName, version: VersionId, score: float, *, source: Source,
+               mark: str, fell: Fall | None = None) -> bool:  # fmt: skip
+        """Take one score as it once came; whether it shows the fall that is known to have been."""
+        ...
+
+    def recall_shift(self, task: TaskName, version: VersionId, *, count: float, total: float,
+                     source: Source) -> None:  # fmt: skip
+        """Take scores as they were once added."""
+        ...
+
+    def recall_fall(self, fall: Fall) -> None:
+        """Take a fall as known that no score shows any more."""
+        ...
+
+    def settling(self) -> Iterator[None]:
+        """Work out what follows from everything that was put or recalled, in steps."""
+        ...
+
+
+class Learner(Recalling, Protocol):
+    """Whoever learns from scores; one for a house."""
 
     def update(self, task: TaskName, version: VersionId, score: float, *,
                source: Source, mark: str) -> Fall | None:  # fmt: skip
@@ -65,17 +92,12 @@ class Learner(Protocol):
         """Take scores in no order, or take some back."""
         ...
 
-    def put(self, task: TaskName, version: VersionId, source: Source, *, count: float, n: float,
-            good: float) -> None:  # fmt: skip
-        """Hold what a source said in a cell; `settle` follows the last of them."""
+    def fresh(self) -> Self:
+        """One like this that has heard nothing: it is told the record, and this one becomes it."""
         ...
 
-    def clear(self) -> None:
-        """Forget every score."""
-        ...
-
-    def settle(self) -> None:
-        """Work out what follows from everything that was put."""
+    def become(self, other: Self) -> None:
+        """Believe what another one does, which is used up by it."""
         ...
 
     def reweigh(self) -> None:

@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from arbiter.knowledge.file import FeedbackLine, LineageLine, OutcomesLine, ValidationLine
+from arbiter.knowledge.file import (
+    FallLine,
+    FeedbackLine,
+    LineageLine,
+    OutcomesLine,
+    ValidationLine,
+)
 from arbiter.knowledge.profiles import Profile
 from arbiter.storage.database import Row, Statement
 
@@ -38,6 +44,9 @@ def together(
                 timed=line.timed + earlier.timed,
                 latency_ms=line.latency_ms + earlier.latency_ms,
                 latest=max(line.latest, earlier.latest),
+                graded_left=line.left[0] + earlier.left[0],
+                quality_left=line.left[1] + earlier.left[1],
+                until=max(line.until, earlier.until),
             )
         )
 
@@ -80,7 +89,29 @@ def keep_sums(line: OutcomesLine) -> Statement:
             line.timed,
             line.latency_ms,
             line.latest,
+            *line.left,
+            line.until,
         ),
+    )
+
+
+def keep_fall(line: FallLine, house: str) -> Statement:
+    """Keep that a version fell, here or at another house."""
+    origin = None if line.origin == house else line.origin
+    return Statement(
+        query="add_fall", parameters=(line.version, line.task, line.since, origin, line.at)
+    )
+
+
+def fall_line(row: Row, house: str) -> FallLine:
+    """A fall that is known."""
+    version, task, since, origin, at = row
+    return FallLine(
+        origin=house if origin is None else str(origin),
+        version=str(version),
+        task=None if task is None else str(task),
+        since=str(since),
+        at=str(at),
     )
 
 
@@ -121,7 +152,9 @@ def validation_line(row: Row, house: str) -> ValidationLine:
 
 def sums_line(row: Sequence[object]) -> OutcomesLine:
     """Sums that were carried in."""
-    origin, version, task, samples, graded, quality, successes, timed, latency, latest = row
+    origin, version, task, samples, graded, quality, successes, timed, latency, latest = row[:10]
+    count, total, until = row[10:]
+    fell = whole(count) < whole(graded)
     return OutcomesLine(
         origin=str(origin),
         version=str(version),
@@ -133,12 +166,15 @@ def sums_line(row: Sequence[object]) -> OutcomesLine:
         timed=whole(timed),
         latency_ms=max(0.0, _real(latency)),
         latest=str(latest),
+        graded_left=whole(count) if fell else None,
+        quality_left=min(_real(total), whole(count), _real(quality)) if fell else None,
+        until=str(until),
     )
 
 
 def own_sums_line(row: Row, house: str) -> OutcomesLine:
     """What the requests of this house add up to."""
-    return sums_line((house, *row[:8], row[9]))
+    return sums_line((house, *row[:8], *row[9:]))
 
 
 def feedback_line(row: Sequence[object]) -> FeedbackLine:

@@ -11,15 +11,16 @@ clock, no engine and no request; lineage and the parents of tasks are told to it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from math import isfinite, sqrt
+from math import sqrt
+from typing import Self
 
 from arbiter.knowledge.scores import CARRIED, GRADES, Fall, Source, Weigh, in_full
 from arbiter.refs import TaskName, VersionId
 from arbiter.selection.cells import Cell, Column, Effects, Row
 from arbiter.selection.falls import dropped, note, suspect
-from arbiter.selection.streams import Stream
+from arbiter.selection.states import state_of, take_state
 from arbiter.selection.succession import Bond, Kin, bond, succeed
 from arbiter.stats.estimators import (
     Beta,
@@ -44,6 +45,13 @@ MOST_ROUNDS = 12
 
 RESTED = 1e-3
 """A fit rests when no variance nor the mean moves by more in a round."""
+
+_Known = Callable[[Fall], bool]
+
+
+def _whichever(_: Fall) -> bool:
+    return True
+
 
 _DEEP = 4
 """Predecessors of predecessors that are looked at."""
@@ -97,6 +105,7 @@ class Table:
         self._columns: dict[VersionId, Column] = {}
         self._effects = Effects()
         self._before: dict[VersionId, VersionId] = {}
+        self._parents: dict[TaskName, TaskName] = {}
         self._bonds: dict[VersionId, tuple[tuple[int, float], Bond]] = {}
         self._beliefs: dict[tuple[TaskName, VersionId], tuple[tuple[int, ...], Belief]] = {}
         self._scores = 0.0
@@ -107,6 +116,7 @@ class Table:
                parents: Mapping[TaskName, TaskName]) -> None:  # fmt: skip
         """Tell which version each one succeeded, and which task each is a finer kind of."""
         self._before = {new: old for new, old in predecessors.items() if new != old}
+        self._parents = dict(parents)
         for name, above in parents.items():
             if not self._is_above(name, above, parents):
                 self._row(name).parent = self._row(above)
@@ -140,12 +150,7 @@ class Table:
         cell = self._cell(task, version)
         row, column = cell.row, cell.column
         weight = self._counted_once_more(cell, source)
-        fall, lost = None, tuple[Cell, ...]()
-        if self.watchful:
-            bounded = source[0] if source[0] and self._is_bounded(source) else None
-            fall = suspect(cell, score, weight=weight, mark=mark, bounded=bounded)
-            lost = () if fall is None else dropped(cell, fall)
-            note(cell, source, score, keep=self.keep)
+        fall, lost = self._suspected(cell, score, source=source, weight=weight, mark=mark)
         cell.stream(source).take(score, self.keep)
         cell.recount(self._weigh)
         row.clock += weight
@@ -161,6 +166,58 @@ class Table:
             self._turn()
         self._touched(cell, weight)
         return fall
+
+    def _suspected(
+        self, cell: Cell, score: float, *, source: Source, weight: float, mark: str,
+        known: _Known = _whichever,
+    ) -> tuple[Fall | None, tuple[Cell, ...]]:  # fmt: skip
+        """Let the change tests see a score before it is counted; a fall, and the cells it concerns.
+
+        known: which falls there may be.
+        """
+        if not self.watchful:
+            return None, ()
+        bounded = source[0] if source[0] and self._is_bounded(source) else None
+        fall = suspect(cell, score, weight=weight, mark=mark, bounded=bounded)
+        if fall is not None and not known(fall):
+            fall = None
+        lost = () if fall is None else dropped(cell, fall)
+        note(cell, source, score, keep=self.keep)
+        return fall, lost
+
+    def recall(self, task: TaskName, version: VersionId, score: float, *, source: Source,
+               mark: str, fell: Fall | None = None) -> bool:  # fmt: skip
+        """Take a score as `update` once took it; `settle` follows the last of them.
+
+        No fall is noticed but the one that is known to have been (fell); whether this score shows
+        it. So whatever fell then has fallen now, and a suspicion stands where it stood.
+        """
+        cell = self._cell(task, version)
+        weight = self._counted_once_more(cell, source)
+        fall, lost = self._suspected(
+            cell, score, source=source, weight=weight, mark=mark,
+            known=lambda fall: fell is not None and fall.task == fell.task,
+        )  # fmt: skip
+        cell.stream(source).take(score, self.keep)
+        cell.recount(self._weigh)
+        for other in lost:
+            other.recount(self._weigh)
+        return fall is not None
+
+    def recall_shift(self, task: TaskName, version: VersionId, *, count: float, total: float,
+                     source: Source) -> None:  # fmt: skip
+        """Take scores as `add` once took them; `settle` follows the last of them."""
+        cell = self._cell(task, version)
+        cell.stream(source).shift(count, total)
+        cell.recount(self._weigh)
+
+    def recall_fall(self, fall: Fall) -> None:
+        """Take a fall as known that no score shows any more."""
+        column = self._columns.get(fall.version)
+        cells = {} if column is None else column.cells
+        cell = cells.get(fall.task) if fall.task is not None else next(iter(cells.values()), None)
+        for other in () if cell is None else dropped(cell, fall):
+            other.recount(self._weigh)
 
     def _is_bounded(self, source: Source) -> bool:
         """Whether what the caller says counts less, the more it says."""
@@ -196,21 +253,31 @@ class Table:
         self, task: TaskName, version: VersionId, source: Source, *, count: float, n: float,
         good: float,
     ) -> None:  # fmt: skip
-        """Hold what a source has said in a cell, at the start; `settle` follows the last of them.
+        """Hold more that a source has said in a cell; `settle` follows the last of it.
 
         count: scores ever. n, good: how many are left when older ones fade, and their sum.
         """
         cell = self._cell(task, version)
-        cell.streams[source] = Stream(count=count, n=n, good=max(0.0, min(n, good)))
+        stream = cell.stream(source)
+        stream.count += count
+        stream.n += n
+        stream.good += max(0.0, min(n, good))
+        cell.recount(self._weigh)
 
-    def clear(self) -> None:
-        """Forget every score; lineage and the parents of tasks stay."""
-        parents = {row.task: row.parent.task for row in self._rows.values() if row.parent}
-        self._rows, self._columns = {}, {}
-        self._effects = Effects()
-        self._bonds, self._beliefs = {}, {}
-        self._scores, self._next_epoch = 0.0, 0.0
-        self.relate(predecessors=self._before, parents=parents)
+    def fresh(self) -> Self:
+        """A table that has heard nothing; the same settings, lineage and parents of tasks."""
+        other = type(self)(half_life=self.half_life, watchful=self.watchful, weigh=self._weigh)
+        other.relate(predecessors=self._before, parents=self._parents)
+        return other
+
+    def become(self, other: Self) -> None:
+        """Believe what another table does, instead of what was learned here.
+
+        What was told meanwhile of lineage and parents stays. The other one is used up by it.
+        """
+        self._rows, self._columns, self._effects = other._rows, other._columns, other._effects
+        self._beliefs, self._scores = {}, other._scores
+        self.relate(predecessors=self._before, parents=self._parents)
 
     def reweigh(self) -> None:
         """Ask again how much what callers say counts: some are believed otherwise now."""
@@ -334,6 +401,11 @@ class Table:
 
     def settle(self) -> None:
         """Count and fit everything until it rests: after many `put` or a merge."""
+        for _ in self.settling():
+            pass
+
+    def settling(self) -> Iterator[None]:
+        """`settle` in steps of a row or a column, for whoever has other things to do meanwhile."""
         self._scores = 0.0
         for column in self._columns.values():
             column.count = 0.0
@@ -346,12 +418,15 @@ class Table:
                 row.clock += cell.count
                 cell.column.count += cell.count
             self._scores += row.clock
+            yield
         before: tuple[float, ...] = ()
         for _ in range(MOST_ROUNDS):
             for row in self._rows.values():
                 self._effects.fit_row(row)
+                yield
             for column in self._columns.values():
                 self._effects.fit_column(column)
+                yield
             now = self._effects.whole
             if before and max(abs(b - a) for a, b in zip(before, now, strict=True)) < RESTED:
                 break
@@ -372,61 +447,13 @@ class Table:
 
     def to_state(self) -> dict[str, object]:
         """All evidence as plain JSON; the fit follows from it."""
-        return {
-            "format": 1,
-            "versions": [
-                [c.version, c.alarm, c.epoch, c.since, c.wary] for c in self._columns.values()
-            ],
-            "cells": [
-                [row.task, version, cell.alarm, cell.epoch, cell.since]
-                for row in self._rows.values()
-                for version, cell in row.cells.items()
-            ],
-            "streams": [
-                [row.task, version, *source, *(getattr(stream, name) for name in _KEPT)]
-                for row in self._rows.values()
-                for version, cell in row.cells.items()
-                for source, stream in cell.streams.items()
-            ],
-        }
+        return state_of(self._columns.values())
 
     @classmethod
     def from_state(cls, state: Mapping[str, object], *, half_life: float | None = HALF_LIFE,
                    watchful: bool = True) -> Table:  # fmt: skip
         """A table with this evidence. Raises ValueError for what `to_state` did not make."""
         table = cls(half_life=half_life, watchful=watchful)
-        if state.get("format") != 1:
-            raise ValueError("this is no state of a table, or one of another format")
-        try:
-            for task, version, alarm, epoch, since in _lists(state["cells"]):
-                cell = table._cell(TaskName(str(task)), VersionId(str(version)))
-                cell.alarm, cell.epoch, cell.since = _number(alarm), int(_number(epoch)), str(since)
-            for task, version, caller, kind, *kept in _lists(state["streams"]):
-                cell = table._cell(TaskName(str(task)), VersionId(str(version)))
-                stream = cell.stream((str(caller), str(kind)))
-                for name, value in zip(_KEPT, kept, strict=True):
-                    setattr(stream, name, _number(value))
-            for version, alarm, epoch, since, wary in _lists(state["versions"]):
-                column = table._columns[VersionId(str(version))]
-                column.alarm, column.epoch, column.since, column.wary = (
-                    _number(alarm), int(_number(epoch)), str(since), _number(wary),
-                )  # fmt: skip
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError("this is no state of a table") from error
+        take_state(state, table._cell)
         table.settle()
         return table
-
-
-_KEPT = ("count", "n", "good", "early_n", "early_good", "late_n", "late_good")
-
-
-def _lists(value: object) -> list[list[object]]:
-    if not isinstance(value, list) or not all(isinstance(one, list) for one in value):
-        raise TypeError("a list of lists was expected")
-    return value
-
-
-def _number(value: object) -> float:
-    if not isinstance(value, int | float) or not isfinite(value):
-        raise TypeError("a number was expected")
-    return float(value)

@@ -108,10 +108,12 @@ def replay_break(pool: Pool, plan: Plan, broken: Break) -> dict[str, object]:
 
     Looked at are the tasks where it was the pick, fell, and another version is better now; the
     share is the probability of picking it, by the tasks' traffic. None: there was no such task.
+    It is told as the mean over runs, and over all that traffic of all runs together: a run in which
+    only a rare task was hurt weighs as much as any other in the first, and little in the second.
     """
     place = pool.place(broken.version)
     after = pool.capped(broken.version, broken.to)
-    shares: dict[int, list[float]] = {later: [] for later in LATER}
+    sent: dict[int, list[tuple[float, float]]] = {later: [] for later in LATER}
     regrets: list[float] = []
     tasks: list[float] = []
     for seed in range(plan.first, plan.first + plan.seeds):
@@ -133,8 +135,8 @@ def replay_break(pool: Pool, plan: Plan, broken: Break) -> dict[str, object]:
         regret = 0.0
         for number, request in enumerate(stream[broken.at :], start=1):
             regret += serve(world, after, request)[0]
-            if number in shares and hurt:
-                shares[number].append(_share(world, pool, hurt, place))
+            if number in sent and any(pool.shares[task] > 0.0 for task in hurt):
+                sent[number].append(_sent(world, pool, hurt, place))
         regrets.append(regret)
     return {
         "strategy": plan.strategy,
@@ -143,15 +145,24 @@ def replay_break(pool: Pool, plan: Plan, broken: Break) -> dict[str, object]:
         "seeds": plan.seeds,
         "break": {"version": broken.version, "to": broken.to, "at": broken.at},
         "tasks_hurt": summary(tasks),
-        "share": {str(later): summary(found) if found else None for later, found in shares.items()},
+        "share": {
+            str(later): summary([still / whole for still, whole in found]) if found else None
+            for later, found in sent.items()
+        },
+        "share_of_traffic": {
+            str(later): sum(one[0] for one in found) / sum(one[1] for one in found)
+            if found
+            else None
+            for later, found in sent.items()
+        },
         "regret_after": summary(regrets),
     }
 
 
-def _share(world: World, pool: Pool, tasks: Sequence[int], place: int) -> float:
-    whole = sum(pool.shares[task] for task in tasks)
+def _sent(world: World, pool: Pool, tasks: Sequence[int], place: int) -> tuple[float, float]:
+    """How much of the traffic of these tasks a version gets, and how much there is of it."""
     still = 0.0
     for task in tasks:
         chances = dict(world.chances(task, world.chosen(task, None)))
         still += pool.shares[task] * chances.get(place, 0.0)
-    return still / whole if whole > 0.0 else 0.0
+    return still, sum(pool.shares[task] for task in tasks)

@@ -91,9 +91,11 @@ class Admission:
     async def _regrade(self, before: Mapping[TaskName, str | None]) -> None:
         """Let the cases count as they are graded now, also of tasks below the one that changed."""
         after = self._tasks.gradings()
-        for name in sorted({*before, *after}):
+        changed = [
             await self._profiles.regrade(name, before=before.get(name), after=after.get(name))
-        if before != after:
+            for name in sorted({*before, *after})
+        ]
+        if any(changed):
             await self._learning.load()
 
     async def calibrate_task(self, task: Task, *, progress: Progress = no_progress) -> None:

@@ -178,10 +178,12 @@ CREATE TABLE falls (
     version         TEXT NOT NULL,
     task            TEXT,
     since           TEXT NOT NULL,               -- when the first score of the loss came
-    at              TEXT NOT NULL
+    origin          TEXT,                        -- the house that noticed it; NULL: this one
+    at              TEXT NOT NULL                -- when the score came that showed it
 );
 
-CREATE INDEX falls_by_version ON falls (version);
+CREATE UNIQUE INDEX one_fall_once ON falls
+    (version, COALESCE(task, ''), since, COALESCE(origin, ''));
 
 -- Requests with their answers, only while privacy.store_prompts is on: see knowledge/prompts.py.
 CREATE TABLE prompts (
@@ -203,7 +205,8 @@ CREATE TABLE house (
 );
 
 -- What requests at other houses added up to, as it was carried in. The latest sums of a house
--- replace its earlier ones; latest is the last decision that is in them.
+-- replace its earlier ones; latest is the last decision that is in them. What is left is the part of
+-- the scores from after the version last fell there, until the last of them came.
 CREATE TABLE carried (
     origin          TEXT NOT NULL,
     version         TEXT NOT NULL CHECK (length(version) = 71 AND version LIKE 'sha256:%'),
@@ -215,6 +218,9 @@ CREATE TABLE carried (
     timed           INTEGER NOT NULL CHECK (timed BETWEEN 0 AND successes),
     latency_ms      DOUBLE PRECISION NOT NULL CHECK (latency_ms >= 0),
     latest          TEXT NOT NULL,
+    graded_left     INTEGER NOT NULL CHECK (graded_left BETWEEN 0 AND graded),
+    quality_left    DOUBLE PRECISION NOT NULL CHECK (quality_left BETWEEN 0 AND quality),
+    until           TEXT NOT NULL,               -- '' when it is not known
     PRIMARY KEY (origin, version, task)
 );
 

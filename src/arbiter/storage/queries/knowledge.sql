@@ -213,10 +213,16 @@ FROM validations;
 
 -- name: own_sums
 -- What this house's own requests add up to. The parameters narrow it to a task and a version, and
--- an empty text is any.
+-- an empty text is any. Last: what is left of the scores from after the last fall, and until when.
 SELECT version, task, SUM(samples), SUM(graded), SUM(quality), SUM(successes), SUM(timed),
-       SUM(latency_ms), MIN(decision), MAX(decision)
-FROM (SELECT decision, version, task, 1 AS samples,
+       SUM(latency_ms), MIN(decision), MAX(decision), SUM(graded * is_left),
+       SUM(quality * is_left), MAX(at)
+FROM (SELECT decision, version, task, 1 AS samples, at,
+             CASE WHEN EXISTS (SELECT 1 FROM falls f
+                               WHERE f.version = outcomes.version AND f.since > outcomes.at
+                                 AND f.origin IS NULL
+                                 AND (f.task IS NULL OR f.task = outcomes.task))
+                  THEN 0 ELSE 1 END AS is_left,
              CASE WHEN grade IS NULL THEN 0 ELSE 1 END AS graded,
              COALESCE(grade, 0.0) AS quality,
              CASE WHEN status = 'success' THEN 1 ELSE 0 END AS successes,
@@ -227,7 +233,7 @@ FROM (SELECT decision, version, task, 1 AS samples,
         AND COALESCE(error, '') NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut',
                                         'not_offered', 'key_refused')
       UNION ALL
-      SELECT decision, version, task, 1, 0, 0.0, 0, 0, 0.0
+      SELECT decision, version, task, 1, '', 1, 0, 0.0, 0, 0, 0.0
       FROM attempts
       WHERE error NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut', 'not_offered', 'key_refused')
         AND is_forgotten = 0) AS own
@@ -235,7 +241,8 @@ WHERE (? = '' OR task = ?) AND (? = '' OR version = ?)
 GROUP BY version, task;
 
 -- name: all_carried
-SELECT origin, version, task, samples, graded, quality, successes, timed, latency_ms, latest
+SELECT origin, version, task, samples, graded, quality, successes, timed, latency_ms, latest,
+       graded_left, quality_left, until
 FROM carried;
 
 -- name: own_feedback
@@ -265,12 +272,13 @@ ON CONFLICT (version, task, grading, case_digest) DO NOTHING RETURNING version;
 
 -- name: carry_sums
 INSERT INTO carried (origin, version, task, samples, graded, quality, successes, timed, latency_ms,
-                     latest)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                     latest, graded_left, quality_left, until)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (origin, version, task) DO UPDATE
     SET samples = excluded.samples, graded = excluded.graded, quality = excluded.quality,
         successes = excluded.successes, timed = excluded.timed, latency_ms = excluded.latency_ms,
-        latest = excluded.latest;
+        latest = excluded.latest, graded_left = excluded.graded_left,
+        quality_left = excluded.quality_left, until = excluded.until;
 
 -- name: carry_feedback
 INSERT INTO carried_feedback (origin, decision, source, kind, task, version, score, grade, caller,
@@ -317,14 +325,61 @@ RETURNING version, task, samples, graded, quality, successes;
 DELETE FROM carried_feedback WHERE (? = '' OR task = ?) AND (? = '' OR version = ?);
 
 -- name: add_fall
-INSERT INTO falls (version, task, since, at) VALUES (?, ?, ?, ?);
+INSERT INTO falls (version, task, since, origin, at) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING;
 
 -- name: list_falls
-SELECT version, task, since FROM falls ORDER BY seq;
+SELECT version, task, since, origin, at FROM falls ORDER BY seq;
+
+-- name: score_floor
+-- When the oldest of the latest so many scores came, or nothing when there are fewer.
+SELECT at FROM (
+    SELECT at FROM outcomes WHERE grade IS NOT NULL AND is_forgotten = 0
+    UNION ALL SELECT at FROM feedback_log
+    UNION ALL SELECT at FROM carried_feedback
+    UNION ALL SELECT at FROM validations
+) AS scores ORDER BY at DESC LIMIT 1 OFFSET ?;
+
+-- name: scores_since
+-- Every score from then on, in the order in which they came: what it was before and who said that
+-- (a judgement that was changed), and how a case was graded.
+SELECT at, version, task, caller, source, score, score_before, caller_before, grading FROM (
+    SELECT o.at, o.decision AS place, 0 AS seq, o.version, o.task, '' AS caller,
+           'grades' AS source, o.grade AS score, CAST(NULL AS DOUBLE PRECISION) AS score_before,
+           CAST(NULL AS TEXT) AS caller_before, CAST(NULL AS TEXT) AS grading
+    FROM outcomes o
+    WHERE o.grade IS NOT NULL AND o.is_forgotten = 0 AND o.status IN ('success', 'failure')
+      AND COALESCE(o.error, '') NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut',
+                                        'not_offered', 'key_refused')
+      AND o.at >= ?
+    UNION ALL
+    SELECT l.at, l.decision, l.seq, f.version, f.task, l.caller, l.source, l.score,
+           LAG(l.score) OVER (PARTITION BY l.decision, l.source, l.kind ORDER BY l.seq),
+           LAG(l.caller) OVER (PARTITION BY l.decision, l.source, l.kind ORDER BY l.seq), NULL
+    FROM feedback_log l
+    JOIN feedback f ON f.decision = l.decision AND f.source = l.source AND f.kind = l.kind
+    WHERE f.is_forgotten = 0 AND l.at >= ?
+    UNION ALL
+    SELECT c.at, c.decision, 0, c.version, c.task, c.origin || '/' || c.caller, c.source, c.score,
+           NULL, NULL, NULL
+    FROM carried_feedback c
+    WHERE c.at >= ?
+      AND NOT EXISTS (SELECT 1 FROM falls f
+                      WHERE f.version = c.version AND f.since > c.at AND f.origin = c.origin
+                        AND (f.task IS NULL OR f.task = c.task))
+    UNION ALL
+    SELECT v.at, v.case_digest, 0, v.version, v.task, '', 'cases', v.score, NULL, NULL, v.grading
+    FROM validations v
+    WHERE v.at >= ?
+      AND NOT EXISTS (SELECT 1 FROM falls f
+                      WHERE f.version = v.version AND f.since > v.at AND f.origin = v.origin
+                        AND (f.task IS NULL OR f.task = v.task))
+) AS scores ORDER BY at, seq, place;
 
 -- name: faded_grades
 -- How many grades a version has at a task, how many are left of them when each later one fades it
--- (the parameters), and their sum. None of those from before a fall are left.
+-- (the first parameters), and their sum. None of those from before a fall are left. Only scores and
+-- falls from before a moment (the others).
 SELECT version, task, COUNT(*),
        SUM(CASE WHEN is_left = 1 THEN POW(?, CASE WHEN age < 20000 THEN age ELSE 20000 END) ELSE 0.0 END),
        SUM(CASE WHEN is_left = 1 THEN grade * POW(?, CASE WHEN age < 20000 THEN age ELSE 20000 END) ELSE 0.0 END)
@@ -332,13 +387,15 @@ FROM (SELECT o.version, o.task, o.grade,
              ROW_NUMBER() OVER (PARTITION BY o.version, o.task
                                 ORDER BY o.at DESC, o.decision DESC) - 1 AS age,
              CASE WHEN EXISTS (SELECT 1 FROM falls f
-                               WHERE f.version = o.version AND f.since > o.at
+                               WHERE f.version = o.version AND f.since > o.at AND f.at < ?
+                                 AND f.origin IS NULL
                                  AND (f.task IS NULL OR f.task = o.task))
                   THEN 0 ELSE 1 END AS is_left
       FROM outcomes o
       WHERE o.grade IS NOT NULL AND o.is_forgotten = 0 AND o.status IN ('success', 'failure')
         AND COALESCE(o.error, '') NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut',
-                                          'not_offered', 'key_refused')) AS graded
+                                          'not_offered', 'key_refused')
+        AND o.at < ?) AS graded
 GROUP BY version, task;
 
 -- name: faded_feedback
@@ -350,33 +407,38 @@ FROM (SELECT s.version, s.task, s.caller, s.kind, s.score,
              ROW_NUMBER() OVER (PARTITION BY s.version, s.task, s.caller, s.kind
                                 ORDER BY s.at DESC, s.decision DESC) - 1 AS age,
              CASE WHEN EXISTS (SELECT 1 FROM falls f
-                               WHERE f.version = s.version AND f.since > s.at
+                               WHERE f.version = s.version AND f.since > s.at AND (CASE WHEN f.origin IS NULL THEN f.at < ? ELSE f.origin = s.origin END)
                                  AND (f.task IS NULL OR f.task = s.task))
                   THEN 0 ELSE 1 END AS is_left
-      FROM (SELECT version, task, caller, score, at, decision,
+      FROM (SELECT NULL AS origin, version, task, caller, score, at, decision,
                    CASE WHEN source IN ('person', 'grader', 'judge', 'implicit') THEN source
                         ELSE 'other' END AS kind
             FROM feedback WHERE is_forgotten = 0
             UNION ALL
-            SELECT version, task, origin || '/' || caller, score, at, decision,
+            SELECT origin, version, task, origin || '/' || caller, score, at, decision,
                    CASE WHEN source IN ('person', 'grader', 'judge', 'implicit') THEN source
                         ELSE 'other' END
-            FROM carried_feedback) AS s) AS said
+            FROM carried_feedback) AS s
+      WHERE s.at < ?) AS said
 GROUP BY version, task, caller, kind;
 
 -- name: standing_cases
-SELECT v.version, v.task, v.grading, COUNT(*), SUM(v.score)
-FROM validations v
-WHERE NOT EXISTS (SELECT 1 FROM falls f WHERE f.version = v.version AND f.since > v.at
-                                          AND (f.task IS NULL OR f.task = v.task))
-GROUP BY v.version, v.task, v.grading;
+-- How many cases were run on a version, how many of them from after it fell, and their sum.
+SELECT version, task, grading, COUNT(*), SUM(is_left), SUM(is_left * score)
+FROM (SELECT v.version, v.task, v.grading, v.score,
+             CASE WHEN EXISTS (SELECT 1 FROM falls f
+                               WHERE f.version = v.version AND f.since > v.at
+                                 AND (CASE WHEN f.origin IS NULL THEN f.at < ?
+                                           ELSE f.origin = v.origin END)
+                                 AND (f.task IS NULL OR f.task = v.task))
+                  THEN 0 ELSE 1 END AS is_left
+      FROM validations v WHERE v.at < ?) AS cases_run
+GROUP BY version, task, grading;
 
 -- name: standing_carried
-SELECT c.version, c.task, SUM(c.graded), SUM(c.quality)
-FROM carried c
-WHERE NOT EXISTS (SELECT 1 FROM falls f WHERE f.version = c.version
-                                          AND (f.task IS NULL OR f.task = c.task))
-GROUP BY c.version, c.task;
+-- What is left of the sums of other houses, by when the last of their scores came.
+SELECT until, version, task, graded_left, quality_left FROM carried
+WHERE graded_left > 0 ORDER BY until, origin;
 
 -- name: replay_decisions
 -- What a rule, a grader or a person said of the answer, whoever is the first to have said anything.
