@@ -14,6 +14,9 @@ from arbiter.storage.sqlite import migrate
 
 # Reviewed by hand: change it together with a new migration. `?` may be NULL, `#` is in the key.
 TABLES = """\
+after_units: rollout:text#, position:int#, unit:text, task:text, arm:text, probability:real,
+    decision:text, score:real?, ending:text?, latency_ms:real?
+alarms: rollout:text#, sign:text#, sentence:text, basis:text, at:text
 attempts: decision:text#, position:int#, task:text, version:text, error:text, is_forgotten:int
 carried: origin:text#, version:text#, task:text#, samples:int, graded:int, quality:real,
     successes:int, timed:int, latency_ms:real, latest:text
@@ -56,6 +59,7 @@ validations: version:text#, task:text#, grading:text#, case_digest:text#, score:
     success:int, latency_ms:real?, origin:text?, at:text
 versions: version:text#, format:text, path:text, artifact:text, predecessor:text?,
     standing:text, registered_at:text
+watches: rollout:text#, before:text, left_s:real, ended_at:text?, why:text?
 """
 
 INDEXES = """\
@@ -66,12 +70,15 @@ one_active_candidate: UNIQUE ON rollouts (candidate)
 one_active_rollout: UNIQUE ON rollouts (alias)
     WHERE phase IN ('validating', 'progressing', 'paused')
 one_row_a_unit: UNIQUE ON units (rollout, unit)
+one_row_a_unit_after: UNIQUE ON after_units (rollout, unit)
 outcomes_by_version: ON outcomes (version, task)
 prompts_by_task: ON prompts (task, decision)
 validations_by_time: ON validations (at)
 """
 
 REFERENCES = """\
+after_units.rollout watches.rollout
+alarms.rollout watches.rollout
 attempts.decision decisions.decision
 cases.task tasks.task CASCADE
 feedback.decision decisions.decision
@@ -88,6 +95,7 @@ rollouts.continues rollouts.rollout
 rollouts.stable versions.version
 units.rollout rollouts.rollout
 versions.predecessor versions.version
+watches.rollout rollouts.rollout
 """
 
 TYPES = {"TEXT": "text", "INTEGER": "int", "BIGINT": "big", "DOUBLE PRECISION": "real"}
@@ -108,6 +116,8 @@ def house() -> Iterator[apsw.Connection]:
     add(connection, "tasks", task="sums", spec="{}", added_at="t")
     add(connection, "decisions", **DECISION)
     add(connection, "rollouts", **ROLLOUT)
+    add(connection, "rollouts", **PROMOTED)
+    add(connection, "watches", **WATCH)
     yield connection
     connection.close()
 
@@ -193,6 +203,8 @@ ROLLOUT = {
     "knowledge_before": "k",
     "started_at": "t",
 }
+PROMOTED = {**ROLLOUT, "rollout": "rol_0", "phase": "promoted"}
+WATCH = {"rollout": "rol_0", "before": "{}", "left_s": 1.0}
 ENTRY = {
     "seq": 1,
     "kind": "name.added",
@@ -211,6 +223,10 @@ UNIT = {
     "probability": 0.5,
     "decision": "dec_1",
 }
+
+
+AFTER_UNIT = {**UNIT, "rollout": "rol_0", "arm": "promoted", "probability": 0.95}
+ALARM = {"rollout": "rol_0", "sign": "drifted", "sentence": "s", "basis": "{}", "at": "t"}
 
 
 def add(connection: apsw.Connection, table: str, **row: apsw.SQLiteValue) -> None:
@@ -322,7 +338,7 @@ FINAL = ("promoted", "rolled_back", "blocked", "aborted", "undone")
 def test_a_rollout_that_has_ended_makes_way_for_another(house: apsw.Connection, phase: str) -> None:
     house.execute("UPDATE rollouts SET phase = ?", (phase,))
     add(house, "rollouts", **{**ROLLOUT, "rollout": "rol_2"})
-    assert house.execute("SELECT COUNT(*) FROM rollouts").fetchall() == [(2,)]
+    assert house.execute("SELECT COUNT(*) FROM rollouts").fetchall() == [(3,)]
 
 
 def test_there_is_one_feedback_a_decision_source_and_kind(house: apsw.Connection) -> None:
@@ -424,6 +440,20 @@ FORBIDDEN: list[tuple[str, Mapping[str, apsw.SQLiteValue]]] = [
     ("units", {**UNIT, "score": 1.5}),
     ("units", {**UNIT, "ending": "bored"}),
     ("units", {**UNIT, "latency_ms": -1.0}),
+    ("after_units", {**AFTER_UNIT, "rollout": "rol_1"}),
+    ("after_units", {**AFTER_UNIT, "position": -1}),
+    ("after_units", {**AFTER_UNIT, "arm": "stable"}),
+    ("after_units", {**AFTER_UNIT, "arm": "holdback", "probability": 1.0}),
+    ("after_units", {**AFTER_UNIT, "probability": 0.0}),
+    ("after_units", {**AFTER_UNIT, "probability": 1.5}),
+    ("after_units", {**AFTER_UNIT, "score": 1.5}),
+    ("after_units", {**AFTER_UNIT, "ending": "bored"}),
+    ("after_units", {**AFTER_UNIT, "latency_ms": -1.0}),
+    ("alarms", {**ALARM, "rollout": "rol_1"}),
+    ("alarms", {**ALARM, "sign": "bored"}),
+    ("watches", {**WATCH, "rollout": "rol_1", "left_s": -1.0}),
+    ("watches", {**WATCH, "rollout": "rol_1", "ended_at": "t"}),
+    ("watches", {**WATCH, "rollout": "rol_1", "why": "w"}),
     ("rules", {**RULE, "pinned": "quality"}),
     ("rules", {**RULE, "prefer": None}),
     ("ledger", {**ENTRY, "seq": 0}),
@@ -468,6 +498,12 @@ ALLOWED: list[tuple[str, Mapping[str, apsw.SQLiteValue]]] = [
     ("carried_lineage", {"version": C, "predecessor": A}),
     ("house", {"only_one": 1, "house": "hou_1", "made_at": "t"}),
     ("units", UNIT),
+    ("after_units", AFTER_UNIT),
+    ("after_units", {**AFTER_UNIT, "probability": 1.0}),
+    ("after_units", {**AFTER_UNIT, "arm": "holdback"}),
+    ("alarms", ALARM),
+    ("watches", {**WATCH, "rollout": "rol_1"}),
+    ("watches", {**WATCH, "rollout": "rol_1", "ended_at": "t", "why": "w"}),
     ("rules", RULE),
     ("rules", {**RULE, "prefer": None, "pinned": "fast"}),
     ("rules", {**RULE, "prefer": None, "never": '["fast"]'}),

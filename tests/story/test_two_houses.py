@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from tests.story.stage import Stage, name, stage, task
+from tests.story.stage import Stage, looking, name, stage, task
 
 from arbiter.errors import Conflict
 from arbiter.events import Announcer
@@ -81,10 +81,10 @@ async def tick(play: Stage, second: Other, times: int = 1, *, stuck: int = 0) ->
     """Let both look once more. stuck: how many of them do not come to it."""
 
     async def asleep() -> None:
-        driving = len(play.house.controller.aliases()) + len(second.controller.aliases())
+        driving = looking(play.house.controller) + looking(second.controller)
         while play.clock.sleepers < 1 + driving - stuck:
             await play.house.database.settle()
-            driving = len(play.house.controller.aliases()) + len(second.controller.aliases())
+            driving = looking(play.house.controller) + looking(second.controller)
 
     for _ in range(times):
         await play.house.database.settle()

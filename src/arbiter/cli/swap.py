@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from arbiter.cli.client import Client, Json, segment
-from arbiter.cli.looking import show_explained, show_now, verify
+from arbiter.cli.looking import show_explained, show_now, show_watch, verify
 from arbiter.cli.options import AsJson, ConfigFile, DataDir, seconds, with_house
 from arbiter.cli.output import ERR, OUT, number, show_json, show_table, text
 from arbiter.cli.report import report
@@ -43,6 +43,10 @@ def swap(
     budget: Annotated[
         float | None, typer.Option("--budget", help="Bad answers it may cost; 0 is no bound.")
     ] = None,
+    holdback: Annotated[
+        float | None,
+        typer.Option("--holdback", help="Percent that stay with the old one when promoted."),
+    ] = None,
     why: Why = "",
     data_dir: DataDir = None,
     config: ConfigFile = None,
@@ -77,6 +81,7 @@ def swap(
             "margin": margin,
             "schedule": schedule,
             "budget": budget,
+            "holdback": None if holdback is None else holdback / 100,
         }
         found = await client.call("POST", "/rollouts", body)
         found = await _validated(client, text(found["rollout"]), quiet=as_json)
@@ -200,6 +205,7 @@ def _show(found: Json) -> None:
         until = text(found["kept_until"])[:19]
         undo = f"arbiter swap {found['alias']} --undo"
         OUT.print(f"  {text(found['stable_names'])} is kept until {until}: {undo}", markup=False)
+    show_watch(found["watch"])
     findings = found["findings"]
     for one in findings if isinstance(findings, list) else []:
         OUT.print(f"  {one['verdict']:<9} {one['sentence']}", markup=False)
