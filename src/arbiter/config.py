@@ -187,7 +187,21 @@ class RolloutSettings(_Section):
     expiry_s: float = Field(
         604800.0, gt=0, description="Ask after this long without a verdict; longer than soak_s."
     )
-    keep_s: float = Field(604800.0, ge=0, description="Keep the old version this long.")
+    keep_s: float = Field(
+        604800.0, ge=0, description="Keep the old version this long, seconds of an open house."
+    )
+    holdback: float = Field(
+        0.05, ge=0, le=0.5, description="Share of conversations that stay with it so long; 0: none."
+    )
+    alpha_drift: float = Field(
+        0.001,
+        gt=0,
+        lt=0.5,
+        description="An alarm has no cause once in 1 / alpha_drift graded conversations or less.",
+    )
+    on_drift: Literal["undo", "ask"] = Field(
+        "undo", description="When the new version became worse than the old: go back, or say so."
+    )
     budget: float = Field(
         100.0,
         ge=0,

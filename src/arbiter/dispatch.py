@@ -80,7 +80,7 @@ from arbiter.selection.contender import (
     Situation,
 )
 from arbiter.selection.conversations import Conversations
-from arbiter.selection.room import demanded
+from arbiter.selection.room import demanded, has_room
 from arbiter.selection.ruled import Preferences
 from arbiter.selection.selector import Selector
 from arbiter.swap.analysis import Failure
@@ -120,6 +120,12 @@ class _Route(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def arm(self) -> Arm:
         return Arm.NONE if self.assignment is None else self.assignment.arm
+
+    @property
+    def held_back(self) -> VersionId | None:
+        """The version that was replaced, where it is to answer all the same."""
+        found = self.assignment
+        return found.stable if found is not None and found.arm is Arm.HOLDBACK else None
 
     def is_last(self, version: Version) -> bool:
         """Whether nothing follows this version that could serve when it fails."""
@@ -303,7 +309,7 @@ class Dispatch:
                     )
             case _:
                 assert_never(ask.target)
-        return route if ask.rehearsal else self._split(route, ask.conversation)
+        return route if ask.rehearsal else self._split(route, ask)
 
     def _banned(self, route: _Route) -> str | None:
         """Why the candidate of the route's alias may not answer its task, if a rule says so."""
@@ -503,13 +509,17 @@ class Dispatch:
             absent = self._pool.ailing().get(version)
         return absent
 
-    def _split(self, route: _Route, conversation: str) -> _Route:
-        """Let the alias's rollout, if there is one, say which version answers."""
-        assignment = self._controller.draw(route.alias, conversation)
+    def _split(self, route: _Route, ask: Ask) -> _Route:
+        """Let the alias's rollout, or its watched promotion, say which version answers."""
+        assignment = self._controller.draw(
+            route.alias, ask.conversation, fits=lambda old: self._could(old, route, ask)
+        )
         if assignment is None:
             return route
         if isinstance(assignment, Detour):
             return self._detoured(route, assignment)
+        if assignment.arm in {Arm.PROMOTED, Arm.HOLDBACK}:
+            return self._watched(route, assignment)
         first = self._registry.version(assignment.version)
         stable = self._registry.version(assignment.stable)
         candidate = assignment.arm is Arm.CANDIDATE
@@ -523,6 +533,40 @@ class Dispatch:
             spare=None if candidate else assignment.candidate,
             probability=route.probability * share,
             reason=f"{route.reason}; the {assignment.arm.value} arm of {assignment.rollout}",
+        )
+
+    def _could(self, old: VersionId, route: _Route, ask: Ask) -> bool:
+        """Whether a version that was replaced could do what is asked of its successor for certain.
+
+        Never vectors: those of two versions cannot be compared with each other.
+        """
+        work = ask.work
+        if isinstance(work, Embedding):
+            return False
+        version = self._registry.version(old)
+        can = self.capabilities(version)
+        preference = self._preferences.get(route.task.name)
+        is_banned = preference is not None and old in preference.never
+        if is_banned or not can or lacking(work, can):
+            return False
+        room = self._pool.room_in(loadable(version))
+        return has_room(room, prompt_chars(work), ask.sampling.max_tokens)
+
+    def _watched(self, route: _Route, assignment: Assignment) -> _Route:
+        """While a promotion is watched a few conversations keep the old version."""
+        chance, versions = assignment.probability, route.versions
+        if assignment.arm is Arm.HOLDBACK:
+            chance = 1 - chance
+            versions = (self._registry.version(assignment.stable), *versions)
+            why = f"held back by {assignment.rollout}, as {chance:.0%} of conversations are"
+        else:
+            why = f"the promoted arm of {assignment.rollout}"
+        return structs.replace(
+            route,
+            versions=versions,
+            assignment=assignment,
+            probability=route.probability * chance,
+            reason=f"{route.reason}; {why}",
         )
 
     def _detoured(self, route: _Route, detour: Detour) -> _Route:
@@ -625,7 +669,8 @@ class Dispatch:
             try:
                 return await self._begin(way, version, request)
             except InstanceLost:
-                if tries >= FRESH_TRIES:
+                # nothing is loaded for the sake of those who are held back
+                if tries >= FRESH_TRIES or version.version == way.route.held_back:
                     raise
 
     async def _begin(
@@ -804,7 +849,7 @@ def _may_go_on(route: _Route, number: int, following: int, error: ArbiterError) 
     """
     if not isinstance(error, EngineRefused) or isinstance(error, CannotServe):
         return True
-    if number == 0 and route.arm is Arm.CANDIDATE:
+    if number == 0 and route.arm in {Arm.CANDIDATE, Arm.HOLDBACK}:
         return True
     here = route.versions[number].artifact.context_length
     there = route.versions[following].artifact.context_length

@@ -275,9 +275,13 @@ class Arm(StrEnum):
     """Which side of a rollout served a request."""
 
     NONE = "none"
-    """No rollout was going on for this alias."""
+    """No rollout was going on for this alias, and no promotion is watched."""
     STABLE = "stable"
     CANDIDATE = "candidate"
+    PROMOTED = "promoted"
+    """The new version, while its promotion is watched."""
+    HOLDBACK = "holdback"
+    """The old version, which a few conversations keep while the new one is watched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

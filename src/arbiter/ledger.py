@@ -46,6 +46,8 @@ class Kind(StrEnum):
     ROLLOUT_ROLLED_BACK = "rollout.rolled_back"
     ROLLOUT_ABORTED = "rollout.aborted"
     ROLLOUT_UNDONE = "rollout.undone"
+    ROLLOUT_DRIFTED = "rollout.drifted"
+    ROLLOUT_RETIRED = "rollout.retired"
     PROVENANCE_CLAIMED = "provenance.claimed"
     PROVENANCE_READ = "provenance.read"
     KNOWLEDGE_IMPORTED = "knowledge.imported"

@@ -401,25 +401,23 @@ async def test_what_is_in_use_again_has_no_date(registry: Registry) -> None:
     await registry.move(moved("b"), standings=SWAPPED)
     await registry.set_alias(FAST, HERON, who="user")
     assert (registry.kept_until(version("a")), registry.kept()) == (None, ())
-    assert registry.expired(after=FIRST, by=datetime(2027, 1, 1, tzinfo=UTC)) == ()
+    assert registry.no_longer_kept() == ()
 
 
-FIRST, EIGHTH, NINTH = (datetime(2026, 1, day, tzinfo=UTC) for day in (1, 8, 9))
-
-
-@pytest.mark.parametrize(
-    ("after", "by", "expired"),
-    [
-        (FIRST, EIGHTH, (version("a"),)),
-        (EIGHTH, NINTH, ()),
-        (FIRST, FIRST, ()),
-    ],
-)
-async def test_a_date_passes_once(
-    registry: Registry, after: datetime, by: datetime, expired: tuple[VersionId, ...]
-) -> None:
+async def test_what_is_kept_no_longer_is_named_once(registry: Registry) -> None:
     await registry.move(moved("b"), standings=SWAPPED)
-    assert registry.expired(after=after, by=by) == expired
+    assert registry.no_longer_kept() == ()
+    registry.keep(version("a"), 0.0)
+    assert registry.no_longer_kept() == (version("a"),)
+    assert registry.no_longer_kept() == ()
+
+
+async def test_how_long_something_is_kept_is_a_time_and_no_date(registry: Registry) -> None:
+    await registry.move(moved("b"), standings=SWAPPED)
+    registry.keep(version("a"), 60.0)
+    assert registry.kept_until(version("a")) == datetime(2026, 1, 1, 0, 1, tzinfo=UTC)
+    registry.keep(version("a"), None)
+    assert (registry.kept_until(version("a")), registry.kept()) == (None, ())
 
 
 async def test_what_else_must_be_true_is_written_with_the_move(registry: Registry) -> None:

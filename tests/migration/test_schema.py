@@ -14,6 +14,9 @@ from arbiter.storage.sqlite import migrate
 
 # Reviewed by hand: change it together with a new migration. `?` may be NULL, `#` is in the key.
 TABLES = """\
+after_units: rollout:text#, position:int#, unit:text, task:text, arm:text, probability:real,
+    decision:text, score:real?, ending:text?, latency_ms:real?
+alarms: rollout:text#, sign:text#, sentence:text, basis:text, at:text
 attempts: decision:text#, position:int#, task:text, version:text, error:text, is_forgotten:int
 carried: origin:text#, version:text#, task:text#, samples:int, graded:int, quality:real,
     successes:int, timed:int, latency_ms:real, latest:text, graded_left:int, quality_left:real,
@@ -61,6 +64,7 @@ validations: version:text#, task:text#, grading:text#, case_digest:text#, score:
     success:int, latency_ms:real?, origin:text?, at:text
 versions: version:text#, format:text, path:text, artifact:text, predecessor:text?,
     standing:text, registered_at:text
+watches: rollout:text#, before:text, left_s:real, ended_at:text?, why:text?
 """
 
 INDEXES = """\
@@ -71,12 +75,15 @@ one_active_rollout: UNIQUE ON rollouts (alias)
     WHERE phase IN ('validating', 'progressing', 'paused')
 one_fall_once: UNIQUE ON falls (version, COALESCE(task, ''), since, COALESCE(origin, ''))
 one_row_a_unit: UNIQUE ON units (rollout, unit)
+one_row_a_unit_after: UNIQUE ON after_units (rollout, unit)
 outcomes_by_version: ON outcomes (version, task)
 prompts_by_task: ON prompts (task, decision)
 validations_by_time: ON validations (at)
 """
 
 REFERENCES = """\
+after_units.rollout watches.rollout
+alarms.rollout watches.rollout
 attempts.decision decisions.decision
 cases.task tasks.task CASCADE
 feedback.decision decisions.decision
@@ -95,6 +102,7 @@ unit_judgements.position units.position
 unit_judgements.rollout units.rollout
 units.rollout rollouts.rollout
 versions.predecessor versions.version
+watches.rollout rollouts.rollout
 """
 
 TYPES = {"TEXT": "text", "INTEGER": "int", "BIGINT": "big", "DOUBLE PRECISION": "real"}
@@ -115,6 +123,8 @@ def house() -> Iterator[apsw.Connection]:
     add(connection, "tasks", task="sums", spec="{}", added_at="t")
     add(connection, "decisions", **DECISION)
     add(connection, "rollouts", **ROLLOUT)
+    add(connection, "rollouts", **PROMOTED)
+    add(connection, "watches", **WATCH)
     yield connection
     connection.close()
 
@@ -203,6 +213,8 @@ ROLLOUT = {
     "knowledge_before": "k",
     "started_at": "t",
 }
+PROMOTED = {**ROLLOUT, "rollout": "rol_0", "phase": "promoted"}
+WATCH = {"rollout": "rol_0", "before": "{}", "left_s": 1.0}
 ENTRY = {
     "seq": 1,
     "kind": "name.added",
@@ -221,6 +233,10 @@ UNIT = {
     "probability": 0.5,
     "decision": "dec_1",
 }
+
+
+AFTER_UNIT = {**UNIT, "rollout": "rol_0", "arm": "promoted", "probability": 0.95}
+ALARM = {"rollout": "rol_0", "sign": "drifted", "sentence": "s", "basis": "{}", "at": "t"}
 
 
 def add(connection: apsw.Connection, table: str, **row: apsw.SQLiteValue) -> None:
@@ -332,7 +348,7 @@ FINAL = ("promoted", "rolled_back", "blocked", "aborted", "undone")
 def test_a_rollout_that_has_ended_makes_way_for_another(house: apsw.Connection, phase: str) -> None:
     house.execute("UPDATE rollouts SET phase = ?", (phase,))
     add(house, "rollouts", **{**ROLLOUT, "rollout": "rol_2"})
-    assert house.execute("SELECT COUNT(*) FROM rollouts").fetchall() == [(2,)]
+    assert house.execute("SELECT COUNT(*) FROM rollouts").fetchall() == [(3,)]
 
 
 def test_there_is_one_feedback_a_decision_source_and_kind(house: apsw.Connection) -> None:
@@ -438,6 +454,20 @@ FORBIDDEN: list[tuple[str, Mapping[str, apsw.SQLiteValue]]] = [
     ("units", {**UNIT, "latency_ms": -1.0}),
     ("units", {**UNIT, "awaits": 2}),
     ("units", {**UNIT, "awaits": 1, "score": 1.0}),
+    ("after_units", {**AFTER_UNIT, "rollout": "rol_1"}),
+    ("after_units", {**AFTER_UNIT, "position": -1}),
+    ("after_units", {**AFTER_UNIT, "arm": "stable"}),
+    ("after_units", {**AFTER_UNIT, "arm": "holdback", "probability": 1.0}),
+    ("after_units", {**AFTER_UNIT, "probability": 0.0}),
+    ("after_units", {**AFTER_UNIT, "probability": 1.5}),
+    ("after_units", {**AFTER_UNIT, "score": 1.5}),
+    ("after_units", {**AFTER_UNIT, "ending": "bored"}),
+    ("after_units", {**AFTER_UNIT, "latency_ms": -1.0}),
+    ("alarms", {**ALARM, "rollout": "rol_1"}),
+    ("alarms", {**ALARM, "sign": "bored"}),
+    ("watches", {**WATCH, "rollout": "rol_1", "left_s": -1.0}),
+    ("watches", {**WATCH, "rollout": "rol_1", "ended_at": "t"}),
+    ("watches", {**WATCH, "rollout": "rol_1", "why": "w"}),
     ("rules", {**RULE, "pinned": "quality"}),
     ("rules", {**RULE, "prefer": None}),
     ("ledger", {**ENTRY, "seq": 0}),
@@ -482,6 +512,12 @@ ALLOWED: list[tuple[str, Mapping[str, apsw.SQLiteValue]]] = [
     ("carried_lineage", {"version": C, "predecessor": A}),
     ("house", {"only_one": 1, "house": "hou_1", "made_at": "t"}),
     ("units", UNIT),
+    ("after_units", AFTER_UNIT),
+    ("after_units", {**AFTER_UNIT, "probability": 1.0}),
+    ("after_units", {**AFTER_UNIT, "arm": "holdback"}),
+    ("alarms", ALARM),
+    ("watches", {**WATCH, "rollout": "rol_1"}),
+    ("watches", {**WATCH, "rollout": "rol_1", "ended_at": "t", "why": "w"}),
     ("rules", RULE),
     ("rules", {**RULE, "prefer": None, "pinned": "fast"}),
     ("rules", {**RULE, "prefer": None, "never": '["fast"]'}),

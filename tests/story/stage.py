@@ -20,7 +20,7 @@ from arbiter.inference import Arm, Decided, Limits, Message
 from arbiter.knowledge.tasks import Case, Grading, Task
 from arbiter.refs import ModelName, RolloutId, parse_name, parse_task
 from arbiter.swap.audit import audit, read_record
-from arbiter.swap.controller import TICK_S, RolloutView
+from arbiter.swap.controller import TICK_S, Controller, RolloutView
 from arbiter.swap.crashing import Crash
 from arbiter.swap.rollout import Phase
 
@@ -49,6 +49,11 @@ def task(
             for number in range(cases)
         ),
     )
+
+
+def looking(controller: Controller) -> int:
+    """How many rollouts and watched promotions wait for the clock between two looks."""
+    return len(controller.aliases()) + len(controller.watching.aliases())
 
 
 @dataclass
@@ -112,8 +117,8 @@ class Stage:
             await self._asleep()
 
     async def _asleep(self) -> None:
-        """Until every rollout that goes on, and who looks at dates, wait for the clock again."""
-        while self.clock.sleepers < 1 + len(self.house.controller.aliases()):
+        """Until every rollout, every watch and who lets go wait for the clock again."""
+        while self.clock.sleepers < 1 + looking(self.house.controller):
             await self.house.database.settle()
 
     async def swap(self, alias: str, model: str, **changes: object) -> RolloutId:

@@ -271,13 +271,36 @@ def test_a_swap_can_be_paused_promoted_and_undone(furnished: Shell) -> None:
     assert "paused by operator: <script>" in " ".join(explained["happened"])
     until = furnished.json("models", "show", "yea")["kept_until"]
     assert f"retired, kept until {until[:10]}" in furnished.ok("models", "list")
-    assert f"kept_until      {until}" in furnished.ok("models", "show", "yea")
-    assert f"yea is kept until {until[:19]}" in furnished.ok("rollouts", "show", rollout)
+    assert f"kept_until      {until[:10]}" in furnished.ok("models", "show", "yea")
+    assert f"yea is kept until {until[:10]}" in furnished.ok("rollouts", "show", rollout)
     undone = furnished("swap", "primary", "--undo").output
     assert "is yea again" in undone
     assert "it is loaded when it is first asked" in undone
     assert furnished.json("rollouts", "show", rollout)["kept_until"] is None
     assert "nothing to undo" in furnished.refused("swap", "primary", "--undo")
+
+
+def test_a_promotion_says_for_how_long_it_is_watched_and_how_the_alarms_stand(
+    furnished: Shell,
+) -> None:
+    furnished.ok("models", "add", furnished.model("aye", "yes "), "--no-calibrate")
+    furnished("swap", "primary", "aye", "--margin", "0.1", "--holdback", "10")
+    rollout = furnished.json("rollouts")["rollouts"][0]["rollout"]
+    furnished.ok("rollouts", "promote", rollout)
+    found = furnished.json("rollouts", "show", rollout)
+    assert found["plan"]["holdback"] == 0.1
+    watch = found["watch"]
+    assert (watch["state"], watch["held_back"], watch["alarms"]) == ("quiet", False, [])
+    for words in (("show", rollout), ("show", rollout, "--explain")):
+        told = furnished.ok("rollouts", *words)
+        assert "It is watched for 7 d more of an open house" in told
+        assert "nobody is held back now: the old version is not in memory" in told
+        assert "Too little was graded before the promotion" in told
+    furnished("swap", "primary", "--undo", "--why", "taste")
+    assert "undone by operator: taste" in furnished.ok("rollouts", "show", rollout)
+    watch = furnished.json("rollouts", "show", rollout)["watch"]
+    assert watch["why"] == "undone by operator: taste"
+    assert furnished.json("rollouts", "verify", rollout)["as_recorded"] is True
 
 
 def test_a_task_takes_options_files_and_weights(shell: Shell) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,11 +14,16 @@ from tests.story.stage import Stage, name, stage, task
 from arbiter.engines.scripted import Scripted
 from arbiter.events import Event
 from arbiter.pool.instance import State
-from arbiter.pool.keeping import WARM_AFTER_S
+from arbiter.pool.keeping import LOOK_EVERY_S, WARM_AFTER_S
 from arbiter.refs import RolloutId, VersionId
 from arbiter.registry.registry import Standing
+from arbiter.swap.controller import TICK_S
 from arbiter.swap.plan import DAY_S
 from arbiter.swap.rollout import Phase
+from arbiter.swap.watching import LOOK_S
+
+KEPT_S = 30.0
+"""Of a house that is open; a week would be the same and take longer."""
 
 ONE_MB, TWO_MB, THREE_MB = 60, 100, 140
 """Memory for so many scripted models: each is planned with little over 40 MB."""
@@ -40,7 +45,7 @@ async def _promoted(play: Stage, **plan: object) -> RolloutId:
 @pytest.fixture
 async def play(tmp_path: Path) -> AsyncIterator[Stage]:
     async with stage(tmp_path / "data", pool__memory_mb=THREE_MB) as play:
-        await _promoted(play)
+        await _promoted(play, keep_s=KEPT_S)
         yield play
 
 
@@ -63,12 +68,25 @@ async def _settled(play: Stage) -> None:
     play.clock.jump(WARM_AFTER_S)
 
 
-async def _pass(play: Stage, seconds: float) -> Event:
-    """Let this much time pass, and hear that a version has expired."""
+async def _open_for(play: Stage, seconds: float) -> None:
+    """Let a house be open for so long, second by second: a jump counts as two at most."""
+    for _ in range(round(seconds / LOOK_S)):
+        play.clock.jump(LOOK_S - TICK_S)
+        await play.tick()
+
+
+def _left(play: Stage) -> timedelta:
+    until = play.house.registry.kept_until(_id(play, "old"))
+    assert until is not None
+    return until - play.clock.now()
+
+
+async def _pass(play: Stage) -> Event:
+    """Let the time pass for which the old version is kept, and hear that it has expired."""
     await _settled(play)
-    await play.tick()
     with play.house.announcer.listening() as listener:
-        play.clock.jump(seconds)
+        await _open_for(play, KEPT_S)
+        play.clock.jump(LOOK_EVERY_S)
         return await anext(e async for e in listener.stream() if e.kind == "version.expired")
 
 
@@ -229,7 +247,7 @@ async def test_when_its_date_has_passed_the_old_version_is_unloaded_and_its_reco
     play: Stage,
 ) -> None:
     old = _id(play, "old")
-    heard = await _pass(play, 7 * DAY_S)
+    heard = await _pass(play)
     assert heard.detail["version"] == old
     await _until(play, "old", State.COLD)
     assert play.house.registry.kept_until(old) is None
@@ -239,16 +257,34 @@ async def test_when_its_date_has_passed_the_old_version_is_unloaded_and_its_reco
 
 async def test_a_moment_before_its_date_the_old_version_is_still_kept(play: Stage) -> None:
     await _settled(play)
-    await play.tick()
-    play.clock.jump(7 * DAY_S - 60.0)
-    await play.tick()
-    assert play.house.registry.kept_until(_id(play, "old")) == datetime(2026, 1, 8, tzinfo=UTC)
+    await _open_for(play, KEPT_S - 4.0)
+    assert timedelta(0) < _left(play) < timedelta(seconds=6)
     assert _state(play, "old") is State.READY
+
+
+async def test_neither_a_clock_that_is_set_nor_a_machine_that_slept_ends_it(play: Stage) -> None:
+    await _settled(play)
+    for days in (400, -800, 30):
+        play.clock.start += timedelta(days=days)
+        play.clock.jump(DAY_S)
+        await play.tick()
+    assert timedelta(seconds=KEPT_S - 10) < _left(play) < timedelta(seconds=KEPT_S)
+    assert _state(play, "old") is State.READY
+
+
+async def test_a_restart_goes_on_with_the_time_that_is_left(tmp_path: Path) -> None:
+    async with stage(tmp_path / "data") as play:
+        await _promoted(play, keep_s=KEPT_S)
+        await _open_for(play, KEPT_S / 2)
+        left = _left(play)
+        assert timedelta(0) < left < timedelta(seconds=KEPT_S * 2 / 3)
+    async with stage(tmp_path / "data") as play:
+        assert _left(play) == left
 
 
 async def test_an_answer_that_runs_at_the_date_is_not_disturbed(play: Stage) -> None:
     async with play.house.stream("chat live", model="old", task="chat"):
-        await _pass(play, 7 * DAY_S)
+        await _pass(play)
         await play.tick()
         assert _state(play, "old") is State.READY
 
@@ -262,7 +298,7 @@ async def test_an_undo_before_the_date_needs_no_load(play: Stage) -> None:
 
 
 async def test_an_undo_after_the_date_works_and_the_next_request_loads(play: Stage) -> None:
-    await _pass(play, 7 * DAY_S)
+    await _pass(play)
     await _until(play, "old", State.COLD)
     loads = len(play.engine.loads)
     await play.house.undo("primary")

@@ -44,7 +44,10 @@ def case(place: Place, number: int) -> tuple[str, int]:
     return candidate, 1 + number // 2 % 3
 
 
-CASES = [(place, number) for place in Place for number in range(TIMES)]
+AFTER = {Place.ALARMED, Place.COUNTED, Place.RETIRED}
+"""Places that a rollout comes to only once it was promoted: see test_kill_a_watch.py."""
+
+CASES = [(place, number) for place in Place if place not in AFTER for number in range(TIMES)]
 
 
 @pytest.mark.parametrize(("place", "number"), CASES)

@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from tests.story.stage import Stage, name, stage, task
+from tests.story.stage import Stage, looking, name, stage, task
 
 from arbiter.errors import Conflict
 from arbiter.events import Announcer
@@ -23,6 +23,8 @@ from arbiter.swap.controller import TICK_S, Controller
 from arbiter.swap.hooks import Hooks
 from arbiter.swap.lease import LEASE_S, RENEW_S, Leases
 from arbiter.swap.rollout import Phase
+from arbiter.swap.watch import Sign, held_back
+from arbiter.swap.watching import COUNT_EVERY, LOOK_S
 
 
 @dataclass
@@ -81,10 +83,10 @@ async def tick(play: Stage, second: Other, times: int = 1, *, stuck: int = 0) ->
     """Let both look once more. stuck: how many of them do not come to it."""
 
     async def asleep() -> None:
-        driving = len(play.house.controller.aliases()) + len(second.controller.aliases())
+        driving = looking(play.house.controller) + looking(second.controller)
         while play.clock.sleepers < 1 + driving - stuck:
             await play.house.database.settle()
-            driving = len(play.house.controller.aliases()) + len(second.controller.aliases())
+            driving = looking(play.house.controller) + looking(second.controller)
 
     for _ in range(times):
         await play.house.database.settle()
@@ -206,3 +208,56 @@ async def test_a_wall_clock_that_is_set_changes_neither_soak_nor_lease(tmp_path:
         assert after.phase is Phase.PROGRESSING
         ((holder, _),) = await second.database.read("get_lease", (rollout,))
         assert holder != "other"
+
+
+async def test_what_one_house_took_back_the_other_watches_no_longer(tmp_path: Path) -> None:
+    async with two(tmp_path) as (play, second, rollout):
+        await play.house.controller.promote(rollout, who="ada", why="I know it")
+        await tick(play, second, 2)
+        assert second.controller.watching.aliases() == {name("primary")}
+        await play.house.undo("primary", why="I did not")
+        for _ in range(COUNT_EVERY + 1):
+            play.clock.jump(LOOK_S - TICK_S)
+            await tick(play, second)
+        assert second.controller.watching.aliases() == frozenset()
+        assert second.registry.resolve(name("primary")) == second.registry.resolve(name("old"))
+
+
+async def test_an_alarm_that_both_houses_hear_takes_a_promotion_back_once(tmp_path: Path) -> None:
+    async with two(tmp_path) as (play, second, rollout):
+        await play.house.controller.promote(rollout, who="ada", why="I know it")
+        await tick(play, second, 2)
+        watches = [
+            one.watching._watches[name("primary")]
+            for one in (play.house.controller, second.controller)
+        ]
+        chance = 1.0 - watches[0].rollout.plan.holdback
+        dice = Random(5)
+        rows = []
+        position = 0
+        while Sign.DRIFTED not in watches[0].holdback.since.alarms:
+            back = held_back(watches[0].rollout.salt, f"u{position}", 0.05)
+            arm, score = ("holdback", 1.0) if back else ("promoted", float(dice.random() < 0.1))
+            rows.append(
+                Statement(
+                    query="add_after_unit",
+                    parameters=(
+                        rollout, position, f"u{position}", "chat", arm, chance, "dec", score,
+                        None, None,
+                    ),
+                )
+            )  # fmt: skip
+            for watch in watches:
+                watch.holdback.since.update(
+                    (position, f"u{position}", "chat", arm, chance, score, None, None)
+                )
+            position += 1
+        await play.house.database.write(*rows)
+        for _ in range(3):
+            play.clock.jump(LOOK_S - TICK_S)
+            await tick(play, second)
+        log = (await play.house.controller.view(rollout)).log
+        assert [one.phase for one in log].count(Phase.UNDONE) == 1
+        assert len(await play.house.registry.moves(name("primary"))) == 3
+        assert play.house.controller.watching.aliases() == frozenset()
+        assert second.controller.watching.aliases() == frozenset()

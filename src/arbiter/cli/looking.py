@@ -27,6 +27,13 @@ def show_now(found: Json) -> None:
         OUT.print(f"  {line}", markup=False)
 
 
+def show_watch(found: object) -> None:
+    """What became of a promotion, and how the alarms stand."""
+    if isinstance(found, dict):
+        for line in _lines(found["in_words"]):
+            OUT.print(f"  {line}", markup=False)
+
+
 def _interval(ends: object) -> str:
     if not isinstance(ends, list):
         return "candidate minus stable: not known yet"

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from arbiter.cli.client import Client, Json, segment
-from arbiter.cli.looking import show_explained, show_now, verify
+from arbiter.cli.looking import show_explained, show_now, show_watch, verify
 from arbiter.cli.options import AsJson, ConfigFile, DataDir, followed, seconds, with_house
 from arbiter.cli.output import ERR, OUT, number, show_json, show_table, text
 from arbiter.cli.report import report
@@ -54,6 +54,10 @@ def swap(
     check: Annotated[
         bool, typer.Option("--check", help="Say what validation says, and start nothing.")
     ] = False,
+    holdback: Annotated[
+        float | None,
+        typer.Option("--holdback", help="Percent that stay with the old one when promoted."),
+    ] = None,
     why: Why = "",
     data_dir: DataDir = None,
     config: ConfigFile = None,
@@ -90,6 +94,7 @@ def swap(
             "schedule": schedule,
             "budget": budget,
             "apart": apart,
+            "holdback": None if holdback is None else holdback / 100,
         }
         if check:
             await _check(client, body, as_json=as_json)
@@ -250,6 +255,7 @@ def _show(found: Json) -> None:
         until = text(found["kept_until"])[:19]
         undo = f"arbiter swap {found['alias']} --undo"
         OUT.print(f"  {text(found['stable_names'])} is kept until {until}: {undo}", markup=False)
+    show_watch(found["watch"])
     _show_findings(found)
     log = found["log"]
     for one in log if isinstance(log, list) else []:

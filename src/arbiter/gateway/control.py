@@ -191,6 +191,9 @@ class StartRollout(ControlBody):
     margin: float | None = None
     expiry_s: float | None = None
     keep_s: float | None = None
+    holdback: float | None = None
+    alpha_drift: float | None = None
+    on_drift: Literal["undo", "ask"] | None = None
     schedule: Literal["proved", "clock"] | None = None
     budget: float | None = None
     over_budget: Literal["ask", "abort"] | None = None

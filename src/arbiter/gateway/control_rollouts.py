@@ -60,7 +60,10 @@ def explained_view(view: RolloutView, registry: Registry) -> Plain:
         log=view.log,
         interval=view.interval,
     )
-    return {**views.rollout_view(view, registry), "explained": asdict(told)}
+    plain = asdict(told)
+    if view.watch is not None:
+        plain["now"] = (*told.now, *view.watch.in_words)
+    return {**views.rollout_view(view, registry), "explained": plain}
 
 
 def audit_view(rollout: str, found: Audit) -> Plain:
@@ -73,5 +76,6 @@ def audit_view(rollout: str, found: Audit) -> Plain:
         "entries": found.entries,
         "units": found.units,
         "later": found.later,
+        "since": found.since,
         "judgement": asdict(found.judgement),
     }

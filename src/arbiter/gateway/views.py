@@ -23,6 +23,7 @@ from arbiter.swap.plan import Plan
 from arbiter.swap.records import Stored
 from arbiter.swap.rollout import Phase
 from arbiter.swap.telling import in_words, outlook, to_go, worse_tasks
+from arbiter.swap.watching import WatchView
 
 Plain = dict[str, object]
 
@@ -255,6 +256,7 @@ def rollout_view(view: RolloutView, registry: Registry) -> Plain:
         **stored_view(view.stored, registry),
         "plan": view.stored.rollout.plan.to_dict(),
         "plan_digest": view.stored.rollout.plan.digest,
+        "watch": None if view.watch is None else watch_view(view.watch),
         "advice": Compatibility(findings=view.stored.findings).advice.value
         if view.stored.findings
         else None,
@@ -290,6 +292,33 @@ def check_view(report: Compatibility, plan: Plan) -> Plain:
         "starts_at": first_share(plan, report.advice),
         "errors": ERRORS,
         "findings": [finding.to_dict() for finding in report.findings],
+    }
+
+
+def watch_view(watch: WatchView) -> Plain:
+    """What became of a promotion: how long it is watched yet, and how the alarms stand."""
+    since = watch.since
+    return {
+        "state": watch.state,
+        "left_s": watch.left_s,
+        "until": None if watch.until is None else watch.until.isoformat(),
+        "ended_at": watch.ended_at,
+        "why": watch.why,
+        "held_back": watch.closed is None and watch.ended_at is None,
+        "closed": watch.closed,
+        "n_new": since.new.count,
+        "mean_new": since.new.value,
+        "n_old": since.old.count,
+        "mean_old": since.old.value,
+        "mean_before": since.reference,
+        "log_beside": since.log_beside,
+        "log_before": since.log_before,
+        "needed": since.needed,
+        "alarms": [
+            {"sign": alarm.sign.value, "until": alarm.until, "sentence": alarm.sentence}
+            for alarm in since.alarms.values()
+        ],
+        "in_words": list(watch.in_words),
     }
 
 

@@ -1,8 +1,8 @@
-"""Keeps what a promotion replaced ready for the way back, and lets it go when its date has passed.
+"""Keeps what a promotion replaced ready for the way back, and lets it go when its time is over.
 
-The registry says what is kept and until when, and while it is, it is the last that the pool evicts.
-Here only the background work is done: to load it again after a restart where that costs nobody
-anything, and to unload it at its date. The version, its record and its file always stay. It knows
+The registry says what is kept, and while it is, it is the last that the pool evicts. Here only the
+background work is done: to load it again after a restart where that costs nobody anything, and to
+unload it when it is kept no longer. The version, its record and its file always stay. It knows
 nothing of rollouts.
 """
 
@@ -27,7 +27,7 @@ One that was opened for a single command is closed by then, and first requests l
 """
 
 LOOK_EVERY_S = 60.0
-"""How often the dates are looked at. A machine that slept is late by as much at most."""
+"""How often it is looked at what is kept no longer."""
 
 
 class Keeping:
@@ -43,26 +43,23 @@ class Keeping:
         self._task: asyncio.Task[None] | None = None
 
     def open(self) -> None:
-        """Load what is kept again, and look at the dates from now on, both in the background."""
+        """Load what is kept again, and let go what no longer is, both in the background."""
         self._task = asyncio.create_task(self._run(), name="what is kept")
         self._task.add_done_callback(_report)
 
     async def close(self) -> None:
-        """Stop. Every date counts on at the next start."""
+        """Stop."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
-        last = self._clock.now()
         await self._clock.sleep(WARM_AFTER_S)
         await self._warm()
         while True:
             await self._clock.sleep(LOOK_EVERY_S)
-            now = self._clock.now()
-            for version in self._registry.expired(after=last, by=now):
+            for version in self._registry.no_longer_kept():
                 await self._expire(version)
-            last = now
 
     async def _warm(self) -> None:
         for version in self._registry.kept():
@@ -77,7 +74,7 @@ class Keeping:
                 LOG.warning("%s is kept and could not be loaded: %s", short(version), error)
 
     async def _expire(self, version: VersionId) -> None:
-        reason = "the date until which it was kept has passed"
+        reason = "it is kept no longer"
         self._announcer.announce(
             Event(
                 kind="version.expired",

@@ -503,6 +503,15 @@ class Pool:
             )
         )
 
+    def is_warm(self, version: VersionId) -> bool:
+        """Whether it is in the memory of this house and could answer without a load."""
+        instance = self._instances.get(version)
+        return (
+            instance is not None
+            and instance.state is State.READY
+            and not self._loadables[version].is_outside
+        )
+
     def views(self) -> tuple[InstanceView, ...]:
         """Every instance as it is now."""
         return tuple(self._view(version) for version in self._instances)

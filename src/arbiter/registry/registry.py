@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 import msgspec
@@ -78,7 +78,9 @@ class Registry:
         self._ledger = ledger
         self._versions: dict[VersionId, Version] = {}
         self._names: dict[ModelName, Name] = {}
-        self._kept: dict[VersionId, datetime] = {}
+        self._left: dict[VersionId, float] = {}
+        """How long a replaced version is kept yet, in seconds; somebody above counts them."""
+        self._held: set[VersionId] = set()
         self.places = Places(database, clock)
         self.revision = 0
         """Grows with every change, so that what was derived from the registry can be kept."""
@@ -101,9 +103,10 @@ class Registry:
             self._names[ModelName(str(name))] = Name(
                 name=ModelName(str(name)), version=VersionId(str(version)), kind=Kind(str(kind))
             )
-        for _, version, until in await self._database.read("list_kept"):
-            if version is not None:
-                self._kept[VersionId(str(version))] = datetime.fromisoformat(str(until))
+        self._left.clear()
+        for version, until, left in await self._database.read("list_kept"):
+            seconds = self._until(str(until)) if left is None else float(left)
+            self.keep(VersionId(str(version)), seconds)
 
     def names(self) -> tuple[Name, ...]:
         """Every name, sorted."""
@@ -385,7 +388,7 @@ class Registry:
         self.revision += 1
         self._names[move.name] = replace(self._names[move.name], version=move.to_version)
         if move.keep_until is not None:
-            self._kept[move.from_version] = datetime.fromisoformat(move.keep_until)
+            self.keep(move.from_version, self._until(move.keep_until))
         for version, standing in standings.items():
             self._stand(version, standing)
 
@@ -421,30 +424,41 @@ class Registry:
         self._versions[version] = replace(self._versions[version], standing=standing)
 
     def kept_until(self, version: VersionId) -> datetime | None:
-        """Until when a replaced version is kept warm.
+        """Until when a replaced version is kept warm, if the house stays open so long.
 
-        None: it was not replaced, it is in use again, or the date has passed.
+        None: it was not replaced, it is in use again, or its time is over.
         """
-        until = self._dates().get(version)
-        return until if until is not None and self._clock.now() < until else None
+        left = self._left.get(version, 0.0)
+        if left <= 0.0 or self._versions[version].standing is not Standing.RETIRED:
+            return None
+        return self._clock.now() + timedelta(seconds=left)
 
     def kept(self) -> tuple[VersionId, ...]:
-        """Every version that is kept warm now, the one with the latest date first."""
-        now = self._clock.now()
-        dated = [(until, version) for version, until in self._dates().items() if now < until]
-        return tuple(version for _, version in sorted(dated, reverse=True))
+        """Every version that is kept warm now, the one with the most time left first."""
+        kept = [v for v in self._left if self.kept_until(v) is not None]
+        return tuple(sorted(kept, key=lambda version: (-self._left[version], version)))
 
-    def expired(self, *, after: datetime, by: datetime) -> tuple[VersionId, ...]:
-        """Every replaced version whose date lies between the two, the later one included."""
-        return tuple(v for v, until in self._dates().items() if after < until <= by)
+    def keep(self, version: VersionId, left_s: float | None) -> None:
+        """Keep a replaced version for so many more seconds; None: no longer.
 
-    def _dates(self) -> dict[VersionId, datetime]:
-        """Until when replaced versions are kept, passed or not; one in use again has no date."""
-        return {
-            version: until
-            for version, until in self._kept.items()
-            if self._versions[version].standing is Standing.RETIRED
-        }
+        A time that is left, and no date: a clock that is set changes nothing about it.
+        """
+        if left_s is None:
+            self._left.pop(version, None)
+            return
+        self._left[version] = left_s
+        if left_s > 0.0:
+            self._held.add(version)
+
+    def no_longer_kept(self) -> tuple[VersionId, ...]:
+        """The replaced versions that were kept and no longer are; each is named once."""
+        over = {version for version in self._held if self.kept_until(version) is None}
+        self._held -= over
+        retired = (v for v in over if self._versions[v].standing is Standing.RETIRED)
+        return tuple(sorted(retired))
+
+    def _until(self, date: str) -> float:
+        return (datetime.fromisoformat(date) - self._clock.now()).total_seconds()
 
     async def moves(self, name: ModelName) -> tuple[Move, ...]:
         """Everything that a name ever pointed at, the oldest first."""

@@ -107,6 +107,19 @@ def too_small(context: int | None, limits: Limits, known: tuple[float, float] | 
     )
 
 
+def has_room(context: int | None, chars: int, max_tokens: int | None) -> bool:
+    """Whether a prompt and its answer fit for certain enough: as if twice its usual tokens.
+
+    Not known to fit is no: whoever asks has another who answers.
+
+    >>> has_room(4096, 4_000, 1_000), has_room(4096, 8_000, 1_000), has_room(None, 1, None)
+    (True, False, False)
+    """
+    if context is None:
+        return False
+    return 2.0 * tokens_of(chars, None).about + (max_tokens or 0) <= context
+
+
 def _about(number: float) -> str:
     """Two figures: an estimate should not look like a count.
 

@@ -254,7 +254,7 @@ class Evidence:
                 is_new = False
             case Arm.CANDIDATE:
                 is_new = True
-            case Arm.NONE:
+            case Arm.NONE | Arm.PROMOTED | Arm.HOLDBACK:
                 raise ValueError("a unit of evidence belongs to the stable or the candidate arm")
             case _:
                 assert_never(unit.arm)

@@ -31,6 +31,9 @@ from arbiter.swap.records import stored as read_stored
 from arbiter.swap.retrying import units_before
 from arbiter.swap.rollout import LATE, WAITING, Phase, Rollout, Taken, assign
 from arbiter.swap.traffic import Track, ending_of, unit_of, unit_row
+from arbiter.swap.watch import before_of
+from arbiter.swap.watch_audit import NOTES, Following, differs_since
+from arbiter.swap.watch_records import alarmed, watched
 
 HOUSE = "arbiter"
 """Who takes a step that no person took."""
@@ -55,6 +58,7 @@ class Recorded:
     before: those of the rollouts that this one continues, the oldest first.
     ends: status, error and first failed attempt of each request of the candidate.
     notes: what the ledger says of it, the oldest first.
+    following: what followed its promotion; None when there was none.
     """
 
     stored: Stored
@@ -64,6 +68,7 @@ class Recorded:
     ends: Sequence[Row]
     log: Sequence[Entry]
     notes: Sequence[Mapping[str, object]]
+    following: Following | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +77,7 @@ class Audit:
 
     entries: entries of the log that are as they were decided, from the first on.
     units: conversations that those rest on. later: conversations after the last change.
+    since: conversations since the promotion, which the alarms rest on.
     differs: the first thing that is not as recorded, in words; None when everything is.
     judgement: what the rows up to the last change that was repeated come to.
     """
@@ -79,6 +85,7 @@ class Audit:
     entries: int
     units: int
     later: int
+    since: int
     differs: str | None
     judgement: Judgement
 
@@ -88,9 +95,10 @@ class Audit:
         if self.differs is not None:
             return f"Not as recorded. {self.differs}"
         later = f"; {self.later} came after the last change" if self.later else ""
+        since = f"; {self.since} began since the promotion" if self.since else ""
         return (
             f"As recorded: {self.entries} entries of the log and the verdict follow from"
-            f" {self.units} conversations{later}."
+            f" {self.units} conversations{later}{since}."
         )
 
 
@@ -110,6 +118,7 @@ def audit(recorded: Recorded) -> Audit:
         entries=repeating.done,
         units=repeating.folded,
         later=len(recorded.units) - repeating.folded,
+        since=0 if recorded.following is None else len(recorded.following.units),
         differs=differs,
         judgement=judge(repeating.evidence, repeating.metrics),
     )
@@ -153,6 +162,7 @@ class _Repeating:
             self.done = number
         self._check_end()
         self._check_notes()
+        self._check_since()
 
     def _check_rows(self) -> None:
         """Each row as it stands: drawn as the hash says, at a share that the rollout had."""
@@ -274,6 +284,22 @@ class _Repeating:
         if len(said) != len(noted):
             raise _Differs(f"The log has {len(said)} entries, and the ledger {len(noted)}.")
 
+    def _check_since(self) -> None:
+        recorded = self.recorded
+        if recorded.following is None:
+            if any(one.phase is Phase.UNDONE and one.who == HOUSE for one in recorded.log):
+                raise _Differs("It was taken back by an alarm, and none is on record.")
+            return
+        differs = differs_since(
+            recorded.stored.rollout,
+            recorded.following,
+            before=before_of(self.evidence),
+            began={row[1] for row in (*recorded.before, *recorded.units)},
+            log=recorded.log,
+        )
+        if differs is not None:
+            raise _Differs(differs)
+
 
 def _step(rollout: Rollout, who: str, why: str, *, candidate_units: int) -> Taken:
     return steps.step(rollout, who, why, to=rollout.index + 1, candidate_units=candidate_units)
@@ -301,7 +327,8 @@ async def _read(rollout: RolloutId, database: Database, ledger: Ledger) -> Recor
         raise UnknownRollout(f"No rollout is called {rollout!r:.80}.", param="rollout")
     stored = read_stored(rows[0])
     kinds = [kind for kind in Kind if kind.value.startswith("rollout.")]
-    bodies = [(entry.who, _body(entry)) for entry in await ledger.of(*kinds)]
+    told = [{**_body(e), "who": e.who, "kind": e.kind} for e in await ledger.of(*kinds)]
+    notes = [body for body in told if body.get("rollout") == rollout]
     ((digest,),) = await database.read("rollout_plan_digest", key)
     return Recorded(
         stored=stored,
@@ -310,7 +337,25 @@ async def _read(rollout: RolloutId, database: Database, ledger: Ledger) -> Recor
         before=[unit_row(row) for row in await units_before(database, stored.rollout)],
         ends=await database.read("list_candidate_ends", key),
         log=log,
-        notes=[{**body, "who": who} for who, body in bodies if body.get("rollout") == rollout],
+        notes=[body for body in notes if body["kind"] not in NOTES],
+        following=await _following(
+            rollout, database, [body for body in notes if body["kind"] in NOTES]
+        ),
+    )
+
+
+async def _following(
+    rollout: RolloutId, database: Database, notes: Sequence[Mapping[str, object]]
+) -> Following | None:
+    key = (rollout,)
+    watches = await database.read("get_watch", key)
+    if not watches:
+        return None
+    return Following(
+        watch=watched(watches[0]),
+        units=[unit_row(row) for row in await database.read("list_after_units", key)],
+        alarms=[alarmed(row) for row in await database.read("list_alarms", key)],
+        notes=notes,
     )
 
 

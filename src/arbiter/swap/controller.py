@@ -54,6 +54,8 @@ from arbiter.swap.retrying import retried, take_up, track_of
 from arbiter.swap.rollout import Effect, Phase, Rollout, Taken
 from arbiter.swap.traffic import Assignment, Detour, Ended, Track
 from arbiter.swap.validation import Progress, Validator
+from arbiter.swap.watch import Alarm, before_of
+from arbiter.swap.watching import Watching, WatchView
 from arbiter.telemetry import Going
 
 LOG = logging.getLogger(__name__)
@@ -93,6 +95,8 @@ class RolloutView:
     interval: tuple[float, float] | None = None
     """Where candidate minus stable lies, with a chance of 95 % at all times; None when nothing is
     known."""
+    watch: WatchView | None = None
+    """What became of it since it was promoted."""
 
 
 class Controller:
@@ -133,6 +137,16 @@ class Controller:
         self._stored: dict[RolloutId, Stored] = {}
         self._driving: dict[RolloutId, asyncio.Task[None]] = {}
         self._progress: dict[RolloutId, dict[TaskName, tuple[int, int]]] = {}
+        self.watching = Watching(
+            registry=registry,
+            pool=pool,
+            database=database,
+            clock=clock,
+            announce=self._announce,
+            take_back=self._take_back,
+            crash=self._at,
+        )
+        """The promotions that are watched."""
 
     async def open(self, validator: Validator, hooks: Hooks) -> None:
         """Take up every rollout that was going on, from its durable evidence."""
@@ -152,6 +166,7 @@ class Controller:
             lease = self._new_leases.of(found.rollout.id)
             await lease.ensure()
             self._follow(found, track, lease)
+        await self.watching.open()
 
     def _follow(self, found: Stored, track: Track, lease: Lease) -> None:
         rollout = found.rollout
@@ -170,6 +185,7 @@ class Controller:
         for task in driving:
             task.cancel()
         await asyncio.gather(*driving, return_exceptions=True)
+        await self.watching.close()
         await self._hooks.close()
 
     def aliases(self) -> frozenset[ModelName]:
@@ -203,11 +219,16 @@ class Controller:
             if version in {track.rollout.stable, track.rollout.candidate}
         )
 
-    def draw(self, alias: ModelName, conversation: str) -> Assignment | Detour | None:
-        """The side of this alias's rollout that a conversation is on, if there is a rollout."""
+    def draw(
+        self, alias: ModelName, conversation: str, *, fits: Callable[[VersionId], bool]
+    ) -> Assignment | Detour | None:
+        """The side that a conversation is on of this alias's rollout, or watched promotion.
+
+        fits: whether a version that was replaced could do what is asked.
+        """
         track = self._tracks.get(alias)
         if track is None:
-            return None
+            return self.watching.draw(alias, conversation, fits)
         detour = self.detour(alias)
         if detour is None:
             return track.draw(conversation)
@@ -255,7 +276,9 @@ class Controller:
         """What to store of an assignment whose request has ended, and what to do once it is."""
         track = self._by_id.get(assignment.rollout)
         if track is None:
-            return (), None
+            return self.watching.ended(
+                assignment, task=task, decision=decision, score=score, ending=ending
+            )
         return track.ended(
             assignment, task=task, decision=decision, score=score, ending=ending, waits=waits
         )
@@ -317,6 +340,7 @@ class Controller:
     async def _begin(self, found: Stored, track: Track, *, who: str) -> None:
         rollout = found.rollout
         lease = self._new_leases.of(rollout.id)
+        ending, retired = self.watching.replacing(rollout.alias, rollout.id, who=who)
         try:
             await self._registry.stand(
                 self._standing(rollout.candidate, Standing.CANDIDATE, except_for=rollout.alias),
@@ -324,8 +348,9 @@ class Controller:
                     added(found),
                     lease.taking(),
                     self._log(rollout, rollout.units_at_step, who, track.basis()),
+                    *ending,
                 ),
-                notes=(rollout_note(found, was=None, who=who),),
+                notes=(*retired, rollout_note(found, was=None, who=who)),
             )
         except Conflict as error:
             raise RolloutActive(
@@ -334,6 +359,7 @@ class Controller:
             ) from error
         lease.taken()
         self._at(Place.STARTED)
+        self.watching.over(rollout.alias, f"the next rollout began: {rollout.id}")
         await self._registry.descend(rollout.candidate, rollout.stable)
         self._follow(found, track, lease)
         self._announce(rollout, "started")
@@ -393,11 +419,20 @@ class Controller:
         """Go back to the stable version. Raises `UnknownRollout`, `Conflict`."""
         return await self._say(rollout, lambda r: steps.abort(r, who, why), who)
 
-    async def undo(self, alias: ModelName, *, who: str, why: str) -> Stored:
+    async def undo(
+        self,
+        alias: ModelName,
+        *,
+        who: str,
+        why: str,
+        only: RolloutId | None = None,
+        alarm: Alarm | None = None,
+    ) -> Stored:
         """Take back the last promotion of an alias, at once and without analysis.
 
-        Raises `UnknownRollout` when there is none, `Conflict` when the alias has moved since or
-        has a rollout going on.
+        only: this promotion and no other. alarm: what it is taken back for, when no person does.
+        Raises `UnknownRollout` when there is none, or it was taken back before, `Conflict` when
+        the alias has moved since or has a rollout going on.
         """
         if alias in self._tracks:
             going = self._tracks[alias].rollout.id
@@ -406,7 +441,12 @@ class Controller:
         if not rows:
             raise UnknownRollout(f"Nothing was ever promoted under {alias}, so nothing to undo.")
         found = stored(rows[0])
+        if found.rollout.phase is Phase.UNDONE or only not in {None, found.rollout.id}:
+            raise UnknownRollout(
+                f"The last promotion of {alias} was taken back before: nothing to undo."
+            )
         undone, _ = steps.undo(found.rollout, who, why)
+        ending, drifted = self.watching.undoing(undone, alarm)
         ended = replace(found, rollout=undone, ended_at=self._clock.now().isoformat())
         self._at(Place.UNDOING)
         await self._registry.move(
@@ -415,12 +455,22 @@ class Controller:
                 undone.stable: Standing.ACTIVE,
                 **self._standing(undone.candidate, Standing.ROLLED_BACK, except_for=alias),
             },
-            also=(saved(ended, was=found.rollout.phase), self._log(undone, 0, who)),
-            notes=(rollout_note(ended, was=found.rollout.phase, who=who),),
+            also=(
+                saved(ended, was=found.rollout.phase),
+                self._log(undone, 0, who, None if alarm is None else alarm.basis),
+                *ending,
+            ),
+            notes=(*drifted, rollout_note(ended, was=found.rollout.phase, who=who)),
         )
+        self.watching.over(alias)
         self._at(Place.UNDONE)
         self._announce(undone, "undone")
         return ended
+
+    async def _take_back(self, rollout: Rollout, alarm: Alarm) -> None:
+        await self.undo(
+            rollout.alias, who="arbiter", why=alarm.sentence, only=rollout.id, alarm=alarm
+        )
 
     async def _say(
         self,
@@ -502,6 +552,7 @@ class Controller:
         if found.rollout.phase.is_final:
             await self._registry.load()
             self._forget(found.rollout)
+            await self.watching.open()
             return False
         if leads:
             await take_up(self._database, track)
@@ -622,7 +673,10 @@ class Controller:
             metrics=track.metrics.evidence,
         )
         if Effect.MOVE_ALIAS in effects:
+            before_it = before_of(track.evidence)
+            statements += self.watching.beginning(after, before_it)
             await self._move(after, who, statements, note)
+            self.watching.begin(after, before_it, track.arms)
         elif after.phase.is_final:
             # what live evidence took out stays out of auto; what never had traffic, or was called
             # off by a person, is what it was before
@@ -722,6 +776,7 @@ class Controller:
             judged=judged.get(False, 0),
             unjudged=judged.get(True, 0),
             interval=track.gap.get(),
+            watch=await self.watching.view(found.rollout),
         )
 
     async def list(self) -> tuple[Stored, ...]:

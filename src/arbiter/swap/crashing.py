@@ -32,6 +32,12 @@ class Place(StrEnum):
     """A promotion is to be taken back, and it is not written."""
     UNDONE = "undone"
     """A promotion was taken back, and nobody was told."""
+    ALARMED = "alarmed"
+    """An alarm went off after a promotion, and what follows is not written."""
+    COUNTED = "counted"
+    """How long a promotion is still watched is on its way to the disk."""
+    RETIRED = "retired"
+    """A promotion is watched no longer, and nobody was told."""
 
 
 Crash = Callable[[Place], None]

@@ -52,6 +52,15 @@ class Apart(StrEnum):
     """Recorded cases alone, one version loaded after the other; no traffic is shared."""
 
 
+class OnDrift(StrEnum):
+    """What follows when a promoted version has become worse than the old one beside it."""
+
+    UNDO = "undo"
+    """Go back to the old version."""
+    ASK = "ask"
+    """Say so, and leave it to a person."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan(Rule):
     """What has to be proved, and the steps by which the candidate gets traffic meanwhile.
@@ -66,7 +75,11 @@ class Plan(Rule):
         ``clock``, all of them together before the promotion.
     min_steps: how many of `steps` have to be soaked through before a promotion.
     expiry_s: how long to wait for a verdict before asking, in seconds of progressing.
-    keep_s: how long the old version stays warm after a promotion, in seconds.
+    keep_s: how long the old version stays warm after a promotion, and the new one is watched, in
+        seconds in which a house is open.
+    holdback: the share of conversations that stay with the old version meanwhile; 0 is none.
+    alpha_drift: an alarm goes off without a cause once in ``1 / alpha_drift`` graded conversations
+        or less often. on_drift: what follows when the new version is worse than the old beside it.
     budget: how many of its answers may be bad that the stable version would have got right, by
         estimate and of those that were graded; None is no bound. over_budget: what follows then.
     judge_share: the chance of a conversation to be chosen for judging where no rule can grade it.
@@ -83,6 +96,9 @@ class Plan(Rule):
     min_steps: int = 2
     expiry_s: float = 7 * DAY_S
     keep_s: float = 7 * DAY_S
+    holdback: float = 0.05
+    alpha_drift: float = 0.001
+    on_drift: OnDrift = OnDrift.UNDO
     budget: float | None = 100.0
     over_budget: Over = Over.ASK
     judge_share: float = 0.0
@@ -105,6 +121,10 @@ class Plan(Rule):
             raise ValueError("judge_share is a share from 0 to 1, judge_within_s seconds above 0.")
         if self.budget is not None and not 0.0 < self.budget < inf:
             raise ValueError("A budget is a number of bad answers, above 0.")
+        if not 0.0 <= self.holdback <= 0.5:
+            raise ValueError("holdback is a share of conversations, from 0 to 0.5.")
+        if not 0.0 < self.alpha_drift <= 0.5:
+            raise ValueError("An alpha is a chance of a wrong verdict; give one in (0, 0.5].")
         modes = (self.quality, self.reliability.mode, self.latency.mode)
         if Mode.CRITICAL not in modes:
             raise ValueError("One of quality, reliability and latency has to be critical.")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from arbiter.inference import Arm
@@ -53,7 +53,7 @@ class Assignment:
     @property
     def version(self) -> VersionId:
         """The version of its arm."""
-        return self.candidate if self.arm is Arm.CANDIDATE else self.stable
+        return self.stable if self.arm in {Arm.STABLE, Arm.HOLDBACK} else self.candidate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +117,11 @@ class Track:
         self._arms[row[1]] = (Arm(row[3]), row[4])
         self._fold(row)
 
+    @property
+    def arms(self) -> Mapping[str, tuple[Arm, float]]:
+        """The arm of every conversation that is remembered, and the chance at its assignment."""
+        return self._arms
+
     def _know(self, row: Row) -> None:
         found, decision, waits = unit_row(row), DecisionId(str(row[8])), bool(row[9])
         position = found[0]
@@ -156,7 +161,7 @@ class Track:
         weight = self.weight
         if not 0 < weight < 1:
             return None
-        unit = _unit(conversation)
+        unit = unit_key(conversation)
         known = self._arms.get(unit)
         position: int | None = None
         if known is None:
@@ -181,7 +186,7 @@ class Track:
 
     def pass_over(self, conversation: str) -> None:
         """It began while one of the versions was not there: its later requests prove nothing."""
-        unit = _unit(conversation)
+        unit = unit_key(conversation)
         if unit not in self._arms and 0 < self.weight < 1 and len(self._arms) < REMEMBERED:
             self._arms[unit] = (assign(self.rollout.salt, unit, self.weight), self.weight)
 
@@ -204,7 +209,7 @@ class Track:
         if position is None:
             return (), None
         arm, chance = assignment.arm.value, assignment.probability
-        how, latency = _word(ending), None if ending is None else ending.latency_ms
+        how, latency = ending_word(ending), None if ending is None else ending.latency_ms
         row = Statement(
             query="add_unit",
             parameters=(
@@ -313,13 +318,14 @@ def ending_of(row: UnitRow) -> Ending | None:
     return Ending(failure=None if how == _ANSWERED else Failure(how), latency_ms=latency)
 
 
-def _word(ending: Ending | None) -> str | None:
+def ending_word(ending: Ending | None) -> str | None:
+    """How an ending is written down; None where there is none."""
     if ending is None:
         return None
     return _ANSWERED if ending.failure is None else ending.failure.value
 
 
-def _unit(conversation: str) -> str:
+def unit_key(conversation: str) -> str:
     """What a conversation is kept as."""
     return hashlib.sha256(conversation.encode(errors="replace")).hexdigest()[:32]
 

@@ -107,7 +107,8 @@ CREATE TABLE decisions (
     task            TEXT NOT NULL,
     alias           TEXT NOT NULL,
     version         TEXT NOT NULL,
-    arm             TEXT NOT NULL CHECK (arm IN ('none', 'stable', 'candidate')),
+    arm             TEXT NOT NULL CHECK (arm IN
+                        ('none', 'stable', 'candidate', 'promoted', 'holdback')),
     rollout         TEXT,
     probability     DOUBLE PRECISION NOT NULL CHECK (probability > 0 AND probability <= 1),
     reason          TEXT NOT NULL,
@@ -329,6 +330,45 @@ CREATE TABLE unit_judgements (
 );
 
 CREATE UNIQUE INDEX one_row_a_unit ON units (rollout, unit);
+
+-- A promotion is watched for as long as the old version is kept, in seconds of an open house.
+CREATE TABLE watches (
+    rollout         TEXT PRIMARY KEY REFERENCES rollouts (rollout),
+    before          TEXT NOT NULL,               -- JSON: what grades had come to by then
+    left_s          DOUBLE PRECISION NOT NULL CHECK (left_s >= 0),
+    ended_at        TEXT,
+    why             TEXT,                        -- it ended
+    CHECK ((ended_at IS NULL) = (why IS NULL))
+);
+
+-- Alarms that went off after a promotion: each once.
+CREATE TABLE alarms (
+    rollout         TEXT NOT NULL REFERENCES watches (rollout),
+    sign            TEXT NOT NULL CHECK (sign IN ('drifted', 'drift_suspected')),
+    sentence        TEXT NOT NULL,
+    basis           TEXT NOT NULL,               -- JSON: the rows and the evidence, to repeat it
+    at              TEXT NOT NULL,
+    PRIMARY KEY (rollout, sign)
+);
+
+-- Conversations that began since a promotion, as in units. The probability is the new version's;
+-- it is 1 where nobody could be held back.
+CREATE TABLE after_units (
+    rollout         TEXT NOT NULL REFERENCES watches (rollout),
+    position        INTEGER NOT NULL CHECK (position >= 0),
+    unit            TEXT NOT NULL,
+    task            TEXT NOT NULL,
+    arm             TEXT NOT NULL CHECK (arm IN ('promoted', 'holdback')),
+    probability     DOUBLE PRECISION NOT NULL CHECK (probability > 0 AND probability <= 1),
+    decision        TEXT NOT NULL,
+    score           DOUBLE PRECISION CHECK (score BETWEEN 0 AND 1),
+    ending          TEXT CHECK (ending IN ('answered', 'load', 'oom', 'timeout', 'empty', 'crash')),
+    latency_ms      DOUBLE PRECISION CHECK (latency_ms >= 0),
+    PRIMARY KEY (rollout, position),
+    CHECK (arm = 'promoted' OR probability < 1)
+);
+
+CREATE UNIQUE INDEX one_row_a_unit_after ON after_units (rollout, unit);
 
 -- Versions that were tried for a decision and failed before their first byte; another served it.
 CREATE TABLE attempts (

@@ -34,7 +34,10 @@ SELECT name, from_version, to_version, who, why, rollout, keep_until, at FROM mo
 WHERE name = ? ORDER BY seq;
 
 -- name: list_kept
-SELECT name, from_version, keep_until FROM moves WHERE keep_until IS NOT NULL ORDER BY seq;
+SELECT m.from_version, m.keep_until, w.left_s
+FROM moves m LEFT JOIN watches w ON w.rollout = m.rollout
+WHERE m.from_version IS NOT NULL AND m.keep_until IS NOT NULL AND w.ended_at IS NULL
+ORDER BY m.seq;
 
 -- name: list_places
 SELECT engine, url, model, version FROM places ORDER BY url, model;

@@ -66,7 +66,7 @@ FROM rollouts WHERE rollout = ?;
 SELECT rollout, alias, stable, candidate, plan, salt, phase, step, soaked_s, total_s,
        units_at_step, budgets, continues, reason, findings, knowledge_before, knowledge_after,
        started_at, ended_at
-FROM rollouts WHERE alias = ? AND phase = 'promoted' ORDER BY rollout DESC LIMIT 1;
+FROM rollouts WHERE alias = ? AND phase IN ('promoted', 'undone') ORDER BY rollout DESC LIMIT 1;
 
 -- name: retried_as
 SELECT rollout FROM rollouts WHERE continues = ? ORDER BY rollout DESC LIMIT 1;
@@ -91,3 +91,35 @@ UPDATE leases SET beat = beat + 1 WHERE rollout = ? AND holder = ? RETURNING bea
 
 -- name: drop_lease
 DELETE FROM leases WHERE rollout = ? AND holder = ?;
+
+-- name: add_watch
+INSERT INTO watches (rollout, before, left_s) VALUES (?, ?, ?) RETURNING rollout;
+
+-- name: list_watches
+SELECT rollout, before, left_s, ended_at, why FROM watches WHERE ended_at IS NULL ORDER BY rollout;
+
+-- name: get_watch
+SELECT rollout, before, left_s, ended_at, why FROM watches WHERE rollout = ?;
+
+-- name: count_watch
+UPDATE watches SET left_s = ? WHERE rollout = ? AND ended_at IS NULL RETURNING rollout;
+
+-- name: end_watch
+UPDATE watches SET ended_at = ?, why = ? WHERE rollout = ? AND ended_at IS NULL RETURNING rollout;
+
+-- name: add_alarm
+INSERT INTO alarms (rollout, sign, sentence, basis, at) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (rollout, sign) DO NOTHING RETURNING sign;
+
+-- name: list_alarms
+SELECT sign, sentence, basis, at FROM alarms WHERE rollout = ? ORDER BY sign;
+
+-- name: add_after_unit
+INSERT INTO after_units (rollout, position, unit, task, arm, probability, decision, score, ending,
+                         latency_ms)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (rollout, unit) DO NOTHING;
+
+-- name: list_after_units
+SELECT position, unit, task, arm, probability, score, ending, latency_ms FROM after_units
+WHERE rollout = ? ORDER BY position;
