@@ -12,6 +12,7 @@ import pytest
 from tests.story.stage import Stage, name, stage, task
 
 from arbiter.knowledge.outcomes import Feedback
+from arbiter.knowledge.tasks import Grading
 from arbiter.refs import TaskName, VersionId
 from arbiter.selection.conversations import HELD_S
 
@@ -156,6 +157,18 @@ async def test_a_successor_is_expected_to_be_what_its_predecessor_was(play: Stag
     found = {str(one.name): one for one in play.house.select("chat").considered}
     assert found["heir"].samples == found["stranger"].samples == 0
     assert found["heir"].score > found["stranger"].score
+
+
+async def test_only_a_grader_that_changes_what_cases_said_has_the_record_read_again(
+    play: Stage,
+) -> None:
+    before = play.house.learning.reading
+    await play.house.admission.add_task(task("other"))
+    await play.house.admission.add_task(replace(task("chat"), grading=Grading(kind="contains")))
+    assert play.house.learning.reading == before, "nobody ran a case of either"
+    await play.add("third", {"chat": 1.0, "other": 1.0})
+    await play.house.admission.add_task(task("chat"))
+    assert play.house.learning.reading == before + 1
 
 
 async def test_what_would_change_a_pick_is_told(play: Stage) -> None:

@@ -22,7 +22,7 @@ RETOLD = 100_000
 """Scores that are told one by one.
 
 A suspicion seldom lasts for more than a few dozen scores of its cell, and fifty thousand of others
-between them would be a rare task indeed. Memory: 0.5 KB each, while they are told.
+between them would be a rare task indeed. Memory: 0.7 KB each, while they are told.
 """
 
 STEP = 100
