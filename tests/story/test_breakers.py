@@ -31,6 +31,8 @@ from arbiter.knowledge.rules import Rule
 from arbiter.pool.breaker import FAILURES, PAUSES_S
 from arbiter.refs import GENERAL, parse_name
 
+LIMIT_S = 60.0
+
 both_dialects = pytest.mark.parametrize("dialect", DIALECTS, ids=[d.name for d in DIALECTS])
 
 
@@ -49,7 +51,7 @@ async def beside(
     """A house in front of one that `auto` prefers, and another one that is well."""
     good_one = answering(OPENAI, RIGHT, streamed=False)
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(LIMIT_S),
         bad_server(dialect, "a-bad") as bad,
         bad_server(OPENAI, "b-good", good_one) as good,
         street(folder / "data", bad, good, clock=clock) as here,
@@ -127,7 +129,7 @@ async def test_the_last_way_to_serve_is_asked_however_often_it_failed(
     tmp_path: Path, dialect: Dialect, clock: ManualClock
 ) -> None:
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(LIMIT_S),
         bad_server(dialect, "only", saying(500)) as only,
         street(tmp_path / "data", only, clock=clock) as here,
     ):
@@ -141,6 +143,17 @@ async def test_the_last_way_to_serve_is_asked_however_often_it_failed(
         assert {view.ailing for view in here.house.pool.views()} == {None}
 
 
+async def test_the_only_one_that_a_rule_takes_is_asked_however_often_it_failed(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    async with beside(tmp_path, clock, OPENAI) as (here, bad, good):
+        await here.house.rules.add(Rule(task=GENERAL, only=parse_name("a-bad")))
+        bad.acts = (saying(500),)
+        for _ in range(2 * FAILURES):
+            assert (await ask(here.url, "auto", streamed=False)).ends.status == 502
+        assert (len(bad.asked), len(good.asked)) == (2 * FAILURES, 0)
+
+
 @pytest.mark.parametrize("ill", list(itertools.chain.from_iterable(
     itertools.combinations(range(3), number) for number in range(4)
 )))  # fmt: skip
@@ -148,7 +161,7 @@ async def test_whoever_is_ill_a_request_is_served_if_anybody_can(
     tmp_path: Path, ill: tuple[int, ...], clock: ManualClock
 ) -> None:
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(asyncio.timeout(20))
+        await stack.enter_async_context(asyncio.timeout(LIMIT_S))
         servers = [
             await stack.enter_async_context(
                 bad_server(DIALECTS[number % 2], f"m{number}", saying(500))
@@ -171,7 +184,7 @@ async def test_a_version_that_keeps_failing_at_one_place_is_served_at_the_next(
     tmp_path: Path, clock: ManualClock
 ) -> None:
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(LIMIT_S),
         bad_server(OLLAMA, "m", well(OLLAMA)) as one,
         bad_server(OLLAMA, "m", well(OLLAMA)) as two,
         street(tmp_path / "data", one, two, clock=clock) as here,
