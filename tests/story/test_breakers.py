@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -24,9 +24,13 @@ from tests.standins.bad_servers import (
     stream,
 )
 from tests.story.bad_backends import RIGHT, Street, ask, street
+from tests.story.stage import stage
 
 from arbiter.clock import ManualClock
+from arbiter.engines.scripted import Hold, Say, Scripted, Step
+from arbiter.errors import StreamCut
 from arbiter.gateway import views
+from arbiter.inference import Generation
 from arbiter.knowledge.rules import Rule
 from arbiter.pool.breaker import FAILURES, PAUSES_S
 from arbiter.refs import GENERAL, parse_name
@@ -225,3 +229,26 @@ async def test_what_a_breaker_does_is_announced_and_shown(
             while kinds["breaker.closed"] == 0:
                 kinds[(await anext(events)).kind] += 1
         assert (kinds["breaker.open"], kinds["breaker.trying"]) == (1, 1)
+
+
+async def test_a_crash_is_one_failure_however_many_it_takes_with_it(tmp_path: Path) -> None:
+    def half(request: Generation) -> Iterator[Step]:  # noqa: ARG001  # whatever was asked
+        yield Say("half ")
+        yield Hold(asyncio.Event())
+
+    engine = Scripted(reply=half)
+    async with stage(tmp_path / "data", engine=engine, pool__slots=32) as play:
+        await play.house.admission.register(play.script("parrot", {}), parse_name("parrot"))
+        async with AsyncExitStack() as stack:
+            replies = [
+                await stack.enter_async_context(play.house.stream("hello", model="parrot"))
+                for _ in range(2 * FAILURES)
+            ]
+            streams = [reply.chunks() for reply in replies]
+            for chunks in streams:
+                await anext(chunks)
+            engine.runners[0].die()
+            for chunks in streams:
+                with pytest.raises(StreamCut):
+                    await anext(chunks)
+        assert play.house.pool.ailing() == {}
