@@ -17,6 +17,7 @@ from tests.standins.bad_servers import (
     Act,
     BadServer,
     Dialect,
+    Then,
     answering,
     bad_server,
     begins,
@@ -184,28 +185,77 @@ async def test_whoever_is_ill_a_request_is_served_if_anybody_can(
             assert (await ask(here.url, "auto", streamed=False)).ends.text == "well again"
 
 
-async def test_a_version_that_keeps_failing_at_one_place_is_served_at_the_next(
-    tmp_path: Path, clock: ManualClock
-) -> None:
+@asynccontextmanager
+async def twice(
+    folder: Path, clock: ManualClock
+) -> AsyncIterator[tuple[Street, BadServer, BadServer]]:
+    """A house in front of two Ollamas that offer one version: where it is served, and the other."""
     async with (
         asyncio.timeout(LIMIT_S),
         bad_server(OLLAMA, "m", well(OLLAMA)) as one,
         bad_server(OLLAMA, "m", well(OLLAMA)) as two,
-        street(tmp_path / "data", one, two, clock=clock) as here,
+        street(folder / "data", one, two, clock=clock) as here,
     ):
         await ask(here.url, "m", streamed=False)
-        at_work, other = (one, two) if one.asked else (two, one)
-        at_work.acts = (saying(500),)
+        yield (here, one, two) if one.asked else (here, two, one)
+
+
+@pytest.mark.parametrize(
+    "act", [saying(500), saying(401), Act(then=Then.RESET)], ids=["500", "401", "reset"]
+)
+async def test_what_fails_at_one_place_before_its_first_byte_is_answered_at_the_next(
+    tmp_path: Path, act: Act, clock: ManualClock
+) -> None:
+    async with twice(tmp_path, clock) as (here, one, two):
+        one.acts = (act,)
+        heard = await asyncio.gather(*(ask(here.url, "m", streamed=False) for _ in range(8)))
+        assert {one.ends.text for one in heard} == {"well again"}
+        assert len(two.asked) == 8
+
+
+async def test_what_fails_at_every_place_is_told_as_what_it_is(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    async with twice(tmp_path, clock) as (here, one, two):
+        one.acts = two.acts = (saying(500),)
+        heard = await ask(here.url, "m", streamed=False)
+        assert (heard.ends.status, heard.ends.code) == (502, "engine_error")
+
+
+async def test_a_place_that_failed_once_is_asked_when_the_other_one_goes_away(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    async with twice(tmp_path, clock) as (here, one, two):
+        one.acts = (saying(500), well(OLLAMA))
+        one.asked.clear()
+        assert (await ask(here.url, "auto", streamed=False)).ends.text == "well again"
+        await two.stop()
+        assert (await ask(here.url, "auto", streamed=False)).ends.text == "well again"
+        assert len(one.asked) == 2
+
+
+async def test_a_refusal_is_not_taken_from_one_place_to_the_next(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    async with twice(tmp_path, clock) as (here, one, two):
+        one.acts = (saying(400),)
+        assert (await ask(here.url, "m", streamed=False)).ends.status == 400
+        assert not two.asked
+
+
+async def test_a_version_that_keeps_cutting_its_answers_at_one_place_is_served_at_the_next(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    async with twice(tmp_path, clock) as (here, one, two):
+        one.acts, two.acts = (_mid_stream(OLLAMA),), (answering(OLLAMA, RIGHT, streamed=True),)
         for _ in range(FAILURES):
-            await ask(here.url, "m", streamed=False)
-        for _ in range(FAILURES):
-            assert (await ask(here.url, "m", streamed=False)).ends.text == "well again"
-        assert len(other.asked) == FAILURES
-        other.acts, at_work.acts = (saying(500),), (well(OLLAMA),)
+            assert (await ask(here.url, "m", streamed=True)).ends.code == "stream_cut"
+        assert (await ask(here.url, "m", streamed=True)).ends.text == RIGHT
         await here.house.scout.look()
+        one.acts, two.acts = (answering(OLLAMA, RIGHT, streamed=True),), (_mid_stream(OLLAMA),)
         for _ in range(FAILURES):
-            await ask(here.url, "m", streamed=False)
-        assert (await ask(here.url, "m", streamed=False)).ends.text == "well again"
+            await ask(here.url, "m", streamed=True)
+        assert (await ask(here.url, "m", streamed=True)).ends.text == RIGHT
 
 
 async def test_what_a_breaker_does_is_announced_and_shown(
