@@ -159,6 +159,14 @@ class Behind:
     dice: Random
 
 
+class _Moved(Exception):
+    """A version failed where it is served, before its first byte, and is to be had elsewhere."""
+
+    def __init__(self, why: EngineError) -> None:
+        self.why = why
+        super().__init__(why.message)
+
+
 _Begun = tuple[Chunk, AsyncGenerator[Chunk, None], Lease]
 """The first chunk of an answer, the generator of the others, and the lease that it holds."""
 
@@ -672,11 +680,14 @@ class Dispatch:
                 # nothing is loaded for the sake of those who are held back
                 if tries >= FRESH_TRIES or version.version == way.route.held_back:
                     raise
+            except _Moved as moved:
+                if tries >= FRESH_TRIES:
+                    raise moved.why from moved
 
     async def _begin(
         self, way: _Journey, version: Version, request: Generation | Embedding
     ) -> _Begun:
-        """An answer whose first chunk is there; `_end` it."""
+        """An answer whose first chunk is there; `_end` it. Raises `_Moved`."""
         lease = await self._pool.take(
             loadable(version),
             patient=way.route.is_last(version),
@@ -687,8 +698,10 @@ class Dispatch:
             way.wait_ms = (self._clock.monotonic() - way.started) * 1000
             lease.start_metering()
             first = await first_of(chunks, lease)
-        except BaseException:
+        except BaseException as error:
             await self._end(chunks, lease)
+            if isinstance(error, EngineError) and self._pool.move_on(lease, error):
+                raise _Moved(error) from error
             raise
         return first, chunks, lease
 

@@ -35,7 +35,7 @@ from arbiter.pool.breaker import (
     sign_of,
 )
 
-WELL, ILL, NOTHING = Sign.WELL, Sign.ILL, Sign.NOTHING
+WELL, ILL, LOST, NOTHING = Sign.WELL, Sign.ILL, Sign.LOST, Sign.NOTHING
 
 
 @dataclass
@@ -152,6 +152,16 @@ def test_who_had_nobody_else_and_is_answered_closes_it_too() -> None:
     assert played.stands() is Phase.CLOSED
 
 
+def test_what_a_crash_takes_with_it_is_one_failure() -> None:
+    played = Played()
+    for _ in range(FAILURES - 1):
+        for ticket in [played.come() for _ in range(20)]:
+            played.go(ticket, LOST)
+    assert not played.is_passed_over
+    played.ask(LOST)
+    assert played.is_passed_over
+
+
 def test_what_began_before_it_opened_says_nothing_of_it_now() -> None:
     played = Played()
     early = played.come()
@@ -165,8 +175,8 @@ def test_what_began_before_it_opened_says_nothing_of_it_now() -> None:
     [
         (EngineError(), ILL),
         (EngineTimeout(), ILL),
-        (InstanceLost(), ILL),
-        (StreamCut(), ILL),
+        (InstanceLost(), LOST),
+        (StreamCut(), LOST),
         (EngineRefused(), NOTHING),
         (CannotServe(), NOTHING),
         (KeyRefused(), NOTHING),
@@ -219,7 +229,8 @@ def _goes(played: Played, number: int, sign: Sign, *, in_a_row: int) -> int:
     """One request ends; how many failed in a row since it was closed."""
     before = played.breaker
     ticket = played.running[number % len(played.running)]
-    heeded = ticket.turn == before.turn
+    known = sign is LOST and ticket.losses != before.losses
+    heeded = ticket.turn == before.turn and not known
     played.go(ticket, sign)
     after = played.breaker
     if sign is NOTHING:
@@ -231,6 +242,6 @@ def _goes(played: Played, number: int, sign: Sign, *, in_a_row: int) -> int:
         assert after.phase is not Phase.CLOSED or sign is WELL
         return 0
     if heeded and sign is not NOTHING:
-        in_a_row = in_a_row + 1 if sign is ILL else 0
+        in_a_row = 0 if sign is WELL else in_a_row + 1
     assert (after.phase is Phase.OPEN) is (in_a_row >= FAILURES)
     return in_a_row

@@ -54,6 +54,9 @@ SILENT = Ends(status=504, code="engine_timeout")
 RETOLD = Ends(status=200, text="hello")
 BUSY = Ends(status=429, code="busy", retry_after="7")
 
+HASTY: Final[dict[str, Any]] = {"pool__first_s": 0.5, "pool__next_s": 0.5, "pool__whole_s": 1.0}
+"""Bounds on waiting for whoever never comes."""
+
 Acting = Callable[[Dialect, bool], Act]
 
 
@@ -65,6 +68,11 @@ class Fault:
     streamed: Ends
     whole: Ends
     acts: Acting | None = None
+
+    @property
+    def waits(self) -> dict[str, Any]:
+        """How long to wait for it: not for long if that is its fault."""
+        return HASTY if SILENT in {self.streamed, self.whole} else {}
 
     def ends(self, *, streamed: bool) -> Ends:
         """What the client sees when nobody else can answer."""
@@ -344,15 +352,12 @@ class Street:
 async def street(
     data_dir: Path, *servers: BadServer, clock: Clock | None = None, **overrides: Any
 ) -> AsyncIterator[Street]:
-    """A house that has looked at these servers once, and waits for nobody for long."""
+    """A house that has looked at these servers once."""
     given = {
         "discovery__servers": [server.url for server in servers],
         "discovery__usual": False,
         "calibration__enabled": False,
         "selection__strategy": "static",
-        "pool__first_s": 0.3,
-        "pool__next_s": 0.3,
-        "pool__whole_s": 0.6,
         **overrides,
     }
     async with open_house(

@@ -24,6 +24,7 @@ from tests.story.bad_backends import (
     CUT,
     FAR_TOO_LONG,
     FAULTS,
+    HASTY,
     RIGHT,
     SILENT,
     Ends,
@@ -35,7 +36,7 @@ from tests.story.bad_backends import (
 
 from arbiter.dispatch import FRESH_TRIES
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 """No request takes as long: more than any bound in here, with its tries."""
 
 every_fault = pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
@@ -68,7 +69,7 @@ async def test_a_fault_is_told_as_what_it_is_and_never_as_an_answer(
     async with (
         asyncio.timeout(LIMIT_S),
         bad_server(dialect, "bad") as bad,
-        street(tmp_path / "data", bad) as here,
+        street(tmp_path / "data", bad, **fault.waits) as here,
     ):
         await befall(fault, bad, streamed=streamed)
         heard = await ask(here.url, "bad", streamed=streamed, seen=goes_on(fault, bad))
@@ -94,7 +95,7 @@ async def test_before_the_first_byte_another_one_answers_and_after_it_nobody(
         asyncio.timeout(LIMIT_S),
         bad_server(dialect, "a-bad") as bad,
         bad_server(OPENAI, "b-good", good_one) as good,
-        street(tmp_path / "data", bad, good) as here,
+        street(tmp_path / "data", bad, good, **fault.waits) as here,
     ):
         await befall(fault, bad, streamed=streamed)
         alone = fault.ends(streamed=streamed)
@@ -138,7 +139,7 @@ async def test_a_server_that_only_says_that_it_lives_is_given_up(
     async with (
         asyncio.timeout(LIMIT_S),
         bad_server(dialect, "alive", alive) as server,
-        street(tmp_path / "data", server) as here,
+        street(tmp_path / "data", server, **HASTY) as here,
     ):
         heard = await ask(here.url, "alive", streamed=True)
         assert heard.ends == (CUT if begun else SILENT)

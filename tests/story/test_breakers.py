@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from tests.standins.bad_servers import (
     Act,
     BadServer,
     Dialect,
+    Then,
     answering,
     bad_server,
     begins,
@@ -24,12 +25,18 @@ from tests.standins.bad_servers import (
     stream,
 )
 from tests.story.bad_backends import RIGHT, Street, ask, street
+from tests.story.stage import stage
 
 from arbiter.clock import ManualClock
+from arbiter.engines.scripted import Hold, Say, Scripted, Step
+from arbiter.errors import StreamCut
 from arbiter.gateway import views
+from arbiter.inference import Generation
 from arbiter.knowledge.rules import Rule
 from arbiter.pool.breaker import FAILURES, PAUSES_S
 from arbiter.refs import GENERAL, parse_name
+
+LIMIT_S = 60.0
 
 both_dialects = pytest.mark.parametrize("dialect", DIALECTS, ids=[d.name for d in DIALECTS])
 
@@ -49,7 +56,7 @@ async def beside(
     """A house in front of one that `auto` prefers, and another one that is well."""
     good_one = answering(OPENAI, RIGHT, streamed=False)
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(LIMIT_S),
         bad_server(dialect, "a-bad") as bad,
         bad_server(OPENAI, "b-good", good_one) as good,
         street(folder / "data", bad, good, clock=clock) as here,
@@ -127,7 +134,7 @@ async def test_the_last_way_to_serve_is_asked_however_often_it_failed(
     tmp_path: Path, dialect: Dialect, clock: ManualClock
 ) -> None:
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(LIMIT_S),
         bad_server(dialect, "only", saying(500)) as only,
         street(tmp_path / "data", only, clock=clock) as here,
     ):
@@ -141,6 +148,17 @@ async def test_the_last_way_to_serve_is_asked_however_often_it_failed(
         assert {view.ailing for view in here.house.pool.views()} == {None}
 
 
+async def test_the_only_one_that_a_rule_takes_is_asked_however_often_it_failed(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    async with beside(tmp_path, clock, OPENAI) as (here, bad, good):
+        await here.house.rules.add(Rule(task=GENERAL, only=parse_name("a-bad")))
+        bad.acts = (saying(500),)
+        for _ in range(2 * FAILURES):
+            assert (await ask(here.url, "auto", streamed=False)).ends.status == 502
+        assert (len(bad.asked), len(good.asked)) == (2 * FAILURES, 0)
+
+
 @pytest.mark.parametrize("ill", list(itertools.chain.from_iterable(
     itertools.combinations(range(3), number) for number in range(4)
 )))  # fmt: skip
@@ -148,7 +166,7 @@ async def test_whoever_is_ill_a_request_is_served_if_anybody_can(
     tmp_path: Path, ill: tuple[int, ...], clock: ManualClock
 ) -> None:
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(asyncio.timeout(20))
+        await stack.enter_async_context(asyncio.timeout(LIMIT_S))
         servers = [
             await stack.enter_async_context(
                 bad_server(DIALECTS[number % 2], f"m{number}", saying(500))
@@ -167,28 +185,77 @@ async def test_whoever_is_ill_a_request_is_served_if_anybody_can(
             assert (await ask(here.url, "auto", streamed=False)).ends.text == "well again"
 
 
-async def test_a_version_that_keeps_failing_at_one_place_is_served_at_the_next(
-    tmp_path: Path, clock: ManualClock
-) -> None:
+@asynccontextmanager
+async def twice(
+    folder: Path, clock: ManualClock
+) -> AsyncIterator[tuple[Street, BadServer, BadServer]]:
+    """A house in front of two Ollamas that offer one version: where it is served, and the other."""
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(LIMIT_S),
         bad_server(OLLAMA, "m", well(OLLAMA)) as one,
         bad_server(OLLAMA, "m", well(OLLAMA)) as two,
-        street(tmp_path / "data", one, two, clock=clock) as here,
+        street(folder / "data", one, two, clock=clock) as here,
     ):
         await ask(here.url, "m", streamed=False)
-        at_work, other = (one, two) if one.asked else (two, one)
-        at_work.acts = (saying(500),)
+        yield (here, one, two) if one.asked else (here, two, one)
+
+
+@pytest.mark.parametrize(
+    "act", [saying(500), saying(401), Act(then=Then.RESET)], ids=["500", "401", "reset"]
+)
+async def test_what_fails_at_one_place_before_its_first_byte_is_answered_at_the_next(
+    tmp_path: Path, act: Act, clock: ManualClock
+) -> None:
+    async with twice(tmp_path, clock) as (here, one, two):
+        one.acts = (act,)
+        heard = await asyncio.gather(*(ask(here.url, "m", streamed=False) for _ in range(8)))
+        assert {one.ends.text for one in heard} == {"well again"}
+        assert len(two.asked) == 8
+
+
+async def test_what_fails_at_every_place_is_told_as_what_it_is(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    async with twice(tmp_path, clock) as (here, one, two):
+        one.acts = two.acts = (saying(500),)
+        heard = await ask(here.url, "m", streamed=False)
+        assert (heard.ends.status, heard.ends.code) == (502, "engine_error")
+
+
+async def test_a_place_that_failed_once_is_asked_when_the_other_one_goes_away(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    async with twice(tmp_path, clock) as (here, one, two):
+        one.acts = (saying(500), well(OLLAMA))
+        one.asked.clear()
+        assert (await ask(here.url, "auto", streamed=False)).ends.text == "well again"
+        await two.stop()
+        assert (await ask(here.url, "auto", streamed=False)).ends.text == "well again"
+        assert len(one.asked) == 2
+
+
+async def test_a_refusal_is_not_taken_from_one_place_to_the_next(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    async with twice(tmp_path, clock) as (here, one, two):
+        one.acts = (saying(400),)
+        assert (await ask(here.url, "m", streamed=False)).ends.status == 400
+        assert not two.asked
+
+
+async def test_a_version_that_keeps_cutting_its_answers_at_one_place_is_served_at_the_next(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    async with twice(tmp_path, clock) as (here, one, two):
+        one.acts, two.acts = (_mid_stream(OLLAMA),), (answering(OLLAMA, RIGHT, streamed=True),)
         for _ in range(FAILURES):
-            await ask(here.url, "m", streamed=False)
-        for _ in range(FAILURES):
-            assert (await ask(here.url, "m", streamed=False)).ends.text == "well again"
-        assert len(other.asked) == FAILURES
-        other.acts, at_work.acts = (saying(500),), (well(OLLAMA),)
+            assert (await ask(here.url, "m", streamed=True)).ends.code == "stream_cut"
+        assert (await ask(here.url, "m", streamed=True)).ends.text == RIGHT
         await here.house.scout.look()
+        one.acts, two.acts = (answering(OLLAMA, RIGHT, streamed=True),), (_mid_stream(OLLAMA),)
         for _ in range(FAILURES):
-            await ask(here.url, "m", streamed=False)
-        assert (await ask(here.url, "m", streamed=False)).ends.text == "well again"
+            await ask(here.url, "m", streamed=True)
+        assert (await ask(here.url, "m", streamed=True)).ends.text == RIGHT
 
 
 async def test_what_a_breaker_does_is_announced_and_shown(
@@ -212,3 +279,26 @@ async def test_what_a_breaker_does_is_announced_and_shown(
             while kinds["breaker.closed"] == 0:
                 kinds[(await anext(events)).kind] += 1
         assert (kinds["breaker.open"], kinds["breaker.trying"]) == (1, 1)
+
+
+async def test_a_crash_is_one_failure_however_many_it_takes_with_it(tmp_path: Path) -> None:
+    def half(request: Generation) -> Iterator[Step]:  # noqa: ARG001  # whatever was asked
+        yield Say("half ")
+        yield Hold(asyncio.Event())
+
+    engine = Scripted(reply=half)
+    async with stage(tmp_path / "data", engine=engine, pool__slots=32) as play:
+        await play.house.admission.register(play.script("parrot", {}), parse_name("parrot"))
+        async with AsyncExitStack() as stack:
+            replies = [
+                await stack.enter_async_context(play.house.stream("hello", model="parrot"))
+                for _ in range(2 * FAILURES)
+            ]
+            streams = [reply.chunks() for reply in replies]
+            for chunks in streams:
+                await anext(chunks)
+            engine.runners[0].die()
+            for chunks in streams:
+                with pytest.raises(StreamCut):
+                    await anext(chunks)
+        assert play.house.pool.ailing() == {}

@@ -13,8 +13,8 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -127,7 +127,8 @@ class Remote:
         """An answer from its first byte on; leaving before its end closes the connection."""
         response = await self._begin(method, path, body, silence_s)
         try:
-            yield Stream(response)
+            with _told_of_loss(response):
+                yield Stream(response)
         finally:
             # a whole answer's connection goes back to be used again; any other is closed, which
             # is how the server learns that nobody listens any more
@@ -177,6 +178,44 @@ class Remote:
                 total=None, sock_connect=min(_CONNECT_S, silence_s), sock_read=silence_s
             ),
         )
+
+
+@contextmanager
+def _told_of_loss(response: aiohttp.ClientResponse) -> Iterator[None]:
+    """Let whoever reads know when the connection is gone.
+
+    The client library closes it after a chunk that is none, and leaves the reader waiting.
+    """
+    connection, content = response.connection, response.content
+    if connection is None or connection.protocol is None:
+        yield  # all of it has come
+        return
+
+    def tell(closed: asyncio.Future[None] | None) -> None:
+        if closed is not None:
+            _heard(closed)
+        if not content.is_eof() and content.exception() is None:
+            content.set_exception(aiohttp.ClientPayloadError("the connection is gone"))
+
+    closed = connection.protocol.closed
+    if closed is None:
+        tell(None)
+        yield
+        return
+    closed.add_done_callback(tell)
+    try:
+        yield
+    finally:
+        # a kept connection serves many more, and none of them is to be held by it
+        closed.remove_done_callback(tell)
+        closed.remove_done_callback(_heard)
+        closed.add_done_callback(_heard)
+
+
+def _heard(closed: asyncio.Future[None]) -> None:
+    """Take note of how a connection ended, or the event loop complains that nobody did."""
+    if not closed.cancelled():
+        closed.exception()
 
 
 async def _whole(stream: Stream) -> Response:

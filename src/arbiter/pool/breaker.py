@@ -18,7 +18,15 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, assert_never
 
-from arbiter.errors import ArbiterError, CannotServe, EngineUnavailable, LoadFailed, ServerCut
+from arbiter.errors import (
+    ArbiterError,
+    CannotServe,
+    EngineUnavailable,
+    InstanceLost,
+    LoadFailed,
+    ServerCut,
+    StreamCut,
+)
 
 FAILURES: Final = 5
 """In a row, after which it is passed over. As many as Envoy's ``consecutive_5xx``."""
@@ -40,6 +48,8 @@ class Sign(StrEnum):
 
     WELL = "well"
     ILL = "ill"
+    LOST = "lost"
+    """It broke off. What a crash takes with it is one failure, however many requests that were."""
     NOTHING = "nothing"
 
 
@@ -48,6 +58,7 @@ class Ticket:
     """When a request began, in the breaker's own time, and whether it is a trial."""
 
     turn: int = 0
+    losses: int = 0
     is_trial: bool = False
 
 
@@ -57,7 +68,8 @@ class Breaker:
 
     failures: in a row, since it was closed. openings: in a row; an answer takes one off. until:
     seconds of a monotonic clock until which it is passed over. turn: grows with each opening and
-    each trial; what began in an earlier turn says nothing of this one. why: the last failure.
+    each trial; what began in an earlier turn says nothing of this one. losses: grows with each
+    loss; what is lost too and began before it is the same loss. why: the last failure.
     """
 
     phase: Phase = Phase.CLOSED
@@ -65,6 +77,7 @@ class Breaker:
     openings: int = 0
     until: float = 0.0
     turn: int = 0
+    losses: int = 0
     why: str = ""
 
 
@@ -83,7 +96,7 @@ def passed_over(breaker: Breaker, now: float) -> str | None:
 def begun(breaker: Breaker, now: float) -> tuple[Breaker, Ticket]:
     """A request begins: the trial, when one is due."""
     if breaker.phase is Phase.CLOSED or now < breaker.until:
-        return breaker, Ticket(turn=breaker.turn)
+        return breaker, Ticket(turn=breaker.turn, losses=breaker.losses)
     # a trial that takes longer than the pause is not waited for: another one may begin
     trying = replace(
         breaker,
@@ -91,7 +104,7 @@ def begun(breaker: Breaker, now: float) -> tuple[Breaker, Ticket]:
         turn=breaker.turn + 1,
         until=now + _pause(breaker.openings),
     )
-    return trying, Ticket(turn=trying.turn, is_trial=True)
+    return trying, Ticket(turn=trying.turn, losses=trying.losses, is_trial=True)
 
 
 def ended(breaker: Breaker, ticket: Ticket, sign: Sign, *, now: float, why: str = "") -> Breaker:
@@ -99,11 +112,17 @@ def ended(breaker: Breaker, ticket: Ticket, sign: Sign, *, now: float, why: str 
     if ticket.turn != breaker.turn:
         return breaker
     match sign:
+        case Sign.WELL if not (breaker.failures or breaker.openings):
+            return breaker  # it was well before: nearly every request there is
         case Sign.WELL:
             left = max(0, breaker.openings - (breaker.phase is Phase.CLOSED))
             return replace(breaker, phase=Phase.CLOSED, failures=0, openings=left, why="")
         case Sign.ILL:
             return _failed(breaker, now, why)
+        case Sign.LOST if ticket.losses != breaker.losses:
+            return breaker
+        case Sign.LOST:
+            return _failed(replace(breaker, losses=breaker.losses + 1), now, why)
         case Sign.NOTHING:
             # it was no trial in the end: the next one is
             is_open = ticket.is_trial and breaker.phase is Phase.TRYING
@@ -130,8 +149,10 @@ def _failed(breaker: Breaker, now: float, why: str) -> Breaker:
 
 def _opened(breaker: Breaker, now: float, why: str) -> Breaker:
     openings = breaker.openings + 1
-    return Breaker(
+    return replace(
+        breaker,
         phase=Phase.OPEN,
+        failures=0,
         openings=openings,
         until=now + _pause(openings),
         turn=breaker.turn + 1,
@@ -155,4 +176,4 @@ def sign_of(error: ArbiterError) -> Sign:
     """
     if error.ours or isinstance(error, LoadFailed | ServerCut | CannotServe | EngineUnavailable):
         return Sign.NOTHING
-    return Sign.ILL
+    return Sign.LOST if isinstance(error, InstanceLost | StreamCut) else Sign.ILL

@@ -63,7 +63,8 @@ class Health:
 
     def start_again(self) -> None:
         """What failed is not what runs from now on."""
-        self._stand(Breaker(openings=self.breaker.openings, turn=self.breaker.turn + 1))
+        before = self.breaker
+        self._stand(Breaker(openings=before.openings, turn=before.turn + 1, losses=before.losses))
 
     def take(self, ticket: Ticket, sign: Sign, why: str) -> None:
         """A request ended so."""

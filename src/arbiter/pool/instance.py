@@ -381,7 +381,7 @@ class Instance:
 
     def leave(self, runner: Runner, why: str) -> None:
         """Offer a runner no more, because the version is to be had elsewhere too."""
-        self._withdraw(runner, EngineError(f"It kept failing there: {why}."), lost=True)
+        self._withdraw(runner, EngineError(f"It failed there: {why}."), lost=True)
         self.health.start_again()
 
     def _withdraw(self, runner: Runner, error: EngineError, *, lost: bool = False) -> None:

@@ -23,14 +23,16 @@ from arbiter.cost import Method
 from arbiter.engines.base import Engine, LoadSpec, Runner, ServedRunner
 from arbiter.errors import (
     ArbiterError,
+    EngineError,
     EngineUnavailable,
+    KeyRefused,
     NotOffered,
     ServerGone,
     ShuttingDown,
 )
 from arbiter.events import Announcer, Event
 from arbiter.metering.process import ProcessReader
-from arbiter.pool.breaker import Phase
+from arbiter.pool.breaker import Phase, Sign, sign_of
 from arbiter.pool.instance import Instance, Lease, State
 from arbiter.pool.model_file import ModelFile
 from arbiter.pool.residency import NEVER, Resident, free_room, make_room, unused
@@ -423,19 +425,28 @@ class Pool:
                 breaker.until - self._clock.monotonic(),
             )
         self._tell(f"breaker.{breaker.phase.value}", instance, breaker.why)
-        if breaker.phase is Phase.OPEN:
-            self._move(instance, breaker.why)
+        if breaker.phase is Phase.OPEN and instance.runner is not None:
+            self._move(instance, instance.runner, breaker.why)
 
-    def _move(self, instance: Instance, why: str) -> None:
-        """Have a version that keeps failing at one place served at another, if it has one."""
-        runner = instance.runner
+    def move_on(self, lease: Lease, error: EngineError) -> bool:
+        """After a failure before the first byte: have the version served at its next place.
+
+        False when it has none, or when the place is not to blame.
+        """
+        if sign_of(error) is Sign.NOTHING and not isinstance(error, KeyRefused):
+            return False
+        return self._move(lease.instance, lease.runner, error.code)
+
+    def _move(self, instance: Instance, runner: Runner, why: str) -> bool:
+        """Have a version that fails at one place served at another, if it has one."""
         if not isinstance(runner, ServedRunner):
-            return
-        others = (p for p in self._places.of(instance.spec.version) if p != runner.place)
-        if any(self._places.trouble(place) is None for place in others):
-            # until it is looked at again it is the last that is taken
-            self._places.note(runner.place, f"it kept failing: {why}")
+            return False
+        if not self._places.beside(instance.spec.version, runner.place):
+            return False
+        self._places.fail(runner.place)
+        if instance.runner is runner:
             instance.leave(runner, why)
+        return True
 
     def _tell(self, kind: str, instance: Instance, reason: str) -> None:
         detail = {"version": instance.spec.version, "reason": reason}

@@ -25,6 +25,8 @@ class Places:
         self._clock = clock
         self._at: dict[Place, VersionId] = {}
         self._gone: dict[str | Place, str] = {}
+        self._failing: set[Place] = set()
+        """There, and the last to be taken until they are looked at again."""
         self.revision = 0
         """Grows with every change, so that what was derived from the places can be kept."""
 
@@ -35,9 +37,29 @@ class Places:
             self._at[place] = VersionId(str(version))
 
     def of(self, version: VersionId) -> tuple[Place, ...]:
-        """The places of a version: those whose server is there first, then by address."""
+        """The places of a version: who is there first, who failed there last, then by address."""
         found = [place for place, one in self._at.items() if one == version]
-        return tuple(sorted(found, key=lambda p: (self.trouble(p) is not None, p.url, p.model)))
+
+        def order(place: Place) -> tuple[bool, bool, str, str]:
+            is_away = self.trouble(place) is not None
+            return is_away, place in self._failing, place.url, place.model
+
+        return tuple(sorted(found, key=order))
+
+    def beside(self, version: VersionId, place: Place) -> bool:
+        """Whether a version is to be had at another place too, which has not failed lately."""
+        return any(
+            self.trouble(other) is None and other not in self._failing
+            for other in self.of(version)
+            if other != place
+        )
+
+    def fail(self, place: Place) -> None:
+        """A place is there and failed a request: others are taken first until the next look.
+
+        It stays a place to be had: a failure takes nobody away.
+        """
+        self._failing.add(place)
 
     def at(self, place: Place) -> VersionId | None:
         """The version that was found at a place last."""
@@ -71,6 +93,8 @@ class Places:
 
         trouble: why it is taken to be gone, or None when it is there.
         """
+        if trouble is None:
+            self._failing = {p for p in self._failing if where not in (p, p.url)}
         before = self._gone.get(where)
         if trouble == before:
             return False
