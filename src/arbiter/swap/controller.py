@@ -244,7 +244,11 @@ class Controller:
         ending: Ending | None = None,
     ) -> Ended:
         """What to store of an assignment whose request has ended, and what to do once it is."""
-        track = self._by_id.get(assignment.rollout) or self.watching
+        track = self._by_id.get(assignment.rollout)
+        if track is None:
+            return self.watching.ended(
+                assignment, task=task, decision=decision, score=score, ending=ending
+            )
         return track.ended(assignment, task=task, decision=decision, score=score, ending=ending)
 
     async def start(
