@@ -323,7 +323,7 @@ async def by_a_swap(play: Stage) -> str:
 
 async def by_hand(play: Stage) -> str:
     await play.alias("primary", "old")
-    return "primary was moved by hand"
+    return "primary was pointed elsewhere"
 
 
 async def by_undoing(play: Stage) -> str:

@@ -324,7 +324,7 @@ class Watching:
         rollout = watch.rollout
         self._registry.keep(rollout.stable, watch.left_s)
         if not self._stands(rollout):
-            await self._retire(watch, f"{rollout.alias} was moved by hand")
+            await self._retire(watch, f"{rollout.alias} was pointed elsewhere")
             return
         for alarm in tuple(watch.holdback.since.alarms.values()):
             if alarm.sign not in watch.said and self._is_on(watch):
