@@ -45,12 +45,17 @@ from arbiter.inference import (
     Chat,
     Completion,
     Delta,
+    Effort,
     Embedding,
     FinishReason,
     Generation,
+    Media,
     Message,
+    Odds,
+    Piece,
     Sampling,
     Shape,
+    Thought,
     Timings,
     Tool,
     ToolCall,
@@ -90,7 +95,7 @@ def calling(*calls: object) -> dict[str, object]:
     return {"message": {"role": "assistant", "content": "", "tool_calls": list(calls)}}
 
 
-def fed(answer: Answer, *pieces: bytes) -> list[Delta | Called]:
+def fed(answer: Answer, *pieces: bytes) -> list[Piece]:
     return list(itertools.chain.from_iterable(answer.feed(piece) for piece in pieces))
 
 
@@ -316,7 +321,7 @@ def test_a_whole_answer_needs_no_end_of_line() -> None:
 
 def test_what_a_model_thinks_is_no_part_of_its_answer() -> None:
     thinking = {"message": {"role": "assistant", "content": "", "thinking": "hm"}, "done": False}
-    assert fed(Answer(), lines(thinking, said("yes"))) == [Delta(text="yes")]
+    assert fed(Answer(), lines(thinking, said("yes"))) == [Thought(text="hm"), Delta(text="yes")]
 
 
 def test_durations_are_milliseconds() -> None:
@@ -576,3 +581,33 @@ def test_a_model_is_loaded_under_another_name_of_the_same_content() -> None:
     assert by_name is not None
     assert by_name.title == MODEL
     assert loaded("third", "c" * 64, listed) is None
+
+
+@pytest.mark.parametrize(
+    ("effort", "think"),
+    [("none", False), ("some", True), ("minimal", "low"), ("high", "high"), (None, None)],
+)
+def test_how_much_to_think_goes_by_ollamas_word(effort: Effort | None, think: object) -> None:
+    request = Generation(work=Chat(messages=ASKED, effort=effort))
+    _, body = encode_generation("m", request, UNPINNED)
+    assert json.loads(body).get("think") == think
+    _, body = encode_generation("m", request, UNPINNED, thinks=False)
+    assert "think" not in json.loads(body)
+
+
+def test_pictures_go_beside_the_text_and_sounds_are_refused() -> None:
+    picture = Media(kind="image", format="png", data="iVBORw==")
+    seen = Message(role="user", content="see", parts=("see", picture))
+    _, body = encode_generation("m", Generation(work=Chat(messages=(seen,))), UNPINNED)
+    assert json.loads(body)["messages"] == [
+        {"role": "user", "content": "see", "images": ["iVBORw=="]}
+    ]
+    sound = Media(kind="audio", format="wav", data="UklGRg==")
+    heard = Message(role="user", content="hear", parts=("hear", sound))
+    with pytest.raises(EngineRefused, match="no sounds"):
+        encode_generation("m", Generation(work=Chat(messages=(heard,))), UNPINNED)
+
+
+def test_the_odds_of_tokens_come_with_their_text() -> None:
+    told = {**said("hi"), "logprobs": [{"token": "hi", "logprob": -0.5}]}
+    assert fed(Answer(), lines(told)) == [Delta(text="hi", odds=(Odds(token="hi", logprob=-0.5),))]

@@ -49,7 +49,7 @@ from arbiter.errors import (
     LoadFailed,
     StreamCut,
 )
-from arbiter.inference import Chunk, Delta, Embedding, Finish, Generation, Vectors
+from arbiter.inference import Chunk, Embedding, Finish, Generation, Vectors
 
 MODULE: Final = "arbiter_worker.llama_cpp"
 
@@ -221,24 +221,17 @@ class LlamaCppRunner:
                 while not answer.is_broken and (
                     data := await connection.receive(self._deadlines, self._patience.next_token_s)
                 ):
-                    text = answer.feed(data)
-                    if text:
+                    for piece in answer.pieces(data):
                         begun = True
-                        yield Delta(text=text)
-                    for call in answer.calls():
-                        begun = True
-                        yield call
+                        yield piece
                 finish = answer.finish()
             else:
                 body = await connection.receive_all(self._deadlines, self._patience.next_token_s)
-                text, calls, finish = parse_answer(body)
+                whole, finish = parse_answer(body)
                 keep = True
-                if text:
+                for piece in whole:
                     begun = True
-                    yield Delta(text=text)
-                for call in calls:
-                    begun = True
-                    yield call
+                    yield piece
             yield finish
         except (OSError, MalformedAnswer, ReportedError) as error:
             raise await self._translate(error, begun=begun) from error

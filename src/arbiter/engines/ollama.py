@@ -285,6 +285,7 @@ class OllamaEngine:
             reported=None if process is None else footprint(process),
             # when nobody knows what was loaded, it is somebody else's
             is_ours=before is not None and loaded(place.model, spec.digest, before) is None,
+            thinks=not spec.capabilities or "thinking" in spec.capabilities,
         )
 
     async def _check(self, remote: Remote, place: Place, digest: str | None) -> None:

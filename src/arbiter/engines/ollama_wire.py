@@ -1,8 +1,7 @@
 """Answers as Ollama gives them: JSON, one object a line, however the network cut it.
 
 What a server reports about itself is not believed blindly: a count or a duration that is missing,
-negative or absurd becomes None, and never costs the answer that it came with. What a model thinks
-before it answers is not part of the answer, and is left out; its tokens are in Ollama's count.
+negative or absurd becomes None, and never costs the answer that it came with.
 
 This module knows no HTTP.
 """
@@ -22,6 +21,7 @@ from arbiter.engines.openai_wire import (
     MalformedAnswer,
     ReportedError,
     printable,
+    read_odds,
     words_of,
 )
 from arbiter.engines.openai_wire import parse_refusal as parse_llama_refusal
@@ -33,7 +33,17 @@ from arbiter.errors import (
     EngineRefused,
     InstanceLost,
 )
-from arbiter.inference import Called, Delta, Finish, FinishReason, Timings, Usage, Vectors
+from arbiter.inference import (
+    Called,
+    Delta,
+    Finish,
+    FinishReason,
+    Piece,
+    Thought,
+    Timings,
+    Usage,
+    Vectors,
+)
 
 _MOST_TOKENS: Final = 2**31
 _UNABLE: Final = " does not support "
@@ -55,6 +65,7 @@ class _Call(msgspec.Struct):
 
 class _Message(msgspec.Struct):
     content: str | None = None
+    thinking: str | None = None
     tool_calls: list[_Call] | None = None
 
 
@@ -63,6 +74,8 @@ class _Line(msgspec.Struct, gc=False):
 
     message: _Message | None = None
     response: str | None = None
+    thinking: str | None = None
+    logprobs: msgspec.Raw = msgspec.Raw()
     done: bool = False
     done_reason: str | None = None
     error: msgspec.Raw = msgspec.Raw()
@@ -138,7 +151,7 @@ class Answer:
         self._reason: str | None = None
         self._last: bytes | None = None
 
-    def feed(self, data: bytes) -> Iterator[Delta | Called]:
+    def feed(self, data: bytes) -> Iterator[Piece]:
         """Take some bytes and give the pieces in them.
 
         Raises `MalformedAnswer` for what is no answer. The server's own error ends the answer, and
@@ -148,7 +161,7 @@ class Answer:
             if not self.is_over:
                 yield from self._take(line)
 
-    def end(self) -> Iterator[Delta | Called]:
+    def end(self) -> Iterator[Piece]:
         """The pieces of a last line that had no end; a whole answer is one."""
         for line in self._lines.end():
             if not self.is_over:
@@ -171,7 +184,7 @@ class Answer:
         told = _reported(self._last)
         return Finish(reason=reason, usage=_usage(told), timings=_timings(told))
 
-    def _take(self, data: bytes) -> Iterator[Delta | Called]:
+    def _take(self, data: bytes) -> Iterator[Piece]:
         line = _parse(data)
         if line.error:
             self._error = ReportedError(_plain(_raw_text(line.error)))
@@ -179,10 +192,14 @@ class Answer:
         if line.done:
             self._last, self._reason = data, line.done_reason
         message = line.message
+        thought = line.thinking if message is None else message.thinking
+        if thought:
+            self._count(thought)
+            yield Thought(text=thought)
         text = line.response if message is None else message.content
         if text:
             self._count(text)
-            yield Delta(text=text)
+            yield Delta(text=text, odds=read_odds(line.logprobs) if line.logprobs else ())
         if message is not None and message.tool_calls:
             for call in message.tool_calls:
                 if self._most_calls is None or self._calls < self._most_calls:

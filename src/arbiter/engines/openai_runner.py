@@ -30,7 +30,7 @@ from arbiter.engines.openai_wire import (
 )
 from arbiter.engines.remote import Remote, Response, Stream
 from arbiter.errors import ArbiterError, EngineError, InstanceLost, ServerCut, StreamCut
-from arbiter.inference import Called, Chunk, Delta, Embedding, Finish, Generation, Vectors
+from arbiter.inference import Chunk, Embedding, Finish, Generation, Piece, Vectors
 
 _MISTAKES: Final = (400, 422)
 
@@ -108,11 +108,8 @@ class OpenAIServerRunner:
                                 yield piece
                         finish = answer.finish()
                     else:
-                        text, calls, finish = parse_answer(
-                            await stream.receive_all(most=LONGEST_ANSWER)
-                        )
-                        whole: list[Chunk] = [Delta(text=text)] if text else []
-                        for chunk in [*whole, *calls]:
+                        whole, finish = parse_answer(await stream.receive_all(most=LONGEST_ANSWER))
+                        for chunk in whole:
                             begun = True
                             yield chunk
                 yield finish
@@ -201,21 +198,15 @@ class OpenAIServerRunner:
                 raise await self._refusal(response, path)
             self._counts = False  # it does not know how to count a stream: asked without
 
-    async def _pieces(
-        self, stream: Stream, answer: ServerStream
-    ) -> AsyncGenerator[Delta | Called, None]:
+    async def _pieces(self, stream: Stream, answer: ServerStream) -> AsyncGenerator[Piece, None]:
         has_come = False
         while not answer.is_done and not answer.is_broken:
             async with asyncio.timeout(self._patience.next_s if has_come else None):
                 data = await stream.receive()
             # at the end, the line's and the event's end that a server may leave out
-            text = answer.feed(data or b"\n\n")
-            if text:
+            for piece in answer.pieces(data or b"\n\n"):
                 has_come = True
-                yield Delta(text=text)
-            for call in answer.calls():
-                has_come = True
-                yield call
+                yield piece
             if not data:
                 return
 

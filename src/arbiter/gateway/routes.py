@@ -17,6 +17,7 @@ from arbiter.errors import MethodNotAllowed, UnknownModel, UnknownRoute
 from arbiter.gateway.body import ClientGone, read_body
 from arbiter.gateway.chat import chat_completions
 from arbiter.gateway.completions import completions
+from arbiter.gateway.dialects import errors_at
 from arbiter.gateway.embeddings import embeddings
 from arbiter.gateway.exchange import Request
 from arbiter.gateway.rendering import encoded, known, send_error, send_json
@@ -240,6 +241,7 @@ def door(rooms: Rooms, policy: Policy, routes: Sequence[Route] = ROUTES) -> ASGI
         except Exception as error:
             if passage.has_begun:
                 raise  # the server ends the connection, which is all that can be said now
-            await send_error(send, known(error), close=not passage.is_read)
+            body = errors_at(scope["path"])
+            await send_error(send, known(error), body=body, close=not passage.is_read)
 
     return enter

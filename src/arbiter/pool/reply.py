@@ -20,6 +20,7 @@ from arbiter.inference import (
     Embedding,
     Finish,
     Generation,
+    Thought,
     Timings,
     Usage,
 )
@@ -107,7 +108,8 @@ class Served:
             self.text.append(chunk.text)
             return False
         if not isinstance(chunk, Finish):
-            self.is_text = False
+            # what a model thinks is no part of its answer, and no answer of another kind either
+            self.is_text = self.is_text and isinstance(chunk, Thought)
             return False
         self.finished = True
         self.receipt.usage = chunk.usage
