@@ -25,6 +25,7 @@ from arbiter.gateway.rooms import ModelCard, Rooms
 from arbiter.gateway.routes import door
 from arbiter.gateway.security import Access, Key, binding, hashed
 from arbiter.gateway.serving import Address, Patience, serving
+from arbiter.gateway.shelf import HouseShelf
 from arbiter.inference import (
     Ask,
     Auto,
@@ -377,6 +378,13 @@ class House:
             models=self.cards,
             healthy=lambda: {"ok": True},
             clock=self.clock,
+            shelf=HouseShelf(
+                registry=self.registry,
+                pool=self.pool,
+                pulling=self.pulling,
+                admission=self.admission,
+                capabilities=self.dispatch.capabilities,
+            ),
             control=control_app(self.control()),
         )
         async with serving(

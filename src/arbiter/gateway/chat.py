@@ -15,6 +15,7 @@ from arbiter.gateway.extras import header_extras
 from arbiter.gateway.openai import (
     Tokens,
     WritingRequest,
+    beginning_of,
     conversation_of,
     read_request,
     read_sampling,
@@ -106,7 +107,7 @@ def ask_of(request: ChatRequest, headers: Mapping[str, str], caller: Caller) -> 
     """The request as the house understands it; what its headers say comes before its metadata."""
     target, task, extras = read_whom(request, headers)
     messages = _messages(request.messages)
-    beginning = _beginning(messages)
+    beginning = beginning_of(messages)
     tools = read_tools(request.tools, request.tool_choice, request.parallel_tool_calls)
     return Ask(
         target=target,
@@ -199,10 +200,3 @@ def _text(part: Part, index: int, place: int) -> str:
     if part.text is None:
         raise InvalidField("A part of type text needs a text.", param=f"{where}.text")
     return part.text
-
-
-def _beginning(messages: Sequence[Message]) -> tuple[str, ...]:
-    """How a conversation began: it stays the same in its later turns."""
-    system = [message.content for message in messages if message.role == "system"]
-    first = [message.content for message in messages if message.role == "user"][:1]
-    return (*system, "\0", *first)

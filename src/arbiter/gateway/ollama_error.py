@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from arbiter.errors import ArbiterError
+from arbiter.errors import ArbiterError, UnknownModel
 from arbiter.gateway.rendering import encoded, told_of
 
 
-def ollama_error(error: ArbiterError, decision: str | None = None) -> bytes:
+def ollama_error(
+    error: ArbiterError, decision: str | None = None, *, to_admin: bool = False
+) -> bytes:
     """An error in Ollama's shape; within a stream it is the last line."""
+    told = told_of(error, to_admin=to_admin)
+    if isinstance(error, UnknownModel):
+        told = f"model not found: {told}"  # the words by which some clients know it
     return encoded(
         {
-            "error": told_of(error),
+            "error": told,
             "arbiter": {
                 "code": error.code,
                 "ours": error.ours,

@@ -15,7 +15,7 @@ from typing import Protocol
 import msgspec
 from starlette.types import Send
 
-from arbiter.errors import ArbiterError, LoadFailed, MethodNotAllowed, Unexpected
+from arbiter.errors import ArbiterError, LoadFailed, MethodNotAllowed, NotProvided, Unexpected
 from arbiter.inference import Usage
 
 Header = tuple[bytes, bytes]
@@ -102,7 +102,8 @@ def known(error: Exception) -> ArbiterError:
     if isinstance(error, ArbiterError):
         if error.status >= 500:
             # while a model cannot be loaded every request says so; the pool has told it once
-            level = logging.DEBUG if isinstance(error, LoadFailed) else logging.WARNING
+            is_told = isinstance(error, LoadFailed | NotProvided)
+            level = logging.DEBUG if is_told else logging.WARNING
             log.log(level, "a request failed: %s: %s", error.code, error.sentence)
         return error
     log.error("a request failed unexpectedly", exc_info=error)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from arbiter.errors import MethodNotAllowed, UnknownModel, UnknownRoute
+from arbiter.gateway import ollama, ollama_models
 from arbiter.gateway.body import ClientGone, read_body
 from arbiter.gateway.chat import chat_completions
 from arbiter.gateway.completions import completions
@@ -60,8 +61,9 @@ async def healthz(request: Request, rooms: Rooms) -> None:
 
 
 async def welcome(request: Request, rooms: Rooms) -> None:  # noqa: ARG001  # every handler's form
-    """Say what this is, for people who open it in a browser."""
-    await send_json(request.send, encoded({"name": "arbiter", "openai": "/v1"}))
+    """Say what this is, for people who open it in a browser, and in Ollama's words for programs."""
+    told = {"name": "arbiter", "openai": "/v1", "anthropic": "/", "ollama": "Ollama is running"}
+    await send_json(request.send, encoded(told))
 
 
 async def list_models(request: Request, rooms: Rooms) -> None:
@@ -104,6 +106,30 @@ ROUTES = (
     Route(methods=_POST, path="/v1/chat/completions", access=Access.USE, handler=chat_completions),
     Route(methods=_POST, path="/v1/completions", access=Access.USE, handler=completions),
     Route(methods=_POST, path="/v1/embeddings", access=Access.USE, handler=embeddings),
+    Route(methods=_GET, path="/api/version", access=Access.USE, handler=ollama_models.version),
+    Route(methods=_GET, path="/api/tags", access=Access.USE, handler=ollama_models.tags),
+    Route(methods=_GET, path="/api/ps", access=Access.USE, handler=ollama_models.running),
+    Route(methods=_POST, path="/api/show", access=Access.USE, handler=ollama_models.show),
+    Route(methods=_POST, path="/api/generate", access=Access.USE, handler=ollama.generate),
+    Route(methods=_POST, path="/api/chat", access=Access.USE, handler=ollama.chat),
+    Route(methods=_POST, path="/api/embed", access=Access.USE, handler=ollama.embed),
+    Route(methods=_POST, path="/api/embeddings", access=Access.USE, handler=ollama.embeddings),
+    Route(methods=_POST, path="/api/pull", access=Access.ADMIN, handler=ollama_models.pull),
+    Route(
+        methods=frozenset({"DELETE"}),
+        path="/api/delete",
+        access=Access.ADMIN,
+        handler=ollama_models.delete,
+    ),
+    *[
+        Route(
+            methods=_POST | {"HEAD"} if "{" in path else _POST,
+            path=path,
+            access=Access.USE,
+            handler=ollama_models.not_provided,
+        )
+        for path in ("/api/create", "/api/copy", "/api/push", "/api/blobs/{digest}")
+    ],
     Route(
         # Whoever may ask may also say how good the answer was; control looks whose decision it is.
         methods=_POST,
