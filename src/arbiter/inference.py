@@ -228,11 +228,15 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Generation(msgspec.Struct, frozen=True, kw_only=True):
-    """What an engine is asked to write. `stream` False lets it answer in one piece."""
+    """What an engine is asked to write. `stream` False lets it answer in one piece.
+
+    counts: only how many tokens the prompt has is wanted.
+    """
 
     work: Chat | Completion
     sampling: Sampling = Sampling()
     stream: bool = True
+    counts: bool = False
 
 
 class FinishReason(StrEnum):
@@ -437,6 +441,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
         less than all that a user ever asks; None: the conversation.
     rehearsal: a validation run: served like any request, but no rollout sees it and it is kept
         out of the record, because whoever runs it keeps its own.
+    counts: only how many tokens the prompt has is wanted; always a rehearsal too.
     """
 
     target: Target
@@ -450,6 +455,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     expected: str | None = None
     caller: str = "local"
     rehearsal: bool = False
+    counts: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -124,6 +124,10 @@ class _Timings(msgspec.Struct):
     predicted_ms: Number = None
 
 
+class _Tokens(msgspec.Struct):
+    input_tokens: Number = None
+
+
 class _Problem(msgspec.Struct):
     message: str = ""
     type: str = ""
@@ -139,6 +143,7 @@ _event = msgspec.json.Decoder(_Event).decode
 _vectors = msgspec.json.Decoder(_Vectors).decode
 _usage = msgspec.json.Decoder(_Usage | None).decode
 _timings = msgspec.json.Decoder(_Timings | None).decode
+_tokens = msgspec.json.Decoder(_Tokens).decode
 _odds = msgspec.json.Decoder(_AllOdds | list[_OneOdds] | None).decode
 _problem = msgspec.json.Decoder(_Problem).decode
 _refusal = msgspec.json.Decoder(_Refusal).decode
@@ -295,6 +300,17 @@ def parse_vectors(body: bytes, *, wanted: int) -> tuple[Vectors, Finish]:
     return Vectors(vectors=tuple(one.embedding for _, one in ordered)), Finish(
         reason=FinishReason.STOP, usage=_read_usage(told.usage)
     )
+
+
+def parse_count(body: bytes) -> int:
+    """How many tokens a prompt has. Raises `MalformedAnswer`."""
+    try:
+        found = _count(_tokens(body).input_tokens)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedAnswer(str(error)) from error
+    if found is None:
+        raise MalformedAnswer("a count that is none")
+    return found
 
 
 def parse_refusal(status: int, body: bytes) -> EngineRefused:

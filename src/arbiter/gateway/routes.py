@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from arbiter.errors import MethodNotAllowed, UnknownModel, UnknownRoute
-from arbiter.gateway import ollama, ollama_models
+from arbiter.gateway import anthropic, ollama, ollama_models
 from arbiter.gateway.body import ClientGone, read_body
 from arbiter.gateway.chat import chat_completions
 from arbiter.gateway.completions import completions
@@ -69,7 +70,9 @@ async def welcome(request: Request, rooms: Rooms) -> None:  # noqa: ARG001  # ev
 async def list_models(request: Request, rooms: Rooms) -> None:
     """List every name that can be asked for."""
     cards = [_shown(card) for card in rooms.models()]
-    await send_json(request.send, encoded({"object": "list", "data": cards}))
+    ends = {"first_id": cards[0]["id"], "last_id": cards[-1]["id"]} if cards else {}
+    told = {"object": "list", "data": cards, "has_more": False, **ends}
+    await send_json(request.send, encoded(told))
 
 
 async def one_model(request: Request, rooms: Rooms) -> None:
@@ -83,6 +86,7 @@ async def one_model(request: Request, rooms: Rooms) -> None:
 
 
 def _shown(card: ModelCard) -> dict[str, object]:
+    """A model as OpenAI's clients and Anthropic's expect it: their fields have different names."""
     return {
         "id": card.id,
         "object": "model",
@@ -91,6 +95,9 @@ def _shown(card: ModelCard) -> dict[str, object]:
         "version": card.version,
         "context_length": card.context_length,
         "capabilities": list(card.capabilities),
+        "type": "model",
+        "display_name": card.id,
+        "created_at": f"{datetime.fromtimestamp(card.created, UTC):%Y-%m-%dT%H:%M:%SZ}",
     }
 
 
@@ -106,6 +113,13 @@ ROUTES = (
     Route(methods=_POST, path="/v1/chat/completions", access=Access.USE, handler=chat_completions),
     Route(methods=_POST, path="/v1/completions", access=Access.USE, handler=completions),
     Route(methods=_POST, path="/v1/embeddings", access=Access.USE, handler=embeddings),
+    Route(methods=_POST, path="/v1/messages", access=Access.USE, handler=anthropic.messages),
+    Route(
+        methods=_POST,
+        path="/v1/messages/count_tokens",
+        access=Access.USE,
+        handler=anthropic.count_tokens,
+    ),
     Route(methods=_GET, path="/api/version", access=Access.USE, handler=ollama_models.version),
     Route(methods=_GET, path="/api/tags", access=Access.USE, handler=ollama_models.tags),
     Route(methods=_GET, path="/api/ps", access=Access.USE, handler=ollama_models.running),
