@@ -209,7 +209,8 @@ _EMBEDDING = frozenset({"embedding"})
 class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     """How tokens are chosen. None leaves it to the engine's default.
 
-    odds: how probable each token was is to be told, and of this many others at its place.
+    bias: tokens of the model, by their numbers, and what is added to their logits. odds: how
+    probable each token was is to be told, and of this many others at its place.
     """
 
     temperature: float | None = None
@@ -224,6 +225,7 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     repeat_penalty: float | None = None
     repeat_last_n: int | None = None
     typical_p: float | None = None
+    bias: tuple[tuple[int, float], ...] = ()
     odds: int | None = None
 
 

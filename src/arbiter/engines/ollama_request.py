@@ -248,6 +248,12 @@ def _prompt(work: Completion) -> str:
 
 
 def _sampling(how: Sampling) -> dict[str, Option]:
+    if how.bias:
+        raise EngineRefused(
+            "Ollama cannot be told to prefer tokens.",
+            hint="Leave logit_bias out, or ask a model that another engine runs.",
+            param="logit_bias",
+        )
     seed = how.seed
     if seed is not None:
         seed &= 0xFFFFFFFF

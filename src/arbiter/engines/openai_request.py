@@ -123,6 +123,7 @@ class _Request(msgspec.Struct, omit_defaults=True):
     repetition_penalty: float | None = None
     repeat_last_n: int | None = None
     typical_p: float | None = None
+    logit_bias: dict[str, float] | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
     reasoning_effort: str | None = None
@@ -203,6 +204,7 @@ def encode_request(
             repetition_penalty=repetition,
             repeat_last_n=how.repeat_last_n,
             typical_p=how.typical_p,
+            logit_bias={str(token): bias for token, bias in how.bias} if how.bias else None,
             logprobs=None if how.odds is None else True,
             top_logprobs=how.odds or None,
             reasoning_effort=effort,

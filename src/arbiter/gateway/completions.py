@@ -30,7 +30,6 @@ from arbiter.refs import short
 UNSUPPORTED: Mapping[str, tuple[object, ...]] = {
     "best_of": (None, 1),
     "echo": (None, False),
-    "logit_bias": (None, {}),
     "logprobs": (None,),
     "n": (None, 1),
 }

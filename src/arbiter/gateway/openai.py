@@ -39,6 +39,7 @@ Factor = Annotated[float, msgspec.Meta(gt=0, le=2)]
 Tokens = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 Seed = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 TopK = Annotated[int, msgspec.Meta(ge=-1, le=2**31 - 1)]
+Bias = Annotated[float, msgspec.Meta(ge=-100, le=100)]
 LastTokens = Annotated[int, msgspec.Meta(ge=-1, le=2**31 - 1)]
 Stops = Annotated[list[str], msgspec.Meta(max_length=16)]
 
@@ -76,6 +77,7 @@ class WritingRequest(AnyRequest, frozen=True, kw_only=True):
     repeat_penalty: Factor | None = None
     repeat_last_n: LastTokens | None = None
     typical_p: Probability | None = None
+    logit_bias: dict[str, Bias] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
 
@@ -160,8 +162,13 @@ def read_target(model: str) -> tuple[Target, TaskName | None]:
     return Pinned(name=parse_name(name, what="model"), digest_prefix=prefix), None
 
 
-def read_sampling(request: WritingRequest, *, max_tokens: int | None) -> Sampling:
-    """How tokens are to be chosen. max_tokens: as each request names it."""
+def read_sampling(
+    request: WritingRequest, *, max_tokens: int | None, odds: int | None = None
+) -> Sampling:
+    """How tokens are to be chosen. max_tokens, odds: as each request names them.
+
+    Raises `InvalidField`.
+    """
     stop = request.stop or ()
     stops = (stop,) if isinstance(stop, str) else tuple([text for text in stop if text])
     top_k = request.top_k
@@ -179,7 +186,25 @@ def read_sampling(request: WritingRequest, *, max_tokens: int | None) -> Samplin
         repeat_penalty=request.repeat_penalty,
         repeat_last_n=request.repeat_last_n,
         typical_p=request.typical_p,
+        bias=_bias(request) if request.logit_bias else (),
+        odds=odds,
     )
+
+
+def _bias(request: WritingRequest) -> tuple[tuple[int, float], ...]:
+    """Tokens that are to be more or less likely: those of one model, whoever it is."""
+    if isinstance(read_target(request.model)[0], Auto):
+        raise InvalidField(
+            "logit_bias names tokens, and every model has others.",
+            hint="Name the model too.",
+            param="logit_bias",
+        )
+    found = []
+    for token, bias in (request.logit_bias or {}).items():
+        if not token.isdecimal() or len(token) > 9:
+            raise InvalidField(f"{token!r:.40} is no token id.", param="logit_bias")
+        found.append((int(token), bias))
+    return tuple(found)
 
 
 def beginning_of(messages: Sequence[Message]) -> tuple[str, ...]:
