@@ -323,6 +323,7 @@ def test_every_route_declares_what_it_asks_of_its_caller() -> None:
         (CHAT_PATH, Access.USE),
         ("/v1/completions", Access.USE),
         ("/v1/embeddings", Access.USE),
+        ("/v1/responses", Access.USE),
         ("/v1/messages", Access.USE),
         ("/v1/messages/count_tokens", Access.USE),
         ("/api/version", Access.USE),

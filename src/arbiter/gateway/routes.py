@@ -23,6 +23,7 @@ from arbiter.gateway.dialects import errors_at
 from arbiter.gateway.embeddings import embeddings
 from arbiter.gateway.exchange import Request
 from arbiter.gateway.rendering import encoded, known, send_error, send_json
+from arbiter.gateway.responses import responses
 from arbiter.gateway.rooms import ModelCard, Rooms
 from arbiter.gateway.security import (
     NOBODY,
@@ -113,6 +114,7 @@ ROUTES = (
     Route(methods=_POST, path="/v1/chat/completions", access=Access.USE, handler=chat_completions),
     Route(methods=_POST, path="/v1/completions", access=Access.USE, handler=completions),
     Route(methods=_POST, path="/v1/embeddings", access=Access.USE, handler=embeddings),
+    Route(methods=_POST, path="/v1/responses", access=Access.USE, handler=responses),
     Route(methods=_POST, path="/v1/messages", access=Access.USE, handler=anthropic.messages),
     Route(
         methods=_POST,
