@@ -31,7 +31,6 @@ from arbiter.inference import (
     Auto,
     Chat,
     Completion,
-    Delta,
     Embedding,
     Limits,
     Message,
@@ -43,6 +42,8 @@ from arbiter.inference import (
     Vectors,
     Work,
     calls_of,
+    text_of,
+    thought_of,
 )
 from arbiter.knowledge.carrier import Carrier
 from arbiter.knowledge.guesser import Guesser
@@ -75,11 +76,15 @@ from arbiter.swap.validation import Progress, no_progress
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """A whole answer, with the decision that led to it. calls: what tools it wants called."""
+    """A whole answer, with the decision that led to it.
+
+    calls: what tools it wants called. thought: what the model thought before it answered.
+    """
 
     text: str
     reply: Reply
     calls: tuple[ToolCall, ...] = ()
+    thought: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,8 +198,12 @@ class House:
             whole=True,
         ) as reply:
             chunks = [chunk async for chunk in reply.chunks()]
-        text = "".join([chunk.text for chunk in chunks if isinstance(chunk, Delta)])
-        return Answered(text=text, reply=reply, calls=calls_of(chunks))
+        return Answered(
+            text=text_of(chunks),
+            reply=reply,
+            calls=calls_of(chunks),
+            thought=thought_of(chunks),
+        )
 
     async def embed(
         self,

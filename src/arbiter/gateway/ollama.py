@@ -12,6 +12,7 @@ from functools import partial
 from arbiter.errors import ArbiterError
 from arbiter.gateway.exchange import NDJSON, Request, Writer, exchange
 from arbiter.gateway.extras import header_extras
+from arbiter.gateway.hangup import Watch
 from arbiter.gateway.ollama_answer import (
     OllamaFrames,
     Told,
@@ -64,12 +65,13 @@ async def embed(request: Request, rooms: Rooms) -> None:
     """Answer ``/api/embed``."""
     asked = read_request(request.body, EmbedRequest, {})
     if not asked.input:
-        await _turned(rooms, model_of(asked), asked.keep_alive)
-        await send_json(request.send, encoded({"model": asked.asked, "embeddings": []}))
+        told = encoded({"model": asked.asked, "embeddings": []})
+        if await _turned(request, rooms, model_of(asked), asked.keep_alive) is not None:
+            await send_json(request.send, told)
         return
     lets_go = is_let_go(asked.keep_alive)
-    told = _told(rooms, asked.asked, is_chat=False)
-    writer = Writer(whole=partial(whole_vectors, told=told), error=ollama_error)
+    answer = partial(whole_vectors, told=_told(rooms, asked.asked, is_chat=False))
+    writer = Writer(whole=answer, error=ollama_error)
     ask = ask_for_vectors(asked, header_extras(request.head), request.caller)
     await exchange(request, rooms, ask, writer)
     await _after(rooms, model_of(asked), lets_go=lets_go)
@@ -79,8 +81,8 @@ async def embeddings(request: Request, rooms: Rooms) -> None:
     """Answer ``/api/embeddings``, the older address for one vector."""
     asked = read_request(request.body, OldEmbedRequest, {})
     if not asked.prompt:
-        await _turned(rooms, model_of(asked), asked.keep_alive)
-        await send_json(request.send, encoded({"embedding": []}))
+        if await _turned(request, rooms, model_of(asked), asked.keep_alive) is not None:
+            await send_json(request.send, encoded({"embedding": []}))
         return
     lets_go = is_let_go(asked.keep_alive)
     ask = ask_for_vectors(asked, header_extras(request.head), request.caller)
@@ -107,17 +109,24 @@ async def _only_loaded(
     request: Request, rooms: Rooms, asked: WritingRequest, *, is_chat: bool
 ) -> None:
     told = _told(rooms, asked.asked, is_chat=is_chat)
-    reason = await _turned(rooms, model_of(asked), asked.keep_alive)
-    await send_json(request.send, nothing_said(told, reason))
+    reason = await _turned(request, rooms, model_of(asked), asked.keep_alive)
+    if reason is not None:
+        await send_json(request.send, nothing_said(told, reason))
 
 
-async def _turned(rooms: Rooms, model: str, keep_alive: KeepAlive | None) -> str:
-    """Load a model or let it go; which of the two. Raises any `ArbiterError`."""
+async def _turned(
+    request: Request, rooms: Rooms, model: str, keep_alive: KeepAlive | None
+) -> str | None:
+    """Load a model or let it go; which of the two, or None when the client has left meanwhile.
+
+    Raises any `ArbiterError`.
+    """
     if is_let_go(keep_alive):
         await rooms.shelf.unload(model)
         return "unload"
-    await rooms.shelf.load(model)
-    return "load"
+    with Watch(request.receive, request.line) as watch:
+        await rooms.shelf.load(model)
+    return None if watch.gone else "load"
 
 
 async def _after(rooms: Rooms, model: str, *, lets_go: bool) -> None:
