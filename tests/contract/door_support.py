@@ -134,7 +134,8 @@ FACTS = ModelFacts(
 class ScriptedShelf:
     """A `Shelf` of one model and ``auto``, which notes what is done to it.
 
-    steps: what a pull tells. failure: what a pull, or anything else that is done, ends with.
+    steps: what a pull tells. hold: a load and a pull wait for it. failure: what a pull, or anything
+    else that is done, ends with.
     """
 
     done: list[tuple[str, str]] = field(default_factory=list)
@@ -161,6 +162,7 @@ class ScriptedShelf:
 
     async def load(self, model: str) -> None:
         """Note it."""
+        await self._held()
         self._do("load", model)
 
     async def unload(self, model: str) -> None:
@@ -175,14 +177,18 @@ class ScriptedShelf:
         """Tell the steps."""
         for step in self.steps:
             tell(step)
-        if self.hold is not None:
-            self.is_held.set()
-            try:
-                await self.hold.wait()
-            except asyncio.CancelledError:
-                self.is_cut.set()
-                raise
+        await self._held()
         self._do("pull", model)
+
+    async def _held(self) -> None:
+        if self.hold is None:
+            return
+        self.is_held.set()
+        try:
+            await self.hold.wait()
+        except asyncio.CancelledError:
+            self.is_cut.set()
+            raise
 
     def _do(self, what: str, model: str) -> None:
         self.done.append((what, model))

@@ -208,6 +208,8 @@ async def test_the_official_client_sees_what_there_is() -> None:
         with pytest.raises(ollama.ResponseError, match="not found") as caught:
             await client.show("ghost")
     assert [one.model for one in listed.models] == ["auto", "org/tiny:1b"]
+    # Ollama's own command line cuts off twelve letters and would break on fewer
+    assert all(len(one.digest or "") >= 12 for one in listed.models)
     tiny = listed.models[1]
     assert tiny.digest == VERSION.removeprefix("sha256:")
     assert tiny.size == 5000
@@ -222,6 +224,8 @@ async def test_the_official_client_sees_what_there_is() -> None:
     assert [(one.model, one.size, one.context_length) for one in running.models] == [
         ("org/tiny:1b", 7000, 2048)
     ]
+    assert running.models[0].expires_at is not None
+    assert running.models[0].expires_at.year > 2300
     assert caught.value.status_code == 404
 
 
@@ -575,6 +579,18 @@ async def test_a_pull_that_nobody_waits_for_any_more_ends() -> None:
         reader, writer = await asyncio.open_connection(address.host, address.port)
         writer.write(request("POST", "/api/pull", address, body=b'{"model":"tiny"}'))
         await reader.readuntil(b'"pulling"')
+        await shelf.is_held.wait()
+        writer.close()
+        await asyncio.wait_for(shelf.is_cut.wait(), 5)
+    assert shelf.done == []
+
+
+@pytest.mark.parametrize("path", [GENERATE, CHAT, "/api/embed"])
+async def test_a_load_that_nobody_waits_for_any_more_is_not_waited_for(path: str) -> None:
+    shelf = ScriptedShelf(hold=asyncio.Event())
+    async with at_the_door(ScriptedHouse(), shelf=shelf) as address:
+        _, writer = await asyncio.open_connection(address.host, address.port)
+        writer.write(request("POST", path, address, body=b'{"model":"tiny"}'))
         await shelf.is_held.wait()
         writer.close()
         await asyncio.wait_for(shelf.is_cut.wait(), 5)

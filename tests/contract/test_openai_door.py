@@ -10,8 +10,10 @@ from random import Random
 from typing import Any
 from urllib.parse import quote
 
+import hypothesis
 import openai
 import pytest
+from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.contract.door_support import (
     CHAT,
@@ -623,6 +625,61 @@ async def test_what_only_looks_like_a_trap_is_taken() -> None:
     content = "[" * 500 + '\\"{' * 100 + "\\u0000 \U0001f600"
     ask = await asked(chat(messages=[{"role": "user", "content": content}]))
     assert ask.work.messages[0].content == content
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+A_WORD = st.sampled_from(["", "c1", "clock", "auto", "json_schema", "{}", PNG])
+A_PART = st.fixed_dictionaries(
+    {"type": st.sampled_from(["text", "image_url", "input_audio", "refusal", "file"])},
+    optional={
+        "text": A_WORD,
+        "refusal": A_WORD,
+        "image_url": st.fixed_dictionaries(
+            {"url": A_WORD | st.just(f"data:image/png;base64,{PNG}")}
+        )
+        | ANYTHING,
+        "input_audio": st.fixed_dictionaries({"data": A_WORD, "format": st.just("wav")}) | ANYTHING,
+    },
+)
+A_CALL = st.fixed_dictionaries(
+    {"id": A_WORD, "type": st.just("function")},
+    optional={"function": st.fixed_dictionaries({"name": A_WORD, "arguments": A_WORD})},
+)
+A_TURN = st.fixed_dictionaries(
+    {"role": st.sampled_from(["system", "developer", "user", "assistant", "tool", "function"])},
+    optional={
+        "content": A_WORD | st.lists(A_PART, max_size=3) | ANYTHING,
+        "tool_calls": st.lists(A_CALL, max_size=2) | ANYTHING,
+        "tool_call_id": A_WORD,
+        "reasoning_content": A_WORD,
+    },
+)
+A_CHAT = st.fixed_dictionaries(
+    {"model": st.just("tiny"), "messages": st.lists(A_TURN, min_size=1, max_size=4)},
+    optional=dict.fromkeys(
+        (
+            *("tools", "tool_choice", "response_format", "reasoning_effort", "logprobs"),
+            *("top_logprobs", "logit_bias", "stop", "seed", "metadata", "stream_options", "user"),
+        ),
+        A_WORD | ANYTHING,
+    ),
+)
+
+
+@hypothesis.settings(max_examples=150, deadline=None, derandomize=True)
+@hypothesis.given(A_CHAT)
+def test_no_request_breaks_the_door(fields: dict[str, object]) -> None:
+    async def ask() -> int:
+        async with at_the_door(ScriptedHouse()) as address:
+            return (await post(address, json.dumps(fields).encode())).status
+
+    assert asyncio.run(ask()) in {200, 400}
 
 
 async def test_five_hundred_mangled_bodies_never_break_the_door(dice: Random) -> None:

@@ -50,7 +50,7 @@ _NESTED_REPEAT: Final = re.compile(r"[+*}]\)\s*[+*{?]")
 class Line:
     """What a script says to a prompt, and after how many tokens it dies of it.
 
-    think: what it thinks first, and says apart from its answer. call: the tool that it calls instead
+    think: what it thinks first, apart from its answer. call: the tool that it calls instead
     of saying something, and its arguments as JSON.
     """
 

@@ -7,6 +7,7 @@ with 501: versions come into the house by being added or found, and change by a 
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Final
 
 from arbiter.engines.base import PullStep
@@ -22,6 +23,12 @@ from arbiter.gateway.rooms import LoadedModel, ModelFacts, Rooms
 
 SPOKEN: Final = "0.33.0"
 """The version of Ollama whose interface this is: clients ask for it before they use some of it."""
+
+_NO_DIGEST: Final = "decided-anew"
+"""For ``auto``, which has none: Ollama's own command line cuts twelve letters off every digest."""
+
+_FOR_EVER: Final = timedelta(microseconds=(2**63 - 1) // 1000)
+"""How far ahead an Ollama says that a model leaves which is kept for ever."""
 
 _WORDS: Final = frozenset(
     {"completion", "tools", "insert", "vision", "embedding", "thinking", "audio", "image"}
@@ -40,9 +47,9 @@ async def tags(request: Request, rooms: Rooms) -> None:
 
 async def running(request: Request, rooms: Rooms) -> None:
     """Answer ``/api/ps``: what is in memory."""
-    await send_json(
-        request.send, encoded({"models": [_process(one) for one in rooms.shelf.loaded()]})
-    )
+    never = moment(rooms.clock.now() + _FOR_EVER)
+    told = [{**_process(one), "expires_at": never} for one in rooms.shelf.loaded()]
+    await send_json(request.send, encoded({"models": told}))
 
 
 async def show(request: Request, rooms: Rooms) -> None:
@@ -158,7 +165,7 @@ def _tag(facts: ModelFacts) -> dict[str, object]:
     told: dict[str, object] = {
         "name": facts.name,
         "model": facts.name,
-        "digest": facts.version.removeprefix("sha256:"),
+        "digest": facts.version.removeprefix("sha256:") or _NO_DIGEST,
         "details": _details(facts),
         "capabilities": capabilities_told(facts),
     }
