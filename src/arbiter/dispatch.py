@@ -691,7 +691,7 @@ class Dispatch:
         lease = await self._pool.take(
             loadable(version),
             patient=way.route.is_last(version),
-            bounded=not way.ask.rehearsal,
+            bounded=not way.ask.rehearsal or way.ask.counts,
         )
         chunks = pieces_of(lease.runner, request)
         try:
@@ -838,7 +838,7 @@ def _request(ask: Ask, can: frozenset[str]) -> Generation | Embedding:
     if isinstance(work, Chat) and work.tools is not None and "tools" not in needed(work) | can:
         # they may not be called, and an engine would refuse them for a model that knows no tools
         work = structs.replace(work, tools=None)
-    return Generation(work=work, sampling=ask.sampling, stream=ask.stream)
+    return Generation(work=work, sampling=ask.sampling, stream=ask.stream, counts=ask.counts)
 
 
 def _status(

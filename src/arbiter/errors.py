@@ -11,6 +11,7 @@
     │   ├── BodyTooSlow
     │   ├── MethodNotAllowed
     │   ├── UnsupportedMedia
+    │   ├── NotProvided            the house does not do this at all
     │   └── ConfigError
     ├── Forbidden                  the caller may not
     │   ├── Unauthorized
@@ -45,6 +46,7 @@
     │   │   └── KeyRefused         the server wants a key of the house, or another one
     │   ├── NotThisKind            something else answers at an address
     │   ├── InstanceLost           it died before the first byte: safe to try again
+    │   ├── MalformedCall          a model wrote a tool call that is none
     │   ├── StreamCut              it died after the first byte: never retried
     │   │   └── ServerCut          with the whole server: no fault of the version
     │   ├── EngineRefused          it answered with an error of its own
@@ -167,6 +169,14 @@ class UnsupportedMedia(BadRequest):
 
     code = "unsupported_media_type"
     status = 415
+
+
+class NotProvided(BadRequest):
+    """This house does not make, copy or publish models."""
+
+    code = "not_provided"
+    status = 501
+    public = True
 
 
 class ConfigError(BadRequest):
@@ -393,6 +403,13 @@ class InstanceLost(EngineError):
     """The engine died before its first byte."""
 
     code = "instance_lost"
+    retryable = True
+
+
+class MalformedCall(EngineError):
+    """The model wrote a call of a tool whose arguments are no JSON object; ask it again."""
+
+    code = "malformed_call"
     retryable = True
 
 

@@ -27,12 +27,12 @@ from arbiter.gateway.rooms import ModelCard, Rooms
 from arbiter.gateway.routes import door
 from arbiter.gateway.security import LOCAL, Key, Ring, binding, hashed
 from arbiter.gateway.serving import Address, Patience, serving
+from arbiter.gateway.shelf import HouseShelf
 from arbiter.inference import (
     Ask,
     Auto,
     Chat,
     Completion,
-    Delta,
     Embedding,
     Limits,
     Message,
@@ -44,6 +44,8 @@ from arbiter.inference import (
     Vectors,
     Work,
     calls_of,
+    text_of,
+    thought_of,
 )
 from arbiter.knowledge.carrier import Carrier
 from arbiter.knowledge.guesser import Guesser
@@ -78,11 +80,15 @@ from arbiter.telemetry import Loaded, Watched
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """A whole answer, with the decision that led to it. calls: what tools it wants called."""
+    """A whole answer, with the decision that led to it.
+
+    calls: what tools it wants called. thought: what the model thought before it answered.
+    """
 
     text: str
     reply: Reply
     calls: tuple[ToolCall, ...] = ()
+    thought: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,8 +203,12 @@ class House:
             whole=True,
         ) as reply:
             chunks = [chunk async for chunk in reply.chunks()]
-        text = "".join([chunk.text for chunk in chunks if isinstance(chunk, Delta)])
-        return Answered(text=text, reply=reply, calls=calls_of(chunks))
+        return Answered(
+            text=text_of(chunks),
+            reply=reply,
+            calls=calls_of(chunks),
+            thought=thought_of(chunks),
+        )
 
     async def embed(
         self,
@@ -421,6 +431,13 @@ class House:
             ready=lambda: {"ok": self.dispatch.is_open, "models": len(self.registry.names())},
             watched=self.watched,
             clock=self.clock,
+            shelf=HouseShelf(
+                registry=self.registry,
+                pool=self.pool,
+                pulling=self.pulling,
+                admission=self.admission,
+                capabilities=self.dispatch.capabilities,
+            ),
             control=control_app(self.control()),
         )
         async with serving(

@@ -31,11 +31,25 @@ class ToolCall:
     arguments: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Media:
+    """A picture or a sound. format: ``png``, ``wav``, ...; data: the file, in base64.
+
+    It is never an address: nothing is fetched for a client.
+    """
+
+    kind: Literal["image", "audio"]
+    format: str
+    data: str
+
+
 class Message(msgspec.Struct, frozen=True, kw_only=True):
     """One turn of a conversation, as text.
 
     calls: the tools that an assistant's turn asked for. answers: for the role ``tool``, the id of
     the call whose result this is. name: for the role ``tool``, the tool's name where it is known.
+    thought: what the assistant thought before it said this; some templates want it back. parts:
+    texts and media in their order, where there are media; ``content`` has the texts alone.
     """
 
     role: Role
@@ -43,6 +57,13 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     calls: tuple[ToolCall, ...] = ()
     answers: str | None = None
     name: str | None = None
+    thought: str | None = None
+    parts: tuple[str | Media, ...] = ()
+
+    @property
+    def media(self) -> tuple[Media, ...]:
+        """The pictures and sounds, without the texts."""
+        return tuple([part for part in self.parts if isinstance(part, Media)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,12 +98,20 @@ class Shape:
     strict: bool | None = None
 
 
+Effort = Literal["none", "some", "minimal", "low", "medium", "high", "max"]
+"""How much a model is to think before it answers; ``some`` leaves it to the model how much."""
+
+
 class Chat(msgspec.Struct, frozen=True, kw_only=True):
-    """The next turn of a conversation is wanted."""
+    """The next turn of a conversation is wanted.
+
+    effort: a wish. None leaves it to the model, and a model that cannot think does not heed it.
+    """
 
     messages: tuple[Message, ...]
     tools: Tools | None = None
     shape: Shape | None = None
+    effort: Effort | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,18 +140,25 @@ def needed(work: Work) -> frozenset[str]:
     ['chat', 'tools']
     """
     match work:
-        case Chat(tools=tools, shape=shape):
+        case Chat(tools=tools, shape=shape, messages=messages):
+            seen = _senses(messages)
             if tools is None and shape is None:
-                return _CHAT
+                return _CHAT | seen if seen else _CHAT
             is_callable = tools is not None and tools.offered and tools.choice != "none"
             more = {"tools"} if is_callable else set[str]()
-            return _CHAT | more | ({"json"} if shape is not None else set[str]())
+            return _CHAT | seen | more | ({"json"} if shape is not None else set[str]())
         case Completion(suffix=suffix):
             return _COMPLETION if suffix is None else _COMPLETION | {"insert"}
         case Embedding():
             return _EMBEDDING
         case _:
             assert_never(work)
+
+
+def _senses(messages: Sequence[Message]) -> frozenset[str]:
+    """What it takes to see and hear all that is in a conversation."""
+    found = [one for message in messages if message.parts for one in message.media]
+    return frozenset([_SENSE[one.kind] for one in found]) if found else _NOTHING
 
 
 def lacking(work: Work, capabilities: frozenset[str]) -> frozenset[str]:
@@ -162,6 +198,8 @@ def prompt_chars(work: Work) -> int:
             assert_never(work)
 
 
+_NOTHING = frozenset[str]()
+_SENSE = {"image": "vision", "audio": "audio"}
 _WRITING = frozenset({"chat", "completion"})
 _CHAT = frozenset({"chat"})
 _COMPLETION = frozenset({"completion"})
@@ -169,7 +207,11 @@ _EMBEDDING = frozenset({"embedding"})
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True):
-    """How tokens are chosen. None leaves it to the engine's default."""
+    """How tokens are chosen. None leaves it to the engine's default.
+
+    bias: tokens of the model, by their numbers, and what is added to their logits. odds: how
+    probable each token was is to be told, and of this many others at its place.
+    """
 
     temperature: float | None = None
     top_p: float | None = None
@@ -181,14 +223,22 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     top_k: int | None = None
     min_p: float | None = None
     repeat_penalty: float | None = None
+    repeat_last_n: int | None = None
+    typical_p: float | None = None
+    bias: tuple[tuple[int, float], ...] = ()
+    odds: int | None = None
 
 
 class Generation(msgspec.Struct, frozen=True, kw_only=True):
-    """What an engine is asked to write. `stream` False lets it answer in one piece."""
+    """What an engine is asked to write. `stream` False lets it answer in one piece.
+
+    counts: only how many tokens the prompt has is wanted.
+    """
 
     work: Chat | Completion
     sampling: Sampling = Sampling()
     stream: bool = True
+    counts: bool = False
 
 
 class FinishReason(StrEnum):
@@ -216,8 +266,27 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True):
     load_ms: float | None = None
 
 
+class Odds(msgspec.Struct, frozen=True, kw_only=True):
+    """How probable a token was: the natural logarithm of it. others: the likeliest at its place.
+
+    raw: its bytes, where they are told: a token may be half a character.
+    """
+
+    token: str
+    logprob: float
+    raw: tuple[int, ...] | None = None
+    others: tuple[Odds, ...] = ()
+
+
 class Delta(msgspec.Struct, frozen=True, kw_only=True):
-    """A piece of the answer's text."""
+    """A piece of the answer's text. odds: of its tokens, where they were asked for and told."""
+
+    text: str
+    odds: tuple[Odds, ...] = ()
+
+
+class Thought(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of what the model thinks before it answers: no part of the answer."""
 
     text: str
 
@@ -246,7 +315,20 @@ class Vectors:
     vectors: tuple[Sequence[float], ...]
 
 
-Chunk = Delta | Called | Vectors | Finish
+Piece = Delta | Thought | Called
+"""What a written answer is made of, before its end."""
+
+Chunk = Piece | Vectors | Finish
+
+
+def text_of(chunks: Iterable[Chunk]) -> str:
+    """The text of an answer, put together."""
+    return "".join([chunk.text for chunk in chunks if isinstance(chunk, Delta)])
+
+
+def thought_of(chunks: Iterable[Chunk]) -> str:
+    """What was thought before an answer, put together."""
+    return "".join([chunk.text for chunk in chunks if isinstance(chunk, Thought)])
 
 
 def calls_of(chunks: Iterable[Chunk]) -> tuple[ToolCall, ...]:
@@ -365,6 +447,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
         less than all that a user ever asks; None: the conversation.
     rehearsal: a validation run: served like any request, but no rollout sees it and it is kept
         out of the record, because whoever runs it keeps its own.
+    counts: only how many tokens the prompt has is wanted; always a rehearsal too.
     """
 
     target: Target
@@ -378,6 +461,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     expected: str | None = None
     caller: str = "local"
     rehearsal: bool = False
+    counts: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from arbiter.clock import ManualClock
-from arbiter.gateway.rooms import ModelCard, Rooms
+from arbiter.engines.base import PullStep
+from arbiter.errors import UnknownModel
+from arbiter.gateway.rooms import LoadedModel, ModelCard, ModelFacts, Rooms
 from arbiter.gateway.routes import door
 from arbiter.gateway.security import Access, Key, Policy, hashed
 from arbiter.gateway.serving import Address, Patience, serving
@@ -113,6 +116,87 @@ class ScriptedHouse:
             self.has_left.set()
 
 
+FACTS = ModelFacts(
+    name="org/tiny:1b",
+    version=VERSION,
+    registered_at=datetime(2026, 1, 1, tzinfo=UTC),
+    size_bytes=5_000,
+    format="gguf",
+    architecture="llama",
+    parameters=1_500_000_000,
+    quantization="Q4_K_M",
+    context_length=4096,
+    capabilities=("chat", "completion", "json", "tools"),
+    licence="MIT",
+)
+
+
+@dataclass
+class ScriptedShelf:
+    """A `Shelf` of one model and ``auto``, which notes what is done to it.
+
+    steps: what a pull tells. hold: a load and a pull wait for it. failure: what a pull, or anything
+    else that is done, ends with.
+    """
+
+    done: list[tuple[str, str]] = field(default_factory=list)
+    steps: Sequence[PullStep] = ()
+    failure: Exception | None = None
+    hold: asyncio.Event | None = None
+    is_held: asyncio.Event = field(default_factory=asyncio.Event)
+    is_cut: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def all(self) -> Sequence[ModelFacts]:
+        """What there is."""
+        return [ModelFacts(name="auto", version="", capabilities=("chat",)), FACTS]
+
+    def find(self, model: str) -> ModelFacts:
+        """One of it."""
+        for facts in self.all():
+            if facts.name == model:
+                return facts
+        raise UnknownModel(f"No model or alias is called {model!r}.", param="model")
+
+    def loaded(self) -> Sequence[LoadedModel]:
+        """What is in memory."""
+        return [LoadedModel(facts=FACTS, memory_bytes=7_000, context=2048)]
+
+    async def load(self, model: str) -> None:
+        """Note it."""
+        await self._held()
+        self._do("load", model)
+
+    async def unload(self, model: str) -> None:
+        """Note it."""
+        self._do("unload", model)
+
+    async def remove(self, model: str) -> None:
+        """Note it."""
+        self._do("remove", model)
+
+    async def pull(self, model: str, tell: Callable[[PullStep], None]) -> None:
+        """Tell the steps."""
+        for step in self.steps:
+            tell(step)
+        await self._held()
+        self._do("pull", model)
+
+    async def _held(self) -> None:
+        if self.hold is None:
+            return
+        self.is_held.set()
+        try:
+            await self.hold.wait()
+        except asyncio.CancelledError:
+            self.is_cut.set()
+            raise
+
+    def _do(self, what: str, model: str) -> None:
+        self.done.append((what, model))
+        if self.failure is not None:
+            raise self.failure
+
+
 def rooms(house: ScriptedHouse, **more: object) -> Rooms:
     """The rooms behind the door; a manual clock stands at the first of January 2026."""
     given: dict[str, object] = {
@@ -122,6 +206,7 @@ def rooms(house: ScriptedHouse, **more: object) -> Rooms:
         "ready": lambda: {"ok": True},
         "watched": lambda: Watched(requests=Tally(), events={}, instances=(), rollouts=()),
         "clock": ManualClock(),
+        "shelf": ScriptedShelf(),
     }
     return Rooms(**(given | more))  # type: ignore[arg-type]  # tests replace single rooms
 

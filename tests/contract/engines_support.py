@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
-from tests.contract.engines_ollama import ServedOllama
+from tests.contract.engines_ollama import HouseAsOllama, ServedOllama
 from tests.contract.engines_served import ServedEngine, ServedRunner
 from tests.standins.embedder import embedder
 
@@ -191,6 +191,16 @@ class OllamaKind(ServedKind):
         return ServedOllama(OllamaEngine(EngineContext(clock=clock, run_dir=run_dir)))
 
 
+@dataclass
+class HouseKind(OllamaKind):
+    """The engine for Ollama, with a house's own Ollama door for every load."""
+
+    name: str = "ollama-door"
+
+    def engine(self, clock: Clock, run_dir: Path) -> Engine:
+        return HouseAsOllama(OllamaEngine(EngineContext(clock=clock, run_dir=run_dir)))
+
+
 SCRIPTED = ScriptedKind()
 STAND_IN = WorkerKind("stand-in", ECHO)
 STAND_IN_TCP = WorkerKind("stand-in-tcp", ECHO, unix_sockets=False)
@@ -198,6 +208,7 @@ LLAMA = WorkerKind("llama_cpp", "arbiter_worker.llama_cpp", hostile=True)
 LLAMA_TCP = WorkerKind("llama_cpp-tcp", "arbiter_worker.llama_cpp", unix_sockets=False)
 SERVED = ServedKind()
 OLLAMA = OllamaKind()
+HOUSE = HouseKind()
 HAS_LLAMA = find_spec("xllamacpp") is not None
 
 

@@ -11,6 +11,7 @@ import pytest
 from tests.contract.engines_support import (
     ENDLESS,
     HAS_LLAMA,
+    HOUSE,
     LLAMA,
     LLAMA_TCP,
     OLLAMA,
@@ -42,6 +43,7 @@ KINDS = [
     pytest.param(LLAMA_TCP, marks=needs_llama),
     pytest.param(SERVED, marks=needs_llama),
     pytest.param(OLLAMA, marks=needs_llama),
+    pytest.param(HOUSE, marks=needs_llama),
 ]
 WITH_SLOTS = [
     SCRIPTED,

@@ -10,8 +10,10 @@ from random import Random
 from typing import Any
 from urllib.parse import quote
 
+import hypothesis
 import openai
 import pytest
+from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.contract.door_support import (
     CHAT,
@@ -40,7 +42,21 @@ from arbiter.errors import (
     UnknownModel,
 )
 from arbiter.gateway.serving import Patience
-from arbiter.inference import Auto, Delta, Limits, Named, Pinned, Sampling, Usage
+from arbiter.inference import (
+    Auto,
+    Chat,
+    Delta,
+    Limits,
+    Media,
+    Message,
+    Named,
+    Odds,
+    Pinned,
+    Sampling,
+    Thought,
+    Usage,
+    needed,
+)
 
 MESSAGES: Any = [{"role": "user", "content": "hi"}]
 
@@ -408,6 +424,14 @@ async def test_who_names_only_a_user_has_many_talks_and_each_keeps_its_model() -
     assert (await asked(CHAT)).talk is None
 
 
+PICTURE_AT = "messages[0].content[0].image_url.url"
+
+
+def content(*parts: object) -> dict[str, object]:
+    """Fields of a request whose one message has these parts."""
+    return {"messages": [{"role": "user", "content": list(parts)}]}
+
+
 REFUSALS = [
     ({"messages": []}, "messages"),
     ({"messages": [{"role": "bard", "content": "x"}]}, "messages[0].role"),
@@ -421,8 +445,35 @@ REFUSALS = [
     ),
     (
         {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
+        "messages[0].content[0].image_url.url",
+    ),
+    (
+        {"messages": [{"role": "user", "content": [{"type": "file", "file": {}}]}]},
         "messages[0].content[0].type",
     ),
+    (
+        {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+        "messages[0].content[0].image_url",
+    ),
+    (content({"type": "image_url", "image_url": {"url": "http://x/a.png"}}), PICTURE_AT),
+    (content({"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}), PICTURE_AT),
+    (
+        content({"type": "image_url", "image_url": {"url": "data:image/tiff;base64,AAAA"}}),
+        PICTURE_AT,
+    ),
+    (content({"type": "image_url", "image_url": {"url": "data:image/png;base64,A"}}), PICTURE_AT),
+    (
+        content({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "midi"}}),
+        "messages[0].content[0].input_audio",
+    ),
+    ({"reasoning_effort": "much"}, "reasoning_effort"),
+    ({"top_logprobs": 2}, "top_logprobs"),
+    ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+    ({"logit_bias": {"5": 101}}, "logit_bias[...]"),
+    ({"logit_bias": {"five": 1}}, "logit_bias"),
+    ({"logit_bias": {"5": 1}, "model": "auto"}, "logit_bias"),
+    ({"repeat_last_n": -2}, "repeat_last_n"),
+    ({"typical_p": 2}, "typical_p"),
     ({"temperature": -0.1}, "temperature"),
     ({"temperature": True}, "temperature"),
     ({"top_p": 1.1}, "top_p"),
@@ -440,7 +491,6 @@ REFUSALS = [
     ({"top_k": -2}, "top_k"),
     ({"min_p": 1.5}, "min_p"),
     ({"repeat_penalty": 0}, "repeat_penalty"),
-    ({"logprobs": True}, "logprobs"),
     ({"api_base": "http://127.0.0.1:1"}, "api_base"),
     ({"n_discard": -1}, "n_discard"),
     ({"chat_template_kwargs": None}, "chat_template_kwargs"),
@@ -470,6 +520,65 @@ async def test_what_asks_for_nothing_is_taken_and_what_is_unknown_is_ignored() -
         )
     )
     assert ask.sampling == Sampling()
+
+
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ"
+
+
+async def test_pictures_sounds_and_thoughts_reach_the_house() -> None:
+    picture = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}
+    sound = {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}
+    messages = [
+        {"role": "user", "content": [{"type": "text", "text": "see"}, picture, sound]},
+        {"role": "assistant", "content": "so", "reasoning_content": "hm"},
+        {"role": "user", "content": "and?"},
+    ]
+    ask = await asked(chat(messages=messages, reasoning_effort="xhigh"))
+    assert isinstance(ask.work, Chat)
+    seen = Media(kind="image", format="png", data=PNG)
+    heard = Media(kind="audio", format="wav", data="UklGRg==")
+    assert ask.work.messages[0] == Message(role="user", content="see", parts=("see", seen, heard))
+    assert ask.work.messages[1].thought == "hm"
+    assert ask.work.effort == "max"
+    assert needed(ask.work) == {"chat", "vision", "audio"}
+
+
+async def test_odds_and_biases_reach_the_house() -> None:
+    ask = await asked(chat(logprobs=True, top_logprobs=2, logit_bias={"5": -100}))
+    assert ask.sampling == Sampling(odds=2, bias=((5, -100.0),))
+
+
+async def test_the_official_client_gets_the_odds_of_tokens() -> None:
+    odds = (Odds(token="hi", logprob=-0.5, raw=(104, 105), others=(Odds(token="ho", logprob=-2),)),)
+    async with client_of(ScriptedHouse(script=(Delta(text="hi", odds=odds), FINISH))) as client:
+        whole = await client.chat.completions.create(
+            model="tiny", messages=MESSAGES, logprobs=True, top_logprobs=1
+        )
+        stream = await client.chat.completions.create(
+            model="tiny", messages=MESSAGES, logprobs=True, top_logprobs=1, stream=True
+        )
+        chunks = [chunk async for chunk in stream]
+    for told in (
+        whole.choices[0].logprobs,
+        chunks[0].choices[0].logprobs or chunks[1].choices[0].logprobs,
+    ):
+        assert told is not None
+        assert told.content is not None
+        assert (told.content[0].token, told.content[0].logprob) == ("hi", -0.5)
+        assert told.content[0].top_logprobs[0].token == "ho"
+
+
+async def test_the_official_client_gets_thoughts_apart_from_the_answer() -> None:
+    script = (Thought(text="hm"), Delta(text="yes"), FINISH)
+    async with client_of(ScriptedHouse(script=script)) as client:
+        whole = await client.chat.completions.create(model="tiny", messages=MESSAGES)
+        stream = await client.chat.completions.create(model="tiny", messages=MESSAGES, stream=True)
+        chunks = [chunk async for chunk in stream]
+    assert whole.choices[0].message.content == "yes"
+    assert whole.choices[0].message.model_dump()["reasoning_content"] == "hm"
+    deltas = [chunk.choices[0].delta.model_dump() for chunk in chunks]
+    assert "".join(delta.get("reasoning_content") or "" for delta in deltas) == "hm"
+    assert "".join(delta["content"] or "" for delta in deltas) == "yes"
 
 
 TRAPS = [
@@ -516,6 +625,61 @@ async def test_what_only_looks_like_a_trap_is_taken() -> None:
     content = "[" * 500 + '\\"{' * 100 + "\\u0000 \U0001f600"
     ask = await asked(chat(messages=[{"role": "user", "content": content}]))
     assert ask.work.messages[0].content == content
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+A_WORD = st.sampled_from(["", "c1", "clock", "auto", "json_schema", "{}", PNG])
+A_PART = st.fixed_dictionaries(
+    {"type": st.sampled_from(["text", "image_url", "input_audio", "refusal", "file"])},
+    optional={
+        "text": A_WORD,
+        "refusal": A_WORD,
+        "image_url": st.fixed_dictionaries(
+            {"url": A_WORD | st.just(f"data:image/png;base64,{PNG}")}
+        )
+        | ANYTHING,
+        "input_audio": st.fixed_dictionaries({"data": A_WORD, "format": st.just("wav")}) | ANYTHING,
+    },
+)
+A_CALL = st.fixed_dictionaries(
+    {"id": A_WORD, "type": st.just("function")},
+    optional={"function": st.fixed_dictionaries({"name": A_WORD, "arguments": A_WORD})},
+)
+A_TURN = st.fixed_dictionaries(
+    {"role": st.sampled_from(["system", "developer", "user", "assistant", "tool", "function"])},
+    optional={
+        "content": A_WORD | st.lists(A_PART, max_size=3) | ANYTHING,
+        "tool_calls": st.lists(A_CALL, max_size=2) | ANYTHING,
+        "tool_call_id": A_WORD,
+        "reasoning_content": A_WORD,
+    },
+)
+A_CHAT = st.fixed_dictionaries(
+    {"model": st.just("tiny"), "messages": st.lists(A_TURN, min_size=1, max_size=4)},
+    optional=dict.fromkeys(
+        (
+            *("tools", "tool_choice", "response_format", "reasoning_effort", "logprobs"),
+            *("top_logprobs", "logit_bias", "stop", "seed", "metadata", "stream_options", "user"),
+        ),
+        A_WORD | ANYTHING,
+    ),
+)
+
+
+@hypothesis.settings(max_examples=150, deadline=None, derandomize=True)
+@hypothesis.given(A_CHAT)
+def test_no_request_breaks_the_door(fields: dict[str, object]) -> None:
+    async def ask() -> int:
+        async with at_the_door(ScriptedHouse()) as address:
+            return (await post(address, json.dumps(fields).encode())).status
+
+    assert asyncio.run(ask()) in {200, 400}
 
 
 async def test_five_hundred_mangled_bodies_never_break_the_door(dice: Random) -> None:

@@ -220,8 +220,8 @@ def errors_page() -> str:
         for one in error_classes()
     ]
     return (
-        "# Errors\n\n" + NOTE + "\nEvery error of every door has OpenAI's shape, with one part "
-        "of our own:\n\n"
+        "# Errors\n\n" + NOTE + "\nAn error under `/v1` and `/control` has OpenAI's shape, with "
+        "one part of our own:\n\n"
         '```json\n{\n  "error": {\n    "message": "No model or alias is called \'gpt-4\'. '
         'Known: sparrow.",\n    "type": "invalid_request_error",\n    "param": "model",\n'
         '    "code": "model_not_found"\n  },\n  "arbiter": {"ours": true, "decision": null}\n}\n'
@@ -230,9 +230,13 @@ def errors_page() -> str:
         "otherwise. `arbiter.decision` is the decision that the error ended, if there was one;\n"
         "`arbiter why` tells more about it. On `/v1` the header `x-should-retry` says whether\n"
         "the same request may succeed later, and `retry-after` when.\n\n"
+        "Under `/v1/messages` it has [Anthropic's](anthropic-door.md) shape, and under `/api`\n"
+        "[Ollama's](ollama-door.md): the same sentence in other fields, and `arbiter.code` is the\n"
+        "code. That holds for a key that is missing too, and for an address that is not there.\n\n"
         "An error of 500 or above says only the fixed sentence of its class. What an engine or a\n"
         "disk wrote may hold paths, so it goes to the log.\n\n"
-        "Once a stream has begun, an error is its last event, and no `[DONE]` follows.\n\n"
+        "Once a stream has begun, an error is its last event, in the form of its\n"
+        "dialect, and no `[DONE]` or other usual end follows.\n\n"
         + _table(("code", "status", "may be retried", "the engine's fault", "meaning"), rows)
     )
 

@@ -26,6 +26,14 @@ from tests.story.bad_backends import FAULTS, Ends
 from arbiter.app import open_house
 from arbiter.config import load_settings
 from arbiter.demo.story import task_of
+from arbiter.gateway import (
+    anthropic_asked,
+    chat,
+    completions,
+    embeddings,
+    ollama_asked,
+    responses_asked,
+)
 from arbiter.gateway.extras import NAMES
 from arbiter.gateway.routes import ROUTES
 from arbiter.ledger import Fault, Kind
@@ -173,6 +181,44 @@ def test_every_route_is_documented() -> None:
         assert f"| {method} | `{path}` |" in page
     for route in ROUTES:
         assert f"| `{route.path}` |" in page
+
+
+DOORS = {
+    "openai-door.md": (
+        chat.ChatRequest,
+        completions.CompletionRequest,
+        embeddings.EmbeddingRequest,
+        responses_asked.ResponsesRequest,
+    ),
+    "ollama-door.md": (
+        ollama_asked.GenerateRequest,
+        ollama_asked.ChatRequest,
+        ollama_asked.EmbedRequest,
+        ollama_asked.OldEmbedRequest,
+        ollama_asked.Options,
+        ollama_asked.Turn,
+    ),
+    "anthropic-door.md": (anthropic_asked.MessagesRequest,),
+}
+
+
+@pytest.mark.parametrize("name", sorted(DOORS))
+def test_every_field_that_a_door_takes_is_documented(name: str) -> None:
+    page = read(f"docs/reference/{name}")
+    fields = {field for kind in DOORS[name] for field in kind.__struct_fields__}
+    assert [field for field in sorted(fields) if f"`{field}`" not in page] == []
+
+
+@pytest.mark.parametrize("name", sorted(DOORS))
+def test_every_address_of_a_door_is_on_its_page(name: str) -> None:
+    page = read(f"docs/reference/{name}")
+    begins = {"ollama-door.md": ("/api/",), "anthropic-door.md": ("/v1/messages",)}
+    others = ("/v1/chat", "/v1/completions", "/v1/embeddings", "/v1/responses")
+    paths = [
+        r.path.partition("{")[0] for r in ROUTES if r.path.startswith(begins.get(name, others))
+    ]
+    assert paths
+    assert [path for path in paths if path not in page] == []
 
 
 def test_every_header_is_documented() -> None:

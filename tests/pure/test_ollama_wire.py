@@ -52,12 +52,17 @@ from arbiter.inference import (
     Chat,
     Completion,
     Delta,
+    Effort,
     Embedding,
     FinishReason,
     Generation,
+    Media,
     Message,
+    Odds,
+    Piece,
     Sampling,
     Shape,
+    Thought,
     Timings,
     Tool,
     ToolCall,
@@ -103,7 +108,7 @@ def calling(*calls: object) -> dict[str, object]:
     return {"message": {"role": "assistant", "content": "", "tool_calls": list(calls)}}
 
 
-def fed(answer: Answer, *pieces: bytes) -> list[Delta | Called]:
+def fed(answer: Answer, *pieces: bytes) -> list[Piece]:
     return list(itertools.chain.from_iterable(answer.feed(piece) for piece in pieces))
 
 
@@ -329,7 +334,7 @@ def test_a_whole_answer_needs_no_end_of_line() -> None:
 
 def test_what_a_model_thinks_is_no_part_of_its_answer() -> None:
     thinking = {"message": {"role": "assistant", "content": "", "thinking": "hm"}, "done": False}
-    assert fed(Answer(), lines(thinking, said("yes"))) == [Delta(text="yes")]
+    assert fed(Answer(), lines(thinking, said("yes"))) == [Thought(text="hm"), Delta(text="yes")]
 
 
 def test_durations_are_milliseconds() -> None:
@@ -612,7 +617,36 @@ def test_two_answers_in_one_are_none() -> None:
 def test_a_model_that_thinks_for_ever_is_let_go() -> None:
     answer = Answer()
     line = lines({"message": {"role": "assistant", "content": "", "thinking": "hm " * 300_000}})
-    for _ in range(MOST_BYTES // len(line)):
-        fed(answer, line)
     with pytest.raises(MalformedAnswer, match="without an end"):
-        fed(answer, line)
+        for _ in range(MOST_BYTES // len(line) + 1):
+            fed(answer, line)
+
+
+@pytest.mark.parametrize(
+    ("effort", "think"),
+    [("none", False), ("some", True), ("minimal", "low"), ("high", "high"), (None, None)],
+)
+def test_how_much_to_think_goes_by_ollamas_word(effort: Effort | None, think: object) -> None:
+    request = Generation(work=Chat(messages=ASKED, effort=effort))
+    _, body = encode_generation("m", request, UNPINNED)
+    assert json.loads(body).get("think") == think
+    _, body = encode_generation("m", request, UNPINNED, thinks=False)
+    assert "think" not in json.loads(body)
+
+
+def test_pictures_go_beside_the_text_and_sounds_are_refused() -> None:
+    picture = Media(kind="image", format="png", data="iVBORw==")
+    seen = Message(role="user", content="see", parts=("see", picture))
+    _, body = encode_generation("m", Generation(work=Chat(messages=(seen,))), UNPINNED)
+    assert json.loads(body)["messages"] == [
+        {"role": "user", "content": "see", "images": ["iVBORw=="]}
+    ]
+    sound = Media(kind="audio", format="wav", data="UklGRg==")
+    heard = Message(role="user", content="hear", parts=("hear", sound))
+    with pytest.raises(EngineRefused, match="no sounds"):
+        encode_generation("m", Generation(work=Chat(messages=(heard,))), UNPINNED)
+
+
+def test_the_odds_of_tokens_come_with_their_text() -> None:
+    told = {**said("hi"), "logprobs": [{"token": "hi", "logprob": -0.5}]}
+    assert fed(Answer(), lines(told)) == [Delta(text="hi", odds=(Odds(token="hi", logprob=-0.5),))]

@@ -24,10 +24,15 @@ from arbiter.engines.openai_wire import (
 from arbiter.inference import (
     Called,
     Chat,
+    Delta,
+    Effort,
     FinishReason,
     Generation,
+    Media,
     Message,
+    Odds,
     Sampling,
+    Thought,
     Timings,
     Tool,
     Tools,
@@ -139,13 +144,13 @@ def test_what_is_no_answer_is_malformed(body: bytes) -> None:
     ],
 )
 def test_a_report_that_cannot_be_is_unknown(told: dict[str, object]) -> None:
-    text, _, finish = parse_answer(whole(**told))
-    assert text == "hi"
+    pieces, finish = parse_answer(whole(**told))
+    assert pieces == [Delta(text="hi")]
     assert (finish.usage, finish.timings) == (Usage(), Timings())
 
 
 def test_a_plausible_report_is_taken() -> None:
-    _, _, finish = parse_answer(
+    _, finish = parse_answer(
         whole(
             usage={
                 "prompt_tokens": 3,
@@ -307,8 +312,8 @@ def test_what_follows_the_end_of_a_stream_is_left_unread() -> None:
 
 def test_numbers_that_json_does_not_have_cost_no_answer() -> None:
     told = b'{"choices":[{"message":{"content":"NaN"}}],"timings":{"prompt_ms":NaN},"x":-Infinity}'
-    text, _, finish = parse_answer(told)
-    assert (text, finish.timings) == ("NaN", Timings())
+    pieces, finish = parse_answer(told)
+    assert (pieces, finish.timings) == ([Delta(text="NaN")], Timings())
 
 
 def test_only_events_are_news() -> None:
@@ -320,7 +325,99 @@ def test_only_events_are_news() -> None:
 def test_a_model_that_thinks_for_ever_is_let_go() -> None:
     answer = ServerStream()
     event = b'data: {"choices":[{"delta":{"reasoning":"%b"}}]}\n\n' % (b"hm " * 300_000)
-    for _ in range(MOST_BYTES // len(event)):
-        answer.feed(event)
     with pytest.raises(MalformedAnswer, match="without an end"):
-        answer.feed(event)
+        for _ in range(MOST_BYTES // len(event) + 1):
+            answer.pieces(event)
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+@pytest.mark.parametrize("reader", [StreamedAnswer, ServerStream])
+def test_what_a_model_thinks_comes_before_its_text(name: str, reader: type[StreamedAnswer]) -> None:
+    delta = json.dumps({"choices": [{"delta": {name: "hm"}}]}).encode()
+    answer = reader()
+    assert answer.pieces(b"data: " + delta + b"\n\n" + PIECE) == [
+        Thought(text="hm"),
+        Delta(text="hi"),
+    ]
+    message = {"content": "hi", name: "hm"}
+    body = {"choices": [{"message": message, "finish_reason": "stop"}]}
+    assert parse_answer(json.dumps(body).encode())[0] == [Thought(text="hm"), Delta(text="hi")]
+
+
+def test_a_thought_in_a_form_that_nobody_knows_costs_no_answer() -> None:
+    message = {"content": "hi", "reasoning": {"effort": "low"}}
+    body = {"choices": [{"message": message, "finish_reason": "stop"}]}
+    assert parse_answer(json.dumps(body).encode())[0] == [Delta(text="hi")]
+
+
+LIKELY = {"token": "hi", "logprob": -0.5, "bytes": [104, 105], "top_logprobs": [
+    {"token": "ho", "logprob": -1.5, "bytes": None}]}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("told", "read"),
+    [
+        (
+            {"content": [LIKELY]},
+            (
+                Odds(
+                    token="hi",
+                    logprob=-0.5,
+                    raw=(104, 105),
+                    others=(Odds(token="ho", logprob=-1.5),),
+                ),
+            ),
+        ),
+        (None, ()),
+        ({"content": "nonsense"}, ()),
+        ({"tokens": ["hi"], "token_logprobs": [-0.5]}, ()),
+    ],
+)
+def test_the_odds_of_tokens_come_with_their_text(told: object, read: tuple[Odds, ...]) -> None:
+    event = {"choices": [{"delta": {"content": "hi"}, "logprobs": told}]}
+    data = b"data: " + json.dumps(event).encode() + b"\n\n"
+    assert StreamedAnswer().pieces(data) == [Delta(text="hi", odds=read)]
+    body = {"choices": [{"message": {"content": "hi"}, "logprobs": told, "finish_reason": "stop"}]}
+    assert parse_answer(json.dumps(body).encode())[0] == [Delta(text="hi", odds=read)]
+
+
+def test_pictures_and_sounds_stand_where_they_stood() -> None:
+    picture = Media(kind="image", format="png", data="iVBORw==")
+    sound = Media(kind="audio", format="wav", data="UklGRg==")
+    message = Message(role="user", content="see\nhear", parts=("see", picture, "hear", sound))
+    told = json.loads(encode_request(Generation(work=Chat(messages=(message,)))))
+    assert told["messages"][0]["content"] == [
+        {"type": "text", "text": "see"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}},
+        {"type": "text", "text": "hear"},
+        {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "effort", "told"),
+    [
+        ("llama-server", "none", {"chat_template_kwargs": {"enable_thinking": False}}),
+        ("vLLM", "some", {"chat_template_kwargs": {"enable_thinking": True}}),
+        (
+            "llama-server",
+            "max",
+            {"chat_template_kwargs": {"enable_thinking": True, "reasoning_effort": "high"}},
+        ),
+        ("LM Studio", "low", {"reasoning_effort": "low"}),
+        ("Arbiter", "some", {"reasoning_effort": "medium"}),
+    ],
+)
+def test_how_much_to_think_is_said_in_the_field_that_the_server_heeds(
+    kind: str, effort: Effort, told: dict[str, object]
+) -> None:
+    request = Generation(work=Chat(messages=ASKED, effort=effort))
+    body = json.loads(encode_request(request, dialect=dialect_of(kind)))
+    names = ("chat_template_kwargs", "reasoning_effort")
+    assert {name: body[name] for name in names if name in body} == told
+
+
+def test_odds_are_asked_for_as_openai_asks() -> None:
+    assert sent(Sampling(odds=0))["logprobs"] is True
+    assert sent(Sampling(odds=3))["top_logprobs"] == 3
+    assert "logprobs" not in sent(Sampling())

@@ -97,3 +97,65 @@ async def test_a_prompt_that_is_too_long_for_the_model_says_so(
         await client.chat.completions.create(
             model="fast", messages=[{"role": "user", "content": "word " * 300}]
         )
+
+
+async def test_a_response_says_the_same_whole_and_streamed(client: openai.AsyncOpenAI) -> None:
+    question = "Review: the soup was lovely."
+    whole = await client.responses.create(model="fast", input=question, temperature=0)
+    assert whole.output_text == "positive"
+    assert whole.usage is not None
+    assert whole.usage.output_tokens
+    async with client.responses.stream(model="fast", input=question, temperature=0) as stream:
+        final = await stream.get_final_response()
+    assert final.output_text == whole.output_text
+    again = await client.responses.create(
+        model="fast",
+        input=[
+            {"role": "user", "content": question},
+            *[item.model_dump() for item in whole.output],  # type: ignore[list-item]
+            {"role": "user", "content": "Review: the soup was awful."},
+        ],
+        temperature=0,
+    )
+    assert again.output_text
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_real_model_tells_how_probable_its_tokens_were(
+    client: openai.AsyncOpenAI, stream: bool
+) -> None:
+    if stream:
+        chunks = await client.chat.completions.create(
+            model="fast",
+            messages=ASKED,
+            temperature=0,
+            logprobs=True,
+            top_logprobs=3,
+            stream=True,
+        )
+        told = [
+            one
+            async for chunk in chunks
+            for choice in chunk.choices
+            for one in (choice.logprobs.content if choice.logprobs else None) or ()
+        ]
+    else:
+        whole = await client.chat.completions.create(
+            model="fast", messages=ASKED, temperature=0, logprobs=True, top_logprobs=3
+        )
+        logprobs = whole.choices[0].logprobs
+        told = list((logprobs.content if logprobs else None) or ())
+    assert "positive" in "".join(one.token for one in told)
+    assert all(one.logprob <= 0 for one in told)
+    assert {len(one.top_logprobs) for one in told} == {3}
+
+
+async def test_a_picture_is_refused_by_a_model_that_cannot_see(client: openai.AsyncOpenAI) -> None:
+    url = "data:image/png;base64,iVBORw0KGgoAAAAN"
+    with pytest.raises(openai.BadRequestError, match="fast cannot do vision"):
+        await client.chat.completions.create(
+            model="fast",
+            messages=[
+                {"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}
+            ],
+        )

@@ -176,6 +176,15 @@ class ServedRunner(Runner, Protocol):
         ...
 
 
+@runtime_checkable
+class CountingRunner(Runner, Protocol):
+    """A runner that can tell how long a prompt is without reading it."""
+
+    async def count(self, request: Generation) -> int:
+        """The tokens of the prompt, template and tools included. Raises as `Runner.generate`."""
+        ...
+
+
 class Engine(Protocol):
     """A kind of runtime."""
 

@@ -20,12 +20,15 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from msgspec import structs
+
 from arbiter.clock import Clock
 from arbiter.engines.base import Availability, Engine, EngineContext, LoadSpec
 from arbiter.engines.channel import Address, Channel, Connection
 from arbiter.engines.deadlines import Deadlines
 from arbiter.engines.llama_dialect import check_length, of_input, understood
 from arbiter.engines.openai_request import (
+    CHAT,
     EMBEDDINGS,
     encode_embedding,
     encode_request,
@@ -36,6 +39,7 @@ from arbiter.engines.openai_wire import (
     ReportedError,
     StreamedAnswer,
     parse_answer,
+    parse_count,
     parse_refusal,
     parse_vectors,
 )
@@ -49,7 +53,7 @@ from arbiter.errors import (
     LoadFailed,
     StreamCut,
 )
-from arbiter.inference import Chunk, Delta, Embedding, Finish, Generation, Vectors
+from arbiter.inference import Chunk, Embedding, Finish, Generation, Vectors
 
 MODULE: Final = "arbiter_worker.llama_cpp"
 
@@ -224,30 +228,40 @@ class LlamaCppRunner:
                 while not answer.is_broken and (
                     data := await connection.receive(self._deadlines, self._patience.next_token_s)
                 ):
-                    text = answer.feed(data)
-                    if text:
+                    for piece in answer.pieces(data):
                         begun = True
-                        yield Delta(text=text)
-                    for call in answer.calls():
-                        begun = True
-                        yield call
+                        yield piece
                 finish = answer.finish()
             else:
                 body = await connection.receive_all(self._deadlines, self._patience.next_token_s)
-                text, calls, finish = parse_answer(body)
+                whole, finish = parse_answer(body)
                 keep = True
-                if text:
+                for piece in whole:
                     begun = True
-                    yield Delta(text=text)
-                for call in calls:
-                    begun = True
-                    yield call
+                    yield piece
             yield finish
         except (OSError, MalformedAnswer, ReportedError) as error:
             raise await self._translate(error, begun=begun) from error
         finally:
             # llama.cpp closes after a stream whatever it was asked, so those are never kept
             self._channel.release(connection, keep=keep)
+
+    async def count(self, request: Generation) -> int:
+        """The tokens of a chat's prompt. See `arbiter.engines.base.CountingRunner`."""
+        body = encode_request(structs.replace(understood(request), stream=False))
+        connection = await self._ask(
+            f"{CHAT}/input_tokens", body, keep=True, seconds=self._patience.first_token_s
+        )
+        try:
+            if connection.status != 200:
+                raise await self._refusal(connection)
+            return parse_count(
+                await connection.receive_all(self._deadlines, self._patience.next_token_s)
+            )
+        except (OSError, MalformedAnswer) as error:
+            raise await self._translate(error, begun=False) from error
+        finally:
+            self._channel.release(connection, keep=True)
 
     async def embed(self, request: Embedding) -> tuple[Vectors, Finish]:
         """A vector for each input. See `arbiter.engines.base.Runner`."""

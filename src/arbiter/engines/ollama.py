@@ -24,6 +24,7 @@ from arbiter.engines.base import (
     Site,
 )
 from arbiter.engines.ollama_listing import (
+    HOUSE,
     RUNNING,
     Process,
     Shown,
@@ -89,7 +90,7 @@ class OllamaEngine:
         until = asyncio.get_running_loop().time() + self._patience.look_s
         try:
             async with asyncio.timeout_at(until):
-                version = await self._version(remote)
+                version = await self._version(remote, is_looked_at=True)
                 tags = await self._tags(remote)
             processes = await self._processes(remote, until)
             found = await self._described(remote, version, tags, until=until)
@@ -181,8 +182,11 @@ class OllamaEngine:
     def _remote(self, url: str) -> Remote:
         return Remote(url, key=self._keys.get(url))
 
-    async def _version(self, remote: Remote) -> str:
-        """What the server calls its version. Raises `NotThisKind`, `ServerGone`."""
+    async def _version(self, remote: Remote, *, is_looked_at: bool = False) -> str:
+        """What the server calls its version. Raises `NotThisKind`, `ServerGone`.
+
+        is_looked_at: another house is left to the engine that can pin a version there.
+        """
         try:
             response = await remote.get("/api/version", silence_s=self._patience.step_s)
             root = await remote.get("/", silence_s=self._patience.step_s)
@@ -201,6 +205,8 @@ class OllamaEngine:
             version = parse_version(response.body) if response.status == 200 else None
         except ValueError:
             version = None
+        if is_looked_at and HOUSE in root.body:
+            raise NotThisKind("It is a house like this one; the engine openai_server speaks to it.")
         if version is None or RUNNING not in root.body:
             raise NotThisKind(f"It is no Ollama: {_described_as(response)}.")
         return version
@@ -286,6 +292,7 @@ class OllamaEngine:
             reported=None if process is None else footprint(process),
             # when nobody knows what was loaded, it is somebody else's
             is_ours=before is not None and loaded(place.model, spec.digest, before) is None,
+            thinks=not spec.capabilities or "thinking" in spec.capabilities,
         )
 
     async def _check(self, remote: Remote, place: Place, digest: str | None) -> None:

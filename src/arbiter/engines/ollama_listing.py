@@ -22,6 +22,8 @@ from arbiter.engines.openai_wire import printable
 
 RUNNING: Final = b"Ollama is running"
 """What an Ollama says at its root."""
+HOUSE: Final = b'"name":"arbiter"'
+"""What another house says there beside it."""
 
 _DIGEST: Final = re.compile(r"(sha256:)?([0-9a-f]{64})\Z")
 _CAPABILITIES: Final = {

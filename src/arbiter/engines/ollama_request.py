@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, assert_never
 
 import msgspec
 
@@ -20,6 +20,7 @@ from arbiter.errors import EngineRefused, LoadFailed
 from arbiter.inference import (
     Chat,
     Completion,
+    Effort,
     Embedding,
     Generation,
     Message,
@@ -119,6 +120,8 @@ class _Call(msgspec.Struct):
 class _Message(msgspec.Struct, omit_defaults=True):
     role: str
     content: str
+    thinking: str | None = None
+    images: list[str] | None = None
     tool_calls: list[_Call] | None = None
     tool_call_id: str | None = None
     tool_name: str | None = None
@@ -141,6 +144,9 @@ class _Request(msgspec.Struct, omit_defaults=True):
     dimensions: int | None = None
     tools: list[_Tool] | None = None
     format: msgspec.Raw | None = None
+    think: bool | str | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
     truncate: bool | None = None
     shift: bool | None = None
     options: Mapping[str, Option] | None = None
@@ -151,13 +157,16 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 
-def encode_generation(model: str, request: Generation, pinned: Pinned) -> tuple[str, bytes]:
-    """Where a request goes, and its body.
+def encode_generation(
+    model: str, request: Generation, pinned: Pinned, *, thinks: bool = True
+) -> tuple[str, bytes]:
+    """Where a request goes, and its body. thinks: False for a model that is known not to think.
 
     Raises `EngineRefused` for what Ollama cannot be asked: a tool that must be called, and nothing
     to say, by which Ollama understands a wish to load the model.
     """
     work, options = request.work, {**pinned.options, **_sampling(request.sampling)}
+    odds = request.sampling.odds
     if isinstance(work, Completion):
         return GENERATE, _encode(
             _Request(
@@ -167,6 +176,8 @@ def encode_generation(model: str, request: Generation, pinned: Pinned) -> tuple[
                 suffix=work.suffix or None,
                 # only the model's own template knows how a gap is written
                 raw=None if work.suffix else True,
+                logprobs=None if odds is None else True,
+                top_logprobs=odds or None,
                 truncate=False,
                 shift=False,
                 options=options or None,
@@ -182,6 +193,10 @@ def encode_generation(model: str, request: Generation, pinned: Pinned) -> tuple[
             messages=_turns(work),
             tools=_tools(work.tools),
             format=None if work.shape is None else _format(work.shape),
+            # Ollama refuses the wish for a model that does not think, and it is no more than a wish
+            think=_think(work.effort) if thinks else None,
+            logprobs=None if odds is None else True,
+            top_logprobs=odds or None,
             truncate=False,
             shift=False,
             options=options or None,
@@ -233,6 +248,12 @@ def _prompt(work: Completion) -> str:
 
 
 def _sampling(how: Sampling) -> dict[str, Option]:
+    if how.bias:
+        raise EngineRefused(
+            "Ollama cannot be told to prefer tokens.",
+            hint="Leave logit_bias out, or ask a model that another engine runs.",
+            param="logit_bias",
+        )
     seed = how.seed
     if seed is not None:
         seed &= 0xFFFFFFFF
@@ -246,6 +267,8 @@ def _sampling(how: Sampling) -> dict[str, Option]:
         "num_predict": how.max_tokens,
         "stop": how.stop or None,
         "repeat_penalty": how.repeat_penalty,
+        "repeat_last_n": how.repeat_last_n,
+        "typical_p": how.typical_p,
         "presence_penalty": how.presence_penalty,
         "frequency_penalty": how.frequency_penalty,
     }
@@ -269,10 +292,35 @@ def _turn(message: Message, names: Mapping[str, str]) -> _Message:
     return _Message(
         role=message.role,
         content=message.content,
+        thinking=message.thought or None,
+        images=_images(message) if message.parts else None,
         tool_calls=[_call(call) for call in message.calls] or None,
         tool_call_id=message.answers,
         tool_name=name,
     )
+
+
+def _think(effort: Effort | None) -> bool | str | None:
+    match effort:
+        case None | "low" | "medium" | "high" | "max":
+            return effort
+        case "none" | "some":
+            return effort == "some"
+        case "minimal":
+            return "low"
+        case _:
+            assert_never(effort)
+
+
+def _images(message: Message) -> list[str]:
+    media = message.media
+    if any(one.kind != "image" for one in media):
+        raise EngineRefused(
+            "Ollama takes pictures, and no sounds.",
+            hint="Ask a model that another engine runs.",
+            param="messages",
+        )
+    return [one.data for one in media]
 
 
 def _call(call: ToolCall) -> _Call:

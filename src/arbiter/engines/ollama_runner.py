@@ -66,6 +66,7 @@ class OllamaRunner:
     """A model at one Ollama.
 
     place: where it is. is_ours: whether this house had it loaded; only then is it unloaded again.
+    thinks: False for a model that is known not to think before it answers.
     """
 
     pid: None = None
@@ -81,6 +82,7 @@ class OllamaRunner:
         patience: Patience,
         reported: Footprint | None,
         is_ours: bool,
+        thinks: bool = True,
     ) -> None:
         self.place = place
         self.reported = reported
@@ -89,13 +91,14 @@ class OllamaRunner:
         self._pinned = pinned
         self._patience = patience
         self._is_ours = is_ours
+        self._thinks = thinks
         self._lost = asyncio.Event()
         self._last_words = ""
         self._unloading: asyncio.Task[None] | None = None
 
     async def generate(self, request: Generation) -> AsyncGenerator[Chunk, None]:
         """Answer, piece by piece. See `arbiter.engines.base.Runner`."""
-        path, body = encode_generation(self.place.model, request, self._pinned)
+        path, body = encode_generation(self.place.model, request, self._pinned, thinks=self._thinks)
         begun = False
         try:
             chunks = self._streamed if request.stream else self._whole

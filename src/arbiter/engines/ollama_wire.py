@@ -1,8 +1,7 @@
 """Answers as Ollama gives them: JSON, one object a line, however the network cut it.
 
 What a server reports about itself is not believed blindly: a count or a duration that is missing,
-negative or absurd becomes None, and never costs the answer that it came with. What a model thinks
-before it answers is not part of the answer, and is left out; its tokens are in Ollama's count.
+negative or absurd becomes None, and never costs the answer that it came with.
 
 This module knows no HTTP.
 """
@@ -24,6 +23,7 @@ from arbiter.engines.openai_wire import (
     ReportedError,
     mended,
     printable,
+    read_odds,
     words_of,
 )
 from arbiter.engines.openai_wire import parse_refusal as parse_llama_refusal
@@ -36,7 +36,17 @@ from arbiter.errors import (
     InstanceLost,
     KeyRefused,
 )
-from arbiter.inference import Called, Delta, Finish, FinishReason, Timings, Usage, Vectors
+from arbiter.inference import (
+    Called,
+    Delta,
+    Finish,
+    FinishReason,
+    Piece,
+    Thought,
+    Timings,
+    Usage,
+    Vectors,
+)
 
 _MOST_TOKENS: Final = 2**31
 _UNABLE: Final = " does not support "
@@ -58,6 +68,7 @@ class _Call(msgspec.Struct):
 
 class _Message(msgspec.Struct):
     content: str | None = None
+    thinking: str | None = None
     tool_calls: list[_Call] | None = None
 
 
@@ -66,6 +77,8 @@ class _Line(msgspec.Struct, gc=False):
 
     message: _Message | None = None
     response: str | None = None
+    thinking: str | None = None
+    logprobs: msgspec.Raw = msgspec.Raw()
     done: bool = False
     done_reason: str | None = None
     error: msgspec.Raw = msgspec.Raw()
@@ -124,7 +137,9 @@ class Lines:
         return self.feed(b"\n")
 
 
-def parse_answer(body: bytes, *, most_calls: int | None) -> tuple[list[Delta | Called], Finish]:
+def parse_answer(
+    body: bytes, *, most_calls: int | None
+) -> tuple[list[Delta | Thought | Called], Finish]:
     """An answer in one piece. Raises `MalformedAnswer`, `ReportedError`."""
     answer = Answer(most_calls=most_calls)
     pieces = [*answer.feed(body), *answer.end()]
@@ -166,7 +181,7 @@ class Answer:
         self._reason: str | None = None
         self._last: bytes | None = None
 
-    def feed(self, data: bytes) -> Iterator[Delta | Called]:
+    def feed(self, data: bytes) -> Iterator[Piece]:
         """Take some bytes and give the pieces in them.
 
         Raises `MalformedAnswer` for what is no answer. The server's own error ends the answer, and
@@ -180,7 +195,7 @@ class Answer:
                 yield from self._take(line)
             self.lines += 1
 
-    def end(self) -> Iterator[Delta | Called]:
+    def end(self) -> Iterator[Piece]:
         """The pieces of a last line that had no end; a whole answer is one."""
         for line in self._lines.end():
             if not self.is_over:
@@ -206,7 +221,7 @@ class Answer:
         told = _reported(self._last)
         return Finish(reason=reason, usage=_usage(told), timings=_timings(told))
 
-    def _take(self, data: bytes) -> Iterator[Delta | Called]:
+    def _take(self, data: bytes) -> Iterator[Piece]:
         line = _parse(data)
         if line.error:
             self._error = ReportedError(_plain(_raw_text(line.error)))
@@ -215,10 +230,14 @@ class Answer:
             self._last, self._reason = data, line.done_reason
         message = line.message
         self._has_said = self._has_said or message is not None or line.response is not None
+        thought = line.thinking if message is None else message.thinking
+        if thought:
+            self._count(thought)
+            yield Thought(text=thought)
         text = line.response if message is None else message.content
         if text:
             self._count(text)
-            yield Delta(text=text)
+            yield Delta(text=text, odds=read_odds(line.logprobs) if line.logprobs else ())
         if message is not None and message.tool_calls:
             for call in message.tool_calls:
                 if self._most_calls is None or self._calls < self._most_calls:

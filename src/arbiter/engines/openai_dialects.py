@@ -21,7 +21,7 @@ from arbiter.engines.openai_facts import (
     SGLANG,
     VLLM,
 )
-from arbiter.engines.openai_request import EVERY_EXTRA, LLAMA_CPP, Dialect
+from arbiter.engines.openai_request import EVERY_EXTRA, LLAMA_CPP, USUAL_EXTRAS, Dialect
 
 _SOME: Final = frozenset({"top_k", "repeat_penalty"})
 _DIALECTS: Final[Mapping[str, Dialect]] = {
@@ -30,13 +30,13 @@ _DIALECTS: Final[Mapping[str, Dialect]] = {
         replace(LLAMA_CPP, name=LLAMA_SERVER),
         # another house sends on what its own servers heed, and refuses the rest
         Dialect(name=ARBITER, extras=EVERY_EXTRA),
-        Dialect(name=LOCALAI, extras=EVERY_EXTRA),
+        Dialect(name=LOCALAI, extras=USUAL_EXTRAS),
         Dialect(name=LM_STUDIO, extras=_SOME, names_tools=False),
         Dialect(name=LEMONADE, extras=_SOME, names_tools=False),
         # llama.cpp or vLLM is behind it, and they call the penalty differently
         Dialect(name=DOCKER, extras=frozenset({"top_k", "min_p"}), names_tools=False),
-        Dialect(name=VLLM, extras=EVERY_EXTRA, says_repetition=True),
-        Dialect(name=SGLANG, extras=EVERY_EXTRA, says_repetition=True),
+        Dialect(name=VLLM, extras=USUAL_EXTRAS, says_repetition=True, by_template=True),
+        Dialect(name=SGLANG, extras=USUAL_EXTRAS, says_repetition=True, by_template=True),
     )
 }
 

@@ -16,6 +16,7 @@ from arbiter.inference import (
     Completion,
     Embedding,
     Generation,
+    Media,
     Message,
     Sampling,
     Shape,
@@ -34,10 +35,12 @@ _RANDOM_SEED: Final = 0xFFFFFFFF
 class Dialect:
     """What a kind of server understands beyond OpenAI's own fields.
 
-    name: the kind, as people know it. extras: those of ``top_k``, ``min_p`` and
-    ``repeat_penalty`` that it heeds. says_repetition: it calls the last one
+    name: the kind, as people know it. extras: those of ``top_k``, ``min_p``, ``repeat_penalty``,
+    ``repeat_last_n`` and ``typical_p`` that it heeds. says_repetition: it calls the third one
     ``repetition_penalty``. folds_seed: its seeds have 32 bits, one of which means a random one.
     names_tools: it can be told which tool to call; others are offered that one alone.
+    by_template: how much to think is said to the model's template; others take
+    ``reasoning_effort``.
     """
 
     name: str
@@ -45,10 +48,16 @@ class Dialect:
     says_repetition: bool = False
     folds_seed: bool = False
     names_tools: bool = True
+    by_template: bool = False
 
 
-EVERY_EXTRA: Final = frozenset({"top_k", "min_p", "repeat_penalty"})
-LLAMA_CPP: Final = Dialect(name="llama.cpp", extras=EVERY_EXTRA, folds_seed=True, names_tools=False)
+USUAL_EXTRAS: Final = frozenset({"top_k", "min_p", "repeat_penalty"})
+EVERY_EXTRA: Final = USUAL_EXTRAS | {"repeat_last_n", "typical_p"}
+LLAMA_CPP: Final = Dialect(
+    name="llama.cpp", extras=EVERY_EXTRA, folds_seed=True, names_tools=False, by_template=True
+)
+_EFFORT: Final = {"some": "medium", "max": "high"}
+"""OpenAI's words for what it has no word for."""
 
 
 class _StreamOptions(msgspec.Struct):
@@ -80,10 +89,11 @@ class _Call(msgspec.Struct):
 
 class _Message(msgspec.Struct, omit_defaults=True):
     role: str
-    content: str
+    content: str | list[dict[str, object]]
     tool_calls: list[_Call] | None = None
     tool_call_id: str | None = None
     name: str | None = None
+    reasoning_content: str | None = None
 
 
 class _Request(msgspec.Struct, omit_defaults=True):
@@ -111,6 +121,13 @@ class _Request(msgspec.Struct, omit_defaults=True):
     min_p: float | None = None
     repeat_penalty: float | None = None
     repetition_penalty: float | None = None
+    repeat_last_n: int | None = None
+    typical_p: float | None = None
+    logit_bias: dict[str, float] | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    reasoning_effort: str | None = None
+    chat_template_kwargs: dict[str, object] | None = None
 
 
 class _EmbeddingRequest(msgspec.Struct, omit_defaults=True):
@@ -157,6 +174,7 @@ def encode_request(
     chat = work if isinstance(work, Chat) else None
     text = work if isinstance(work, Completion) else None
     tools = None if chat is None else chat.tools
+    effort, kwargs = (None, None) if chat is None else _thinking(chat, dialect)
     if tools is not None and tools.named is not None and not dialect.names_tools:
         only = tuple(tool for tool in tools.offered if tool.name == tools.named)
         tools = replace(tools, offered=only, choice="required", named=None)
@@ -184,6 +202,13 @@ def encode_request(
             min_p=how.min_p,
             repeat_penalty=repeat,
             repetition_penalty=repetition,
+            repeat_last_n=how.repeat_last_n,
+            typical_p=how.typical_p,
+            logit_bias={str(token): bias for token, bias in how.bias} if how.bias else None,
+            logprobs=None if how.odds is None else True,
+            top_logprobs=how.odds or None,
+            reasoning_effort=effort,
+            chat_template_kwargs=kwargs,
         )
     )
 
@@ -196,6 +221,20 @@ def _check(how: Sampling, dialect: Dialect) -> None:
                 hint=f"Leave {name} out, or ask a model of another server.",
                 param=name,
             )
+
+
+def _thinking(chat: Chat, dialect: Dialect) -> tuple[str | None, dict[str, object] | None]:
+    """How much to think, in the field that the server heeds."""
+    effort = chat.effort
+    if effort is None:
+        return None, None
+    if not dialect.by_template:
+        return _EFFORT.get(effort, effort), None
+    # each family of templates knows one of the two, and takes no notice of the other
+    told: dict[str, object] = {"enable_thinking": effort != "none"}
+    if effort not in {"none", "some"}:
+        told["reasoning_effort"] = _EFFORT.get(effort, effort)
+    return None, told
 
 
 def encode_embedding(request: Embedding, *, model: str | None = None) -> bytes:
@@ -211,11 +250,11 @@ def encode_embedding(request: Embedding, *, model: str | None = None) -> bytes:
 
 
 def _turn(message: Message) -> _Message:
-    if not message.calls and message.answers is None:
+    if not (message.calls or message.parts) and message.answers is None and not message.thought:
         return _Message(role=message.role, content=message.content)
     return _Message(
         role=message.role,
-        content=message.content,
+        content=[_part(part) for part in message.parts] or message.content,
         tool_calls=[
             _Call(id=call.id, function=_CalledFunction(name=call.name, arguments=call.arguments))
             for call in message.calls
@@ -223,7 +262,17 @@ def _turn(message: Message) -> _Message:
         or None,
         tool_call_id=message.answers,
         name=message.name,
+        reasoning_content=message.thought or None,
     )
+
+
+def _part(part: str | Media) -> dict[str, object]:
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    if part.kind == "audio":
+        return {"type": "input_audio", "input_audio": {"data": part.data, "format": part.format}}
+    url = f"data:image/{part.format};base64,{part.data}"
+    return {"type": "image_url", "image_url": {"url": url}}
 
 
 def _tools(tools: Tools) -> list[_Tool]:

@@ -30,7 +30,7 @@ from arbiter.engines.openai_wire import (
 )
 from arbiter.engines.remote import Ear, Remote, Response, Stream
 from arbiter.errors import ArbiterError, EngineError, InstanceLost, ServerCut, StreamCut
-from arbiter.inference import Called, Chunk, Delta, Embedding, Finish, Generation, Vectors
+from arbiter.inference import Chunk, Embedding, Finish, Generation, Piece, Vectors
 
 _MISTAKES: Final = (400, 422)
 
@@ -111,9 +111,8 @@ class OpenAIServerRunner:
                     else:
                         async with asyncio.timeout_at(until):
                             body = await stream.receive_all(most=LONGEST_ANSWER)
-                        text, calls, finish = parse_answer(body)
-                        whole: list[Chunk] = [Delta(text=text)] if text else []
-                        for chunk in [*whole, *calls]:
+                        whole, finish = parse_answer(body)
+                        for chunk in whole:
                             begun = True
                             yield chunk
                 yield finish
@@ -207,9 +206,7 @@ class OpenAIServerRunner:
                 raise await self._refusal(response, path)
             self._counts = False  # it does not know how to count a stream: asked without
 
-    async def _pieces(
-        self, stream: Stream, answer: ServerStream
-    ) -> AsyncGenerator[Delta | Called, None]:
+    async def _pieces(self, stream: Stream, answer: ServerStream) -> AsyncGenerator[Piece, None]:
         has_come, patience = False, self._patience
         ear = Ear(
             stream, first_s=patience.first_s, next_s=patience.next_s, whole_s=patience.whole_s
@@ -217,13 +214,9 @@ class OpenAIServerRunner:
         while not answer.is_done and not answer.is_broken:
             data = await ear.receive(news=answer.events, begun=has_come)
             # at the end, the line's and the event's end that a server may leave out
-            text = answer.feed(data or b"\n\n")
-            if text:
+            for piece in answer.pieces(data or b"\n\n"):
                 has_come = True
-                yield Delta(text=text)
-            for call in answer.calls():
-                has_come = True
-                yield call
+                yield piece
             if not data:
                 return
 

@@ -66,8 +66,9 @@ class ServerStream(StreamedAnswer):
         self._rest = rest + b"\r" if held else rest
         if len(self._rest) > LONGEST_EVENT:
             raise MalformedAnswer("an event without an end")
+        before = len(self._thought)
         text = "".join([self._line(line) for line in lines])
-        self._count(len(text))
+        self._count(len(text) + len(self._thought) - before)
         return text
 
     def calls(self) -> list[Called]:

@@ -16,7 +16,18 @@ from typing import Final
 import msgspec
 
 from arbiter.errors import EngineRefused
-from arbiter.inference import Called, Finish, FinishReason, Timings, Usage, Vectors
+from arbiter.inference import (
+    Called,
+    Delta,
+    Finish,
+    FinishReason,
+    Odds,
+    Piece,
+    Thought,
+    Timings,
+    Usage,
+    Vectors,
+)
 
 _MOST_TOKENS: Final = 2**31
 _GIVEN_UP: Final = frozenset({"abort", "aborted", "cancelled", "canceled", "error"})
@@ -58,8 +69,18 @@ class _PartOfCall(msgspec.Struct):
 
 
 class _Text(msgspec.Struct):
+    """What is thought goes by one of two names, which others use for things of their own."""
+
     content: str | None = None
     tool_calls: list[_PartOfCall] | None = None
+    reasoning_content: object = None
+    reasoning: object = None
+
+    @property
+    def thought(self) -> str:
+        """What was thought before this was said."""
+        told = self.reasoning_content or self.reasoning
+        return told if isinstance(told, str) else ""
 
 
 class _Choice(msgspec.Struct):
@@ -67,6 +88,18 @@ class _Choice(msgspec.Struct):
     message: _Text | None = None
     text: str | None = None
     finish_reason: str | None = None
+    logprobs: msgspec.Raw = msgspec.Raw()
+
+
+class _OneOdds(msgspec.Struct):
+    token: str
+    logprob: float
+    bytes: list[int] | None = None
+    top_logprobs: list[_OneOdds] | None = None
+
+
+class _AllOdds(msgspec.Struct):
+    content: list[_OneOdds] | None = None
 
 
 class _Event(msgspec.Struct, gc=False):
@@ -103,6 +136,10 @@ class _Timings(msgspec.Struct):
     predicted_ms: Number = None
 
 
+class _Tokens(msgspec.Struct):
+    input_tokens: Number = None
+
+
 class _Problem(msgspec.Struct):
     message: str = ""
     type: str = ""
@@ -118,6 +155,8 @@ _event = msgspec.json.Decoder(_Event).decode
 _vectors = msgspec.json.Decoder(_Vectors).decode
 _usage = msgspec.json.Decoder(_Usage | None).decode
 _timings = msgspec.json.Decoder(_Timings | None).decode
+_tokens = msgspec.json.Decoder(_Tokens).decode
+_odds = msgspec.json.Decoder(_AllOdds | list[_OneOdds] | None).decode
 _problem = msgspec.json.Decoder(_Problem).decode
 _refusal = msgspec.json.Decoder(_Refusal).decode
 _REASONS: Final = {
@@ -130,10 +169,21 @@ _REASONS: Final = {
 class StreamedAnswer:
     """Server-sent events as llama.cpp frames them, put together again however they were cut."""
 
-    __slots__ = ("_calls", "_error", "_reason", "_rest", "_timings", "_usage")
+    __slots__ = (
+        "_calls",
+        "_error",
+        "_odds",
+        "_reason",
+        "_rest",
+        "_thought",
+        "_timings",
+        "_usage",
+    )
 
     def __init__(self) -> None:
         self._calls: list[Called] = []
+        self._odds: tuple[Odds, ...] = ()
+        self._thought = ""
         self._error: ReportedError | None = None
         self._rest = b""
         self._reason: str | None = None
@@ -158,6 +208,23 @@ class StreamedAnswer:
                 self._error = ReportedError(_message(event[7:]))
             # anything else is "data: [DONE]", or a comment that keeps the connection alive
         return text
+
+    def pieces(self, data: bytes) -> list[Piece]:
+        """Take some bytes and give what is in them: thoughts, then text, then calls.
+
+        Raises `MalformedAnswer`, as `feed` does.
+        """
+        text = self.feed(data)
+        found: list[Piece] = []
+        if self._thought:
+            found.append(Thought(text=self._thought))
+            self._thought = ""
+        if text:
+            found.append(Delta(text=text, odds=self._odds) if self._odds else Delta(text=text))
+            self._odds = ()
+        if self._calls:
+            found += self.calls()
+        return found
 
     def calls(self) -> list[Called]:
         """The pieces of tool calls that have come since this was last asked."""
@@ -195,13 +262,17 @@ class StreamedAnswer:
         delta = choice.delta
         if delta is None:
             return choice.text or ""
+        if choice.logprobs:
+            self._odds += read_odds(choice.logprobs)
+        if delta.reasoning_content or delta.reasoning:
+            self._thought += delta.thought
         if delta.tool_calls:
             self._calls += [_called(part, place) for place, part in enumerate(delta.tool_calls)]
         return delta.content or ""
 
 
-def parse_answer(body: bytes) -> tuple[str, list[Called], Finish]:
-    """An answer in one piece: its text, its tool calls, its end.
+def parse_answer(body: bytes) -> tuple[list[Piece], Finish]:
+    """An answer in one piece: what was thought, its text, its tool calls; and its end.
 
     Raises `MalformedAnswer`, and `ReportedError` for an error that pretends to be an answer.
     """
@@ -214,9 +285,11 @@ def parse_answer(body: bytes) -> tuple[str, list[Called], Finish]:
         raise MalformedAnswer("an answer without a message")
     if choice.finish_reason in _GIVEN_UP:
         raise ReportedError(f"it gave up ({choice.finish_reason})")
-    calls = [_called(part, place) for place, part in enumerate(message.tool_calls or ())]
-    finish = _finish(choice.finish_reason or "", event.usage, event.timings)
-    return message.content or "", calls, finish
+    found: list[Piece] = [Thought(text=message.thought)] if message.thought else []
+    if message.content:
+        found.append(Delta(text=message.content, odds=read_odds(choice.logprobs)))
+    found += [_called(part, place) for place, part in enumerate(message.tool_calls or ())]
+    return found, _finish(choice.finish_reason or "", event.usage, event.timings)
 
 
 def _called(part: _PartOfCall, place: int) -> Called:
@@ -243,6 +316,17 @@ def parse_vectors(body: bytes, *, wanted: int) -> tuple[Vectors, Finish]:
     return Vectors(vectors=tuple(one.embedding for _, one in ordered)), Finish(
         reason=FinishReason.STOP, usage=_read_usage(told.usage)
     )
+
+
+def parse_count(body: bytes) -> int:
+    """How many tokens a prompt has. Raises `MalformedAnswer`."""
+    try:
+        found = _count(_tokens(body).input_tokens)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedAnswer(str(error)) from error
+    if found is None:
+        raise MalformedAnswer("a count that is none")
+    return found
 
 
 def parse_refusal(status: int, body: bytes) -> EngineRefused:
@@ -357,6 +441,28 @@ def _read_timings(raw: msgspec.Raw) -> Timings:
     if told is None:
         return Timings()
     return Timings(prefill_ms=_duration(told.prompt_ms), decode_ms=_duration(told.predicted_ms))
+
+
+def read_odds(raw: msgspec.Raw) -> tuple[Odds, ...]:
+    """What a server tells of its tokens; nothing where it cannot be understood.
+
+    OpenAI's servers put the list into an object, Ollama does not.
+    """
+    try:
+        told = _odds(raw) if raw else None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ()
+    listed = told.content if isinstance(told, _AllOdds) else told
+    return tuple([_one_odds(one) for one in listed or ()])
+
+
+def _one_odds(told: _OneOdds) -> Odds:
+    return Odds(
+        token=told.token,
+        logprob=told.logprob,
+        raw=None if told.bytes is None else tuple(told.bytes),
+        others=tuple([_one_odds(one) for one in told.top_logprobs or ()]),
+    )
 
 
 def _count(value: Number) -> int | None:

@@ -8,6 +8,7 @@ r"""The format of the scripted engine: a model that is a JSON file of rules.
        {"match": "^hello", "reply": "Hello yourself."},
        {"match": "2 \\+ 2", "right": "4", "wrong": "5", "accuracy": 0.8, "salt": "a"},
        {"match": "what time", "call": {"name": "clock", "arguments": {"zone": "utc"}}},
+       {"match": "why", "think": "They want a reason.", "reply": "Because."},
        {"match": "^crash", "reply": "one two three", "die_after_tokens": 2}
      ],
      "default": "I do not know.",
@@ -20,6 +21,7 @@ tool. A rule with ``right`` and ``wrong`` answers rightly for that share of all 
 prompt always gets the same answer. A rule with ``call`` calls a tool, and is passed over when the
 request does not offer that tool; for a script that has such rules, name ``tools`` among its
 capabilities. A script calls what its rules say and nothing else, also when a call is required.
+What a rule has under ``think`` is thought first, unless the request asks for no thoughts.
 """
 
 from __future__ import annotations
@@ -48,10 +50,12 @@ _NESTED_REPEAT: Final = re.compile(r"[+*}]\)\s*[+*{?]")
 class Line:
     """What a script says to a prompt, and after how many tokens it dies of it.
 
-    call: the tool that it calls instead of saying something, and its arguments as JSON.
+    think: what it thinks first, apart from its answer. call: the tool that it calls instead
+    of saying something, and its arguments as JSON.
     """
 
     text: str
+    think: str | None = None
     call: tuple[str, str] | None = None
     die_after_tokens: int | None = None
 
@@ -68,6 +72,7 @@ class _Rule(msgspec.Struct, forbid_unknown_fields=True):
     wrong: str | None = None
     accuracy: float = 1.0
     salt: str = ""
+    think: str | None = None
     call: _Call | None = None
     die_after_tokens: int | None = None
 
@@ -103,6 +108,7 @@ class Script:
             if (call is None or call.name in tools) and pattern.search(searched):
                 return Line(
                     text=_said(rule, prompt),
+                    think=rule.think,
                     call=None if call is None else (call.name, _json(call.arguments)),
                     die_after_tokens=rule.die_after_tokens,
                 )

@@ -33,6 +33,7 @@ from arbiter.inference import (
     Finish,
     FinishReason,
     Generation,
+    Thought,
     Usage,
     Vectors,
 )
@@ -45,6 +46,13 @@ _ANSWERED: Final = frozenset({"user", "tool"})
 @dataclass(frozen=True, slots=True)
 class Say:
     """Words of the answer: each is a token."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Think:
+    """Words that are no part of the answer: each is a token."""
 
     text: str
 
@@ -71,7 +79,7 @@ class Die:
     words: str = "killed"
 
 
-Step = Say | Call | Hold | Die
+Step = Say | Think | Call | Hold | Die
 Reply = Callable[[Generation], Iterable[Step]]
 
 
@@ -260,12 +268,11 @@ class ScriptedRunner:
         writer = _Writer(request, self._tokens_per_word)
         begun, calls = False, 0
         for step in self._reply(request):
-            if isinstance(step, Call):
+            if isinstance(step, Call | Think):
                 begun = True
-                self.called += 1
-                for piece in writer.call(step, index=calls, id_=f"call_{self.called}"):
+                for piece in self._aside(step, writer, calls):
                     yield piece
-                calls += 1
+                calls += isinstance(step, Call)
             elif isinstance(step, Say):
                 for text in writer.write(step.text):
                     if request.stream and text:
@@ -287,6 +294,13 @@ class ScriptedRunner:
                 prompt_tokens=prompt_tokens, completion_tokens=writer.tokens, cached_tokens=0
             ),
         )
+
+    def _aside(self, step: Call | Think, writer: _Writer, index: int) -> Iterator[Called | Thought]:
+        """What comes beside the text."""
+        if isinstance(step, Think):
+            return writer.think(step)
+        self.called += 1
+        return writer.call(step, index=index, id_=f"call_{self.called}")
 
     async def _interrupt(self, step: Hold | Die, *, begun: bool) -> None:
         if isinstance(step, Die):
@@ -341,6 +355,12 @@ class _Writer:
             self.tokens += self._per_word
             yield Called(index=index, arguments=match.group())
 
+    def think(self, thought: Think) -> Iterator[Thought]:
+        """A thought, word by word."""
+        for match in _WORD.finditer(thought.text):
+            self.tokens += self._per_word
+            yield Thought(text=match.group())
+
     def rest(self) -> str:
         """What was held back."""
         return self._send(len(self.said))
@@ -390,6 +410,9 @@ def _by_script(script: Script) -> Reply:
     def reply(request: Generation) -> Iterator[Step]:
         asked = _texts(request.work, _ANSWERED)
         line = script.answer(asked[-1] if asked else "", tools=_offered(request.work))
+        thinks = not isinstance(request.work, Chat) or request.work.effort != "none"
+        if line.think and thinks:
+            yield Think(line.think)
         if line.call is not None:
             yield Call(*line.call)
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
@@ -12,9 +12,11 @@ from arbiter.errors import InvalidField, Unsupported
 from arbiter.gateway.chat_answer import ChatFrames, whole_chat
 from arbiter.gateway.exchange import Request, Writer, exchange
 from arbiter.gateway.extras import header_extras
+from arbiter.gateway.media import read_picture_url, read_sound
 from arbiter.gateway.openai import (
     Tokens,
     WritingRequest,
+    beginning_of,
     conversation_of,
     read_request,
     read_sampling,
@@ -32,33 +34,49 @@ from arbiter.gateway.tools import (
     read_shape,
     read_tools,
 )
-from arbiter.inference import Ask, Chat, Message, Role, ToolCall
+from arbiter.inference import Ask, Chat, Effort, Media, Message, Role, ToolCall
 
 UNSUPPORTED: Mapping[str, tuple[object, ...]] = {
     "audio": (None,),
     "function_call": (None, "none", "auto"),
     "functions": (None, []),
-    "logit_bias": (None, {}),
-    "logprobs": (None, False),
     "modalities": (None, ["text"]),
     "n": (None, 1),
     "prediction": (None,),
-    "reasoning_effort": (None,),
-    "top_logprobs": (None, 0),
     "verbosity": (None,),
     "web_search_options": (None,),
 }
 
+_Value = TypeVar("_Value")
 _UNSUPPORTED_IN_MESSAGES = ("function_call", "audio")
 
 MAX_MESSAGES = 4096
+MOST_OTHERS = 20
+
+WireEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
+
+
+class ImageUrl(msgspec.Struct, frozen=True):
+    """A picture, in a ``data:`` URL."""
+
+    url: str
+
+
+class InputAudio(msgspec.Struct, frozen=True):
+    """A sound, in base64."""
+
+    data: str
+    format: str
 
 
 class Part(msgspec.Struct, frozen=True):
-    """A part of a message's content; only text is passed on."""
+    """A part of a message's content."""
 
     type: str
     text: str | None = None
+    refusal: str | None = None
+    image_url: ImageUrl | None = None
+    input_audio: InputAudio | None = None
 
 
 class WireMessage(msgspec.Struct, frozen=True):
@@ -68,6 +86,7 @@ class WireMessage(msgspec.Struct, frozen=True):
     content: str | list[Part] | None = None
     tool_calls: list[WireCall] | None = None
     tool_call_id: str | None = None
+    reasoning_content: str | None = None
     function_call: object = None
     audio: object = None
 
@@ -81,6 +100,16 @@ class ChatRequest(WritingRequest, frozen=True, kw_only=True):
     tool_choice: str | WireChoice | None = None
     parallel_tool_calls: bool | None = None
     response_format: WireFormat | None = None
+    reasoning_effort: WireEffort | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, msgspec.Meta(ge=0, le=MOST_OTHERS)] | None = None
+
+    @property
+    def odds(self) -> int | None:
+        """How many other tokens are to be told at each place; None: nothing of that kind is."""
+        if self.top_logprobs and not self.logprobs:
+            raise InvalidField("top_logprobs needs logprobs.", param="top_logprobs")
+        return (self.top_logprobs or 0) if self.logprobs else None
 
 
 async def chat_completions(request: Request, rooms: Rooms) -> None:
@@ -106,13 +135,20 @@ def ask_of(request: ChatRequest, headers: Mapping[str, str], caller: Caller) -> 
     """The request as the house understands it; what its headers say comes before its metadata."""
     target, task, extras = read_whom(request, headers)
     messages = _messages(request.messages)
-    beginning = _beginning(messages)
+    beginning = beginning_of(messages)
     tools = read_tools(request.tools, request.tool_choice, request.parallel_tool_calls)
     return Ask(
         target=target,
-        work=Chat(messages=messages, tools=tools, shape=read_shape(request.response_format)),
+        work=Chat(
+            messages=messages,
+            tools=tools,
+            shape=read_shape(request.response_format),
+            effort=effort_of(request.reasoning_effort),
+        ),
         sampling=read_sampling(
-            request, max_tokens=request.max_completion_tokens or request.max_tokens
+            request,
+            max_tokens=request.max_completion_tokens or request.max_tokens,
+            odds=request.odds,
         ),
         stream=bool(request.stream),
         task=task,
@@ -122,6 +158,11 @@ def ask_of(request: ChatRequest, headers: Mapping[str, str], caller: Caller) -> 
         expected=extras.expected,
         caller=caller.id,
     )
+
+
+def effort_of(wanted: WireEffort | None) -> Effort | None:
+    """How much to think, in the house's words."""
+    return "max" if wanted == "xhigh" else wanted
 
 
 def _messages(messages: Sequence[WireMessage]) -> tuple[Message, ...]:
@@ -150,17 +191,21 @@ def _message(message: WireMessage, index: int) -> Message:
                 f"{name} is not supported here yet.", param=f"messages[{index}].{name}"
             )
     role: Role = "system" if message.role == "developer" else message.role
-    content = _content(message, index)
+    content, parts = _content(message, index)
     if content is None:
         if role != "assistant":
             raise InvalidField("A message needs content.", param=f"messages[{index}].content")
         content = ""
+    thought = message.reasoning_content if role == "assistant" else None
     if not message.tool_calls:
-        return Message(role=role, content=content)
+        if not (parts or thought):
+            return Message(role=role, content=content)
+        return Message(role=role, content=content, parts=parts, thought=thought)
     where = f"messages[{index}].tool_calls"
     if role != "assistant":
         raise InvalidField("Only the assistant calls tools.", param=where)
-    return Message(role=role, content=content, calls=read_calls(message.tool_calls, where))
+    calls = read_calls(message.tool_calls, where)
+    return Message(role=role, content=content, calls=calls, parts=parts, thought=thought)
 
 
 def _result(message: WireMessage, index: int, made: Mapping[str, ToolCall]) -> Message:
@@ -177,32 +222,40 @@ def _result(message: WireMessage, index: int, made: Mapping[str, ToolCall]) -> M
             f"No assistant message before this one has a call {message.tool_call_id!r:.80}.",
             param=f"{where}.tool_call_id",
         )
-    content = _content(message, index)
+    content, parts = _content(message, index)
     if content is None:
         raise InvalidField("A message needs content.", param=f"{where}.content")
-    return Message(role="tool", content=content, answers=call.id, name=call.name)
+    return Message(role="tool", content=content, answers=call.id, name=call.name, parts=parts)
 
 
-def _content(message: WireMessage, index: int) -> str | None:
+def _content(message: WireMessage, index: int) -> tuple[str | None, tuple[str | Media, ...]]:
+    """The text of a message, and its parts in their order where they are not all text."""
     content = message.content
-    if isinstance(content, list):
-        return "\n".join([_text(part, index, place) for place, part in enumerate(content)])
-    return content
+    if not isinstance(content, list):
+        return content, ()
+    parts = [_part(part, f"messages[{index}].content[{n}]") for n, part in enumerate(content)]
+    texts = [part for part in parts if isinstance(part, str)]
+    return "\n".join(texts), () if len(texts) == len(parts) else tuple(parts)
 
 
-def _text(part: Part, index: int, place: int) -> str:
-    where = f"messages[{index}].content[{place}]"
-    if part.type != "text":
-        raise Unsupported(
-            f"This door passes text only for now, not {part.type!r:.40}.", param=f"{where}.type"
-        )
-    if part.text is None:
-        raise InvalidField("A part of type text needs a text.", param=f"{where}.text")
-    return part.text
+def _part(part: Part, where: str) -> str | Media:
+    match part.type:
+        case "text":
+            return _given(part.text, f"{where}.text")
+        case "refusal":
+            return _given(part.refusal, f"{where}.refusal")
+        case "image_url":
+            picture = _given(part.image_url, f"{where}.image_url")
+            return read_picture_url(picture.url, f"{where}.image_url.url")
+        case "input_audio":
+            sound = _given(part.input_audio, f"{where}.input_audio")
+            return read_sound(sound.data, sound.format, f"{where}.input_audio")
+    raise Unsupported(
+        f"Parts of the type {part.type!r:.40} are not supported here.", param=f"{where}.type"
+    )
 
 
-def _beginning(messages: Sequence[Message]) -> tuple[str, ...]:
-    """How a conversation began: it stays the same in its later turns."""
-    system = [message.content for message in messages if message.role == "system"]
-    first = [message.content for message in messages if message.role == "user"][:1]
-    return (*system, "\0", *first)
+def _given(value: _Value | None, where: str) -> _Value:
+    if value is None:
+        raise InvalidField("This is missing.", param=where)
+    return value

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from arbiter.gateway.rendering import encoded, encoded_text, usage_of
+from arbiter.errors import ArbiterError
+from arbiter.gateway.rendering import encoded, encoded_text, error_body, usage_of
 from arbiter.inference import (
     Called,
     Chunk,
@@ -12,8 +13,12 @@ from arbiter.inference import (
     Delta,
     Finish,
     FinishReason,
+    Odds,
+    Thought,
     ToolCall,
     calls_of,
+    text_of,
+    thought_of,
 )
 from arbiter.refs import short
 
@@ -42,10 +47,11 @@ class ChatFrames:
         self._tail = b'],"usage":null}\n\n' if with_usage else b"]}\n\n"
         self.opening = self._choice(b'{"role":"assistant","content":""}', b"null")
 
-    def _choice(self, delta: bytes, reason: bytes) -> bytes:
-        return b'%s{"index":0,"delta":%s,"logprobs":null,"finish_reason":%s}%s' % (
+    def _choice(self, delta: bytes, reason: bytes, odds: bytes = b"null") -> bytes:
+        return b'%s{"index":0,"delta":%s,"logprobs":%s,"finish_reason":%s}%s' % (
             self._head,
             delta,
+            odds,
             reason,
             self._tail,
         )
@@ -55,7 +61,10 @@ class ChatFrames:
         if isinstance(chunk, Delta):
             if not chunk.text:
                 return b""
-            return self._choice(b'{"content":%s}' % encoded_text(chunk.text), b"null")
+            delta = b'{"content":%s}' % encoded_text(chunk.text)
+            return self._choice(delta, b"null", odds_of((chunk,)) if chunk.odds else b"null")
+        if isinstance(chunk, Thought):
+            return self._choice(b'{"reasoning_content":%s}' % encoded_text(chunk.text), b"null")
         return self._called(chunk) if isinstance(chunk, Called) else b""
 
     def _called(self, piece: Called) -> bytes:
@@ -71,7 +80,7 @@ class ChatFrames:
                 b'{"index":%d,"id":%s,"type":"function","function":{"name":%s,"arguments":%s}}'
                 % (
                     piece.index,
-                    encoded_text(piece.id or _id(self._decision, piece.index)),
+                    encoded_text(piece.id or call_id(self._decision, piece.index)),
                     encoded_text(piece.name or ""),
                     arguments,
                 )
@@ -85,25 +94,50 @@ class ChatFrames:
             end += self._head + b'],"usage":%s}\n\n' % encoded(usage_of(finish.usage))
         return end + _DONE
 
+    def failing(self, error: ArbiterError) -> bytes:
+        """The last event of a stream that breaks off; no ``[DONE]`` follows."""
+        return b"data: %s\n\n" % error_body(error, self._decision)
+
+
+def odds_of(chunks: Sequence[Chunk]) -> bytes:
+    """How probable tokens were, as OpenAI tells it; null where nobody told."""
+    found = [one for chunk in chunks if isinstance(chunk, Delta) for one in chunk.odds]
+    return encoded({"content": [_odds(one) for one in found], "refusal": None} if found else None)
+
+
+def _odds(one: Odds) -> dict[str, object]:
+    return {**odds_shown(one), "top_logprobs": [odds_shown(other) for other in one.others]}
+
+
+def odds_shown(one: Odds) -> dict[str, object]:
+    """A token and how probable it was, without the others at its place."""
+    # half a surrogate pair must not break the reply
+    token = one.token.encode("utf-8", "replace").decode()
+    raw = None if one.raw is None else list(one.raw)
+    return {"token": token, "logprob": max(one.logprob, -9999.0), "bytes": raw}
+
 
 def whole_chat(
     decided: Decided, chunks: Sequence[Chunk], finish: Finish, *, model: str, created: int
 ) -> bytes:
     """A whole answer."""
-    texts = [chunk.text for chunk in chunks if isinstance(chunk, Delta)]
-    text = "".join(texts)
-    calls = calls_of(chunks) if len(texts) < len(chunks) else ()
+    text, odds, thought = text_of(chunks), b"null", ""
+    calls: Sequence[ToolCall] = ()
+    if len(chunks) != 1 or not isinstance(chunks[0], Delta) or chunks[0].odds:
+        odds, thought, calls = odds_of(chunks), thought_of(chunks), calls_of(chunks)
     return (
         b'{"id":"chatcmpl-%s","object":"chat.completion","created":%d,"model":%s,'
         b'"system_fingerprint":"%s","choices":[{"index":0,"message":{"role":"assistant",'
-        b'"content":%s,"refusal":null%s},"logprobs":null,"finish_reason":"%s"}],"usage":%s}'
+        b'"content":%s,"refusal":null%s%s},"logprobs":%s,"finish_reason":"%s"}],"usage":%s}'
         % (
             decided.decision.encode(),
             created,
             encoded_text(model),
             short(decided.version).encode(),
             encoded_text(text) if text or not calls else b"null",
+            b',"reasoning_content":%s' % encoded_text(thought) if thought else b"",
             b',"tool_calls":[%s]' % _calls(decided, calls) if calls else b"",
+            odds,
             _reason(finish, has_calls=bool(calls)),
             encoded(usage_of(finish.usage)),
         )
@@ -114,7 +148,7 @@ def _calls(decided: Decided, calls: Sequence[ToolCall]) -> bytes:
     return b",".join(
         b'{"id":%s,"type":"function","function":{"name":%s,"arguments":%s}}'
         % (
-            encoded_text(call.id or _id(decided.decision, index)),
+            encoded_text(call.id or call_id(decided.decision, index)),
             encoded_text(call.name),
             encoded_text(call.arguments),
         )
@@ -122,7 +156,7 @@ def _calls(decided: Decided, calls: Sequence[ToolCall]) -> bytes:
     )
 
 
-def _id(decision: str, index: int) -> str:
+def call_id(decision: str, index: int) -> str:
     """The id of a call that its engine gave none."""
     return f"call_{decision}_{index}"
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from arbiter.errors import InvalidField, Unsupported
+from arbiter.errors import ArbiterError, InvalidField, Unsupported
 from arbiter.gateway.exchange import Request, Writer, exchange
 from arbiter.gateway.extras import header_extras
 from arbiter.gateway.openai import (
@@ -21,7 +21,7 @@ from arbiter.gateway.openai import (
     read_whom,
     talk_of,
 )
-from arbiter.gateway.rendering import encoded, encoded_text, usage_of
+from arbiter.gateway.rendering import encoded, encoded_text, error_body, usage_of
 from arbiter.gateway.rooms import Rooms
 from arbiter.gateway.security import Caller
 from arbiter.inference import Ask, Chunk, Completion, Decided, Delta, Finish
@@ -30,7 +30,6 @@ from arbiter.refs import short
 UNSUPPORTED: Mapping[str, tuple[object, ...]] = {
     "best_of": (None, 1),
     "echo": (None, False),
-    "logit_bias": (None, {}),
     "logprobs": (None,),
     "n": (None, 1),
 }
@@ -102,9 +101,10 @@ def _prompt(prompt: str | list[object]) -> str:
 class TextFrames:
     """The chunks of one stream."""
 
-    __slots__ = ("_head", "_tail", "_with_usage", "opening")
+    __slots__ = ("_decision", "_head", "_tail", "_with_usage", "opening")
 
     def __init__(self, decided: Decided, *, model: str, created: int, with_usage: bool) -> None:
+        self._decision = decided.decision
         self._with_usage = with_usage
         self._head = b"data: " + _head(model, created, decided)
         self._tail = b'],"usage":null}\n\n' if with_usage else b"]}\n\n"
@@ -122,6 +122,10 @@ class TextFrames:
         if self._with_usage:
             end += self._head + b'],"usage":%s}\n\n' % encoded(usage_of(finish.usage))
         return end + _DONE
+
+    def failing(self, error: ArbiterError) -> bytes:
+        """The last event of a stream that breaks off; no ``[DONE]`` follows."""
+        return b"data: %s\n\n" % error_body(error, self._decision)
 
 
 def _whole(

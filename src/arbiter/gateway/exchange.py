@@ -1,7 +1,7 @@
 """One request and its reply, whatever was asked for: from an `Ask` to bytes.
 
 Once a stream has begun, an error is an event in it, never a second response, and the stream then
-ends without ``[DONE]``. The answer's context is left before the last bytes go out: by the time a
+ends without its usual end. The answer's context is left before the last bytes go out: by the time a
 client sees the end, the slot is free and the decision can be asked about.
 
 How an answer looks is not known here: a `Writer` says it.
@@ -18,7 +18,7 @@ from starlette.types import Receive, Send
 
 from arbiter.errors import ArbiterError, ShuttingDown, StreamCut
 from arbiter.gateway.hangup import Line, Watch
-from arbiter.gateway.rendering import Header, error_body, known, send_error, send_json
+from arbiter.gateway.rendering import ErrorBody, Header, error_body, known, send_error, send_json
 from arbiter.gateway.rooms import Rooms
 from arbiter.gateway.security import Caller, Head
 from arbiter.inference import Ask, Chunk, Decided, Finish
@@ -26,11 +26,12 @@ from arbiter.inference import Ask, Chunk, Decided, Finish
 _MAX_REASON = 200
 _UNPRINTABLE = dict.fromkeys((*range(32), *range(127, 160)), " ")
 
-_SSE: tuple[Header, ...] = (
+SSE: tuple[Header, ...] = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),  # nginx would collect the stream otherwise
 )
+NDJSON: tuple[Header, ...] = ((b"content-type", b"application/x-ndjson"), *SSE[1:])
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +60,10 @@ class Frames(Protocol):
         """The last events."""
         ...
 
+    def failing(self, error: ArbiterError) -> bytes:
+        """The last event of a stream that breaks off."""
+        ...
+
 
 Whole = Callable[[Decided, Sequence[Chunk], Finish], bytes]
 """Writes an answer in one piece."""
@@ -68,10 +73,15 @@ Streamed = Callable[[Decided], Frames]
 
 
 class Writer(msgspec.Struct, frozen=True, kw_only=True):
-    """How an answer becomes bytes. streamed: None for what never comes in pieces."""
+    """How an answer becomes bytes. streamed: None for what never comes in pieces.
+
+    error: how what went wrong is told before anything is out. stream: the headers of a stream.
+    """
 
     whole: Whole
     streamed: Streamed | None = None
+    error: ErrorBody = error_body
+    stream: tuple[Header, ...] = SSE
 
 
 async def exchange(request: Request, rooms: Rooms, ask: Ask, writer: Writer) -> None:
@@ -96,8 +106,8 @@ class _Exchange:
         "_send",
         "_writer",
         "decided",
+        "frames",
         "is_ending",
-        "is_streaming",
     )
 
     def __init__(self, request: Request, rooms: Rooms, writer: Writer) -> None:
@@ -107,7 +117,8 @@ class _Exchange:
         self._rooms = rooms
         self._writer = writer
         self.decided: Decided | None = None
-        self.is_streaming = False
+        self.frames: Frames | None = None
+        """What writes the stream, once it has begun."""
         self.is_ending = False
 
     async def answer(self, ask: Ask) -> None:
@@ -134,9 +145,9 @@ class _Exchange:
     ) -> bytes:
         """Send everything but the end, which is returned."""
         send = self._send
-        headers = [*_SSE, *decision_headers(decided)]
+        headers = [*self._writer.stream, *decision_headers(decided)]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        self.is_streaming = True
+        self.frames = frames
         has_begun = False
         end = b""
         # gone through to its end: what is left of a generator costs a task that closes it
@@ -167,12 +178,13 @@ class _Exchange:
             return
         decided = self.decided
         decision = decided.decision if decided else None
-        if self.is_streaming:
-            event = b"data: " + error_body(error, decision) + b"\n\n"
+        if self.frames is not None:
+            event = self.frames.failing(error)
             await self._send({"type": "http.response.body", "body": event})
             return
         headers = decision_headers(decided) if decided else ()
-        await send_error(self._send, error, decision=decision, headers=headers)
+        body = self._writer.error
+        await send_error(self._send, error, body=body, decision=decision, headers=headers)
 
 
 def decision_headers(decided: Decided) -> list[Header]:

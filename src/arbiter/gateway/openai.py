@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -19,7 +19,7 @@ from arbiter.errors import BadRequest, InvalidField, Unsupported
 from arbiter.gateway.body import parse_json
 from arbiter.gateway.extras import Extras, read_extras
 from arbiter.gateway.security import Caller
-from arbiter.inference import Auto, Named, Pinned, Sampling, Target
+from arbiter.inference import Auto, Message, Named, Pinned, Sampling, Target
 from arbiter.refs import TaskName, is_short_digest, parse_name, parse_task
 
 REFUSED = frozenset(
@@ -39,6 +39,8 @@ Factor = Annotated[float, msgspec.Meta(gt=0, le=2)]
 Tokens = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 Seed = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 TopK = Annotated[int, msgspec.Meta(ge=-1, le=2**31 - 1)]
+Bias = Annotated[float, msgspec.Meta(ge=-100, le=100)]
+LastTokens = Annotated[int, msgspec.Meta(ge=-1, le=2**31 - 1)]
 Stops = Annotated[list[str], msgspec.Meta(max_length=16)]
 
 
@@ -59,8 +61,8 @@ class AnyRequest(msgspec.Struct, frozen=True, kw_only=True):
 class WritingRequest(AnyRequest, frozen=True, kw_only=True):
     """What a request for text may say.
 
-    ``top_k``, ``min_p`` and ``repeat_penalty`` are not OpenAI's: clients of llama.cpp, vLLM and
-    Ollama send them.
+    ``top_k``, ``min_p``, ``repeat_penalty``, ``repeat_last_n`` and ``typical_p`` are not OpenAI's:
+    clients of llama.cpp, vLLM and Ollama send them.
     """
 
     temperature: Temperature | None = None
@@ -73,6 +75,9 @@ class WritingRequest(AnyRequest, frozen=True, kw_only=True):
     top_k: TopK | None = None
     min_p: Probability | None = None
     repeat_penalty: Factor | None = None
+    repeat_last_n: LastTokens | None = None
+    typical_p: Probability | None = None
+    logit_bias: dict[str, Bias] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
 
@@ -82,7 +87,7 @@ class WritingRequest(AnyRequest, frozen=True, kw_only=True):
         return self.stream_options is not None and bool(self.stream_options.include_usage)
 
 
-_Kind = TypeVar("_Kind", bound=AnyRequest)
+_Kind = TypeVar("_Kind", bound=msgspec.Struct)
 
 
 def read_request(
@@ -157,8 +162,13 @@ def read_target(model: str) -> tuple[Target, TaskName | None]:
     return Pinned(name=parse_name(name, what="model"), digest_prefix=prefix), None
 
 
-def read_sampling(request: WritingRequest, *, max_tokens: int | None) -> Sampling:
-    """How tokens are to be chosen. max_tokens: as each request names it."""
+def read_sampling(
+    request: WritingRequest, *, max_tokens: int | None, odds: int | None = None
+) -> Sampling:
+    """How tokens are to be chosen. max_tokens, odds: as each request names them.
+
+    Raises `InvalidField`.
+    """
     stop = request.stop or ()
     stops = (stop,) if isinstance(stop, str) else tuple([text for text in stop if text])
     top_k = request.top_k
@@ -174,7 +184,34 @@ def read_sampling(request: WritingRequest, *, max_tokens: int | None) -> Samplin
         top_k=0 if top_k == -1 else top_k,
         min_p=request.min_p,
         repeat_penalty=request.repeat_penalty,
+        repeat_last_n=request.repeat_last_n,
+        typical_p=request.typical_p,
+        bias=_bias(request) if request.logit_bias else (),
+        odds=odds,
     )
+
+
+def _bias(request: WritingRequest) -> tuple[tuple[int, float], ...]:
+    """Tokens that are to be more or less likely: those of one model, whoever it is."""
+    if isinstance(read_target(request.model)[0], Auto):
+        raise InvalidField(
+            "logit_bias names tokens, and every model has others.",
+            hint="Name the model too.",
+            param="logit_bias",
+        )
+    found = []
+    for token, bias in (request.logit_bias or {}).items():
+        if not token.isdecimal() or len(token) > 9:
+            raise InvalidField(f"{token!r:.40} is no token id.", param="logit_bias")
+        found.append((int(token), bias))
+    return tuple(found)
+
+
+def beginning_of(messages: Sequence[Message]) -> tuple[str, ...]:
+    """How a conversation began: it stays the same in its later turns."""
+    system = [message.content for message in messages if message.role == "system"]
+    first = [message.content for message in messages if message.role == "user"][:1]
+    return (*system, "\0", *first)
 
 
 def conversation_of(

@@ -1,19 +1,21 @@
 """How the door speaks: JSON replies, and every error rendered once, by its class.
 
-Errors have OpenAI's shape, with a part of our own that says whose fault it was. A 5xx says only
-the fixed sentence of its class, because what an engine or a disk wrote may hold paths and
-addresses; to whoever runs the house (the control API) it says all.
+Errors have the shape that the clients of their address expect (`arbiter.gateway.dialects`), with a
+part of our own that says whose fault it was. A 5xx says only the fixed sentence of its class,
+because what an engine or a disk wrote may hold paths and addresses; to whoever runs the house (the
+control API) it says all.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from typing import Protocol
 
 import msgspec
 from starlette.types import Send
 
-from arbiter.errors import ArbiterError, LoadFailed, MethodNotAllowed, Unexpected
+from arbiter.errors import ArbiterError, LoadFailed, MethodNotAllowed, NotProvided, Unexpected
 from arbiter.inference import Usage
 
 Header = tuple[bytes, bytes]
@@ -65,20 +67,29 @@ def error_type(status: int) -> str:
     return "server_error" if status >= 500 else _TYPES.get(status, "invalid_request_error")
 
 
+def is_internal(error: ArbiterError) -> bool:
+    """Whether only the fixed sentence of an error's class is for everybody."""
+    return error.status >= 500 and not error.public
+
+
+def told_of(error: ArbiterError, *, to_admin: bool = False) -> str:
+    """What is said of an error."""
+    if is_internal(error) and not to_admin:
+        return (type(error).__doc__ or "").strip().splitlines()[0]
+    # A sentence may quote what the client sent: half a surrogate pair must not break the reply.
+    return error.sentence.encode("utf-8", "replace").decode()
+
+
 def error_body(
     error: ArbiterError, decision: str | None = None, *, to_admin: bool = False
 ) -> bytes:
     """An error in OpenAI's shape."""
-    internal = error.status >= 500 and not (error.public or to_admin)
-    message = (type(error).__doc__ or "").strip().splitlines()[0] if internal else error.sentence
-    # A sentence may quote what the client sent: half a surrogate pair must not break the reply.
-    message = message.encode("utf-8", "replace").decode()
     return encoded(
         {
             "error": {
-                "message": message,
+                "message": told_of(error, to_admin=to_admin),
                 "type": error_type(error.status),
-                "param": None if internal else error.param,
+                "param": None if is_internal(error) and not to_admin else error.param,
                 "code": error.code,
             },
             "arbiter": {"ours": error.ours, "decision": error.decision or decision},
@@ -91,17 +102,27 @@ def known(error: Exception) -> ArbiterError:
     if isinstance(error, ArbiterError):
         if error.status >= 500:
             # while a model cannot be loaded every request says so; the pool has told it once
-            level = logging.DEBUG if isinstance(error, LoadFailed) else logging.WARNING
+            is_told = isinstance(error, LoadFailed | NotProvided)
+            level = logging.DEBUG if is_told else logging.WARNING
             log.log(level, "a request failed: %s: %s", error.code, error.sentence)
         return error
     log.error("a request failed unexpectedly", exc_info=error)
     return Unexpected()
 
 
+class ErrorBody(Protocol):
+    """Writes an error in the shape that a client expects. decision: the one that it ended."""
+
+    def __call__(self, error: ArbiterError, decision: str | None = None) -> bytes:
+        """The body."""
+        ...
+
+
 async def send_error(
     send: Send,
     error: ArbiterError,
     *,
+    body: ErrorBody = error_body,
     decision: str | None = None,
     headers: Iterable[Header] = (),
     close: bool = False,
@@ -122,7 +143,7 @@ async def send_error(
         extra.append((b"www-authenticate", b"Bearer"))
     if close:
         extra.append((b"connection", b"close"))
-    await send_json(send, error_body(error, decision), status=error.status, headers=extra)
+    await send_json(send, body(error, decision), status=error.status, headers=extra)
 
 
 async def send_json(

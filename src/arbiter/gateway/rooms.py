@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
 
 from starlette.types import ASGIApp
 
 from arbiter.clock import Clock
+from arbiter.engines.base import PullStep
 from arbiter.inference import Answer
 from arbiter.telemetry import Watched
 
@@ -31,6 +34,70 @@ class ModelCard:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """What is known of a name that can be asked for. None, or an empty text: nobody says.
+
+    version: empty for ``auto``, which stands for whatever is best.
+    """
+
+    name: str
+    version: str
+    registered_at: datetime | None = None
+    size_bytes: int | None = None
+    format: str = ""
+    architecture: str = ""
+    parameters: int | None = None
+    quantization: str = ""
+    context_length: int | None = None
+    capabilities: tuple[str, ...] = ()
+    licence: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """A name whose version is in memory. memory_bytes: None where nobody knows."""
+
+    facts: ModelFacts
+    memory_bytes: int | None
+    context: int | None
+
+
+class Shelf(Protocol):
+    """The models of the house, for clients that look after models themselves.
+
+    model: as a request names one: a name, an alias, ``NAME@DIGITS`` or ``auto``.
+    """
+
+    def all(self) -> Sequence[ModelFacts]:
+        """Every name, ``auto`` first."""
+        ...
+
+    def find(self, model: str) -> ModelFacts:
+        """What is known of a name. Raises `UnknownModel`."""
+        ...
+
+    def loaded(self) -> Sequence[LoadedModel]:
+        """What is in memory now."""
+        ...
+
+    async def load(self, model: str) -> None:
+        """Have a model in memory. Raises `UnknownModel`, `LoadFailed`, `Busy`."""
+        ...
+
+    async def unload(self, model: str) -> None:
+        """Let a model go, unless somebody is using it. Raises `UnknownModel`."""
+        ...
+
+    async def pull(self, model: str, tell: Callable[[PullStep], None]) -> None:
+        """Have a server that offers models fetch one. Raises any `ArbiterError`."""
+        ...
+
+    async def remove(self, model: str) -> None:
+        """Forget a name. Raises `UnknownModel`, `StillInUse`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rooms:
     """Everything a request may lead to.
 
@@ -46,4 +113,5 @@ class Rooms:
     ready: Callable[[], Mapping[str, object]]
     watched: Callable[[], Watched]
     clock: Clock
+    shelf: Shelf
     control: ASGIApp | None = None

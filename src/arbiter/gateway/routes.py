@@ -10,16 +10,20 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from arbiter.errors import MethodNotAllowed, UnknownModel, UnknownRoute
+from arbiter.gateway import anthropic, ollama, ollama_models
 from arbiter.gateway.body import ClientGone, read_body
 from arbiter.gateway.chat import chat_completions
 from arbiter.gateway.completions import completions
+from arbiter.gateway.dialects import errors_at
 from arbiter.gateway.embeddings import embeddings
 from arbiter.gateway.exchange import Request
 from arbiter.gateway.rendering import encoded, known, send_error, send_json
+from arbiter.gateway.responses import responses
 from arbiter.gateway.rooms import ModelCard, Rooms
 from arbiter.gateway.security import (
     NOBODY,
@@ -73,14 +77,17 @@ async def metrics(request: Request, rooms: Rooms) -> None:
 
 
 async def welcome(request: Request, rooms: Rooms) -> None:  # noqa: ARG001  # every handler's form
-    """Say what this is, for people who open it in a browser."""
-    await send_json(request.send, encoded({"name": "arbiter", "openai": "/v1"}))
+    """Say what this is, for people who open it in a browser, and in Ollama's words for programs."""
+    told = {"name": "arbiter", "openai": "/v1", "anthropic": "/", "ollama": "Ollama is running"}
+    await send_json(request.send, encoded(told))
 
 
 async def list_models(request: Request, rooms: Rooms) -> None:
     """List every name that can be asked for."""
     cards = [_shown(card) for card in rooms.models()]
-    await send_json(request.send, encoded({"object": "list", "data": cards}))
+    ends = {"first_id": cards[0]["id"], "last_id": cards[-1]["id"]} if cards else {}
+    told = {"object": "list", "data": cards, "has_more": False, **ends}
+    await send_json(request.send, encoded(told))
 
 
 async def one_model(request: Request, rooms: Rooms) -> None:
@@ -94,6 +101,7 @@ async def one_model(request: Request, rooms: Rooms) -> None:
 
 
 def _shown(card: ModelCard) -> dict[str, object]:
+    """A model as OpenAI's clients and Anthropic's expect it: their fields have different names."""
     return {
         "id": card.id,
         "object": "model",
@@ -102,6 +110,9 @@ def _shown(card: ModelCard) -> dict[str, object]:
         "version": card.version,
         "context_length": card.context_length,
         "capabilities": list(card.capabilities),
+        "type": "model",
+        "display_name": card.id,
+        "created_at": f"{datetime.fromtimestamp(card.created, UTC):%Y-%m-%dT%H:%M:%SZ}",
     }
 
 
@@ -119,6 +130,38 @@ ROUTES = (
     Route(methods=_POST, path="/v1/chat/completions", access=Access.USE, handler=chat_completions),
     Route(methods=_POST, path="/v1/completions", access=Access.USE, handler=completions),
     Route(methods=_POST, path="/v1/embeddings", access=Access.USE, handler=embeddings),
+    Route(methods=_POST, path="/v1/responses", access=Access.USE, handler=responses),
+    Route(methods=_POST, path="/v1/messages", access=Access.USE, handler=anthropic.messages),
+    Route(
+        methods=_POST,
+        path="/v1/messages/count_tokens",
+        access=Access.USE,
+        handler=anthropic.count_tokens,
+    ),
+    Route(methods=_GET, path="/api/version", access=Access.USE, handler=ollama_models.version),
+    Route(methods=_GET, path="/api/tags", access=Access.USE, handler=ollama_models.tags),
+    Route(methods=_GET, path="/api/ps", access=Access.USE, handler=ollama_models.running),
+    Route(methods=_POST, path="/api/show", access=Access.USE, handler=ollama_models.show),
+    Route(methods=_POST, path="/api/generate", access=Access.USE, handler=ollama.generate),
+    Route(methods=_POST, path="/api/chat", access=Access.USE, handler=ollama.chat),
+    Route(methods=_POST, path="/api/embed", access=Access.USE, handler=ollama.embed),
+    Route(methods=_POST, path="/api/embeddings", access=Access.USE, handler=ollama.embeddings),
+    Route(methods=_POST, path="/api/pull", access=Access.ADMIN, handler=ollama_models.pull),
+    Route(
+        methods=frozenset({"DELETE"}),
+        path="/api/delete",
+        access=Access.ADMIN,
+        handler=ollama_models.delete,
+    ),
+    *[
+        Route(
+            methods=_POST | {"HEAD"} if "{" in path else _POST,
+            path=path,
+            access=Access.USE,
+            handler=ollama_models.not_provided,
+        )
+        for path in ("/api/create", "/api/copy", "/api/push", "/api/blobs/{digest}")
+    ],
     Route(
         # control looks whose decision it is
         methods=_POST,
@@ -256,6 +299,7 @@ def door(rooms: Rooms, policy: Policy, routes: Sequence[Route] = ROUTES) -> ASGI
         except Exception as error:
             if passage.has_begun:
                 raise  # the server ends the connection, which is all that can be said now
-            await send_error(send, known(error), close=not passage.is_read)
+            body = errors_at(scope["path"])
+            await send_error(send, known(error), body=body, close=not passage.is_read)
 
     return enter

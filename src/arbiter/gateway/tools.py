@@ -121,7 +121,7 @@ def _tool(tool: WireTool, where: str) -> Tool:
     if function is None:
         raise InvalidField("A tool needs a function.", param=f"{where}.function")
     return Tool(
-        name=_checked(function.name, f"{where}.function.name"),
+        name=read_name(function.name, f"{where}.function.name"),
         description=function.description,
         parameters=None if function.parameters is None else _text(function.parameters),
         strict=function.strict,
@@ -176,7 +176,7 @@ def read_shape(wanted: WireFormat | None) -> Shape | None:
         raise InvalidField("The schema is missing.", param="response_format.json_schema.schema")
     return Shape(
         schema=_text(given.schema),
-        name=_checked(given.name, "response_format.json_schema.name"),
+        name=read_name(given.name, "response_format.json_schema.name"),
         strict=given.strict,
     )
 
@@ -195,12 +195,13 @@ def read_calls(calls: Sequence[WireCall], where: str) -> tuple[ToolCall, ...]:
             raise InvalidField("A call needs a function.", param=f"{here}.function")
         if not call.id:
             raise InvalidField("A call needs an id.", param=f"{here}.id")
-        name = _checked(call.function.name, f"{here}.function.name")
+        name = read_name(call.function.name, f"{here}.function.name")
         found.append(ToolCall(id=call.id, name=name, arguments=call.function.arguments))
     return tuple(found)
 
 
-def _checked(name: str, where: str) -> str:
+def read_name(name: str, where: str) -> str:
+    """The name of a function or a schema. Raises `InvalidField` for what is none."""
     if not _NAME.fullmatch(name):
         raise InvalidField(
             f"{name!r:.80} is not a name.",

@@ -177,7 +177,7 @@ def _plain_chat(ask: Ask) -> tuple[Message, ...] | None:
         return None
     if not work.messages or work.messages[-1].role != "user":
         return None
-    plain = all(m.role in _ROLES and m.content and not m.calls for m in work.messages)
+    plain = all(m.role in _ROLES and m.content and not (m.calls or m.parts) for m in work.messages)
     return work.messages if plain else None
 
 

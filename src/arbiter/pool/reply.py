@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
+
+from msgspec import structs
 
 from arbiter.clock import Clock
 from arbiter.cost import Figure
-from arbiter.engines.base import Runner
+from arbiter.engines.base import CountingRunner, Runner
 from arbiter.errors import ArbiterError, EngineError, InstanceLost, ServerCut, StreamCut
 from arbiter.inference import (
     Chunk,
@@ -21,6 +24,7 @@ from arbiter.inference import (
     Finish,
     FinishReason,
     Generation,
+    Thought,
     Timings,
     Usage,
 )
@@ -108,7 +112,8 @@ class Served:
             self.text.append(chunk.text)
             return False
         if not isinstance(chunk, Finish):
-            self.is_text = False
+            # what a model thinks is no part of its answer, and no answer of another kind either
+            self.is_text = self.is_text and isinstance(chunk, Thought)
             return False
         self.finished = True
         self.receipt.usage = chunk.usage
@@ -133,9 +138,26 @@ def _is_cut(error: ArbiterError) -> bool:
 
 def pieces_of(runner: Runner, request: Generation | Embedding) -> AsyncGenerator[Chunk, None]:
     """The answer of a runner, piece by piece, whatever it was asked for."""
-    return (
-        _embedded(runner, request) if isinstance(request, Embedding) else runner.generate(request)
-    )
+    if isinstance(request, Embedding):
+        return _embedded(runner, request)
+    return _counted(runner, request) if request.counts else runner.generate(request)
+
+
+async def _counted(runner: Runner, request: Generation) -> AsyncGenerator[Chunk, None]:
+    """An end that tells how long the prompt is.
+
+    A runner that cannot say so is asked for a single token: it then tells what it read.
+    """
+    if isinstance(runner, CountingRunner):
+        usage = Usage(prompt_tokens=await runner.count(request))
+        yield Finish(reason=FinishReason.STOP, usage=usage)
+        return
+    sampling = structs.replace(request.sampling, max_tokens=1)
+    shortest = structs.replace(request, sampling=sampling, stream=False)
+    async with aclosing(runner.generate(shortest)) as chunks:
+        async for chunk in chunks:
+            if isinstance(chunk, Finish):
+                yield chunk
 
 
 async def _embedded(runner: Runner, request: Embedding) -> AsyncGenerator[Chunk, None]:

@@ -66,6 +66,7 @@ _POOLS_TOKENS = frozenset({1, 2, 3})
 """Pooling types that make one vector of a text: mean, first token, last token."""
 _POOLS_RANK = 4
 _TOOLS = re.compile(r"\btool(?:s|_calls?)\b")
+_THINKS = re.compile(r"\benable_thinking\b|\breasoning_effort\b|\breasoning_content\b|<think>")
 
 Scalar = str | int | float | bool
 
@@ -148,7 +149,8 @@ def capabilities(header: GgufHeader) -> frozenset[str]:
     """What the file itself shows that the model can do; what is not known stays out.
 
     ``embedding`` or ``rerank`` for a model that makes vectors or ranks; else ``completion``, with
-    ``chat`` when it has a chat template and ``tools`` when that template speaks of tools.
+    ``chat`` when it has a chat template, ``tools`` when that template speaks of tools and
+    ``thinking`` when it speaks of thoughts.
     """
     if header.pooling_type == _POOLS_RANK:
         return frozenset({"rerank"})
@@ -162,12 +164,16 @@ def template_capabilities(template: str | None) -> frozenset[str]:
 
     >>> sorted(template_capabilities("{% if tools %}...{% endif %}"))
     ['chat', 'completion', 'tools']
+    >>> sorted(template_capabilities("{% if enable_thinking %}<think>{% endif %}"))
+    ['chat', 'completion', 'thinking']
     """
     if not template:
         return frozenset({"completion"})
     found = {"completion", "chat"}
     if _TOOLS.search(template):
         found.add("tools")
+    if _THINKS.search(template):
+        found.add("thinking")
     return frozenset(found)
 
 

@@ -154,7 +154,8 @@ class Registry:
     def meant(self, name: ModelName) -> ModelName:
         """The registered name that somebody means: the one that they wrote, or its ``:latest``.
 
-        Ollama's clients leave that tag out. Whatever is kept by name is kept by the registered
+        Ollama's clients leave that tag out, or add it where there is none.
+        Whatever is kept by name is kept by the registered
         one, or a request for `plain` would pass by the rollout of `plain:latest`. Raises
         `UnknownModel` that lists the names.
         """
@@ -163,6 +164,9 @@ class Registry:
         latest = ModelName(f"{name}:latest")
         if latest in self._names:
             return latest
+        plain = ModelName(name.removesuffix(":latest"))
+        if plain in self._names:
+            return plain
         known = ", ".join(sorted(self._names)[:20]) or "none yet: arbiter models add FILE"
         raise UnknownModel(
             f"No model or alias is called {name!r}.", hint=f"Known: {known}.", param="model"
