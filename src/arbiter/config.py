@@ -178,6 +178,13 @@ class RolloutSettings(_Section):
     over_budget: Literal["ask", "abort"] = Field(
         "ask", description="When that many are spent: pause and ask, or go back."
     )
+    shadow: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="Share of conversations asked of both versions; one answers, and the other is "
+        "asked when nobody waits.",
+    )
     quality: Literal["critical", "dry_run"] = Field(
         "critical", description="Whether grades decide, or are only shown."
     )

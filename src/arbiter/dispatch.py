@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from random import Random
 from types import TracebackType
 from typing import assert_never
@@ -84,6 +85,7 @@ from arbiter.selection.selector import Selector
 from arbiter.swap.analysis import Failure
 from arbiter.swap.controller import Controller
 from arbiter.swap.metrics import Ending
+from arbiter.swap.shadowing import Copies, Copy
 from arbiter.swap.traffic import Assignment, Detour, Ended, failure_of
 
 MOST_FALLBACKS = 3
@@ -144,6 +146,7 @@ class Behind:
     pool: Pool
     presence: Presence
     controller: Controller
+    copies: Copies
     selector: Selector
     situation: Situation
     grader: TaskGrader
@@ -297,7 +300,7 @@ class Dispatch:
                     )
             case _:
                 assert_never(ask.target)
-        return route if ask.rehearsal else self._split(route, ask.conversation)
+        return route if ask.rehearsal else self._split(route, ask)
 
     def _banned(self, route: _Route) -> str | None:
         """Why the candidate of the route's alias may not answer its task, if a rule says so."""
@@ -468,9 +471,11 @@ class Dispatch:
             else self._registry.places.absent(version_id),
         )
 
-    def _split(self, route: _Route, conversation: str) -> _Route:
+    def _split(self, route: _Route, ask: Ask) -> _Route:
         """Let the alias's rollout, if there is one, say which version answers."""
-        assignment = self._controller.draw(route.alias, conversation)
+        assignment = self._controller.draw(
+            route.alias, ask.conversation, may_pair=partial(self._may_pair, route, ask)
+        )
         if assignment is None:
             return route
         if isinstance(assignment, Detour):
@@ -489,6 +494,20 @@ class Dispatch:
             probability=route.probability * share,
             reason=f"{route.reason}; the {assignment.arm.value} arm of {assignment.rollout}",
         )
+
+    def _may_pair(self, route: _Route, ask: Ask) -> bool:
+        """Whether both versions' answers to this request can be graded: known before there is one.
+
+        A call of a tool is graded by no rule. What may call one makes no pair, or only those would
+        be pairs in which it happened not to.
+        """
+        if (
+            isinstance(ask.work, Embedding)
+            or "tools" in needed(ask.work)
+            or route.guess is not None
+        ):
+            return False
+        return self._behind.grader(route.task, "", ask.expected) is not None
 
     def _detoured(self, route: _Route, detour: Detour) -> _Route:
         """To the version of a rollout that is there; the request is no evidence."""
@@ -671,12 +690,36 @@ class Dispatch:
                 self._controller.note(route.assignment, Failure.CRASH)
         rule = self._behind.grader(route.task, "", way.ask.expected)
         gradable = rule is not None and route.guess is None
+        score = _unit_score(way, status, grade) if gradable else None
+        if route.assignment.is_paired:
+            self._shadow(way, route.assignment, score)
         return self._controller.ended(
             route.assignment,
             task=route.task.name,
             decision=way.decided.decision,
-            score=_unit_score(way, status, grade) if gradable else None,
+            score=score,
             ending=_ending(way, status),
+        )
+
+    def _shadow(self, way: _Journey, assignment: Assignment, score: float | None) -> None:
+        """Have the other version asked the same, once nobody waits."""
+        ask, track = way.ask, self._controller.track(assignment.rollout)
+        if track is None:
+            return
+        if score is None or isinstance(ask.work, Embedding):
+            track.unpaired(assignment)
+            return
+        self._behind.copies.add(
+            Copy(
+                assignment=assignment,
+                decision=way.decided.decision,
+                task=way.route.task,
+                work=ask.work,
+                sampling=ask.sampling,
+                stream=ask.stream,
+                expected=ask.expected,
+                served=score,
+            )
         )
 
     def _grade(self, ask: Ask, route: _Route, served: Served | None) -> float | None:

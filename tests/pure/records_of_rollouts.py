@@ -16,10 +16,11 @@ from arbiter.swap.metrics import Ending
 from arbiter.swap.plan import Plan
 from arbiter.swap.records import Entry, Stored
 from arbiter.swap.rollout import Phase, Rollout, Taken, ValidationVerdict, advance, begin
-from arbiter.swap.traffic import Track, unit_row
+from arbiter.swap.shadow import PairRow
+from arbiter.swap.traffic import Assignment, Record, Track, pair_row, unit_row
 
 TASKS = (TaskName("sum"), TaskName("code"))
-PLAN = Plan(tasks=TASKS, soak_s=10.0, min_units=10, expiry_s=1e6)
+PLAN = Plan(tasks=TASKS, soak_s=10.0, min_units=10, expiry_s=1e6, shadow=0.0)
 
 
 def fresh(plan: Plan = PLAN) -> Rollout:
@@ -42,6 +43,7 @@ class Driven:
     track: Track
     log: list[Entry] = field(default_factory=list)
     rows: list[UnitRow] = field(default_factory=list)
+    pairs: list[PairRow] = field(default_factory=list)
     ends: list[Row] = field(default_factory=list)
 
     def take(self, taken: Taken, who: str = "arbiter", elapsed_s: float = 0.0) -> None:
@@ -70,7 +72,8 @@ class Driven:
     def ask(self, number: int, *, stable: float | None, candidate: float | None,
             failure: Failure | None = None) -> None:  # fmt: skip
         """One conversation, with the score that either side would get; None: nothing graded it."""
-        drawn = self.track.draw(str(number))
+        may_pair = stable is not None and candidate is not None
+        drawn = self.track.draw(str(number), may_pair=lambda: may_pair)
         assert drawn is not None
         score = candidate if drawn.arm is Arm.CANDIDATE else stable
         self.track.note(drawn.arm, failure)
@@ -84,6 +87,19 @@ class Driven:
         assert stored is not None
         told = rows[0].parameters
         self.rows.append(unit_row((*told[1:6], *told[7:])))
+        stored(True)
+        if drawn.is_paired:
+            self._pair(drawn, task, stable=stable or 0.0, candidate=candidate or 0.0)
+
+    def _pair(self, drawn: Assignment, task: TaskName, *, stable: float, candidate: float) -> None:
+        is_new = drawn.arm is Arm.CANDIDATE
+        served, other = (candidate, stable) if is_new else (stable, candidate)
+        rows, stored = self.track.paired(
+            drawn, task=task, decision=DecisionId("dec"), served=served, other=other
+        )
+        assert stored is not None
+        told = rows[0].parameters
+        self.pairs.append(pair_row((*told[1:6], *told[7:])))
         stored(True)
 
     def look(self, elapsed_s: float = 1.0, *, absent: str | None = None) -> None:
@@ -108,8 +124,7 @@ class Driven:
         return Recorded(
             stored=stored_of(self.track.rollout),
             plan_digest=self.track.rollout.plan.digest,
-            units=tuple(self.rows),
-            before=(),
+            record=Record(units=tuple(self.rows), pairs=tuple(self.pairs)),
             ends=tuple(self.ends),
             log=tuple(self.log),
             notes=notes_of(self.log),
@@ -151,9 +166,11 @@ def begun(plan: Plan = PLAN) -> Driven:
     return driven
 
 
-def run(p_old: float, p_new: float, *, seed: int = 1, most: int = 3_000) -> Driven:
+def run(
+    p_old: float, p_new: float, *, seed: int = 1, most: int = 3_000, plan: Plan = PLAN
+) -> Driven:
     """A rollout until it is over; one in ten conversations is not graded."""
-    driven, dice = begun(), Random(seed)
+    driven, dice = begun(plan), Random(seed)
     for number in range(most):
         old, new = float(dice.random() < p_old), float(dice.random() < p_new)
         is_graded = dice.random() > 0.1

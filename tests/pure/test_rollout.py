@@ -560,7 +560,7 @@ def test_every_field_of_a_plan_is_part_of_its_digest() -> None:
         "trip_failures": 6, "trip_window": 21, "schedule": "clock", "steps": [0.1],
         "unproven_first_step": 0.01, "soak_s": 1.0, "min_units": 21, "min_steps": 1,
         "expiry_s": 9e5, "keep_s": 1.0, "budget": None, "over_budget": "abort",
-        "quality": "dry_run", "reliability": {"mode": "off", "margin": 0.02},
+        "shadow": 0.1, "quality": "dry_run", "reliability": {"mode": "off", "margin": 0.02},
         "latency": {"margin": 0.1},
     }  # fmt: skip
     assert list(other) == list(Plan().to_dict())

@@ -58,7 +58,12 @@ async def to_the_end(
         found = await newest(play)
         if found is None:
             begun = await play.house.swap(
-                "primary", candidate, soak_s=0.0, steps=[0.4, 0.5], unproven_first_step=0.4
+                "primary",
+                candidate,
+                soak_s=0.0,
+                steps=[0.4, 0.5],
+                unproven_first_step=0.4,
+                shadow=0.3,
             )
             rollout = begun.rollout.id
         else:

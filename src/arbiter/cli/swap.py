@@ -43,6 +43,10 @@ def swap(
     budget: Annotated[
         float | None, typer.Option("--budget", help="Bad answers it may cost; 0 is no bound.")
     ] = None,
+    shadow: Annotated[
+        float | None,
+        typer.Option("--shadow", help="Share of conversations asked of both, such as 0.2."),
+    ] = None,
     why: Why = "",
     data_dir: DataDir = None,
     config: ConfigFile = None,
@@ -77,6 +81,7 @@ def swap(
             "margin": margin,
             "schedule": schedule,
             "budget": budget,
+            "shadow": shadow,
         }
         found = await client.call("POST", "/rollouts", body)
         found = await _validated(client, text(found["rollout"]), quiet=as_json)

@@ -190,6 +190,7 @@ class StartRollout(ControlBody):
     schedule: Literal["proved", "clock"] | None = None
     budget: float | None = None
     over_budget: Literal["ask", "abort"] | None = None
+    shadow: float | None = None
     quality: Literal["critical", "dry_run"] | None = None
     reliability: Literal["critical", "dry_run", "off"] | None = None
     latency: Literal["critical", "dry_run", "off"] | None = None

@@ -38,6 +38,7 @@ from arbiter.swap.lease import Lease, Leases, elsewhere
 from arbiter.swap.metrics import Ending, MetricEvidence
 from arbiter.swap.moving import promoting, undoing
 from arbiter.swap.notes import rollout_note
+from arbiter.swap.pairing import never
 from arbiter.swap.plan import Plan
 from arbiter.swap.records import (
     Entry,
@@ -50,6 +51,7 @@ from arbiter.swap.records import (
 )
 from arbiter.swap.retrying import retried, take_up, track_of
 from arbiter.swap.rollout import Effect, Phase, Rollout, Taken
+from arbiter.swap.shadow import NO_PAIRS, Agreement
 from arbiter.swap.traffic import Assignment, Detour, Ended, Track
 from arbiter.swap.validation import Validator
 
@@ -84,6 +86,9 @@ class RolloutView:
     interval: tuple[float, float] | None = None
     """Where candidate minus stable lies, with a chance of 95 % at all times; None when nothing is
     known."""
+    agreement: Agreement = NO_PAIRS
+    open_pairs: int = 0
+    """Conversations that were drawn for a pair and are not one yet."""
 
 
 class Controller:
@@ -174,14 +179,19 @@ class Controller:
             if version in {track.rollout.stable, track.rollout.candidate}
         )
 
-    def draw(self, alias: ModelName, conversation: str) -> Assignment | Detour | None:
-        """The side of this alias's rollout that a conversation is on, if there is a rollout."""
+    def draw(
+        self, alias: ModelName, conversation: str, *, may_pair: Callable[[], bool] = never
+    ) -> Assignment | Detour | None:
+        """The side of this alias's rollout that a conversation is on, if there is a rollout.
+
+        may_pair: as of `arbiter.swap.traffic.Track.draw`.
+        """
         track = self._tracks.get(alias)
         if track is None:
             return None
         detour = self.detour(alias)
         if detour is None:
-            return track.draw(conversation)
+            return track.draw(conversation, may_pair=may_pair)
         track.pass_over(conversation)
         return detour
 
@@ -227,6 +237,10 @@ class Controller:
         if track is None:
             return (), None
         return track.ended(assignment, task=task, decision=decision, score=score, ending=ending)
+
+    def track(self, rollout: RolloutId) -> Track | None:
+        """The live side of a rollout, for its pairs; None when it is over."""
+        return self._by_id.get(rollout)
 
     async def start(
         self, alias: ModelName, candidate: ModelName, plan: Plan, *, who: str
@@ -632,6 +646,8 @@ class Controller:
                 [entry(row) for row in await self._database.read("list_rollout_log", (rollout,))]
             ),
             interval=track.gap.get(),
+            agreement=track.pairing.agreeing.get(),
+            open_pairs=track.pairing.open,
         )
 
     async def list(self) -> tuple[Stored, ...]:

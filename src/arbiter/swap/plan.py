@@ -60,6 +60,8 @@ class Plan(Rule):
     keep_s: how long the old version stays warm after a promotion, in seconds.
     budget: how many of its answers may be bad that the stable version would have got right, by
         estimate and of those that were graded; None is no bound. over_budget: what follows then.
+    shadow: the share of conversations whose first request is asked of both versions, by a coin that
+        does not depend on the arm; the client gets one answer, and no more is ever served.
     quality: whether grades decide. reliability, latency: see `arbiter.swap.metrics`.
     """
 
@@ -73,6 +75,7 @@ class Plan(Rule):
     keep_s: float = 7 * DAY_S
     budget: float | None = 100.0
     over_budget: Over = Over.ASK
+    shadow: float = 0.2
     quality: Mode = Mode.CRITICAL
     reliability: Guard = RELIABILITY
     latency: Guard = LATENCY
@@ -88,6 +91,8 @@ class Plan(Rule):
             raise ValueError("min_units is at least 1, and min_steps from 1 up to all steps.")
         if self.budget is not None and not 0.0 < self.budget < inf:
             raise ValueError("A budget is a number of bad answers, above 0.")
+        if not 0.0 <= self.shadow <= 1.0:
+            raise ValueError(f"shadow is a share of conversations from 0 to 1, not {self.shadow}.")
         modes = (self.quality, self.reliability.mode, self.latency.mode)
         if Mode.CRITICAL not in modes:
             raise ValueError("One of quality, reliability and latency has to be critical.")

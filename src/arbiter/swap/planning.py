@@ -43,6 +43,7 @@ def plan_of(
         "keep_s": settings.keep_s,
         "budget": settings.budget,
         "over_budget": settings.over_budget,
+        "shadow": settings.shadow,
         "quality": settings.quality,
         **given,
         **{

@@ -228,7 +228,7 @@ def _progress(
 ) -> Taken:
     plan = rollout.plan
     may_rise = _may_rise(rollout, judgement, candidate_units)
-    why = _promotion(rollout, judgement, candidate_units) if may_rise else None
+    why = _promotion(rollout, judgement, candidate_units, may_rise=may_rise)
     if why is not None and blocked is None:
         return _promoted(rollout, why)
     if rollout.total_s >= plan.expiry_s:
@@ -249,14 +249,21 @@ def _may_rise(rollout: Rollout, judgement: Judgement, candidate_units: int) -> b
     return candidate_units - rollout.units_at_step >= plan.min_units
 
 
-def _promotion(rollout: Rollout, judgement: Judgement, candidate_units: int) -> str | None:
-    """Why it may be promoted now; None while it may not."""
+def _promotion(
+    rollout: Rollout, judgement: Judgement, candidate_units: int, *, may_rise: bool
+) -> str | None:
+    """Why it may be promoted now; None while it may not.
+
+    Proof may come at any time once enough steps are soaked through: to look at it every hour alone
+    would be to wait for nothing, because the chance of being wrong is that of all times at once.
+    """
     plan = rollout.plan
     if judgement.hold or candidate_units < plan.min_units:
         return None
-    if judgement.verdict is Verdict.NOT_WORSE and rollout.index >= plan.min_steps:
+    soaked = rollout.index if may_rise else rollout.index - 1
+    if judgement.verdict is Verdict.NOT_WORSE and soaked >= plan.min_steps:
         return judgement.reason
-    if plan.schedule is Schedule.CLOCK and rollout.index + 1 == len(plan.ladder):
+    if may_rise and plan.schedule is Schedule.CLOCK and rollout.index + 1 == len(plan.ladder):
         return f"Promoted by the clock, without proof. {judgement.reason}"
     return None
 

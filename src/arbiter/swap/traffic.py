@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from arbiter.inference import Arm
@@ -22,7 +22,9 @@ from arbiter.swap.analysis import Evidence, Failure, Judgement, Unit, tripped
 from arbiter.swap.basis import Basis, Chain, UnitRow, basis_of
 from arbiter.swap.course import Gap
 from arbiter.swap.metrics import Ending, judge
+from arbiter.swap.pairing import Pairing, never
 from arbiter.swap.rollout import Phase, Rollout, assign
+from arbiter.swap.shadow import Pair, PairRow, pair_of
 
 REMEMBERED = 200_000
 """Conversations whose arm is kept in memory and that may count as evidence. Those after them are
@@ -46,11 +48,18 @@ class Assignment:
     position: int | None
     plan: str
     """The digest of the rollout's plan."""
+    is_paired: bool = False
+    """Whether the other version is to be asked the same: it is evidence as a pair, and no unit."""
 
     @property
     def version(self) -> VersionId:
         """The version of its arm."""
         return self.candidate if self.arm is Arm.CANDIDATE else self.stable
+
+    @property
+    def other(self) -> VersionId:
+        """The version of the other arm."""
+        return self.stable if self.arm is Arm.CANDIDATE else self.candidate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +74,36 @@ class Detour:
     why: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """The rows that are a rollout's evidence, each kind in the order of positions.
+
+    units_before, pairs_before: those of the rollouts that it continues, the oldest first.
+    """
+
+    units: Sequence[UnitRow] = ()
+    pairs: Sequence[PairRow] = ()
+    units_before: Sequence[UnitRow] = ()
+    pairs_before: Sequence[PairRow] = ()
+
+    @property
+    def in_order(self) -> Iterator[UnitRow | PairRow]:
+        """All of them, and those of this rollout in the order of assignment."""
+        yield from self.units_before
+        yield from self.pairs_before
+        rows: list[UnitRow | PairRow] = [*self.units, *self.pairs]
+        yield from sorted(rows, key=lambda row: row[0])
+
+    @property
+    def evidence(self) -> list[Unit | Pair]:
+        """What counts for a verdict, in order."""
+        found = [
+            pair_of(row) if isinstance(row, PairRow) else unit_of(row) for row in self.in_order
+        ]
+        return [one for one in found if one is not None]
+
+
+NOTHING = Record()
 _ANSWERED = "answered"
 
 Ended = tuple[tuple[Statement, ...], Callable[[bool], None] | None]
@@ -74,21 +113,16 @@ Ended = tuple[tuple[Statement, ...], Callable[[bool], None] | None]
 class Track:
     """One active rollout: its present value, its split and its evidence."""
 
-    def __init__(
-        self, rollout: Rollout, rows: Iterable[Row] = (), *, before: Iterable[Row] = ()
-    ) -> None:
-        """Start, or start again from the unit rows in the order of their positions.
-
-        before: the rows of the rollouts that this one continues, the oldest first.
-        """
+    def __init__(self, rollout: Rollout, record: Record = NOTHING) -> None:
+        """Start, or start again from what is in the record."""
         self.rollout = rollout
         self.plan_digest = rollout.plan.digest
         self.lock = asyncio.Lock()
         """Held by whoever takes a step: the driver, or a person."""
-        self.take_up(rows, before=before)
+        self.take_up(record)
 
-    def take_up(self, rows: Iterable[Row], *, before: Iterable[Row] = ()) -> None:
-        """Begin anew with what is in the record, in the order of positions."""
+    def take_up(self, record: Record) -> None:
+        """Begin anew with what is in the record."""
         self.evidence = Evidence(self.rollout.plan)
         self.metrics = self.rollout.plan.metrics
         self.trip: str | None = None
@@ -101,14 +135,23 @@ class Track:
         self.gap = Gap()
         """The interval on the difference, to show."""
         self._chain = Chain()
-        for found in map(unit_row, before):
-            self.take(found)
-        for found in map(unit_row, rows):
-            self.take(found)
-            self._next = self._fresh = found[0] + 1
+        self.pairing = Pairing(self._fold_pair)
+        for row in record.units_before:
+            self.take(row)
+        for earlier in record.pairs_before:
+            self.take(earlier)
+        for unit in record.units:
+            self.take(unit)
+            self._next = self._fresh = unit[0] + 1
+        for pair in record.pairs:
+            self.pairing.take_again(pair)
+            self._fresh = max(self._fresh, pair.position + 1)
 
-    def take(self, row: UnitRow) -> None:
+    def take(self, row: UnitRow | PairRow) -> None:
         """Take the next row of the record."""
+        if isinstance(row, PairRow):
+            self.pairing.take(row)
+            return
         self._arms[row[1]] = (Arm(row[3]), row[4])
         self._fold(row)
 
@@ -119,6 +162,8 @@ class Track:
             self.evidence,
             until=self._next,
             rows=self._chain.get(),
+            pairs_until=self.pairing.until,
+            pairs=self.pairing.rows,
             elapsed_s=elapsed_s,
         )
 
@@ -131,20 +176,26 @@ class Track:
         """The candidate's share of new conversations now."""
         return self.rollout.weight
 
-    def draw(self, conversation: str) -> Assignment | None:
-        """The arm of this conversation, drawn now or kept; None while nothing is split."""
+    def draw(self, conversation: str, *, may_pair: Callable[[], bool] = never) -> Assignment | None:
+        """The arm of this conversation, drawn now or kept; None while nothing is split.
+
+        may_pair: whether this request, if it is its first one, can make a pair. It must not look at
+        anything that is known only once there is an answer.
+        """
         weight = self.weight
         if not 0 < weight < 1:
             return None
         unit = _unit(conversation)
         known = self._arms.get(unit)
         position: int | None = None
+        is_paired = False
         if known is None:
             known = (assign(self.rollout.salt, unit, weight), weight)
             if len(self._arms) < REMEMBERED:
                 self._arms[unit] = known
                 position = self._fresh
                 self._fresh += 1
+                is_paired = self._is_paired(position, unit, may_pair)
         arm, probability = known
         return Assignment(
             rollout=self.rollout.id,
@@ -155,7 +206,12 @@ class Track:
             probability=probability,
             position=position,
             plan=self.plan_digest,
+            is_paired=is_paired,
         )
+
+    def _is_paired(self, position: int, unit: str, may_pair: Callable[[], bool]) -> bool:
+        salt, share = self.rollout.salt, self.rollout.plan.shadow
+        return self.pairing.draw(position, unit, salt=salt, share=share, may=may_pair)
 
     def pass_over(self, conversation: str) -> None:
         """It began while one of the versions was not there: its later requests prove nothing."""
@@ -175,10 +231,14 @@ class Track:
         """What to store of an assignment whose request has ended, and what to do once it is.
 
         score: its grade; None when no rule can grade it. ending: how its own version answered.
+        Of a conversation that is to be a pair it is kept how it was answered, and its score is not:
+        that comes with the other one (`paired`), or it will be none (`unpaired`).
         """
         position = assignment.position
         if position is None:
             return (), None
+        if assignment.is_paired:
+            score = None
         arm, chance = assignment.arm.value, assignment.probability
         how, latency = _word(ending), None if ending is None else ending.latency_ms
         row = Statement(
@@ -202,6 +262,50 @@ class Track:
             self._settle(position, known if durable else None)
 
         return (row,), stored
+
+    def paired(
+        self,
+        assignment: Assignment,
+        *,
+        task: TaskName,
+        decision: DecisionId,
+        served: float,
+        other: float,
+    ) -> Ended:
+        """What to store of a pair that is complete, and what to do once it is.
+
+        served: the score of the answer that the client got. other: that of the other version.
+        """
+        position, unit = assignment.position, assignment.unit
+        if position is None or not self.pairing.is_open(position, unit):
+            return (), None
+        is_new = assignment.arm is Arm.CANDIDATE
+        old, new = (other, served) if is_new else (served, other)
+        arm, share = assignment.arm.value, self.rollout.plan.shadow
+        row = Statement(
+            query="add_pair",
+            parameters=(
+                assignment.rollout, position, unit, task, arm, share, decision, old, new,
+            ),
+        )  # fmt: skip
+        known = PairRow(
+            position=position, unit=unit, task=task, arm=arm, share=share, old=old, new=new
+        )
+
+        def stored(durable: bool) -> None:
+            if self.pairing.is_open(position, unit):
+                self.pairing.settle(position, known if durable else None)
+
+        return (row,), stored
+
+    def unpaired(self, assignment: Assignment) -> None:
+        """It was drawn for a pair and will be none, for a reason that is no version's doing."""
+        position = assignment.position
+        if position is not None and self.pairing.is_open(position, assignment.unit):
+            self.pairing.settle(position, None)
+
+    def _fold_pair(self, row: PairRow) -> None:
+        self.evidence.pair(pair_of(row))
 
     def _settle(self, position: int, row: UnitRow | None) -> None:
         self._ended[position] = row
@@ -258,6 +362,20 @@ def unit_row(row: Row) -> UnitRow:
         None if score is None else float(score),
         None if ending is None else str(ending),
         None if latency is None else float(latency),
+    )
+
+
+def pair_row(row: Row) -> PairRow:
+    """A row of the query ``list_pairs`` as it was written."""
+    position, unit, task, arm, share, old, new = row
+    return PairRow(
+        position=int(position or 0),
+        unit=str(unit),
+        task=str(task),
+        arm=str(arm),
+        share=float(share or 0.0),
+        old=float(old or 0.0),
+        new=float(new or 0.0),
     )
 
 

@@ -8,6 +8,15 @@ ON CONFLICT (rollout, unit) DO NOTHING;
 SELECT position, unit, task, arm, probability, score, ending, latency_ms FROM units
 WHERE rollout = ? ORDER BY position;
 
+-- name: add_pair
+INSERT INTO pairs (rollout, position, unit, task, arm, share, decision, old, new)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (rollout, unit) DO NOTHING;
+
+-- name: list_pairs
+SELECT position, unit, task, arm, share, old, new FROM pairs
+WHERE rollout = ? ORDER BY position;
+
 -- name: list_candidate_ends
 SELECT o.status, o.error, a.error
 FROM decisions d JOIN outcomes o ON o.decision = d.decision
