@@ -306,7 +306,7 @@ class Dispatch:
         """Why the candidate of the route's alias may not answer its task, if a rule says so."""
         preference = self._preferences.get(route.task.name)
         rollout = self._controller.active(route.alias)
-        if preference is None or rollout is None or not 0 < rollout.weight < 1:
+        if preference is None or rollout is None or not rollout.phase.is_live:
             return None
         return preference.never.get(rollout.candidate)
 

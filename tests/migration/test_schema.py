@@ -48,8 +48,8 @@ rollout_log: seq:int#, rollout:text, phase:text, step:int, weight:real, units:in
     reason:text, basis:text, at:text
 rollouts: rollout:text#, alias:text, stable:text, candidate:text, plan:text, plan_digest:text,
     salt:text, phase:text, step:int, soaked_s:real, total_s:real, units_at_step:int,
-    budgets:int, continues:text?, reason:text, findings:text, knowledge_before:text,
-    knowledge_after:text?, started_at:text, ended_at:text?
+    shadow_only:int, budgets:int, continues:text?, reason:text, findings:text,
+    knowledge_before:text, knowledge_after:text?, started_at:text, ended_at:text?
 rules: task:text#, prefer:text?, pinned:text?, never:text, why:text, added_at:text
 tasks: task:text#, spec:text, added_at:text
 units: rollout:text#, position:int#, unit:text, task:text, arm:text, probability:real,

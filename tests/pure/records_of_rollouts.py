@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from arbiter.inference import Arm
@@ -12,6 +12,7 @@ from arbiter.storage.database import Row
 from arbiter.swap.analysis import Failure
 from arbiter.swap.audit import Recorded
 from arbiter.swap.basis import UnitRow
+from arbiter.swap.compatibility import Compatibility, Finding
 from arbiter.swap.metrics import Ending
 from arbiter.swap.plan import Plan
 from arbiter.swap.records import Entry, Stored
@@ -36,6 +37,11 @@ def fresh(plan: Plan = PLAN) -> Rollout:
     )
 
 
+UNPROVEN = Finding(
+    about="quality", task=None, verdict=ValidationVerdict.UNPROVEN, sentence="Too few cases."
+)
+
+
 @dataclass
 class Driven:
     """A rollout and everything that is written of it."""
@@ -45,6 +51,7 @@ class Driven:
     rows: list[UnitRow] = field(default_factory=list)
     pairs: list[PairRow] = field(default_factory=list)
     ends: list[Row] = field(default_factory=list)
+    is_proved: bool = True
 
     def take(self, taken: Taken, who: str = "arbiter", elapsed_s: float = 0.0) -> None:
         """Write a change down, if it is one, and act on it."""
@@ -84,10 +91,10 @@ class Driven:
         rows, stored = self.track.ended(
             drawn, task=task, decision=DecisionId("dec"), score=score, ending=ending
         )
-        assert stored is not None
-        told = rows[0].parameters
-        self.rows.append(unit_row((*told[1:6], *told[7:])))
-        stored(True)
+        if stored is not None:
+            told = rows[0].parameters
+            self.rows.append(unit_row((*told[1:6], *told[7:])))
+            stored(True)
         if drawn.is_paired:
             self._pair(drawn, task, stable=stable or 0.0, candidate=candidate or 0.0)
 
@@ -113,7 +120,8 @@ class Driven:
             absent=absent,
         )
         before = self.track.rollout
-        if (after.phase, after.index) == (before.phase, before.index):
+        was = (before.phase, before.index, before.shadow_only)
+        if (after.phase, after.index, after.shadow_only) == was:
             self.track.rollout = after
         else:
             self.take((after, effects), elapsed_s=elapsed_s)
@@ -122,7 +130,9 @@ class Driven:
     def recorded(self) -> Recorded:
         """What is on disk."""
         return Recorded(
-            stored=stored_of(self.track.rollout),
+            stored=replace(
+                stored_of(self.track.rollout), findings=() if self.is_proved else (UNPROVEN,)
+            ),
             plan_digest=self.track.rollout.plan.digest,
             record=Record(units=tuple(self.rows), pairs=tuple(self.pairs)),
             ends=tuple(self.ends),
@@ -157,20 +167,27 @@ def notes_of(log: Sequence[Entry]) -> list[dict[str, object]]:
     ]
 
 
-def begun(plan: Plan = PLAN) -> Driven:
+def begun(plan: Plan = PLAN, *, is_proved: bool = True) -> Driven:
     """A rollout that has just left validation."""
     driven = Driven(track=Track(fresh(plan)))
     driven.write(driven.track.rollout, who="operator")
-    passed = "Validation passed on every task."
-    driven.take(begin(driven.track.rollout, ValidationVerdict.PASS, passed))
+    passed = Compatibility(findings=() if is_proved else (UNPROVEN,))
+    driven.take(begin(driven.track.rollout, passed.verdict, passed.reason))
+    driven.is_proved = is_proved
     return driven
 
 
 def run(
-    p_old: float, p_new: float, *, seed: int = 1, most: int = 3_000, plan: Plan = PLAN
+    p_old: float,
+    p_new: float,
+    *,
+    seed: int = 1,
+    most: int = 3_000,
+    plan: Plan = PLAN,
+    is_proved: bool = True,
 ) -> Driven:
     """A rollout until it is over; one in ten conversations is not graded."""
-    driven, dice = begun(plan), Random(seed)
+    driven, dice = begun(plan, is_proved=is_proved), Random(seed)
     for number in range(most):
         old, new = float(dice.random() < p_old), float(dice.random() < p_new)
         is_graded = dice.random() > 0.1

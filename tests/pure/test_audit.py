@@ -18,6 +18,7 @@ from arbiter.swap.shadow import PairRow
 
 PROMOTED = run(0.7, 0.97)
 ROLLED_BACK = run(0.95, 0.5)
+ASKED_FIRST = run(0.7, 0.97, plan=replace(PLAN, shadow=0.4), is_proved=False)
 PAIRED = run(0.7, 0.97, plan=replace(PLAN, shadow=0.4))
 
 
@@ -64,6 +65,7 @@ def aborted() -> Driven:
     [
         (PROMOTED, Phase.PROMOTED),
         (PAIRED, Phase.PROMOTED),
+        (ASKED_FIRST, Phase.PROMOTED),
         (ROLLED_BACK, Phase.ROLLED_BACK),
         (failing(), Phase.ROLLED_BACK),
         (handled(), Phase.UNDONE),
@@ -267,6 +269,14 @@ def test_a_conversation_that_counts_as_a_pair_and_by_itself_is_found() -> None:
     assert found.differs == (
         f"The pair at position {pair.position} has a score as a conversation too, and counts once."
     )
+
+
+def test_an_unproven_candidate_is_asked_before_it_answers_and_that_is_repeated() -> None:
+    assert [entry.weight for entry in ASKED_FIRST.log[1:4]] == [0.0, 0.05, 0.1]
+    answered = ASKED_FIRST.log[2].basis
+    before = [row for row in ASKED_FIRST.rows if row[0] < answered.until]
+    assert before == []
+    assert [pair for pair in ASKED_FIRST.pairs if pair.position < answered.pairs_until]
 
 
 def test_pairs_are_counted_in_what_it_says() -> None:

@@ -208,6 +208,37 @@ def test_a_position_that_was_given_to_a_pair_is_not_given_again() -> None:
     assert drawn(of, 1).position == 8
 
 
+def test_while_a_candidate_is_only_asked_there_are_pairs_and_no_units() -> None:
+    asking = replace(fresh(replace(PLAN, shadow=0.5)), phase=Phase.PROGRESSING, shadow_only=True)
+    of = Track(asking)
+    drawn_ = [drawn(of, number) for number in range(30)]
+    assert {one.arm for one in drawn_} == {Arm.STABLE}
+    assert {one.probability for one in drawn_} == {0.0}
+    rows = [
+        of.ended(one, task=TASKS[0], decision=DecisionId("dec"), score=1.0)[0] for one in drawn_
+    ]
+    assert not any(rows)
+    for one in drawn_:
+        if one.is_paired:
+            complete(of, one)
+    assert of.evidence.n_pairs == sum(one.is_paired for one in drawn_) > 0
+    assert of.basis().until == 30
+    of.rollout = replace(asking, shadow_only=False, index=1)
+    assert drawn(of, 3).position is None  # it began before there were two arms
+    assert drawn(of, 99).position == 30
+
+
+def test_a_pair_from_before_there_were_two_arms_is_no_unit_after_a_restart() -> None:
+    asking = replace(fresh(replace(PLAN, shadow=1.0)), phase=Phase.PROGRESSING, shadow_only=True)
+    of = Track(asking)
+    one = drawn(of, 1)
+    rows, _ = of.paired(one, task=TASKS[0], decision=DecisionId("dec"), served=1.0, other=1.0)
+    told = rows[0].parameters
+    row = pair_row((*told[1:6], *told[7:]))
+    again = Track(replace(asking, shadow_only=False, index=1), Record(pairs=(row,)))
+    assert drawn(again, 1).position is None
+
+
 def test_pairs_and_units_multiply() -> None:
     rule = Plan(tasks=TASKS)
     units, pairs, both = Evidence(rule), Evidence(rule), Evidence(rule)

@@ -36,9 +36,17 @@ from arbiter.swap.traffic import Assignment
 
 @asynccontextmanager
 async def swapping(
-    data_dir: Path, *, shadow: float = 1.0, reply: Reply | None = None, **how: object
+    data_dir: Path,
+    *,
+    shadow: float = 1.0,
+    reply: Reply | None = None,
+    is_answering: bool = True,
+    **how: object,
 ) -> AsyncIterator[tuple[Stage, RolloutId]]:
-    """A rollout that is at its first step, between two models that are right 7 times in 10."""
+    """A rollout between two models that are right 7 times in 10, which validation cannot tell.
+
+    is_answering: whether it is at its first step, and not where the candidate is only asked.
+    """
     engine = Scripted(reply=reply)
     async with stage(data_dir, engine=engine, **how) as play:  # type: ignore[arg-type]  # shorthand
         await play.house.admission.add_task(task("chat", cases=10))
@@ -46,8 +54,10 @@ async def swapping(
             await play.add(title, {"chat case": 1.0, "chat live": 0.7})
         await play.alias("primary", "old")
         rollout = await play.swap(
-            "primary", "new", shadow=shadow, soak_s=1e4, expiry_s=1e5, unproven_first_step=0.1
+            "primary", "new", shadow=shadow, soak_s=1e4, expiry_s=1e5, steps=[0.4, 0.5]
         )
+        if is_answering:
+            await play.house.controller.step(rollout, who="test", why="", to=1)
         yield play, rollout
 
 
@@ -331,6 +341,46 @@ def _ask(words: str, *, stream: bool = False, tools: Tools | None = None) -> Ask
         conversation=words,
         expected="yes",
     )
+
+
+async def test_an_unproven_candidate_answers_nobody_before_it_was_asked_beside_the_old_one(
+    tmp_path: Path,
+) -> None:
+    async with swapping(tmp_path / "data", is_answering=False) as (play, rollout):
+        for _ in range(19):
+            await play.ask()
+            await play.copies()
+            await play.tick()
+        assert set(play.arms) == {Arm.STABLE}
+        view = await play.house.controller.view(rollout)
+        assert (view.weight, view.judgement.n_pairs) == (0.0, 19)
+        await play.ask()
+        await play.copies()
+        await play.tick()
+        view = await play.house.controller.view(rollout)
+        assert (view.weight, view.log[-1].weight, view.log[-1].units) == (0.05, 0.05, 20)
+        assert view.log[-1].reason.startswith("Asked beside the stable version 20 times.")
+        while Arm.CANDIDATE not in play.arms:
+            await play.ask()
+
+
+async def test_a_restart_finds_it_still_asked_only_and_its_conversations_stay_with_the_old_one(
+    tmp_path: Path,
+) -> None:
+    async with swapping(tmp_path / "data", is_answering=False) as (play, rollout):
+        for number in range(12):
+            await play.ask(conversation=f"talk {number}")
+        await play.copies()
+        assert sum(await pairs(play, rollout)) == 12
+    async with stage(tmp_path / "data", seed=8) as again:
+        assert (await again.house.controller.view(rollout)).weight == 0.0
+        await again.house.controller.step(rollout, who="test", why="", to=1)
+        for number in range(12):
+            await again.ask(conversation=f"talk {number}")
+        await again.house.database.settle()
+        assert set(again.arms) == {Arm.STABLE}
+        found = (await again.house.controller.view(rollout)).judgement
+        assert (found.n_stable, found.n_candidate) == (12, 12)
 
 
 class Refuses:

@@ -144,6 +144,7 @@ class _Repeating:
             units_at_step=self.evidence.means.n_new,
             reason="",
             budgets=1,
+            shadow_only=False,
         )
 
     def run(self) -> None:

@@ -478,7 +478,8 @@ class Controller:
             (after, effects), who = steps.abort(before, HOOK, said.reason), HOOK
         elif said.answer is Answer.BLOCK:
             after, effects = self._advanced(track, elapsed_s, said)
-        if (after.phase, after.index) != (before.phase, before.index):
+        was = (before.phase, before.index, before.shadow_only)
+        if (after.phase, after.index, after.shadow_only) != was:
             await self._take(track, after, effects, who=who, elapsed_s=elapsed_s)
             return
         if after.reason != before.reason:

@@ -92,6 +92,8 @@ class Rollout:
     units_at_step: how many graded candidate conversations there were when this step began.
     budgets: how many budgets it may spend: one, and one more each time that it was resumed after.
     continues: the rollout of the same two versions whose evidence it goes on with.
+    shadow_only: whether the candidate answers nobody yet, and is only asked beside the stable one:
+        at first, when validation could neither pass nor block it, and the plan asks both.
     """
 
     id: RolloutId
@@ -108,6 +110,7 @@ class Rollout:
     reason: str = ""
     budgets: int = 1
     continues: RolloutId | None = None
+    shadow_only: bool = False
 
     def __post_init__(self) -> None:
         if self.stable == self.candidate:
@@ -122,7 +125,9 @@ class Rollout:
     @property
     def weight(self) -> float:
         """The candidate's share of new conversations now; a pause keeps it."""
-        return self.plan.ladder[self.index] if self.phase.is_live else 0.0
+        if self.shadow_only or not self.phase.is_live:
+            return 0.0
+        return self.plan.ladder[self.index]
 
     @property
     def is_waiting(self) -> bool:
@@ -137,6 +142,9 @@ Taken = tuple[Rollout, tuple[Effect, ...]]
 def begin(rollout: Rollout, validation: ValidationVerdict, reason: str) -> Taken:
     """Leave validation: into the steps, into the cautious step before them, or not at all.
 
+    At the cautious step a candidate is only asked beside the stable version at first, if the plan
+    asks both: what nobody knows anything of is tried where it cannot hurt.
+
     Raises:
         Conflict: the rollout has left validation before.
     """
@@ -145,7 +153,13 @@ def begin(rollout: Rollout, validation: ValidationVerdict, reason: str) -> Taken
         case ValidationVerdict.PASS:
             begun = replace(rollout, phase=Phase.PROGRESSING, index=1, reason=reason)
         case ValidationVerdict.UNPROVEN:
-            begun = replace(rollout, phase=Phase.PROGRESSING, index=0, reason=reason)
+            begun = replace(
+                rollout,
+                phase=Phase.PROGRESSING,
+                index=0,
+                shadow_only=rollout.plan.shadow > 0.0,
+                reason=reason,
+            )
         case ValidationVerdict.BLOCK:
             return replace(rollout, phase=Phase.BLOCKED, reason=reason), ()
         case _:
@@ -227,6 +241,8 @@ def _progress(
     rollout: Rollout, judgement: Judgement, candidate_units: int, blocked: str | None
 ) -> Taken:
     plan = rollout.plan
+    if rollout.shadow_only:
+        return _served_at_last(rollout, judgement, candidate_units, blocked)
     may_rise = _may_rise(rollout, judgement, candidate_units)
     why = _promotion(rollout, judgement, candidate_units, may_rise=may_rise)
     if why is not None and blocked is None:
@@ -238,6 +254,32 @@ def _progress(
     if blocked is not None:
         return replace(rollout, reason=blocked), ()
     return _risen(rollout, candidate_units, judgement.reason)
+
+
+def _served_at_last(
+    rollout: Rollout, judgement: Judgement, candidate_units: int, blocked: str | None
+) -> Taken:
+    """From asking the candidate beside the stable version to letting it answer, when it is time.
+
+    That is after `min_units` pairs, or after `soak_s`: on a machine that is never quiet there are
+    no pairs, and the cautious step is cautious without them.
+    """
+    plan = rollout.plan
+    pairs = candidate_units - rollout.units_at_step
+    if rollout.total_s >= plan.expiry_s:
+        return _asking(rollout, f"{LATE}{judgement.reason}")
+    if pairs < plan.min_units and rollout.soaked_s < plan.soak_s:
+        return rollout, ()
+    if blocked is not None:
+        return replace(rollout, reason=blocked), ()
+    begun = replace(
+        rollout,
+        shadow_only=False,
+        soaked_s=0.0,
+        units_at_step=candidate_units,
+        reason=f"Asked beside the stable version {pairs} times. {judgement.reason}",
+    )
+    return begun, (Effect.SET_WEIGHT,)
 
 
 def _may_rise(rollout: Rollout, judgement: Judgement, candidate_units: int) -> bool:
@@ -272,6 +314,7 @@ def _risen(rollout: Rollout, candidate_units: int, reason: str) -> Taken:
     risen = replace(
         rollout,
         index=rollout.index + 1,
+        shadow_only=False,
         soaked_s=0.0,
         units_at_step=candidate_units,
         reason=reason,
@@ -365,6 +408,7 @@ def retry(
         soaked_s=0.0,
         total_s=0.0,
         units_at_step=candidate_units,
+        shadow_only=False,
         reason=f"retried by {who}: {why}" if why else f"retried by {who}",
         budgets=1,
         continues=rollout.id,

@@ -215,6 +215,7 @@ def explain(
                 f"It is {rollout.phase.replace('_', ' ')}; the candidate gets"
                 f" {rollout.weight:.0%} of new conversations."
             ),
+            *_beside(rollout),
             rollout.reason,
             judgement.reason,
             *in_words(judgement),
@@ -226,6 +227,18 @@ def explain(
         happened=tuple(_entry(entry) for entry in log),
         would_end_it=_ends(rollout),
         meaning=_meaning(rollout.plan),
+    )
+
+
+def _beside(rollout: Rollout) -> tuple[str, ...]:
+    if not (rollout.shadow_only and rollout.phase.is_live):
+        return ()
+    plan = rollout.plan
+    return (
+        (
+            "It answers nobody yet: it is only asked beside the stable version until"
+            f" {plan.min_units} pairs are made, or {lasting(plan.soak_s)} have passed."
+        ),
     )
 
 

@@ -145,6 +145,7 @@ class Track:
             self._next = self._fresh = unit[0] + 1
         for pair in record.pairs:
             self.pairing.take_again(pair)
+            self._arms.setdefault(pair.unit, (Arm(pair.arm), 0.0))
             self._fresh = max(self._fresh, pair.position + 1)
 
     def take(self, row: UnitRow | PairRow) -> None:
@@ -183,7 +184,7 @@ class Track:
         anything that is known only once there is an answer.
         """
         weight = self.weight
-        if not 0 < weight < 1:
+        if not (0 < weight < 1 or self.rollout.shadow_only):
             return None
         unit = _unit(conversation)
         known = self._arms.get(unit)
@@ -196,6 +197,9 @@ class Track:
                 position = self._fresh
                 self._fresh += 1
                 is_paired = self._is_paired(position, unit, may_pair)
+                if not weight:
+                    # nothing was drawn between two arms: there is no unit, and perhaps a pair
+                    self._settle(position, None)
         arm, probability = known
         return Assignment(
             rollout=self.rollout.id,
@@ -216,7 +220,8 @@ class Track:
     def pass_over(self, conversation: str) -> None:
         """It began while one of the versions was not there: its later requests prove nothing."""
         unit = _unit(conversation)
-        if unit not in self._arms and 0 < self.weight < 1 and len(self._arms) < REMEMBERED:
+        is_drawn = 0 < self.weight < 1 or self.rollout.shadow_only
+        if unit not in self._arms and is_drawn and len(self._arms) < REMEMBERED:
             self._arms[unit] = (assign(self.rollout.salt, unit, self.weight), self.weight)
 
     def ended(
@@ -235,7 +240,7 @@ class Track:
         that comes with the other one (`paired`), or it will be none (`unpaired`).
         """
         position = assignment.position
-        if position is None:
+        if position is None or not assignment.probability:
             return (), None
         if assignment.is_paired:
             score = None

@@ -251,6 +251,7 @@ CREATE TABLE rollouts (
     soaked_s        DOUBLE PRECISION NOT NULL CHECK (soaked_s >= 0),
     total_s         DOUBLE PRECISION NOT NULL CHECK (total_s >= 0),
     units_at_step   INTEGER NOT NULL CHECK (units_at_step >= 0),
+    shadow_only     INTEGER NOT NULL DEFAULT 0 CHECK (shadow_only IN (0, 1)),
     budgets         INTEGER NOT NULL DEFAULT 1 CHECK (budgets >= 1),
     continues       TEXT REFERENCES rollouts (rollout),  -- goes on with the evidence of this one
     reason          TEXT NOT NULL,
