@@ -239,6 +239,21 @@ def test_a_pair_from_before_there_were_two_arms_is_no_unit_after_a_restart() -> 
     assert drawn(again, 1).position is None
 
 
+def test_units_count_after_a_restart_behind_a_pair_that_was_the_last_row() -> None:
+    row = PairRow(position=7, unit="u", task="sum", arm="stable", share=0.5, old=1.0, new=1.0)
+    of = track(0.0, Record(pairs=(row,)))
+    served(of, drawn(of, 1), 1.0)
+    assert of.evidence.means.n_old + of.evidence.means.n_new == 3
+
+
+def test_a_position_that_a_change_counted_on_is_not_given_again() -> None:
+    of = track(0.0, Record(given=10))
+    one = drawn(of, 1)
+    assert one.position == 10
+    served(of, one, 1.0)
+    assert of.basis().until == 11
+
+
 def test_pairs_and_units_multiply() -> None:
     rule = Plan(tasks=TASKS)
     units, pairs, both = Evidence(rule), Evidence(rule), Evidence(rule)

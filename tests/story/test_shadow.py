@@ -314,6 +314,19 @@ async def test_after_a_restart_the_pairs_are_the_same_evidence_to_the_bit(tmp_pa
         assert again.house.shadowing.waiting == 0
 
 
+async def test_a_retry_goes_on_with_the_pairs_of_the_rollout_before(tmp_path: Path) -> None:
+    async with swapping(tmp_path / "data") as (play, rollout):
+        for _ in range(10):
+            await play.ask()
+        await play.copies()
+        before = (await play.house.controller.view(rollout)).judgement
+        await play.house.controller.abort(rollout, who="test", why="")
+        again = await play.house.controller.retry(rollout, who="test", why="")
+        found = await play.house.controller.view(again.rollout.id)
+        assert found.judgement.n_pairs == before.n_pairs == 10
+        assert found.judgement.e_not_worse == before.e_not_worse
+
+
 async def test_an_equal_model_is_promoted_by_pairs_with_fewer_conversations(tmp_path: Path) -> None:
     asked = {}
     for shadow in (0.0, 1.0):

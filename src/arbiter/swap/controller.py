@@ -399,8 +399,9 @@ class Controller:
             if verb(over.rollout)[0] == over.rollout:  # or says why one that is over refuses
                 return over
             raise UnknownRollout(f"Rollout {rollout} is not going on.")
-        if asks is not None and verb(track.rollout)[0] != track.rollout:
-            said = await self._hooks.ask(track.rollout, asks)
+        if asks is not None and (wanted := verb(track.rollout)[0]) != track.rollout:
+            to = 1.0 if asks is Asks.PROMOTE else wanted.weight
+            said = await self._hooks.ask(track.rollout, asks, to=to)
             if said.answer is Answer.ABORT:
                 return await self._say(rollout, lambda r: steps.abort(r, HOOK, said.reason), HOOK)
             if said.answer is Answer.BLOCK:

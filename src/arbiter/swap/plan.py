@@ -51,7 +51,8 @@ class Plan(Rule):
     steps: the candidate's share of new conversations, rising; with the schedule ``proved`` at most
         one half: beyond that the stable version has too little traffic to be compared with.
     unproven_first_step: the share of one more step before the first, for a candidate that
-        validation could neither pass nor block.
+        validation could neither pass nor block; with pairs it is only asked beside the stable
+        version before that.
     soak_s: how long each step lasts at least, in seconds.
     min_units: how many graded candidate conversations each step needs at least; with the schedule
         ``clock``, all of them together before the promotion.

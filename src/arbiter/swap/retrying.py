@@ -13,7 +13,7 @@ from arbiter.refs import RolloutId
 from arbiter.storage.database import Database
 from arbiter.swap.analysis import Verdict
 from arbiter.swap.basis import UnitRow
-from arbiter.swap.records import stored
+from arbiter.swap.records import entry, stored
 from arbiter.swap.rollout import Rollout, retry
 from arbiter.swap.shadow import PairRow
 from arbiter.swap.traffic import Record, Track, pair_row, unit_row
@@ -27,7 +27,9 @@ async def record_of(database: Database, rollout: Rollout) -> Record:
         earlier.insert(0, following)
         (row,) = await database.read("get_rollout", (following,))
         following = stored(row).rollout.continues
+    log = [entry(row).basis for row in await database.read("list_rollout_log", (rollout.id,))]
     return Record(
+        given=max((max(basis.until, basis.pairs_until) for basis in log), default=0),
         units=await _units(database, (rollout.id,)),
         pairs=await _pairs(database, (rollout.id,)),
         units_before=await _units(database, earlier),

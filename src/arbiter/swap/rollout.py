@@ -5,13 +5,14 @@
         ▼                      ▼
      blocked      promoted ──▶ undone,   rolled_back,   aborted
 
-A worse candidate and a failing one are rolled back from progressing and from paused alike. Only
-proof or a person promotes, or the clock where the plan says so: at the last step a rollout waits,
-and when its time is over, or its budget is spent, it pauses and asks. While one of its versions is
-not to be had it pauses of itself, takes no step, and goes on when both are there; what a person
-paused stays paused. What has ended stays ended: to retry is a new rollout that goes on with the
-evidence of the one before. This module names the effects of a step; it carries none out, reads no
-clock and counts nothing itself.
+One that validation could not tell is progressing too while it is only asked beside the stable
+version (`shadow_only`), at a share of nothing. A worse candidate and a failing one are rolled back
+from progressing and from paused alike. Only proof or a person promotes, or the clock where the
+plan says so: at the last step a rollout waits, and when its time is over, or its budget is spent,
+it pauses and asks. While one of its versions is not to be had it pauses of itself, takes no step,
+and goes on when both are there; what a person paused stays paused. What has ended stays ended: to
+retry is a new rollout that goes on with the evidence of the one before. This module names the
+effects of a step; it carries none out, reads no clock and counts nothing itself.
 """
 
 from __future__ import annotations

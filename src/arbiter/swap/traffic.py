@@ -79,12 +79,15 @@ class Record:
     """The rows that are a rollout's evidence, each kind in the order of positions.
 
     units_before, pairs_before: those of the rollouts that it continues, the oldest first.
+    given: every smaller position was given to a conversation, whether it has a row or not. No
+        other may get it: a change that is written down counts on what was there then.
     """
 
     units: Sequence[UnitRow] = ()
     pairs: Sequence[PairRow] = ()
     units_before: Sequence[UnitRow] = ()
     pairs_before: Sequence[PairRow] = ()
+    given: int = 0
 
     @property
     def in_order(self) -> Iterator[UnitRow | PairRow]:
@@ -142,11 +145,12 @@ class Track:
             self.take(earlier)
         for unit in record.units:
             self.take(unit)
-            self._next = self._fresh = unit[0] + 1
+            self._fresh = unit[0] + 1
         for pair in record.pairs:
             self.pairing.take_again(pair)
             self._arms.setdefault(pair.unit, (Arm(pair.arm), 0.0))
             self._fresh = max(self._fresh, pair.position + 1)
+        self._next = self._fresh = max(self._fresh, record.given)
 
     def take(self, row: UnitRow | PairRow) -> None:
         """Take the next row of the record."""
