@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.pure.records_of_rollouts import PLAN, TASKS, fresh
 
 from arbiter.inference import Arm
-from arbiter.refs import DecisionId
+from arbiter.refs import DecisionId, parse_task
 from arbiter.swap.analysis import Evidence, Unit
 from arbiter.swap.budget import overspent
 from arbiter.swap.metrics import judge
@@ -268,6 +268,20 @@ def test_pairs_and_units_multiply() -> None:
     assert both.log_not_worse == pytest.approx(units.log_not_worse + pairs.log_not_worse)
     assert both.tasks[0].e_harm == pytest.approx(units.tasks[0].e_harm * pairs.tasks[0].e_harm)
     assert pairs.log_missing == 0.0
+
+
+def test_a_pair_of_a_task_that_is_not_judged_counts_for_a_promotion_alone() -> None:
+    evidence = Evidence(Plan(tasks=TASKS, judge_other=False))
+    evidence.pair(Pair(task=parse_task("other"), served=Arm.STABLE, old=1.0, new=0.0))
+    assert evidence.means.n_new == 1
+    assert evidence.log_worse == pytest.approx(0.0)
+    assert evidence.log_not_worse < 0.0
+
+
+def test_a_request_of_which_nobody_says_that_it_may_makes_no_pair() -> None:
+    found = track(1.0).draw("1")
+    assert found is not None
+    assert not found.is_paired
 
 
 def test_answers_that_nobody_was_given_cost_nothing() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.story.stage import Stage, name, stage, task
 
 from arbiter.refs import RolloutId
+from arbiter.swap.controller import SAVE_EVERY
 from arbiter.swap.crashing import Crash, Place
 from arbiter.swap.records import Stored
 from arbiter.swap.rollout import Phase
@@ -71,6 +72,7 @@ async def to_the_end(
         while await _phase(play, rollout) is Phase.VALIDATING:
             await play.house.database.settle()
         if play.house.controller.active(name("primary")) is not None:
+            await play.tick(SAVE_EVERY)  # so that its times are noted, however soon it is over
             await play.live(rollout, most=MOST)
         if await _phase(play, rollout) is Phase.PROMOTED:
             await play.house.undo("primary", why="to see that it can be")
