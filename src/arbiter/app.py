@@ -60,6 +60,7 @@ from arbiter.swap.intake import Intake
 from arbiter.swap.lease import Leases
 from arbiter.swap.pulling import Pulling
 from arbiter.swap.scouting import Scout
+from arbiter.swap.shadowing import Copies, Shadowing
 from arbiter.swap.validation import Validator
 
 SHARE_OF_FREE_MEMORY = 0.7
@@ -146,6 +147,7 @@ async def open_house(
 async def _close(house: House) -> None:
     # the controller first: a validation that ran into a closed door would be taken for a verdict
     await house.controller.close()
+    await house.shadowing.close()
     await house.calibrating.close()
     await house.keeping.close()
     await house.prompts.close()
@@ -225,7 +227,7 @@ async def _build(
         ),
         crash=crash,
     )
-    weights, grader = settings.selection, TaskGrader()
+    weights, grader, copies = settings.selection, TaskGrader(), Copies()
     guesser: Guesser | None = None
     if settings.selection.guess_tasks:
         guesser = Guesser(base, clock, least=settings.selection.guess_confidence)
@@ -242,6 +244,7 @@ async def _build(
             pool=pool,
             presence=presence,
             controller=controller,
+            copies=copies,
             learning=learning,
             selector=Selector(table if settings.selection.strategy == "learned" else None),
             situation=Situation(
@@ -332,6 +335,20 @@ async def _build(
         capabilities=dispatch.capabilities,
     )
     calibrating.open()
+    shadowing = Shadowing(
+        copies=copies,
+        answer=dispatch,
+        track=controller.track,
+        registry=registry,
+        pool=pool,
+        presence=presence,
+        grader=grader,
+        database=base,
+        clock=clock,
+        announcer=announcer,
+        crash=crash,
+    )
+    shadowing.open()
     await prompts.open()
     return House(
         settings=settings,
@@ -361,6 +378,7 @@ async def _build(
         controller=controller,
         keeping=keeping,
         calibrating=calibrating,
+        shadowing=shadowing,
         admission=admission,
         intake=intake,
         adoption=adoption,

@@ -216,6 +216,13 @@ class RolloutSettings(_Section):
     judge_within_s: float = Field(
         3600.0, gt=0, description="A judgement that has not come by then counts as 0."
     )
+    shadow: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="Share of conversations asked of both versions; one answers, and the other is "
+        "asked when nobody waits.",
+    )
     quality: Literal["critical", "dry_run"] = Field(
         "critical", description="Whether grades decide, or are only shown."
     )

@@ -86,6 +86,7 @@ from arbiter.selection.selector import Selector
 from arbiter.swap.analysis import Failure
 from arbiter.swap.controller import Controller
 from arbiter.swap.metrics import Ending
+from arbiter.swap.shadowing import Copies, Copy
 from arbiter.swap.traffic import Assignment, Detour, Ended, failure_of
 
 MOST_FALLBACKS = 3
@@ -152,6 +153,7 @@ class Behind:
     pool: Pool
     presence: Presence
     controller: Controller
+    copies: Copies
     selector: Selector
     situation: Situation
     grader: TaskGrader
@@ -323,7 +325,7 @@ class Dispatch:
         """Why the candidate of the route's alias may not answer its task, if a rule says so."""
         preference = self._preferences.get(route.task.name)
         rollout = self._controller.active(route.alias)
-        if preference is None or rollout is None or not 0 < rollout.weight < 1:
+        if preference is None or rollout is None or not rollout.phase.is_live:
             return None
         return preference.never.get(rollout.candidate)
 
@@ -520,7 +522,10 @@ class Dispatch:
     def _split(self, route: _Route, ask: Ask) -> _Route:
         """Let the alias's rollout, or its watched promotion, say which version answers."""
         assignment = self._controller.draw(
-            route.alias, ask.conversation, fits=lambda old: self._could(old, route, ask)
+            route.alias,
+            ask.conversation,
+            fits=lambda old: self._could(old, route, ask),
+            may_pair=partial(self._may_pair, route, ask),
         )
         if assignment is None:
             return route
@@ -576,6 +581,20 @@ class Dispatch:
             probability=route.probability * chance,
             reason=f"{route.reason}; {why}",
         )
+
+    def _may_pair(self, route: _Route, ask: Ask) -> bool:
+        """Whether both versions' answers to this request can be graded: known before there is one.
+
+        A call of a tool is graded by no rule. What may call one makes no pair, or only those would
+        be pairs in which it happened not to.
+        """
+        if (
+            isinstance(ask.work, Embedding)
+            or "tools" in needed(ask.work)
+            or route.guess is not None
+        ):
+            return False
+        return self._behind.grader(route.task, "", ask.expected) is not None
 
     def _detoured(self, route: _Route, detour: Detour) -> _Route:
         """To the version of a rollout that is there; the request is no evidence."""
@@ -770,6 +789,8 @@ class Dispatch:
         gradable = self._is_gradable(way.ask, route)
         counts = gradable or route.assignment.is_chosen
         score = _unit_score(way, status, grade) if counts else None
+        if route.assignment.is_paired:
+            self._shadow(way, route.assignment, score)
         return self._controller.ended(
             route.assignment,
             task=route.task.name,
@@ -782,6 +803,27 @@ class Dispatch:
     def _is_gradable(self, ask: Ask, route: _Route) -> bool:
         rule = self._behind.grader(route.task, "", ask.expected)
         return rule is not None and route.guess is None
+
+    def _shadow(self, way: _Journey, assignment: Assignment, score: float | None) -> None:
+        """Have the other version asked the same, once nobody waits."""
+        ask, track = way.ask, self._controller.track(assignment.rollout)
+        if track is None:
+            return
+        if score is None or isinstance(ask.work, Embedding):
+            track.unpaired(assignment)
+            return
+        self._behind.copies.add(
+            Copy(
+                assignment=assignment,
+                decision=way.decided.decision,
+                task=way.route.task,
+                work=ask.work,
+                sampling=ask.sampling,
+                stream=ask.stream,
+                expected=ask.expected,
+                served=score,
+            )
+        )
 
     def _grade(self, ask: Ask, route: _Route, served: Served | None) -> float | None:
         # by the grader of a task that was guessed wrongly it would be wrong on record for good

@@ -74,6 +74,7 @@ from arbiter.swap.intake import Intake
 from arbiter.swap.pulling import Pulling
 from arbiter.swap.records import Stored
 from arbiter.swap.scouting import Scout
+from arbiter.swap.shadowing import Shadowing
 from arbiter.swap.validation import Progress, no_progress
 from arbiter.telemetry import Loaded, Watched
 
@@ -127,6 +128,7 @@ class House:
     controller: Controller
     keeping: Keeping
     calibrating: Calibrating
+    shadowing: Shadowing
     admission: Admission
     intake: Intake
     adoption: Adoption

@@ -47,14 +47,16 @@ outcomes: decision:text#, task:text, version:text, status:text, error:text?, det
     completion_tokens:int?, cached_tokens:int?, prefill_ms:real?, decode_ms:real?, cpu_ms:real?,
     cpu_method:text, cpu_note:text?, grade:real?, answer_room:int?, needs:text?, is_forgotten:int,
     at:text
+pairs: rollout:text#, position:int#, unit:text, task:text, arm:text, share:real, decision:text,
+    old:real, new:real
 places: url:text#, model:text#, engine:text, version:text, seen_at:text
 prompts: decision:text#, task:text, messages:text, expected:text?, answer:text, at:text
 rollout_log: seq:int#, rollout:text, phase:text, step:int, weight:real, units:int, who:text,
     reason:text, basis:text, at:text
 rollouts: rollout:text#, alias:text, stable:text, candidate:text, plan:text, plan_digest:text,
     salt:text, phase:text, step:int, soaked_s:real, total_s:real, units_at_step:int,
-    budgets:int, continues:text?, reason:text, findings:text, knowledge_before:text,
-    knowledge_after:text?, started_at:text, ended_at:text?
+    shadow_only:int, budgets:int, continues:text?, reason:text, findings:text,
+    knowledge_before:text, knowledge_after:text?, started_at:text, ended_at:text?
 rules: task:text#, prefer:text?, pinned:text?, never:text, why:text, added_at:text
 tasks: task:text#, spec:text, added_at:text
 unit_judgements: rollout:text#, position:int#, score:real, is_late:int, at:text
@@ -74,6 +76,7 @@ one_active_candidate: UNIQUE ON rollouts (candidate)
 one_active_rollout: UNIQUE ON rollouts (alias)
     WHERE phase IN ('validating', 'progressing', 'paused')
 one_fall_once: UNIQUE ON falls (version, COALESCE(task, ''), since, COALESCE(origin, ''))
+one_pair_a_unit: UNIQUE ON pairs (rollout, unit)
 one_row_a_unit: UNIQUE ON units (rollout, unit)
 one_row_a_unit_after: UNIQUE ON after_units (rollout, unit)
 outcomes_by_version: ON outcomes (version, task)
@@ -92,6 +95,7 @@ leases.rollout rollouts.rollout
 ledger.previous ledger.hash
 names.version versions.version
 outcomes.decision decisions.decision
+pairs.rollout rollouts.rollout
 places.version versions.version
 prompts.decision decisions.decision
 rollout_log.rollout rollouts.rollout
@@ -234,6 +238,18 @@ UNIT = {
     "decision": "dec_1",
 }
 
+PAIR = {
+    "rollout": "rol_1",
+    "position": 0,
+    "unit": "u",
+    "task": "sums",
+    "arm": "stable",
+    "share": 0.2,
+    "decision": "dec_1",
+    "old": 1.0,
+    "new": 0.0,
+}
+
 
 AFTER_UNIT = {**UNIT, "rollout": "rol_0", "arm": "promoted", "probability": 0.95}
 ALARM = {"rollout": "rol_0", "sign": "drifted", "sentence": "s", "basis": "{}", "at": "t"}
@@ -362,6 +378,18 @@ def test_there_is_one_row_a_unit_of_a_rollout(house: apsw.Connection) -> None:
     add(house, "units", **UNIT)
     with pytest.raises(apsw.ConstraintError, match=r"units\.unit"):
         add(house, "units", **{**UNIT, "position": 1})
+
+
+def test_there_is_one_pair_a_unit_of_a_rollout(house: apsw.Connection) -> None:
+    add(house, "pairs", **PAIR)
+    with pytest.raises(apsw.ConstraintError, match=r"pairs\.unit"):
+        add(house, "pairs", **{**PAIR, "position": 1})
+
+
+@pytest.mark.parametrize("wrong", [{"share": 0.0}, {"old": 1.5}, {"new": -0.5}, {"arm": "none"}])
+def test_a_pair_is_what_it_can_be(house: apsw.Connection, wrong: dict[str, float | str]) -> None:
+    with pytest.raises(apsw.ConstraintError, match="CHECK"):
+        add(house, "pairs", **{**PAIR, **wrong})
 
 
 def test_no_two_entries_of_the_ledger_follow_the_same_one(house: apsw.Connection) -> None:

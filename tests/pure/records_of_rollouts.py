@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from arbiter.inference import Arm
@@ -12,14 +12,16 @@ from arbiter.storage.database import Row
 from arbiter.swap.analysis import Failure
 from arbiter.swap.audit import Recorded
 from arbiter.swap.basis import UnitRow
+from arbiter.swap.findings import Compatibility, Finding
 from arbiter.swap.metrics import Ending
 from arbiter.swap.plan import Plan
 from arbiter.swap.records import Entry, Stored
 from arbiter.swap.rollout import Phase, Rollout, Taken, ValidationVerdict, advance, begin
-from arbiter.swap.traffic import Track, unit_row
+from arbiter.swap.shadow import PairRow
+from arbiter.swap.traffic import Assignment, Record, Track, pair_row, unit_row
 
 TASKS = (TaskName("sum"), TaskName("code"))
-PLAN = Plan(tasks=TASKS, soak_s=10.0, min_units=10, expiry_s=1e6)
+PLAN = Plan(tasks=TASKS, soak_s=10.0, min_units=10, expiry_s=1e6, shadow=0.0)
 
 
 def fresh(plan: Plan = PLAN) -> Rollout:
@@ -35,6 +37,11 @@ def fresh(plan: Plan = PLAN) -> Rollout:
     )
 
 
+UNPROVEN = Finding(
+    about="quality", task=None, verdict=ValidationVerdict.UNPROVEN, sentence="Too few cases."
+)
+
+
 @dataclass
 class Driven:
     """A rollout and everything that is written of it."""
@@ -42,7 +49,9 @@ class Driven:
     track: Track
     log: list[Entry] = field(default_factory=list)
     rows: list[UnitRow] = field(default_factory=list)
+    pairs: list[PairRow] = field(default_factory=list)
     ends: list[Row] = field(default_factory=list)
+    is_proved: bool = True
 
     def take(self, taken: Taken, who: str = "arbiter", elapsed_s: float = 0.0) -> None:
         """Write a change down, if it is one, and act on it."""
@@ -70,7 +79,8 @@ class Driven:
     def ask(self, number: int, *, stable: float | None, candidate: float | None,
             failure: Failure | None = None) -> None:  # fmt: skip
         """One conversation, with the score that either side would get; None: nothing graded it."""
-        drawn = self.track.draw(str(number))
+        may_pair = stable is not None and candidate is not None
+        drawn = self.track.draw(str(number), may_pair=lambda: may_pair)
         assert drawn is not None
         score = candidate if drawn.arm is Arm.CANDIDATE else stable
         self.track.note(drawn.arm, failure)
@@ -81,9 +91,22 @@ class Driven:
         rows, stored = self.track.ended(
             drawn, task=task, decision=DecisionId("dec"), score=score, ending=ending
         )
+        if stored is not None:
+            told = rows[0].parameters
+            self.rows.append(unit_row((*told[1:6], *told[7:])))
+            stored(True)
+        if drawn.is_paired:
+            self._pair(drawn, task, stable=stable or 0.0, candidate=candidate or 0.0)
+
+    def _pair(self, drawn: Assignment, task: TaskName, *, stable: float, candidate: float) -> None:
+        is_new = drawn.arm is Arm.CANDIDATE
+        served, other = (candidate, stable) if is_new else (stable, candidate)
+        rows, stored = self.track.paired(
+            drawn, task=task, decision=DecisionId("dec"), served=served, other=other
+        )
         assert stored is not None
         told = rows[0].parameters
-        self.rows.append(unit_row((*told[1:6], *told[7:])))
+        self.pairs.append(pair_row((*told[1:6], *told[7:])))
         stored(True)
 
     def look(self, elapsed_s: float = 1.0, *, absent: str | None = None) -> None:
@@ -97,7 +120,8 @@ class Driven:
             absent=absent,
         )
         before = self.track.rollout
-        if (after.phase, after.index) == (before.phase, before.index):
+        was = (before.phase, before.index, before.shadow_only)
+        if (after.phase, after.index, after.shadow_only) == was:
             self.track.rollout = after
         else:
             self.take((after, effects), elapsed_s=elapsed_s)
@@ -106,10 +130,11 @@ class Driven:
     def recorded(self) -> Recorded:
         """What is on disk."""
         return Recorded(
-            stored=stored_of(self.track.rollout),
+            stored=replace(
+                stored_of(self.track.rollout), findings=() if self.is_proved else (UNPROVEN,)
+            ),
             plan_digest=self.track.rollout.plan.digest,
-            units=tuple(self.rows),
-            before=(),
+            record=Record(units=tuple(self.rows), pairs=tuple(self.pairs)),
             ends=tuple(self.ends),
             log=tuple(self.log),
             notes=notes_of(self.log),
@@ -142,18 +167,27 @@ def notes_of(log: Sequence[Entry]) -> list[dict[str, object]]:
     ]
 
 
-def begun(plan: Plan = PLAN) -> Driven:
+def begun(plan: Plan = PLAN, *, is_proved: bool = True) -> Driven:
     """A rollout that has just left validation."""
     driven = Driven(track=Track(fresh(plan)))
     driven.write(driven.track.rollout, who="operator")
-    passed = "Validation passed on every task."
-    driven.take(begin(driven.track.rollout, ValidationVerdict.PASS, passed))
+    passed = Compatibility(findings=() if is_proved else (UNPROVEN,))
+    driven.take(begin(driven.track.rollout, passed.advice, passed.reason))
+    driven.is_proved = is_proved
     return driven
 
 
-def run(p_old: float, p_new: float, *, seed: int = 1, most: int = 3_000) -> Driven:
+def run(
+    p_old: float,
+    p_new: float,
+    *,
+    seed: int = 1,
+    most: int = 3_000,
+    plan: Plan = PLAN,
+    is_proved: bool = True,
+) -> Driven:
     """A rollout until it is over; one in ten conversations is not graded."""
-    driven, dice = begun(), Random(seed)
+    driven, dice = begun(plan, is_proved=is_proved), Random(seed)
     for number in range(most):
         old, new = float(dice.random() < p_old), float(dice.random() < p_new)
         is_graded = dice.random() > 0.1

@@ -8,19 +8,22 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.pure.records_of_rollouts import Driven, begun, notes_of, run
+from tests.pure.records_of_rollouts import PLAN, Driven, begun, notes_of, run
 
 from arbiter.swap.analysis import Failure, verdict
 from arbiter.swap.audit import Recorded, audit
 from arbiter.swap.basis import UnitRow
 from arbiter.swap.rollout import Phase, abort, pause, promote, resume, undo
+from arbiter.swap.shadow import PairRow
 
 PROMOTED = run(0.7, 0.97)
 ROLLED_BACK = run(0.95, 0.5)
+ASKED_FIRST = run(0.7, 0.97, plan=replace(PLAN, shadow=0.4), is_proved=False)
+PAIRED = run(0.7, 0.97, plan=replace(PLAN, shadow=0.4))
 
 
 def with_rows(recorded: Recorded, rows: list[UnitRow]) -> Recorded:
-    return replace(recorded, units=rows)
+    return replace(recorded, record=replace(recorded.record, units=rows))
 
 
 def failing() -> Driven:
@@ -61,6 +64,8 @@ def aborted() -> Driven:
     ("driven", "phase"),
     [
         (PROMOTED, Phase.PROMOTED),
+        (PAIRED, Phase.PROMOTED),
+        (ASKED_FIRST, Phase.PROMOTED),
         (ROLLED_BACK, Phase.ROLLED_BACK),
         (failing(), Phase.ROLLED_BACK),
         (handled(), Phase.UNDONE),
@@ -209,9 +214,11 @@ def test_a_plan_that_was_exchanged_is_found() -> None:
 
 
 def test_a_promotion_before_its_time_is_found() -> None:
-    log = list(PROMOTED.log)
+    driven = run(0.7, 0.97, plan=replace(PLAN, min_steps=5))
+    assert driven.track.rollout.phase is Phase.PROMOTED
+    log = list(driven.log)
     log[-1] = replace(log[-1], basis=replace(log[-1].basis, soaked_s=0.0, elapsed_s=1.0))
-    found = audit(replace(PROMOTED.recorded, log=log))
+    found = audit(replace(driven.recorded, log=log))
     assert found.differs is not None
     assert "comes to progressing" in found.differs
 
@@ -220,3 +227,59 @@ def test_a_log_without_a_beginning_is_no_log() -> None:
     found = audit(replace(PROMOTED.recorded, log=()))
     assert found.differs == "The log is empty: not even the beginning is in it."
     assert audit(replace(PROMOTED.recorded, log=PROMOTED.log[1:])).differs is not None
+
+
+def with_pairs(recorded: Recorded, pairs: list[PairRow]) -> Recorded:
+    return replace(recorded, record=replace(recorded.record, pairs=pairs))
+
+
+PAIR_CHANGES: list[Callable[[PairRow], PairRow]] = [
+    lambda row: row._replace(old=1.0 - row.old),
+    lambda row: row._replace(new=row.new / 2 + 0.1),
+    lambda row: row._replace(new=1.5),
+    lambda row: row._replace(share=0.5),
+    lambda row: row._replace(unit=row.unit[::-1]),
+    lambda row: row._replace(task="(other)"),
+    lambda row: row._replace(arm="stable" if row.arm == "candidate" else "candidate"),
+]
+
+
+@given(st.data(), st.sampled_from(PAIR_CHANGES))
+def test_any_pair_that_was_changed_is_found(
+    data: st.DataObject, change: Callable[[PairRow], PairRow]
+) -> None:
+    pairs = list(PAIRED.pairs)
+    place = data.draw(st.integers(0, len(pairs) - 1))
+    pairs[place] = change(pairs[place])
+    found = audit(with_pairs(PAIRED.recorded, pairs))
+    assert found.differs is not None
+
+
+@given(st.data())
+def test_a_pair_that_is_gone_is_found(data: st.DataObject) -> None:
+    pairs = list(PAIRED.pairs)
+    del pairs[data.draw(st.integers(0, len(pairs) - 1))]
+    assert audit(with_pairs(PAIRED.recorded, pairs)).differs is not None
+
+
+def test_a_conversation_that_counts_as_a_pair_and_by_itself_is_found() -> None:
+    pair = PAIRED.pairs[-1]
+    rows = [(*row[:5], pair.old, *row[6:]) if row[1] == pair.unit else row for row in PAIRED.rows]
+    found = audit(with_rows(PAIRED.recorded, rows))
+    assert found.differs == (
+        f"The pair at position {pair.position} has a score as a conversation too, and counts once."
+    )
+
+
+def test_an_unproven_candidate_is_asked_before_it_answers_and_that_is_repeated() -> None:
+    assert [entry.weight for entry in ASKED_FIRST.log[1:4]] == [0.0, 0.05, 0.1]
+    answered = ASKED_FIRST.log[2].basis
+    before = [row for row in ASKED_FIRST.rows if row[0] < answered.until]
+    assert before == []
+    assert [pair for pair in ASKED_FIRST.pairs if pair.position < answered.pairs_until]
+
+
+def test_pairs_are_counted_in_what_it_says() -> None:
+    found = audit(PAIRED.recorded)
+    assert found.pairs == len(PAIRED.pairs)
+    assert f"and {len(PAIRED.pairs)} pairs" in found.sentence

@@ -618,8 +618,7 @@ def test_a_model_that_thinks_for_ever_is_let_go() -> None:
     answer = Answer()
     line = lines({"message": {"role": "assistant", "content": "", "thinking": "hm " * 300_000}})
     with pytest.raises(MalformedAnswer, match="without an end"):
-        for _ in range(MOST_BYTES // len(line) + 1):
-            fed(answer, line)
+        _ = [fed(answer, line) for _ in range(MOST_BYTES // len(line) + 1)]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from math import isfinite, nan
+from math import inf, isfinite, nan
 from random import Random
 
 import pytest
@@ -73,3 +73,27 @@ def test_pairs_refuse_what_is_no_score_and_no_margin() -> None:
             PairE(side=Side.WORSE, margin=0.0).update(old, new)
     with pytest.raises(ValueError, match="margin"):
         PairE(side=Side.WORSE, margin=1.0)
+
+
+def test_a_bet_on_equal_models_is_rarely_wrong_and_proves_more_of_them() -> None:
+    dice, wrong = Random(13), 0
+    for _ in range(100):
+        pairs = PairE(side=Side.NOT_WORSE, margin=0.05, equal=200.0)
+        wrong += proves(pairs, dice, 0.76, prompts=300)
+    assert wrong <= 13
+    plain, bold = (
+        [
+            proves(
+                PairE(side=Side.NOT_WORSE, margin=0.05, equal=equal), Random(seed), 0.8, prompts=300
+            )
+            for seed in range(60)
+        ]
+        for equal in (0.0, 200.0)
+    )
+    assert sum(bold) > sum(plain)
+
+
+def test_a_belief_that_both_are_equal_is_a_number_of_pairs_and_no_bet_against_it() -> None:
+    for side, equal in ((Side.WORSE, 1.0), (Side.NOT_WORSE, -1.0), (Side.NOT_WORSE, inf)):
+        with pytest.raises(ValueError, match="equal"):
+            PairE(side=side, margin=0.05, equal=equal)

@@ -13,12 +13,13 @@ from tests.pure.records_of_rollouts import Driven, begun, run
 from arbiter.cli.plots import HEIGHT, WIDTH
 from arbiter.cli.report import page
 from arbiter.gateway.control_rollouts import audit_view
+from arbiter.gateway.views import pairs_view
 from arbiter.swap.analysis import verdict
 from arbiter.swap.audit import audit
 from arbiter.swap.course import course
 from arbiter.swap.rollout import pause
 from arbiter.swap.telling import explain, worse_tasks
-from arbiter.swap.traffic import unit_of
+from arbiter.swap.traffic import Record, unit_of
 
 HOSTILE = "<script>alert(1)</script> \"' &amp; </table> \x1b[2J \u202e <img src=x onerror=y>"
 VOID = {"meta", "path", "line", "polygon"}
@@ -35,6 +36,7 @@ def told(driven: Driven) -> dict[str, Any]:
     return {
         "rollout": rollout.id,
         "alias": rollout.alias,
+        "pairs": pairs_view(driven.track.pairing.agreeing.get(), 0),
         "stable_names": ["old"],
         "candidate_names": ["new"],
         "phase": rollout.phase.value,
@@ -129,7 +131,8 @@ def test_it_tells_the_plan_the_log_and_whether_it_is_as_recorded() -> None:
     assert text.count("<td>arbiter</td>") == len(PROMOTED.log) - 1
     assert '<p class="as-recorded">As recorded' in text
     row = PROMOTED.rows[4]
-    changed = replace(PROMOTED.recorded, units=[(*row[:5], 0.25, *row[6:]), *PROMOTED.rows[1:]])
+    rows = [(*row[:5], 0.25, *row[6:]), *PROMOTED.rows[1:]]
+    changed = replace(PROMOTED.recorded, record=Record(units=rows))
     found = page(told(PROMOTED), audit_view("rol", audit(changed)))
     assert '<p class="differs">Not as recorded' in found
 

@@ -69,7 +69,7 @@ WORSE = found(Verdict.WORSE)
     ("validation", "phase", "weight", "effects"),
     [
         (ValidationVerdict.PASS, Phase.PROGRESSING, 0.10, (Effect.SET_WEIGHT,)),
-        (ValidationVerdict.UNPROVEN, Phase.PROGRESSING, 0.05, (Effect.SET_WEIGHT,)),
+        (ValidationVerdict.UNPROVEN, Phase.PROGRESSING, 0.0, (Effect.SET_WEIGHT,)),
         (ValidationVerdict.BLOCK, Phase.BLOCKED, 0.0, ()),
     ],
 )
@@ -106,10 +106,61 @@ def test_kept_apart_what_is_blocked_is_blocked_for_its_own_reason() -> None:
 def test_the_first_share_that_is_told_is_the_one_that_a_rollout_has(
     advice: ValidationVerdict, apart: Apart
 ) -> None:
-    plan = Plan(apart=apart)
+    plan = Plan(apart=apart, shadow=0.0)
     begun, _ = begin(fresh(plan), advice, "so")
     share = 1.0 if begun.phase is Phase.PROMOTED else begun.weight
     assert first_share(plan, advice) == share
+
+
+ASKED = replace(at(Phase.PROGRESSING, index=0), shadow_only=True)
+"""Unproven, and only asked beside the stable version so far."""
+
+
+@pytest.mark.parametrize(
+    ("elapsed_s", "pairs", "weight"),
+    [(0.0, 0, 0.0), (HOUR - 1, 19, 0.0), (1.0, 20, 0.05), (HOUR, 0, 0.05)],
+)
+def test_an_unproven_candidate_answers_after_enough_pairs_or_an_hour(
+    elapsed_s: float, pairs: int, weight: float
+) -> None:
+    after, effects = advance(ASKED, UNDECIDED, elapsed_s=elapsed_s, candidate_units=pairs)
+    assert (after.phase, after.index, after.weight) == (Phase.PROGRESSING, 0, weight)
+    assert bool(effects) is (weight > 0.0)
+    if effects:
+        assert (after.soaked_s, after.units_at_step) == (0.0, pairs)
+        assert after.reason == f"Asked beside the stable version {pairs} times. found inconclusive"
+
+
+def test_without_pairs_in_the_plan_an_unproven_candidate_begins_with_the_cautious_step() -> None:
+    begun, _ = begin(fresh(Plan(shadow=0.0)), ValidationVerdict.UNPROVEN, "")
+    assert (begun.weight, begun.shadow_only) == (0.05, False)
+
+
+def test_what_is_only_asked_can_be_rolled_back_and_never_promoted_by_proof() -> None:
+    back, _ = advance(ASKED, WORSE, elapsed_s=1.0, candidate_units=5)
+    assert back.phase is Phase.ROLLED_BACK
+    later, _ = advance(ASKED, NOT_WORSE, elapsed_s=HOUR, candidate_units=500)
+    assert (later.phase, later.weight) == (Phase.PROGRESSING, 0.05)
+
+
+def test_a_hook_keeps_what_is_only_asked_from_answering_and_its_time_still_runs_out() -> None:
+    kept, effects = advance(
+        ASKED, UNDECIDED, elapsed_s=HOUR, candidate_units=30, blocked="a hook says no"
+    )
+    assert (kept.weight, kept.reason, effects) == (0.0, "a hook says no", ())
+    week = Plan().expiry_s
+    late, effects = advance(
+        kept, UNDECIDED, elapsed_s=week, candidate_units=30, blocked="a hook says no"
+    )
+    assert (late.phase, effects) == (Phase.PAUSED, (Effect.ASK_OPERATOR,))
+
+
+def test_a_pause_of_what_is_only_asked_keeps_it_from_answering() -> None:
+    paused, _ = pause(ASKED, "ann", "")
+    resumed, _ = resume(paused, "ann", "")
+    assert (paused.weight, resumed.weight) == (0.0, 0.0)
+    stepped, _ = step(resumed, "ann", "", to=1, candidate_units=3)
+    assert (stepped.weight, stepped.units_at_step) == (0.10, 3)
 
 
 @pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.VALIDATING])
@@ -282,7 +333,7 @@ def test_a_verb_without_a_reason_still_says_who() -> None:
 
 LADDERS = (
     Plan(),
-    Plan(over_budget=Over.ABORT),
+    Plan(over_budget=Over.ABORT, shadow=0.0),
     Plan(schedule=Schedule.CLOCK, steps=CLOCK_STEPS, soak_s=60.0),
 )
 
@@ -350,7 +401,10 @@ def test_whatever_happens_the_rollout_stays_on_its_plan(
         assert rollout.weight in {0.0, *rollout.plan.ladder}
         assert rollout.index - before.index in {0, 1}
         assert blocked is None or rollout.index == before.index
-        assert (rollout.weight > 0.0) is rollout.phase.is_live
+        assert (rollout.weight > 0.0) is (rollout.phase.is_live and not rollout.shadow_only)
+        assert before.shadow_only or not rollout.shadow_only  # what has answered goes on answering
+        assert blocked is None or rollout.shadow_only is before.shadow_only
+        assert rollout.index == 0 or not rollout.shadow_only
         assert bool(effects) or rollout.phase in {before.phase, Phase.PAUSED}
         assert (Effect.MOVE_ALIAS in effects) is (
             rollout.phase is Phase.PROMOTED is not before.phase
@@ -594,7 +648,7 @@ def test_every_field_of_a_plan_is_part_of_its_digest() -> None:
         "expiry_s": 9e5, "keep_s": 1.0,
         "holdback": 0.1, "alpha_drift": 0.01, "on_drift": "ask",
         "budget": None, "over_budget": "abort",
-        "judge_share": 0.1, "judge_within_s": 1.0,
+        "judge_share": 0.1, "judge_within_s": 1.0, "shadow": 0.1,
         "quality": "dry_run", "reliability": {"mode": "off", "margin": 0.02},
         "latency": {"margin": 0.1}, "apart": "replay",
     }  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from arbiter.errors import InvalidField
-from arbiter.studies.rollouts import Case, Ended, simulate, simulate_one
+from arbiter.studies.rollouts import Case, Ended, also_right, simulate, simulate_one
 from arbiter.swap.rollout import Phase
 
 
@@ -105,3 +105,21 @@ def test_what_cannot_be_run_is_refused_by_the_name_of_its_option(
     given: dict[str, Any] = {"p_old": 0.8, "p_new": 0.8, **change}
     with pytest.raises(InvalidField, match=about):
         Case(**given)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "correlation"), [(0.8, 0.8, 0.6), (0.8, 0.64, 0.0), (0.7, 0.9, 1.0)]
+)
+def test_both_versions_keep_their_rates_in_a_pair(
+    one: float, other: float, correlation: float
+) -> None:
+    found = one * also_right(True, one, other, correlation)
+    found += (1.0 - one) * also_right(False, one, other, correlation)
+    assert found == pytest.approx(other)
+    assert all(0.0 <= also_right(right, one, other, correlation) <= 1.0 for right in (True, False))
+
+
+def test_every_conversation_is_a_pair_when_all_are_asked_of_both() -> None:
+    ended = simulate_one(Case(p_old=0.9, p_new=0.5, shadow=1.0), 1)
+    assert ended.pairs == ended.units
+    assert simulate_one(Case(p_old=0.9, p_new=0.5), 1).pairs == 0

@@ -12,17 +12,19 @@ from arbiter.swap.analysis import Judgement, TaskEvidence, Verdict, verdict
 from arbiter.swap.course import POINTS, course
 from arbiter.swap.plan import Apart
 from arbiter.swap.rollout import Phase, pause
+from arbiter.swap.shadow import Agreement
 from arbiter.swap.telling import (
     Outlook,
     explain,
     in_words,
     lasting,
     of_interval,
+    of_pairs,
     outlook,
     to_go,
     worse_tasks,
 )
-from arbiter.swap.traffic import unit_of
+from arbiter.swap.traffic import Record, unit_of
 
 ROLLOUT = replace(begun().track.rollout, soaked_s=5.0, total_s=5.0)
 NOTHING = Judgement(verdict=Verdict.INCONCLUSIVE, reason="Nothing is known yet.")
@@ -178,3 +180,58 @@ def test_a_long_course_is_thinned_and_keeps_its_end() -> None:
 
 def test_durations_are_told_in_their_two_largest_units() -> None:
     assert [lasting(s) for s in (0.2, 61.0, 90_061.0)] == ["0 s", "1 min 1 s", "1 d 1 h"]
+
+
+def test_pairs_are_told_with_what_they_say_alone_and_how_many_wait() -> None:
+    assert of_pairs(Agreement()) == ()
+    found = Agreement(both=8, only_stable=1, only_candidate=2, neither=3, interval=(-0.1, 0.2))
+    assert of_pairs(found, 4) == (
+        "Of 14 asked of both: both right 8, only stable 1, only candidate 2, neither 3.",
+        f"By those alone: {of_interval((-0.1, 0.2))}",
+        "4 more wait until nobody is being served.",
+    )
+
+
+def test_a_pace_counts_what_the_candidate_is_asked_beside_its_own_share() -> None:
+    paired = replace(ROLLOUT, plan=replace(PLAN, shadow=0.5))
+    counts = {"n_candidate": 40, "n_stable": 200, "e_not_worse": 4.0}
+    alone = outlook(paired, judged(**counts))
+    beside = outlook(paired, judged(**counts, n_pairs=30))
+    assert alone.units == beside.units
+    assert alone.seconds is not None
+    assert beside.seconds is not None
+    assert beside.seconds > alone.seconds
+
+
+def test_who_is_only_asked_is_told_so_and_until_when() -> None:
+    asked = replace(ROLLOUT, index=0, shadow_only=True)
+    told = explain(asked, NOTHING, tasks=(), log=(), interval=None)
+    assert told.now[1] == (
+        "It answers nobody yet: it is only asked beside the stable version until 10 pairs are made,"
+        " or 10 s have passed."
+    )
+    over = replace(asked, phase=Phase.ABORTED)
+    assert "only asked" not in " ".join(explain(over, NOTHING, tasks=(), log=(), interval=None).now)
+
+
+@pytest.mark.parametrize(
+    ("share", "told"),
+    [
+        (0.0, "No conversation is asked of both versions."),
+        (0.25, "25% of conversations that a rule can grade are asked of both versions"),
+    ],
+)
+def test_the_plan_says_how_many_are_asked_of_both(share: float, told: str) -> None:
+    rollout = replace(ROLLOUT, plan=replace(PLAN, shadow=share))
+    plan = explain(rollout, NOTHING, tasks=(), log=(), interval=None).plan
+    assert any(line.startswith(told) for line in plan)
+
+
+def test_a_course_goes_on_over_pairs() -> None:
+    driven = run(0.7, 0.97, plan=replace(PLAN, shadow=0.4))
+    record = driven.recorded.record
+    points = course(record.evidence, PLAN)
+    assert points[-1].units == len(record.pairs) + sum(row[5] is not None for row in record.units)
+    assert points[-1].log_not_worse == driven.track.evidence.log_not_worse
+    only_pairs = course(Record(pairs=record.pairs).evidence, PLAN)
+    assert (only_pairs[0].low, only_pairs[0].high, only_pairs[0].weight) == (-1.0, 1.0, 0.0)

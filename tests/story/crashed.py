@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.story.stage import Stage, name, stage, task
 
 from arbiter.refs import RolloutId
+from arbiter.swap.controller import SAVE_EVERY
 from arbiter.swap.crashing import Crash, Place
 from arbiter.swap.records import Stored
 from arbiter.swap.rollout import Phase
@@ -58,7 +59,12 @@ async def to_the_end(
         found = await newest(play)
         if found is None:
             begun = await play.house.swap(
-                "primary", candidate, soak_s=0.0, steps=[0.4, 0.5], unproven_first_step=0.4
+                "primary",
+                candidate,
+                soak_s=0.0,
+                steps=[0.4, 0.5],
+                unproven_first_step=0.4,
+                shadow=0.3,
             )
             rollout = begun.rollout.id
         else:
@@ -66,6 +72,7 @@ async def to_the_end(
         while await _phase(play, rollout) is Phase.VALIDATING:
             await play.house.database.settle()
         if play.house.controller.active(name("primary")) is not None:
+            await play.tick(SAVE_EVERY)  # so that its times are noted, however soon it is over
             await play.live(rollout, most=MOST)
         if await _phase(play, rollout) is Phase.PROMOTED:
             await play.house.undo("primary", why="to see that it can be")

@@ -23,6 +23,7 @@ from arbiter.swap.audit import audit, read_record
 from arbiter.swap.controller import TICK_S, Controller, RolloutView
 from arbiter.swap.crashing import Crash
 from arbiter.swap.rollout import Phase
+from arbiter.swap.shadowing import QUIET_S
 
 
 def name(text: str) -> ModelName:
@@ -121,6 +122,13 @@ class Stage:
         while self.clock.sleepers < 1 + looking(self.house.controller):
             await self.house.database.settle()
 
+    async def copies(self) -> None:
+        """Let nobody come until every copy of a request has been asked."""
+        while self.house.shadowing.waiting:
+            self.clock.jump(QUIET_S)
+            await self.house.database.settle()
+        await self.house.database.settle()
+
     async def swap(self, alias: str, model: str, **changes: object) -> RolloutId:
         """Begin a rollout and see it through its validation."""
         stored = await self.house.swap(alias, model, **{"soak_s": 0.0, **changes})
@@ -136,6 +144,7 @@ class Stage:
         for number in range(most):
             await self.ask(titles[number % len(titles)])
             if number % 10 == 9:
+                await self.copies()
                 await self.tick()
                 if self.house.controller.active(name("primary")) is None:
                     break
@@ -172,7 +181,12 @@ async def stage(
     async with open_house(
         settings(
             data_dir,
-            **{"calibration__enabled": False, "selection__strategy": "static", **overrides},
+            **{
+                "calibration__enabled": False,
+                "selection__strategy": "static",
+                "rollout__shadow": 0.0,
+                **overrides,
+            },
         ),
         clock=clock,
         dice=Random(seed),

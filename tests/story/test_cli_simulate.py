@@ -38,10 +38,20 @@ def test_drift_tasks_and_conversations_are_understood() -> None:
     assert json.loads(said.stdout)["inconclusive"] == 1.0
 
 
+def test_a_share_of_pairs_is_simulated_and_counted() -> None:
+    words = ("--p-old", ".9", "--p-new", ".3", "--runs", "4", "--requests", "400", "--shadow", ".5")
+    found = json.loads(shell(*words, "--json").stdout)
+    assert list(found)[-1] == "median_pairs"
+    assert 0 < found["median_pairs"] < found["median_units"]
+    said = shell(*words, "--correlation", "0")
+    assert "median pairs  " in said.stdout
+
+
 def test_what_cannot_be_run_is_a_sentence() -> None:
     for words, about in (
         (("--p-old", ".8", "--p-new", ".8", "--drift", ".9-.7"), "Give it as .9:.7."),
         (("--p-old", ".8", "--p-new", ".8", "--drift", "a:b"), "Give it as .9:.7."),
+        (("--p-old", ".8", "--p-new", ".8", "--shadow", "2"), "--shadow is from 0 to 1."),
         (("--p-old", "8", "--p-new", ".8"), "--p-old is from 0 to 1."),
         (("--p-old", ".8", "--p-new", ".8", "--schedule", "hope"), "Schedules are proved, clock."),
     ):

@@ -167,6 +167,13 @@ async def test_hooks_are_asked_for_what_a_person_says_too(tmp_path: Path) -> Non
         assert stepped.rollout.reason == "stepped by ada: now"
 
 
+async def test_hooks_are_asked_before_one_that_was_only_asked_answers(tmp_path: Path) -> None:
+    async with hooked(tmp_path, [GO, GO, GO, GO, GO]) as (play, hook):
+        rollout = await play.swap("primary", "new", soak_s=5.0, shadow=0.5)
+        await until(play, rollout, lambda r: r.weight > 0.0)
+        assert [asked["to"] for asked in asked_for(hook)][:1] == [0.05]
+
+
 async def test_who_goes_back_asks_nobody(tmp_path: Path) -> None:
     async with hooked(tmp_path, [GO, GO, BLOCK]) as (play, hook):
         rollout = await play.swap("primary", "new", soak_s=3600.0)

@@ -23,7 +23,10 @@ HEADINGS = (
 
 def show_now(found: Json) -> None:
     """Evidence in words, the interval on the difference, and what is still to go."""
-    for line in (*_lines(found["in_words"]), _interval(found["interval"]), *_lines(found["to_go"])):
+    pairs = found["pairs"]
+    of_pairs = _lines(pairs["in_words"]) if isinstance(pairs, dict) else []
+    evidence = (*_lines(found["in_words"]), _interval(found["interval"]), *of_pairs)
+    for line in (*evidence, *_lines(found["to_go"])):
         OUT.print(f"  {line}", markup=False)
 
 

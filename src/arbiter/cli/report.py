@@ -228,6 +228,8 @@ def _share(found: Found) -> Plot:
 
 # -- tables
 
+_AGREEMENT = ("both", "only_stable", "only_candidate", "neither")
+
 
 def _tables(found: Found) -> Iterable[str]:
     worse = set(found["worse_tasks"])
@@ -244,6 +246,19 @@ def _tables(found: Found) -> Iterable[str]:
             )
             for one in found["evidence"]
         ],
+    )
+    pairs = found["pairs"]
+    yield _table(
+        "Asked of both",
+        ("pairs", "both right", "only stable", "only candidate", "neither", "difference"),
+        [
+            (
+                *(pairs[key] for key in ("pairs", *_AGREEMENT)),
+                " to ".join(number(end) for end in pairs["interval"] or ()),
+            )
+        ]
+        if pairs["pairs"]
+        else [],
     )
     yield _table(
         "Before any traffic",

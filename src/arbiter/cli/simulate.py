@@ -41,6 +41,13 @@ def rollout_simulate(
             "--schedule", help="proved: at most a half until it is proved; clock: a step an hour."
         ),
     ] = "proved",
+    shadow: Annotated[
+        float, typer.Option("--shadow", help="Share of conversations asked of both models.")
+    ] = 0.0,
+    correlation: Annotated[
+        float,
+        typer.Option("--correlation", help="Between both models' answers to one prompt, at most."),
+    ] = 0.6,
     as_json: AsJson = False,
 ) -> None:
     """Simulate rollouts by the code that decides real ones, and tell how they end."""
@@ -55,6 +62,8 @@ def rollout_simulate(
             unit=unit,
             per_hour=per_hour,
             schedule=schedule,
+            shadow=shadow,
+            correlation=correlation,
         )
         found = simulate(case)
     except ArbiterError as error:
@@ -66,6 +75,8 @@ def rollout_simulate(
         OUT.print(f"{name:<13} {number(found[name], digits=3)} of runs", markup=False)
     OUT.print(f"median units  {number(found['median_units'], digits=0)}", markup=False)
     OUT.print(f"bad answers   {number(found['bad_answers'], digits=1)}", markup=False)
+    if "median_pairs" in found:
+        OUT.print(f"median pairs  {number(found['median_pairs'], digits=0)}", markup=False)
 
 
 def _rates(text: str | None) -> tuple[float, float] | None:

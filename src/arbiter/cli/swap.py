@@ -58,6 +58,10 @@ def swap(
         float | None,
         typer.Option("--holdback", help="Percent that stay with the old one when promoted."),
     ] = None,
+    shadow: Annotated[
+        float | None,
+        typer.Option("--shadow", help="Share of conversations asked of both, such as 0.2."),
+    ] = None,
     why: Why = "",
     data_dir: DataDir = None,
     config: ConfigFile = None,
@@ -95,6 +99,7 @@ def swap(
             "budget": budget,
             "apart": apart,
             "holdback": None if holdback is None else holdback / 100,
+            "shadow": shadow,
         }
         if check:
             await _check(client, body, as_json=as_json)

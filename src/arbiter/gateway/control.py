@@ -199,6 +199,7 @@ class StartRollout(ControlBody):
     over_budget: Literal["ask", "abort"] | None = None
     judge_share: float | None = None
     judge_within_s: float | None = None
+    shadow: float | None = None
     quality: Literal["critical", "dry_run"] | None = None
     reliability: Literal["critical", "dry_run", "off"] | None = None
     latency: Literal["critical", "dry_run", "off"] | None = None

@@ -16,9 +16,8 @@ from arbiter.storage.database import Database
 from arbiter.swap.audit import Audit, audit, read_record
 from arbiter.swap.controller import Controller, RolloutView
 from arbiter.swap.course import course
-from arbiter.swap.retrying import units_before
+from arbiter.swap.retrying import record_of
 from arbiter.swap.telling import explain
-from arbiter.swap.traffic import unit_of, unit_row
 
 
 def looking_router(
@@ -39,10 +38,8 @@ def looking_router(
     @router.get("/rollouts/{rollout}/course")
     async def shown(rollout: str) -> Plain:
         view = await controller.view(RolloutId(rollout))
-        before = await units_before(database, view.stored.rollout)
-        rows = map(unit_row, (*before, *await database.read("list_units", (rollout,))))
-        units = [unit for unit in map(unit_of, rows) if unit is not None]
-        points = await asyncio.to_thread(course, units, view.stored.rollout.plan)
+        record = await record_of(database, view.stored.rollout)
+        points = await asyncio.to_thread(course, record.evidence, view.stored.rollout.plan)
         return {
             **explained_view(view, registry),
             "course": [asdict(point) for point in points],
@@ -59,6 +56,7 @@ def explained_view(view: RolloutView, registry: Registry) -> Plain:
         tasks=view.tasks,
         log=view.log,
         interval=view.interval,
+        agreement=view.agreement,
     )
     plain = asdict(told)
     if view.watch is not None:
@@ -75,6 +73,7 @@ def audit_view(rollout: str, found: Audit) -> Plain:
         "differs": found.differs,
         "entries": found.entries,
         "units": found.units,
+        "pairs": found.pairs,
         "later": found.later,
         "since": found.since,
         "judgement": asdict(found.judgement),

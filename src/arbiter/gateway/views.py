@@ -22,7 +22,8 @@ from arbiter.swap.findings import Compatibility, first_share
 from arbiter.swap.plan import Plan
 from arbiter.swap.records import Stored
 from arbiter.swap.rollout import Phase
-from arbiter.swap.telling import in_words, outlook, to_go, worse_tasks
+from arbiter.swap.shadow import Agreement
+from arbiter.swap.telling import in_words, of_pairs, outlook, to_go, worse_tasks
 from arbiter.swap.watching import WatchView
 
 Plain = dict[str, object]
@@ -266,6 +267,7 @@ def rollout_view(view: RolloutView, registry: Registry) -> Plain:
         "judgement": asdict(judgement),
         "in_words": list(in_words(judgement)),
         "interval": None if view.interval is None else list(view.interval),
+        "pairs": pairs_view(view.agreement, view.open_pairs),
         "outlook": {**asdict(to_come), "is_estimate": True},
         "to_go": list(to_go(to_come)),
         "worse_tasks": list(worse_tasks(view.tasks, view.stored.rollout.plan)),
@@ -319,6 +321,16 @@ def watch_view(watch: WatchView) -> Plain:
             for alarm in since.alarms.values()
         ],
         "in_words": list(watch.in_words),
+    }
+
+
+def pairs_view(found: Agreement, waiting: int) -> Plain:
+    """What was asked of both versions. waiting: how many are to be."""
+    return {
+        **asdict(found),
+        "pairs": found.pairs,
+        "open": waiting,
+        "in_words": list(of_pairs(found, waiting)),
     }
 
 

@@ -7,10 +7,13 @@ nothing of requests, models or memory: whoever serves says when somebody comes a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from arbiter.clock import Clock
+
+T = TypeVar("T")
 
 
 class Presence:
@@ -31,11 +34,16 @@ class Presence:
         self._opened = clock.monotonic()
         self._left: float | None = None
         self._somebody = asyncio.Event()
+        self._nobody = asyncio.Event()
+        self._nobody.set()
+        self.spare = asyncio.Lock()
+        """Held by whoever runs something in idle time: two of them would slow each other."""
 
     def come(self) -> None:
         """Somebody waits for an answer. `leave` follows, whatever happens."""
         self._count += 1
         self._somebody.set()
+        self._nobody.clear()
 
     def leave(self) -> None:
         """They have it, or no longer want it."""
@@ -43,6 +51,7 @@ class Presence:
         self._left = self._clock.monotonic()
         if not self._count:
             self._somebody.clear()
+            self._nobody.set()
 
     @contextmanager
     def here(self) -> Iterator[None]:
@@ -73,3 +82,20 @@ class Presence:
     async def arrival(self) -> None:
         """Return when somebody is here."""
         await self._somebody.wait()
+
+    async def departure(self) -> None:
+        """Return when nobody is here."""
+        await self._nobody.wait()
+
+    async def unless_somebody_comes(self, work: Coroutine[None, None, T]) -> T | None:
+        """The result of some work; None when it was cut because somebody came."""
+        doing = asyncio.create_task(work)
+        coming = asyncio.create_task(self.arrival())
+        try:
+            await asyncio.wait({doing, coming}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            coming.cancel()
+            if not doing.done():
+                doing.cancel()
+            await asyncio.gather(doing, coming, return_exceptions=True)
+        return None if doing.cancelled() else doing.result()

@@ -23,7 +23,7 @@ class BalancedMeans:
     (1.0, 0.5, 0.895)
     """
 
-    __slots__ = ("_new", "_old", "_ratio", "n_new", "n_old")
+    __slots__ = ("_new", "_new_paired", "_old", "_old_paired", "_ratio", "n_new", "n_old")
 
     SHRINK = 10.0
     """How many pseudo-units at the common mean each arm gets in `ratio`."""
@@ -33,6 +33,8 @@ class BalancedMeans:
         self.n_new = 0
         self._old = (0.0, 0.0, 0.0)
         self._new = (0.0, 0.0, 0.0)
+        self._old_paired = (0.0, 0.0, 0.0)
+        self._new_paired = (0.0, 0.0, 0.0)
         self._ratio: float | None = None
 
     def update(self, score: float, is_new: bool, pi: float) -> None:
@@ -46,15 +48,36 @@ class BalancedMeans:
             self.n_old += 1
             self._old = _weighed(self._old, score, pi)
 
+    def pair(self, old: float, new: float) -> None:
+        """Take one prompt that both models answered: the same traffic for both, so it weighs alike.
+
+        Pairs have sums of their own: they come later than the units beside them, and what is
+        known of both must not depend on when. Raises as `update` does.
+
+        >>> means = BalancedMeans()
+        >>> means.pair(1.0, 0.0)
+        >>> means.old, means.new, means.n_old, means.n_new
+        (1.0, 0.0, 1, 1)
+        """
+        check_unit(old, _HALF)
+        check_unit(new, _HALF)
+        self._ratio = None
+        self.n_old += 1
+        self.n_new += 1
+        self._old_paired = _weighed(self._old_paired, old, _HALF)
+        self._new_paired = _weighed(self._new_paired, new, _HALF)
+
     @property
     def old(self) -> float | None:
         """The old model's balanced mean; None before its first unit."""
-        return self._old[1] / self._old[0] if self.n_old else None
+        sums = _added(self._old, self._old_paired)
+        return sums[1] / sums[0] if self.n_old else None
 
     @property
     def new(self) -> float | None:
         """The new model's balanced mean; None before its first unit."""
-        return self._new[1] / self._new[0] if self.n_new else None
+        sums = _added(self._new, self._new_paired)
+        return sums[1] / sums[0] if self.n_new else None
 
     @property
     def ratio(self) -> float | None:
@@ -67,9 +90,11 @@ class BalancedMeans:
         return self._ratio
 
     def _shrunken(self) -> float:
-        old, new = self._old[1] / self._old[0], self._new[1] / self._new[0]
-        n_old = self._old[0] * self._old[0] / self._old[2]
-        n_new = self._new[0] * self._new[0] / self._new[2]
+        of_old = _added(self._old, self._old_paired)
+        of_new = _added(self._new, self._new_paired)
+        old, new = of_old[1] / of_old[0], of_new[1] / of_new[0]
+        n_old = of_old[0] * of_old[0] / of_old[2]
+        n_new = of_new[0] * of_new[0] / of_new[2]
         common = (n_old * old + n_new * new) / (n_old + n_new)
         if common == 0.0:
             return 1.0
@@ -77,7 +102,15 @@ class BalancedMeans:
         return (n_new * new + self.SHRINK * common) / (n_new + self.SHRINK) / below
 
 
-def _weighed(
-    sums: tuple[float, float, float], score: float, weight: float
-) -> tuple[float, float, float]:
+_Sums = tuple[float, float, float]
+"""Of weights, of weighted scores, of squared weights."""
+
+_HALF = 0.5
+
+
+def _added(one: _Sums, other: _Sums) -> _Sums:
+    return one[0] + other[0], one[1] + other[1], one[2] + other[2]
+
+
+def _weighed(sums: _Sums, score: float, weight: float) -> _Sums:
     return sums[0] + weight, sums[1] + weight * score, sums[2] + weight * weight

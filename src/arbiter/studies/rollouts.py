@@ -4,15 +4,16 @@ Made-up conversations go through the code that those of a house go through: `arb
 draws the arm of each and makes the evidence, `arbiter.swap.analysis` says what it proves and
 `arbiter.swap.rollout` takes the steps, looked at after every request. Only answers are made up:
 each is right with the rate of the version that gave it. Validation is taken as passed, nothing
-fails to load, and every first answer is graded.
+fails to load, and every first answer is graded. A pair is complete as soon as it is drawn.
 """
 
 from __future__ import annotations
 
 from bisect import bisect
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import accumulate
-from math import inf, isfinite
+from math import inf, isfinite, sqrt
 from random import Random
 from statistics import fmean, median_low
 
@@ -40,6 +41,8 @@ class Case:
     per_hour: how many requests arrive in an hour: a step takes an hour at least.
     schedule: ``proved`` stops at a half until a promotion is proved, ``clock`` takes a step an hour
         to all of the traffic.
+    shadow: the share of conversations that are asked of both versions.
+    correlation: between both versions' answers to one prompt, as far as their rates allow it.
     """
 
     p_old: float
@@ -51,6 +54,8 @@ class Case:
     unit: int = 1
     per_hour: float = 200.0
     schedule: str = "proved"
+    shadow: float = 0.0
+    correlation: float = 0.6
     first: int = 0
 
     def __post_init__(self) -> None:
@@ -63,6 +68,8 @@ class Case:
             ("tasks", self.tasks, 1, MOST_TASKS),
             ("unit", self.unit, 1, 10_000),
             ("per-hour", self.per_hour, 0.001, 1e9),
+            ("shadow", self.shadow, 0, 1),
+            ("correlation", self.correlation, 0, 1),
         ):
             if not least <= value <= most:
                 raise InvalidField(f"--{name} is from {least} to {most}.", param=name)
@@ -84,9 +91,10 @@ class Case:
     def plan(self) -> Plan:
         """The rollout's plan: a house's defaults, and every task declared."""
         names = tuple(TaskName(f"task-{number}") for number in range(1, self.tasks + 1))
+        plan = Plan(tasks=names, judge_other=False, shadow=self.shadow)
         if self.schedule == Schedule.CLOCK.value:
-            return Plan(tasks=names, judge_other=False, schedule=Schedule.CLOCK, steps=CLOCK_STEPS)
-        return Plan(tasks=names, judge_other=False)
+            return replace(plan, schedule=Schedule.CLOCK, steps=CLOCK_STEPS)
+        return plan
 
     def rates(self, hours: float, plan: Plan) -> tuple[float, float]:
         """How often both versions are right, so many hours after the start."""
@@ -102,12 +110,14 @@ class Case:
 class Ended:
     """How one run ended.
 
-    units: conversations until then. served: answers that the candidate gave until then.
+    units: conversations until then. served: answers that the candidate gave until then. pairs:
+    conversations that both versions answered.
     """
 
     phase: Phase
     units: int
     served: int
+    pairs: int = 0
 
     @property
     def is_decided(self) -> bool:
@@ -128,12 +138,17 @@ def simulate_one(case: Case, seed: int) -> Ended:
         if case.tasks > 1 and (number - 1) % case.unit == 0:
             task = plan.tasks[bisect(shares, dice.random() * shares[-1])]
         old, new = case.rates(number / case.per_hour, plan)
-        drawn = track.draw(str(conversation))
+        drawn = track.draw(str(conversation), may_pair=_always)
         if drawn is None:
             raise AssertionError("a rollout that is progressing is split")
         is_new = drawn.arm is Arm.CANDIDATE
         served += is_new
-        _answered(track, drawn, task, score=float(dice.random() < (new if is_new else old)))
+        right = dice.random() < (new if is_new else old)
+        _answered(track, drawn, task, score=float(right))
+        if drawn.is_paired:
+            one, other = (new, old) if is_new else (old, new)
+            also = dice.random() < also_right(right, one, other, case.correlation)
+            _paired(track, drawn, task, served=float(right), other=float(also))
         track.rollout, _ = advance(
             track.rollout,
             track.judgement(in_words=False),
@@ -143,7 +158,28 @@ def simulate_one(case: Case, seed: int) -> Ended:
         )
         if track.rollout.phase is not Phase.PROGRESSING:
             break
-    return Ended(phase=track.rollout.phase, units=-(-number // case.unit), served=served)
+    return Ended(
+        phase=track.rollout.phase,
+        units=-(-number // case.unit),
+        served=served,
+        pairs=track.evidence.n_pairs,
+    )
+
+
+def also_right(right: bool, one: float, other: float, correlation: float) -> float:
+    """The chance that the other version is right too, or all the same, at this prompt.
+
+    one, other: how often each is right. Two rates that differ cannot be correlated at will; then
+    the correlation is the largest there is.
+
+    >>> round(also_right(True, 0.8, 0.8, 0.6), 3), round(also_right(False, 0.8, 0.8, 0.6), 3)
+    (0.92, 0.32)
+    """
+    spread = sqrt(one * (1.0 - one) * other * (1.0 - other))
+    both = min(one * other + correlation * spread, one, other)
+    if right:
+        return both / one
+    return (other - both) / (1.0 - one)
 
 
 def _begun(plan: Plan, *, salt: str) -> Track:
@@ -166,6 +202,20 @@ def _answered(track: Track, drawn: Assignment, task: TaskName, *, score: float) 
         stored(True)
 
 
+def _paired(
+    track: Track, drawn: Assignment, task: TaskName, *, served: float, other: float
+) -> None:
+    """The other version has been asked the same, and the row of both is durable."""
+    decision = DecisionId(drawn.unit)
+    _, stored = track.paired(drawn, task=task, decision=decision, served=served, other=other)
+    if stored is not None:
+        stored(True)
+
+
+def _always() -> bool:
+    return True
+
+
 def simulate(case: Case) -> dict[str, float | None]:
     """All runs; the answer is plain JSON.
 
@@ -173,15 +223,24 @@ def simulate(case: Case) -> dict[str, float | None]:
     median_units: conversations until the decision; None when half of the runs or more have none.
     bad_answers: what the candidate answered until it was rolled back, on average; None when no
         run was.
+    median_pairs: conversations that were asked of both until then; only where some are.
     """
     ended = [simulate_one(case, seed) for seed in range(case.first, case.first + case.runs)]
     backs = [one for one in ended if one.phase is Phase.ROLLED_BACK]
     promoted = sum(one.phase is Phase.PROMOTED for one in ended)
-    middle = median_low([one.units if one.is_decided else inf for one in ended])
-    return {
+    middle = _middle([one.units if one.is_decided else inf for one in ended])
+    found: dict[str, float | None] = {
         "rollback": len(backs) / case.runs,
         "promote": promoted / case.runs,
         "inconclusive": (case.runs - len(backs) - promoted) / case.runs,
-        "median_units": middle if isfinite(middle) else None,
+        "median_units": middle,
         "bad_answers": fmean(one.served for one in backs) if backs else None,
     }
+    if case.shadow:
+        found["median_pairs"] = _middle([one.pairs if one.is_decided else inf for one in ended])
+    return found
+
+
+def _middle(counts: Sequence[float]) -> float | None:
+    middle = median_low(counts)
+    return middle if isfinite(middle) else None

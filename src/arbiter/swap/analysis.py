@@ -9,6 +9,9 @@ Two different tests with two different nulls, never one threshold read both ways
 * *Not worse* promotes. One non-inferiority e-process over all conversations, whose bets never
   look at the task, and no task that is doubtful or unseen.
 
+Each test has two sources, whose e-values are multiplied: conversations on one side or the other
+(`arbiter.stats.sequential`), and pairs, which both versions answered (`arbiter.swap.shadow`).
+
 Anything else is *inconclusive*, and an empty record always is. A chance of ``alpha_rollback`` is
 what a candidate that is nowhere worse runs of ever being rolled back; ``alpha_promote`` is what
 one that is worse by the margin runs of ever being promoted. This module does not know how a
@@ -26,17 +29,15 @@ from typing import assert_never
 from arbiter.inference import Arm
 from arbiter.refs import TaskName
 from arbiter.stats.arrivals import SampleRatio
-from arbiter.stats.bets import HARM, non_inferiority, strict
-from arbiter.stats.evalues import combine, from_log, log_sum
+from arbiter.stats.bets import non_inferiority
+from arbiter.stats.evalues import combine, from_log
 from arbiter.stats.means import BalancedMeans
 from arbiter.stats.sequential import EProcess
+from arbiter.swap.bucket import Bucket
+from arbiter.swap.shadow import Pair, PairTests
 
 OTHER = TaskName("(other)")
 """The bucket of every task that the plan does not declare. No task can have this name."""
-
-_HARM, _STRICT = log(0.8), log(0.2)
-"""What the two e-processes of a task weigh. Any weights that sum to 1 keep the error rate. Harm at
-all is found with a quarter of the data that harm beyond the margin takes, so it weighs more."""
 
 _SOME = 1e-9
 """A logarithm from which evidence is more than none, whatever rounding does."""
@@ -164,6 +165,8 @@ class Judgement:
     worst_task: the judged task with the most evidence against the candidate, when there is one.
     e_worse, e_not_worse: the evidence for rolling back and for promoting, as e-values, to be
         compared with needed_worse and needed_not_worse.
+    n_pairs: conversations that both versions answered; they are in both counts and both means.
+    n_unserved: those of them whose client got the stable version's answer.
     """
 
     verdict: Verdict
@@ -179,47 +182,8 @@ class Judgement:
     e_not_worse: float = 1.0
     needed_worse: float = 20.0
     needed_not_worse: float = 20.0
-
-
-class _Bucket:
-    """The running evidence of one task."""
-
-    __slots__ = ("_log_worse", "_low", "_not_worse", "_unfolded", "harm", "means", "strict")
-
-    def __init__(self, margin: float) -> None:
-        self.means = BalancedMeans()
-        self.harm = EProcess(HARM)
-        self.strict = EProcess(strict(margin))
-        self._not_worse = EProcess(non_inferiority(margin))
-        self._unfolded: list[tuple[float, bool, float]] = []
-        self._low = 1.0 - margin
-        self._log_worse: tuple[float, float] | None = None
-
-    def update(self, score: float, is_new: bool, pi: float) -> None:
-        self.means.update(score, is_new, pi)
-        self.harm.update(score, is_new, pi)
-        self.strict.update(score, is_new, pi)
-        self._unfolded.append((score, is_new, pi))
-        self._log_worse = None
-
-    @property
-    def not_worse(self) -> EProcess:
-        """Shown and never decided by, so it is folded when somebody looks."""
-        for unit in self._unfolded:
-            self._not_worse.update(*unit)
-        self._unfolded.clear()
-        return self._not_worse
-
-    @property
-    def log_worse(self) -> tuple[float, float]:
-        """``log R`` as it counts behind the gate, and as it is."""
-        if self._log_worse is None:
-            ratio, harm, strictly = self.means.ratio, self.harm.log_e, self.strict.log_e + _STRICT
-            whole = log_sum((harm + _HARM, strictly))
-            is_low = ratio is not None and ratio < self._low
-            gated = whole if is_low else log_sum((min(harm, 0.0) + _HARM, strictly))
-            self._log_worse = gated, whole
-        return self._log_worse
+    n_pairs: int = 0
+    n_unserved: int = 0
 
 
 class Evidence:
@@ -232,11 +196,15 @@ class Evidence:
     'inconclusive'
     """
 
-    __slots__ = ("_arrivals", "_buckets", "_log_worse", "_means", "_not_worse", "rule")
+    __slots__ = ("_arrivals", "_buckets", "_log_worse", "_means", "_not_worse", "_pairs", "n_pairs",
+                 "n_unserved", "rule")  # fmt: skip
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
-        self._buckets = {task: _Bucket(rule.margin) for task in rule.judged}
+        self.n_pairs = 0
+        self.n_unserved = 0
+        self._pairs = PairTests(rule.margin)
+        self._buckets = {task: Bucket(rule.margin) for task in rule.judged}
         self._means = BalancedMeans()
         self._not_worse = EProcess(non_inferiority(rule.margin))
         self._arrivals = SampleRatio()
@@ -267,18 +235,33 @@ class Evidence:
         if task in self._buckets:
             self._buckets[task].update(score, is_new, pi)
 
+    def pair(self, pair: Pair) -> None:
+        """Take the next pair, in the order of assignment. Its conversation is no unit.
+
+        Raises:
+            ValueError: a score is outside [0, 1].
+        """
+        self._pairs.update(pair.old, pair.new)
+        self._log_worse = None
+        self.n_pairs += 1
+        self.n_unserved += pair.served is Arm.STABLE
+        self._means.pair(pair.old, pair.new)
+        task = pair.task if pair.task in self._buckets else OTHER
+        if task in self._buckets:
+            self._buckets[task].pair(pair.old, pair.new)
+
     def _is_low(self, ratio: float | None) -> bool:
         return ratio is not None and ratio < 1.0 - self.rule.margin
 
     @property
     def means(self) -> BalancedMeans:
-        """Both arms' counts, means and ratio over all tasks."""
+        """Both arms' counts, means and ratio over all tasks; a pair counts for both arms."""
         return self._means
 
     @property
     def log_not_worse(self) -> float:
         """The logarithm of the pooled evidence for promoting."""
-        return self._not_worse.log_e
+        return self._not_worse.log_e + self._pairs.log_not_worse
 
     @property
     def log_missing(self) -> float:
@@ -336,9 +319,9 @@ class Evidence:
                 mean_stable=bucket.means.old,
                 mean_candidate=bucket.means.new,
                 ratio=bucket.means.ratio,
-                e_harm=bucket.harm.e,
-                e_strict=bucket.strict.e,
-                e_not_worse=bucket.not_worse.e,
+                e_harm=from_log(bucket.log_harm),
+                e_strict=from_log(bucket.log_strict),
+                e_not_worse=from_log(bucket.log_not_worse),
                 log_worse=bucket.log_worse[0],
                 needed_worse=len(self._buckets) / self.rule.alpha_rollback,
             )
@@ -391,6 +374,8 @@ def verdict(evidence: Evidence, *, in_words: bool = True) -> Judgement:
         e_not_worse=from_log(log_not_worse),
         needed_worse=1.0 / rule.alpha_rollback,
         needed_not_worse=1.0 / rule.alpha_promote,
+        n_pairs=evidence.n_pairs,
+        n_unserved=evidence.n_unserved,
     )
 
 
@@ -427,7 +412,7 @@ def _reason(found: Verdict, evidence: Evidence, waiting: str | None, *, hold: bo
         return "Nothing is known yet: no conversation has been graded."
     seen = (
         f"{_number(means.new)} against {_number(means.old)} of stable, after {means.n_new} and"
-        f" {means.n_old} conversations"
+        f" {means.n_old} conversations{_asked_of_both(evidence.n_pairs)}"
     )
     against = f"{_size(evidence.log_worse)} of {1.0 / rule.alpha_rollback:.0f}"
     for_it = f"{_size(evidence.log_not_worse)} of {1.0 / rule.alpha_promote:.0f}"
@@ -471,6 +456,10 @@ def _worst(evidence: Evidence) -> str:
     if log_e <= _SOME or len(evidence.rule.judged) == 1:
         return ""
     return f" Worst at {task}: evidence {_size(log_e)}."
+
+
+def _asked_of_both(pairs: int) -> str:
+    return f", {pairs} of them asked of both" if pairs else ""
 
 
 def _number(value: float | None) -> str:

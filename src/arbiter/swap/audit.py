@@ -22,15 +22,16 @@ from arbiter.refs import RolloutId
 from arbiter.storage.database import Database, Row
 from arbiter.swap import rollout as steps
 from arbiter.swap.analysis import Evidence, Judgement
-from arbiter.swap.basis import Chain, UnitRow
+from arbiter.swap.basis import PAIRS, Chain, UnitRow
 from arbiter.swap.findings import Compatibility
 from arbiter.swap.metrics import judge
 from arbiter.swap.records import Entry, Stored
 from arbiter.swap.records import entry as read_entry
 from arbiter.swap.records import stored as read_stored
-from arbiter.swap.retrying import units_before
+from arbiter.swap.retrying import record_of
 from arbiter.swap.rollout import LATE, WAITING, Phase, Rollout, Taken, assign
-from arbiter.swap.traffic import Track, ending_of, unit_of, unit_row
+from arbiter.swap.shadow import PairRow, is_drawn, pair_of
+from arbiter.swap.traffic import Record, Track, ending_of, unit_of, unit_row
 from arbiter.swap.watch import before_of
 from arbiter.swap.watch_audit import NOTES, Following, differs_since
 from arbiter.swap.watch_records import alarmed, watched
@@ -54,8 +55,7 @@ VERBS: tuple[tuple[str, Verb], ...] = (
 class Recorded:
     """A rollout as it is on disk.
 
-    plan_digest: as it was written when the rollout began. units: in the order of positions.
-    before: those of the rollouts that this one continues, the oldest first.
+    plan_digest: as it was written when the rollout began. record: its units and pairs.
     ends: status, error and first failed attempt of each request of the candidate.
     notes: what the ledger says of it, the oldest first.
     following: what followed its promotion; None when there was none.
@@ -63,8 +63,7 @@ class Recorded:
 
     stored: Stored
     plan_digest: str
-    units: Sequence[UnitRow]
-    before: Sequence[UnitRow]
+    record: Record
     ends: Sequence[Row]
     log: Sequence[Entry]
     notes: Sequence[Mapping[str, object]]
@@ -76,7 +75,7 @@ class Audit:
     """What became of repeating a rollout.
 
     entries: entries of the log that are as they were decided, from the first on.
-    units: conversations that those rest on. later: conversations after the last change.
+    units, pairs: conversations that those rest on. later: conversations after the last change.
     since: conversations since the promotion, which the alarms rest on.
     differs: the first thing that is not as recorded, in words; None when everything is.
     judgement: what the rows up to the last change that was repeated come to.
@@ -84,6 +83,7 @@ class Audit:
 
     entries: int
     units: int
+    pairs: int
     later: int
     since: int
     differs: str | None
@@ -96,9 +96,10 @@ class Audit:
             return f"Not as recorded. {self.differs}"
         later = f"; {self.later} came after the last change" if self.later else ""
         since = f"; {self.since} began since the promotion" if self.since else ""
+        pairs = f" and {self.pairs} pairs" if self.pairs else ""
         return (
             f"As recorded: {self.entries} entries of the log and the verdict follow from"
-            f" {self.units} conversations{later}{since}."
+            f" {self.units} conversations{pairs}{later}{since}."
         )
 
 
@@ -114,10 +115,12 @@ def audit(recorded: Recorded) -> Audit:
         repeating.run()
     except _Differs as found:
         differs = str(found)
+    rows = recorded.record
     return Audit(
         entries=repeating.done,
         units=repeating.folded,
-        later=len(recorded.units) - repeating.folded,
+        pairs=repeating.paired,
+        later=len(rows.units) - repeating.folded,
         since=0 if recorded.following is None else len(recorded.following.units),
         differs=differs,
         judgement=judge(repeating.evidence, repeating.metrics),
@@ -133,10 +136,14 @@ class _Repeating:
         self.evidence = Evidence(rollout.plan)
         self.metrics = rollout.plan.metrics
         self.folded = 0
+        self.paired = 0
         self.done = 0
         self._chain = Chain()
-        for row in recorded.before:
+        self._pairs = Chain(PAIRS)
+        for row in recorded.record.units_before:
             self._take(row)
+        for pair in recorded.record.pairs_before:
+            self._take_pair(pair)
         self._now = replace(
             rollout,
             phase=Phase.VALIDATING,
@@ -146,6 +153,7 @@ class _Repeating:
             units_at_step=self.evidence.means.n_new,
             reason="",
             budgets=1,
+            shadow_only=False,
         )
 
     def run(self) -> None:
@@ -154,6 +162,7 @@ class _Repeating:
         if not self.recorded.log:
             raise _Differs("The log is empty: not even the beginning is in it.")
         self._check_rows()
+        self._check_pairs()
         for number, entry in enumerate(self.recorded.log, start=1):
             try:
                 self._repeat(entry, is_first=number == 1)
@@ -167,7 +176,7 @@ class _Repeating:
     def _check_rows(self) -> None:
         """Each row as it stands: drawn as the hash says, at a share that the rollout had."""
         shares = {entry.weight for entry in self.recorded.log}
-        for position, unit, _, arm, probability, score, _, _ in self.recorded.units:
+        for position, unit, _, arm, probability, score, _, _ in self.recorded.record.units:
             where = f"The conversation at position {position}"
             if probability not in shares:
                 raise _Differs(f"{where} has a share of {probability}, and the rollout never had.")
@@ -175,6 +184,24 @@ class _Repeating:
                 raise _Differs(f"{where} is on the {arm} side, and was not drawn for it.")
             if score is not None and not 0.0 <= score <= 1.0:
                 raise _Differs(f"{where} has a score of {score}, which no grader gives.")
+
+    def _check_pairs(self) -> None:
+        """Each pair as it stands: drawn as the hash says, and its conversation is no unit."""
+        salt, share = self._now.salt, self._now.plan.shadow
+        units = {row[1]: row for row in self.recorded.record.units}
+        for pair in self.recorded.record.pairs:
+            where = f"The pair at position {pair.position}"
+            if pair.share != share or not is_drawn(salt, pair.unit, share):
+                raise _Differs(f"{where} was not drawn to be one.")
+            if not (0.0 <= pair.old <= 1.0 and 0.0 <= pair.new <= 1.0):
+                raise _Differs(f"{where} has a score that no grader gives.")
+            unit = units.get(pair.unit)
+            if unit is None:
+                continue  # how it was answered was lost to the disk, and its pair was not
+            if unit[5] is not None:
+                raise _Differs(f"{where} has a score as a conversation too, and counts once.")
+            if (unit[0], unit[2], unit[3]) != (pair.position, pair.task, pair.arm):
+                raise _Differs(f"{where} is not what its conversation says of it.")
 
     def _repeat(self, entry: Entry, *, is_first: bool) -> None:
         self._fold(entry)
@@ -194,15 +221,27 @@ class _Repeating:
         """The rows that this change was decided on, and whether they are still the same."""
         if entry.phase is Phase.UNDONE:
             return  # decided on no evidence, after all of it
-        while self.folded < len(self.recorded.units):
-            row = self.recorded.units[self.folded]
+        rows = self.recorded.record
+        while self.folded < len(rows.units):
+            row = rows.units[self.folded]
             if row[0] >= entry.basis.until:
                 break
             self._take(row)
             self.folded += 1
+        while self.paired < len(rows.pairs):
+            pair = rows.pairs[self.paired]
+            if pair.position >= entry.basis.pairs_until:
+                break
+            self._take_pair(pair)
+            self.paired += 1
         if self._chain.get() != entry.basis.rows:
             raise _Differs(
                 f"the conversations before position {entry.basis.until} are not those that it"
+                " was decided on."
+            )
+        if self._pairs.get() != entry.basis.pairs:
+            raise _Differs(
+                f"the pairs before position {entry.basis.pairs_until} are not those that it"
                 " was decided on."
             )
         found = (self.evidence.log_worse, self.evidence.log_not_worse, self.evidence.means.n_new)
@@ -216,6 +255,10 @@ class _Repeating:
             self.evidence.update(unit)
         if ending is not None:
             self.metrics.update(ending, row[3] == Arm.CANDIDATE, row[4])
+
+    def _take_pair(self, row: PairRow) -> None:
+        self._pairs.update(row)
+        self.evidence.pair(pair_of(row))
 
     def _timed(self, entry: Entry) -> Rollout:
         basis = entry.basis
@@ -294,7 +337,7 @@ class _Repeating:
             recorded.stored.rollout,
             recorded.following,
             before=before_of(self.evidence),
-            began={row[1] for row in (*recorded.before, *recorded.units)},
+            began=recorded.record.conversations,
             log=recorded.log,
         )
         if differs is not None:
@@ -333,8 +376,7 @@ async def _read(rollout: RolloutId, database: Database, ledger: Ledger) -> Recor
     return Recorded(
         stored=stored,
         plan_digest=str(digest),
-        units=[unit_row(row) for row in await database.read("list_units", key)],
-        before=[unit_row(row) for row in await units_before(database, stored.rollout)],
+        record=await record_of(database, stored.rollout),
         ends=await database.read("list_candidate_ends", key),
         log=log,
         notes=[body for body in notes if body["kind"] not in NOTES],

@@ -1,9 +1,9 @@
 """What a change of a rollout was decided on, kept beside the change so that it can be repeated.
 
-The rows of the record are chained: one hash over all of them, in the order of assignment, up to
-the position where the evidence ended. With the plan, the times and the rows the production code
-comes to the same decision again, and one changed row gives another hash. This module decides
-nothing: `arbiter.swap.audit` repeats.
+The rows of the record are chained: one hash over all units, in the order of assignment, up to the
+position where the evidence ended, and one over all pairs. With the plan, the times and the rows the
+production code comes to the same decision again, and one changed row gives another hash. This
+module decides nothing: `arbiter.swap.audit` repeats.
 """
 
 from __future__ import annotations
@@ -17,15 +17,18 @@ import msgspec
 
 from arbiter.swap.analysis import Evidence
 from arbiter.swap.rollout import Rollout
+from arbiter.swap.shadow import PairRow
 
 UnitRow = tuple[int, str, str, str, float, float | None, str | None, float | None]
 """A row of the record: position, unit, task, arm, probability, score, ending, latency in ms."""
 
-_DOMAIN = b"arbiter.units.v1\n"
+UNITS = b"arbiter.units.v1\n"
+PAIRS = b"arbiter.pairs.v1\n"
+"""What the two chains of a rollout begin with, so that none can stand for the other."""
 
 
 class Chain:
-    """One hash over unit rows, in order. Rows are hashed when somebody looks.
+    """One hash over rows of one kind, in order. Rows are hashed when somebody looks.
 
     >>> chain = Chain()
     >>> empty = chain.get()
@@ -37,11 +40,11 @@ class Chain:
 
     __slots__ = ("_hash", "_unhashed")
 
-    def __init__(self) -> None:
-        self._hash = sha256(_DOMAIN)
-        self._unhashed: list[UnitRow] = []
+    def __init__(self, kind: bytes = UNITS) -> None:
+        self._hash = sha256(kind)
+        self._unhashed: list[UnitRow | PairRow] = []
 
-    def update(self, row: UnitRow) -> None:
+    def update(self, row: UnitRow | PairRow) -> None:
         """Take the next row, in the order of positions."""
         self._unhashed.append(row)
 
@@ -62,7 +65,8 @@ def chained(rows: Iterable[UnitRow]) -> str:
 
 
 NO_ROWS = chained(())
-"""The hash of an empty record."""
+NO_PAIRS = Chain(PAIRS).get()
+"""The hashes of an empty record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +74,15 @@ class Basis:
     """What one change was decided on.
 
     until: every row with a smaller position was folded, and no other. rows: the hash of them.
+    pairs_until, pairs: the same of its pairs.
     soaked_s, total_s: the rollout's times before. elapsed_s: what was added to them.
     log_worse, log_not_worse: the evidence, as logarithms, that the rows came to.
     """
 
     until: int = 0
     rows: str = NO_ROWS
+    pairs_until: int = 0
+    pairs: str = NO_PAIRS
     soaked_s: float = 0.0
     total_s: float = 0.0
     elapsed_s: float = 0.0
@@ -93,12 +100,21 @@ class Basis:
 
 
 def basis_of(
-    before: Rollout, evidence: Evidence, *, until: int, rows: str, elapsed_s: float
+    before: Rollout,
+    evidence: Evidence,
+    *,
+    until: int,
+    rows: str,
+    pairs_until: int,
+    pairs: str,
+    elapsed_s: float,
 ) -> Basis:
     """What a change of this rollout is decided on now."""
     return Basis(
         until=until,
         rows=rows,
+        pairs_until=pairs_until,
+        pairs=pairs,
         soaked_s=before.soaked_s,
         total_s=before.total_s,
         elapsed_s=elapsed_s,

@@ -26,10 +26,12 @@ def overspent(judgement: Judgement, budget: float | None) -> str | None:
     """Why the budget is spent, with the numbers; None while it is not, or there is none."""
     if budget is None:
         return None
-    extra = extra_failures(judgement.n_candidate, judgement.mean_stable, judgement.mean_candidate)
+    # what it answered beside the stable version cost nobody anything
+    served = judgement.n_candidate - judgement.n_unserved
+    extra = extra_failures(served, judgement.mean_stable, judgement.mean_candidate)
     if extra <= budget:
         return None
     return (
-        f"of the candidate's {judgement.n_candidate} graded answers about {extra:.0f} are bad that"
+        f"of the candidate's {served} graded answers about {extra:.0f} are bad that"
         f" the stable version would have got right, of {budget:g} allowed. {judgement.reason}"
     )

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import TypeVar
 
 from arbiter.clock import Clock
 from arbiter.config import CalibrationSettings
@@ -34,8 +33,6 @@ from arbiter.swap.calibration_plan import Wish
 from arbiter.swap.validation import CaseResult, Validator
 
 LOG = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 LOOK_EVERY_S = 60.0
 """How often to look for something to do, when there was nothing or something is in the way."""
@@ -282,7 +279,8 @@ class Calibrating:
             for case in tally.left[: min(wish.left, BATCH)]:
                 if await self._hindrance() is not None:
                     return
-                result = await self._unless_somebody_comes(self._attempt(id_, name, task, case))
+                attempt = self._attempt(id_, name, task, case)
+                result = await self._presence.unless_somebody_comes(attempt)
                 if result is None or self._tasks.get(task.name) is not task:
                     return
                 await self._validator.keep(id_, task, result)
@@ -312,7 +310,9 @@ class Calibrating:
             return False
         if self._pool.states().get(id_) is not State.READY:
             self._at_work = id_
-            await self._unless_somebody_comes(self._pool.warm_spare(wanted, unused_s=UNUSED_S))
+            await self._presence.unless_somebody_comes(
+                self._pool.warm_spare(wanted, unused_s=UNUSED_S)
+            )
         if self._pool.states().get(id_) is State.READY:
             return True
         if not self._presence.is_anybody_here:
@@ -322,24 +322,12 @@ class Calibrating:
     async def _attempt(
         self, version: VersionId, name: ModelName, task: Task, case: Case
     ) -> CaseResult | None:
-        # nothing is awaited between this look and the lease: a case never makes the pool load,
-        # and so never makes room
-        if self._pool.states().get(version) is not State.READY:
-            return None
-        return await self._validator.attempt(version, name, task, case)
-
-    async def _unless_somebody_comes(self, work: Coroutine[None, None, T]) -> T | None:
-        """The result of some work; None when it was cut because somebody came."""
-        doing = asyncio.create_task(work)
-        coming = asyncio.create_task(self._presence.arrival())
-        try:
-            await asyncio.wait({doing, coming}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            coming.cancel()
-            if not doing.done():
-                doing.cancel()
-            await asyncio.gather(doing, coming, return_exceptions=True)
-        return None if doing.cancelled() else doing.result()
+        async with self._presence.spare:
+            # nothing is awaited between this look and the lease: a case never makes the pool load,
+            # and so never makes room
+            if self._pool.states().get(version) is not State.READY:
+                return None
+            return await self._validator.attempt(version, name, task, case)
 
     def _wait(self, hindrance: Hindrance) -> float:
         if self._activity is not Activity.WAITING or self._why != hindrance.why:

@@ -40,6 +40,7 @@ from arbiter.swap.lease import Lease, Leases, elsewhere
 from arbiter.swap.metrics import Ending, MetricEvidence
 from arbiter.swap.moving import promoting, undoing
 from arbiter.swap.notes import rollout_note
+from arbiter.swap.pairing import never
 from arbiter.swap.plan import Apart, Plan
 from arbiter.swap.records import (
     Entry,
@@ -52,6 +53,7 @@ from arbiter.swap.records import (
 )
 from arbiter.swap.retrying import retried, take_up, track_of
 from arbiter.swap.rollout import Effect, Phase, Rollout, Taken
+from arbiter.swap.shadow import NO_PAIRS, Agreement
 from arbiter.swap.traffic import Assignment, Detour, Ended, Track
 from arbiter.swap.validation import Progress, Validator
 from arbiter.swap.watch import Alarm, before_of
@@ -97,6 +99,9 @@ class RolloutView:
     known."""
     watch: WatchView | None = None
     """What became of it since it was promoted."""
+    agreement: Agreement = NO_PAIRS
+    open_pairs: int = 0
+    """Conversations that were drawn for a pair and are not one yet."""
 
 
 class Controller:
@@ -220,18 +225,24 @@ class Controller:
         )
 
     def draw(
-        self, alias: ModelName, conversation: str, *, fits: Callable[[VersionId], bool]
+        self,
+        alias: ModelName,
+        conversation: str,
+        *,
+        fits: Callable[[VersionId], bool],
+        may_pair: Callable[[], bool] = never,
     ) -> Assignment | Detour | None:
         """The side that a conversation is on of this alias's rollout, or watched promotion.
 
-        fits: whether a version that was replaced could do what is asked.
+        fits: whether a version that was replaced could do what is asked. may_pair: as of
+        `arbiter.swap.traffic.Track.draw`.
         """
         track = self._tracks.get(alias)
         if track is None:
             return self.watching.draw(alias, conversation, fits)
         detour = self.detour(alias)
         if detour is None:
-            return track.draw(conversation)
+            return track.draw(conversation, may_pair=may_pair)
         track.pass_over(conversation)
         return detour
 
@@ -301,6 +312,10 @@ class Controller:
         )
         for (score,) in written.rows[0]:
             track.judged(decision, float(score or 0.0))
+
+    def track(self, rollout: RolloutId) -> Track | None:
+        """The live side of a rollout, for its pairs; None when it is over."""
+        return self._by_id.get(rollout)
 
     async def start(
         self, alias: ModelName, candidate: ModelName, plan: Plan, *, who: str
@@ -486,8 +501,9 @@ class Controller:
             if verb(over.rollout)[0] == over.rollout:  # or says why one that is over refuses
                 return over
             raise UnknownRollout(f"Rollout {rollout} is not going on.")
-        if asks is not None and verb(track.rollout)[0] != track.rollout:
-            said = await self._hooks.ask(track.rollout, asks)
+        if asks is not None and (wanted := verb(track.rollout)[0]) != track.rollout:
+            to = 1.0 if asks is Asks.PROMOTE else wanted.weight
+            said = await self._hooks.ask(track.rollout, asks, to=to)
             if said.answer is Answer.ABORT:
                 return await self._say(rollout, lambda r: steps.abort(r, HOOK, said.reason), HOOK)
             if said.answer is Answer.BLOCK:
@@ -533,7 +549,9 @@ class Controller:
                         await self._tick(track, elapsed, note=ticks % SAVE_EVERY == 0)
                 except (StorageError, Conflict) as error:
                     # the step was not written, so it was not taken; it is tried again
-                    self._leases[track.rollout.id].doubt()
+                    lease = self._leases.get(track.rollout.id)
+                    if lease is not None:  # else it ended elsewhere while this was read
+                        lease.doubt()
                     self._announce(track.rollout, "waiting", reason=error.message)
 
     async def _leads(self, track: Track) -> bool:
@@ -570,7 +588,8 @@ class Controller:
             (after, effects), who = steps.abort(before, HOOK, said.reason), HOOK
         elif said.answer is Answer.BLOCK:
             after, effects = self._advanced(track, elapsed_s, said)
-        if (after.phase, after.index) != (before.phase, before.index):
+        was = (before.phase, before.index, before.shadow_only)
+        if (after.phase, after.index, after.shadow_only) != was:
             await self._take(track, after, effects, who=who, elapsed_s=elapsed_s)
             return
         if after.reason != before.reason:
@@ -610,7 +629,7 @@ class Controller:
         self._progress.pop(rollout.id, None)
         begun, who = steps.begin(rollout, report.advice, report.reason), "arbiter"
         if begun[0].phase is Phase.PROMOTED:
-            said = await self._hooks.ask(rollout, Asks.PROMOTE)
+            said = await self._hooks.ask(rollout, Asks.PROMOTE, to=1.0)
             if said.answer is Answer.BLOCK:
                 raise Conflict(f"It is kept from that: {said.reason}.")
             if said.answer is Answer.ABORT:
@@ -777,6 +796,8 @@ class Controller:
             unjudged=judged.get(True, 0),
             interval=track.gap.get(),
             watch=await self.watching.view(found.rollout),
+            agreement=track.pairing.agreeing.get(),
+            open_pairs=track.pairing.open,
         )
 
     async def list(self) -> tuple[Stored, ...]:

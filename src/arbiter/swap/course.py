@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from arbiter.inference import Arm
 from arbiter.stats.interval import GapInterval, Scale
 from arbiter.swap.analysis import Evidence, Rule, Unit
+from arbiter.swap.shadow import Pair
 
 POINTS = 400
 """Points of a course at most: more than a plot can show."""
@@ -45,8 +46,8 @@ class Gap:
 class Point:
     """What was known after so many graded conversations.
 
-    weight: the candidate's share when the last of them was assigned. log_worse, log_not_worse:
-    natural logarithms of the evidence. low, high: the interval on the difference.
+    weight: the candidate's share when the last unit was assigned. log_worse, log_not_worse: natural
+    logarithms of the evidence. low, high: the interval on the difference, by units alone.
     """
 
     units: int
@@ -60,7 +61,7 @@ class Point:
     high: float
 
 
-def course(units: Sequence[Unit], rule: Rule) -> tuple[Point, ...]:
+def course(units: Sequence[Unit | Pair], rule: Rule) -> tuple[Point, ...]:
     """The evidence from the first unit to the last, at `POINTS` places at most.
 
     The last unit is always one of them. Empty while nothing is graded.
@@ -68,23 +69,27 @@ def course(units: Sequence[Unit], rule: Rule) -> tuple[Point, ...]:
     evidence, gap = Evidence(rule), Gap()
     every = -(-len(units) // POINTS)
     points = []
+    weight = 0.0
     for number, unit in enumerate(units, start=1):
-        evidence.update(unit)
-        gap.update(unit)
+        if isinstance(unit, Pair):
+            evidence.pair(unit)
+        else:
+            evidence.update(unit)
+            gap.update(unit)
+            weight = unit.probability
         if number % every and number != len(units):
             continue
         ends = gap.get()
-        if ends is not None:
-            points.append(_point(number, unit, evidence, ends))
+        points.append(_point(number, weight, evidence, ends or (-1.0, 1.0)))
     return tuple(points)
 
 
-def _point(number: int, unit: Unit, evidence: Evidence, ends: tuple[float, float]) -> Point:
+def _point(number: int, weight: float, evidence: Evidence, ends: tuple[float, float]) -> Point:
     means = evidence.means
     return Point(
         units=number,
         n_candidate=means.n_new,
-        weight=unit.probability,
+        weight=weight,
         mean_stable=means.old,
         mean_candidate=means.new,
         log_worse=evidence.log_worse,

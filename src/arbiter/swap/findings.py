@@ -93,7 +93,9 @@ class Compatibility:
 
 
 def first_share(plan: Plan, advice: ValidationVerdict) -> float:
-    """The candidate's share of new conversations with which a rollout would begin; 0: with none.
+    """The candidate's share of new conversations when it first answers any; 0: it never does.
+
+    An unproven one is only asked beside the stable version before that, where the plan asks both.
 
     >>> [first_share(Plan(), advice) for advice in ValidationVerdict]
     [0.1, 0.05, 0.0]

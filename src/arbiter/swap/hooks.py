@@ -78,7 +78,7 @@ class _Question:
     """What is being asked for one rollout, and what was answered last."""
 
     asks: Asks
-    step: int
+    to: float
     at: float
     task: asyncio.Task[Said]
     last: Said = _ASKING
@@ -115,9 +115,12 @@ class Hooks:
         self._untold: deque[bytes] = deque(maxlen=_MOST_UNTOLD)
         self._telling: asyncio.Task[None] | None = None
 
-    async def ask(self, rollout: Rollout, asks: Asks) -> Said:
-        """What the hooks say to this; every one is asked, and has `timeout_s` for its answer."""
-        body = _told(rollout, kind=f"rollout.{asks.value}?", asks=asks)
+    async def ask(self, rollout: Rollout, asks: Asks, *, to: float) -> Said:
+        """What the hooks say to this; every one is asked, and has `timeout_s` for its answer.
+
+        to: the share of new conversations that the candidate would get.
+        """
+        body = _told(rollout, kind=f"rollout.{asks.value}?", asks=asks, to=to)
         said = await asyncio.gather(*[self._ask(hook, body) for hook in self._hooks])
         for answer in (Answer.ABORT, Answer.BLOCK):
             for one in said:
@@ -154,24 +157,24 @@ class Hooks:
             self._drop(before.id)
             return GO
         question = self._questions.get(before.id)
-        if question is None or (question.asks, question.step) != (asks, before.index):
+        if question is None or (question.asks, question.to) != (asks, _share(after)):
             self._drop(before.id)
-            question = self._questions[before.id] = self._asked(before, asks)
+            question = self._questions[before.id] = self._asked(before, asks, _share(after))
         if question.task.done():
             question.last = question.task.result()
             since = self._clock.monotonic() - question.at
             if question.last.answer is Answer.BLOCK and since >= ASK_AGAIN_S:
                 last = question.last
-                self._questions[before.id] = self._asked(before, asks)
+                self._questions[before.id] = self._asked(before, asks, _share(after))
                 self._questions[before.id].last = last
         return question.last
 
-    def _asked(self, rollout: Rollout, asks: Asks) -> _Question:
+    def _asked(self, rollout: Rollout, asks: Asks, to: float) -> _Question:
         return _Question(
             asks=asks,
-            step=rollout.index,
+            to=to,
             at=self._clock.monotonic(),
-            task=asyncio.create_task(self.ask(rollout, asks), name=f"hooks {rollout.id}"),
+            task=asyncio.create_task(self.ask(rollout, asks, to=to), name=f"hooks {rollout.id}"),
         )
 
     def _drop(self, rollout: RolloutId) -> None:
@@ -223,18 +226,21 @@ def _read(status: int, body: bytes) -> _Body:
 def _asks(before: Rollout, after: Rollout) -> Asks | None:
     if after.phase is Phase.PROMOTED is not before.phase:
         return Asks.PROMOTE
-    return Asks.STEP if after.index > before.index else None
+    return Asks.STEP if after.weight > before.weight else None
 
 
-def _told(rollout: Rollout, *, kind: str, asks: Asks | None) -> bytes:
-    following = rollout.plan.ladder[rollout.index + 1 : rollout.index + 2]
-    shares = {None: None, Asks.PROMOTE: 1.0, Asks.STEP: following[0] if following else None}
+def _share(after: Rollout) -> float:
+    """What a candidate gets of new conversations then."""
+    return 1.0 if after.phase is Phase.PROMOTED else after.weight
+
+
+def _told(rollout: Rollout, *, kind: str, asks: Asks | None, to: float | None = None) -> bytes:
     return msgspec.json.encode(
         {
             "arbiter_hook": 1,
             "kind": kind,
             "asks": None if asks is None else asks.value,
-            "to": shares[asks],
+            "to": to,
             "rollout": rollout.id,
             "alias": rollout.alias,
             "stable": rollout.stable,

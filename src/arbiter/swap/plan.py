@@ -69,7 +69,8 @@ class Plan(Rule):
     steps: the candidate's share of new conversations, rising; with the schedule ``proved`` at most
         one half: beyond that the stable version has too little traffic to be compared with.
     unproven_first_step: the share of one more step before the first, for a candidate that
-        validation could neither pass nor block.
+        validation could neither pass nor block; with pairs it is only asked beside the stable
+        version before that.
     soak_s: how long each step lasts at least, in seconds.
     min_units: how many graded candidate conversations each step needs at least; with the schedule
         ``clock``, all of them together before the promotion.
@@ -84,6 +85,8 @@ class Plan(Rule):
         estimate and of those that were graded; None is no bound. over_budget: what follows then.
     judge_share: the chance of a conversation to be chosen for judging where no rule can grade it.
     judge_within_s: how long its judgement may take, in seconds; it scores 0 then.
+    shadow: the share of conversations whose first request is asked of both versions, by a coin that
+        does not depend on the arm; the client gets one answer, and no more is ever served.
     quality: whether grades decide. reliability, latency: see `arbiter.swap.metrics`.
     apart: what decides when both cannot be loaded together.
     """
@@ -103,6 +106,7 @@ class Plan(Rule):
     over_budget: Over = Over.ASK
     judge_share: float = 0.0
     judge_within_s: float = 3600.0
+    shadow: float = 0.2
     quality: Mode = Mode.CRITICAL
     reliability: Guard = RELIABILITY
     latency: Guard = LATENCY
@@ -117,6 +121,14 @@ class Plan(Rule):
             raise ValueError("expiry_s is longer than soak_s: a step has to fit in.")
         if self.min_units < 1 or not 1 <= self.min_steps <= len(self.steps):
             raise ValueError("min_units is at least 1, and min_steps from 1 up to all steps.")
+        self._check_shares()
+        modes = (self.quality, self.reliability.mode, self.latency.mode)
+        if Mode.CRITICAL not in modes:
+            raise ValueError("One of quality, reliability and latency has to be critical.")
+        if self.quality is Mode.OFF:
+            raise ValueError("Quality is critical or a dry_run: grades are always looked at.")
+
+    def _check_shares(self) -> None:
         if not (0.0 <= self.judge_share <= 1.0 and 0.0 < self.judge_within_s < inf):
             raise ValueError("judge_share is a share from 0 to 1, judge_within_s seconds above 0.")
         if self.budget is not None and not 0.0 < self.budget < inf:
@@ -125,11 +137,8 @@ class Plan(Rule):
             raise ValueError("holdback is a share of conversations, from 0 to 0.5.")
         if not 0.0 < self.alpha_drift <= 0.5:
             raise ValueError("An alpha is a chance of a wrong verdict; give one in (0, 0.5].")
-        modes = (self.quality, self.reliability.mode, self.latency.mode)
-        if Mode.CRITICAL not in modes:
-            raise ValueError("One of quality, reliability and latency has to be critical.")
-        if self.quality is Mode.OFF:
-            raise ValueError("Quality is critical or a dry_run: grades are always looked at.")
+        if not 0.0 <= self.shadow <= 1.0:
+            raise ValueError(f"shadow is a share of conversations from 0 to 1, not {self.shadow}.")
 
     def _check_steps(self) -> None:
         most = 0.5 if self.schedule is Schedule.PROVED else 0.99

@@ -48,6 +48,7 @@ def plan_of(
         "over_budget": settings.over_budget,
         "judge_share": settings.judge_share,
         "judge_within_s": settings.judge_within_s,
+        "shadow": settings.shadow,
         "quality": settings.quality,
         **given,
         **{

@@ -53,6 +53,7 @@ def added(found: Stored) -> Statement:
             rollout.soaked_s,
             rollout.total_s,
             rollout.units_at_step,
+            int(rollout.shadow_only),
             rollout.budgets,
             rollout.continues,
             rollout.reason,
@@ -75,6 +76,7 @@ def saved(found: Stored, *, was: Phase) -> Statement:
             rollout.soaked_s,
             rollout.total_s,
             rollout.units_at_step,
+            int(rollout.shadow_only),
             rollout.budgets,
             rollout.reason,
             _findings(found.findings),
@@ -113,8 +115,8 @@ def logged(
 def stored(row: Row) -> Stored:
     """A rollout read back."""
     (rollout, alias, stable, candidate, plan, salt, phase, step) = row[:8]
-    (soaked, total, units, budgets, continues, reason, findings) = row[8:15]
-    (before, after, started, ended) = row[15:]
+    (soaked, total, units, shadow_only, budgets, continues, reason, findings) = row[8:16]
+    (before, after, started, ended) = row[16:]
     return Stored(
         rollout=Rollout(
             id=RolloutId(str(rollout)),
@@ -128,6 +130,7 @@ def stored(row: Row) -> Stored:
             soaked_s=float(soaked or 0.0),
             total_s=float(total or 0.0),
             units_at_step=int(units or 0),
+            shadow_only=bool(shadow_only),
             budgets=int(budgets or 1),
             continues=None if continues is None else RolloutId(str(continues)),
             reason=str(reason),

@@ -7,13 +7,14 @@
 
 A plan that keeps its two versions apart goes from validating to promoted, or is blocked.
 
-A worse candidate and a failing one are rolled back from progressing and from paused alike. Only
-proof or a person promotes, or the clock where the plan says so: at the last step a rollout waits,
-and when its time is over, or its budget is spent, it pauses and asks. While one of its versions is
-not to be had it pauses of itself, takes no step, and goes on when both are there; what a person
-paused stays paused. What has ended stays ended: to retry is a new rollout that goes on with the
-evidence of the one before. This module names the effects of a step; it carries none out, reads no
-clock and counts nothing itself.
+One that validation could not tell is progressing too while it is only asked beside the stable
+version (`shadow_only`), at a share of nothing. A worse candidate and a failing one are rolled back
+from progressing and from paused alike. Only proof or a person promotes, or the clock where the
+plan says so: at the last step a rollout waits, and when its time is over, or its budget is spent,
+it pauses and asks. While one of its versions is not to be had it pauses of itself, takes no step,
+and goes on when both are there; what a person paused stays paused. What has ended stays ended: to
+retry is a new rollout that goes on with the evidence of the one before. This module names the
+effects of a step; it carries none out, reads no clock and counts nothing itself.
 """
 
 from __future__ import annotations
@@ -94,6 +95,8 @@ class Rollout:
     units_at_step: how many graded candidate conversations there were when this step began.
     budgets: how many budgets it may spend: one, and one more each time that it was resumed after.
     continues: the rollout of the same two versions whose evidence it goes on with.
+    shadow_only: whether the candidate answers nobody yet, and is only asked beside the stable one:
+        at first, when validation could neither pass nor block it, and the plan asks both.
     """
 
     id: RolloutId
@@ -110,6 +113,7 @@ class Rollout:
     reason: str = ""
     budgets: int = 1
     continues: RolloutId | None = None
+    shadow_only: bool = False
 
     def __post_init__(self) -> None:
         if self.stable == self.candidate:
@@ -124,7 +128,9 @@ class Rollout:
     @property
     def weight(self) -> float:
         """The candidate's share of new conversations now; a pause keeps it."""
-        return self.plan.ladder[self.index] if self.phase.is_live else 0.0
+        if self.shadow_only or not self.phase.is_live:
+            return 0.0
+        return self.plan.ladder[self.index]
 
     @property
     def is_waiting(self) -> bool:
@@ -142,6 +148,9 @@ def begin(rollout: Rollout, validation: ValidationVerdict, reason: str) -> Taken
     Where the plan keeps the two versions apart there are no steps: a pass is the promotion, and
     what is unproven is blocked, because nothing could prove it later.
 
+    At the cautious step a candidate is only asked beside the stable version at first, if the plan
+    asks both: what nobody knows anything of is tried where it cannot hurt.
+
     Raises:
         Conflict: the rollout has left validation before.
     """
@@ -155,7 +164,13 @@ def begin(rollout: Rollout, validation: ValidationVerdict, reason: str) -> Taken
         case ValidationVerdict.PASS:
             begun = replace(rollout, phase=Phase.PROGRESSING, index=1, reason=reason)
         case ValidationVerdict.UNPROVEN:
-            begun = replace(rollout, phase=Phase.PROGRESSING, index=0, reason=reason)
+            begun = replace(
+                rollout,
+                phase=Phase.PROGRESSING,
+                index=0,
+                shadow_only=rollout.plan.shadow > 0.0,
+                reason=reason,
+            )
         case ValidationVerdict.BLOCK:
             return replace(rollout, phase=Phase.BLOCKED, reason=reason), ()
         case _:
@@ -237,8 +252,10 @@ def _progress(
     rollout: Rollout, judgement: Judgement, candidate_units: int, blocked: str | None
 ) -> Taken:
     plan = rollout.plan
+    if rollout.shadow_only:
+        return _served_at_last(rollout, judgement, candidate_units, blocked)
     may_rise = _may_rise(rollout, judgement, candidate_units)
-    why = _promotion(rollout, judgement, candidate_units) if may_rise else None
+    why = _promotion(rollout, judgement, candidate_units, may_rise=may_rise)
     if why is not None and blocked is None:
         return _promoted(rollout, why)
     if rollout.total_s >= plan.expiry_s:
@@ -250,6 +267,32 @@ def _progress(
     return _risen(rollout, candidate_units, judgement.reason)
 
 
+def _served_at_last(
+    rollout: Rollout, judgement: Judgement, candidate_units: int, blocked: str | None
+) -> Taken:
+    """From asking the candidate beside the stable version to letting it answer, when it is time.
+
+    That is after `min_units` pairs, or after `soak_s`: on a machine that is never quiet there are
+    no pairs, and the cautious step is cautious without them.
+    """
+    plan = rollout.plan
+    pairs = candidate_units - rollout.units_at_step
+    if rollout.total_s >= plan.expiry_s:
+        return _asking(rollout, f"{LATE}{judgement.reason}")
+    if pairs < plan.min_units and rollout.soaked_s < plan.soak_s:
+        return rollout, ()
+    if blocked is not None:
+        return replace(rollout, reason=blocked), ()
+    begun = replace(
+        rollout,
+        shadow_only=False,
+        soaked_s=0.0,
+        units_at_step=candidate_units,
+        reason=f"Asked beside the stable version {pairs} times. {judgement.reason}",
+    )
+    return begun, (Effect.SET_WEIGHT,)
+
+
 def _may_rise(rollout: Rollout, judgement: Judgement, candidate_units: int) -> bool:
     plan = rollout.plan
     if rollout.soaked_s < plan.soak_s or judgement.verdict is Verdict.ERROR:
@@ -259,14 +302,21 @@ def _may_rise(rollout: Rollout, judgement: Judgement, candidate_units: int) -> b
     return candidate_units - rollout.units_at_step >= plan.min_units
 
 
-def _promotion(rollout: Rollout, judgement: Judgement, candidate_units: int) -> str | None:
-    """Why it may be promoted now; None while it may not."""
+def _promotion(
+    rollout: Rollout, judgement: Judgement, candidate_units: int, *, may_rise: bool
+) -> str | None:
+    """Why it may be promoted now; None while it may not.
+
+    Proof may come at any time once enough steps are soaked through: to look at it every hour alone
+    would be to wait for nothing, because the chance of being wrong is that of all times at once.
+    """
     plan = rollout.plan
     if judgement.hold or candidate_units < plan.min_units:
         return None
-    if judgement.verdict is Verdict.NOT_WORSE and rollout.index >= plan.min_steps:
+    soaked = rollout.index if may_rise else rollout.index - 1
+    if judgement.verdict is Verdict.NOT_WORSE and soaked >= plan.min_steps:
         return judgement.reason
-    if plan.schedule is Schedule.CLOCK and rollout.index + 1 == len(plan.ladder):
+    if may_rise and plan.schedule is Schedule.CLOCK and rollout.index + 1 == len(plan.ladder):
         return f"Promoted by the clock, without proof. {judgement.reason}"
     return None
 
@@ -275,6 +325,7 @@ def _risen(rollout: Rollout, candidate_units: int, reason: str) -> Taken:
     risen = replace(
         rollout,
         index=rollout.index + 1,
+        shadow_only=False,
         soaked_s=0.0,
         units_at_step=candidate_units,
         reason=reason,
@@ -368,6 +419,7 @@ def retry(
         soaked_s=0.0,
         total_s=0.0,
         units_at_step=candidate_units,
+        shadow_only=False,
         reason=f"retried by {who}: {why}" if why else f"retried by {who}",
         budgets=1,
         continues=rollout.id,

@@ -16,6 +16,7 @@ from arbiter.swap.analysis import Judgement, TaskEvidence
 from arbiter.swap.plan import Apart, Plan
 from arbiter.swap.records import Entry
 from arbiter.swap.rollout import Phase, Rollout
+from arbiter.swap.shadow import NO_PAIRS, Agreement
 
 Interval = tuple[float, float]
 
@@ -60,7 +61,7 @@ def outlook(rollout: Rollout, judgement: Judgement) -> Outlook:
     missing = max(0, plan.min_units - graded)
     rises = rollout.index + 1 < len(plan.ladder) and not judgement.hold
     toward, units = _toward(judgement, plan.min_units)
-    seconds = None if units is None or rate is None else units * rollout.weight / rate
+    seconds = None if units is None or rate is None else units * _share(rollout, judgement) / rate
     if seconds is not None and toward == "promotion":
         steps = max(0, plan.min_steps - rollout.index)
         seconds = max(seconds, soak_s + steps * plan.soak_s)
@@ -72,6 +73,12 @@ def outlook(rollout: Rollout, judgement: Judgement) -> Outlook:
         seconds=seconds,
         asks_s=max(0.0, plan.expiry_s - rollout.total_s),
     )
+
+
+def _share(rollout: Rollout, judgement: Judgement) -> float:
+    """Of all conversations, those that the candidate gives a graded answer to."""
+    beside = rollout.plan.shadow * (1.0 - rollout.weight) if judgement.n_pairs else 0.0
+    return rollout.weight + beside
 
 
 def _later(soak_s: float, missing: int, rate: float | None) -> float | None:
@@ -137,6 +144,25 @@ def of_interval(interval: Interval | None) -> str:
     return f"The candidate is between {_points(low)} and {_points(high)}, of 100."
 
 
+def of_pairs(found: Agreement, waiting: int = 0) -> tuple[str, ...]:
+    """Conversations that were asked of both, as sentences; none where there are none.
+
+    >>> print(of_pairs(Agreement(both=30, only_stable=4, only_candidate=2, neither=4))[0])
+    Of 40 asked of both: both right 30, only stable 4, only candidate 2, neither 4.
+    """
+    told = []
+    if found.pairs:
+        told.append(
+            f"Of {found.pairs} asked of both: both right {found.both}, only stable"
+            f" {found.only_stable}, only candidate {found.only_candidate}, neither {found.neither}."
+        )
+    if found.interval is not None:
+        told.append(f"By those alone: {of_interval(found.interval)}")
+    if waiting:
+        told.append(f"{waiting} more wait until nobody is being served.")
+    return tuple(told)
+
+
 def to_go(found: Outlook) -> tuple[str, ...]:
     """What is still to go, as sentences; none of what is unknown."""
     told = []
@@ -179,6 +205,7 @@ def explain(
     tasks: Sequence[TaskEvidence],
     log: Sequence[Entry],
     interval: Interval | None,
+    agreement: Agreement = NO_PAIRS,
 ) -> Explained:
     """A rollout in sentences."""
     return Explained(
@@ -188,16 +215,30 @@ def explain(
                 f"It is {rollout.phase.replace('_', ' ')}; the candidate gets"
                 f" {rollout.weight:.0%} of new conversations."
             ),
+            *_beside(rollout),
             rollout.reason,
             judgement.reason,
             *in_words(judgement),
             of_interval(interval),
+            *of_pairs(agreement),
             *to_go(outlook(rollout, judgement)),
         ),
         tasks=_tasks(tasks, rollout.plan),
         happened=tuple(_entry(entry) for entry in log),
         would_end_it=_ends(rollout),
         meaning=_meaning(rollout.plan),
+    )
+
+
+def _beside(rollout: Rollout) -> tuple[str, ...]:
+    if not (rollout.shadow_only and rollout.phase.is_live):
+        return ()
+    plan = rollout.plan
+    return (
+        (
+            "It answers nobody yet: it is only asked beside the stable version until"
+            f" {plan.min_units} pairs are made, or {lasting(plan.soak_s)} have passed."
+        ),
     )
 
 
@@ -215,6 +256,7 @@ def _plan(plan: Plan) -> tuple[str, ...]:
             f"Each step lasts {lasting(plan.soak_s)} and {plan.min_units} graded candidate"
             " conversations at least."
         ),
+        _shadow(plan),
         f"Less than {1.0 - plan.margin:.0%} of the stable version's score is worse.",
         (
             f"A candidate that is nowhere worse is rolled back with a chance of"
@@ -225,6 +267,15 @@ def _plan(plan: Plan) -> tuple[str, ...]:
             f" {plan.alpha_promote:.1%} at most."
         ),
         digest,
+    )
+
+
+def _shadow(plan: Plan) -> str:
+    if not plan.shadow:
+        return "No conversation is asked of both versions."
+    return (
+        f"{plan.shadow:.0%} of conversations that a rule can grade are asked of both versions: one"
+        " answers, and the other is asked when nobody waits."
     )
 
 
@@ -291,6 +342,10 @@ def _meaning(plan: Plan) -> tuple[str, ...]:
         (
             "The interval on the difference covers the truth at all times at once with a chance of"
             " 95 %, if the difference is constant. It is for looking at: no verdict reads it."
+        ),
+        (
+            "A pair is a conversation that both versions were asked. It says more than one on"
+            " either side, because luck with the prompt cancels out. It counts in both means."
         ),
         "A conversation is one unit, and only its first request counts, once a rule graded it.",
         "What is still to go is an estimate from the pace so far. Evidence does not grow evenly.",

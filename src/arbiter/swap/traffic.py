@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from arbiter.inference import Arm
 from arbiter.knowledge.outcomes import NO_FAULT
@@ -23,7 +23,9 @@ from arbiter.swap.basis import Basis, Chain, UnitRow, basis_of
 from arbiter.swap.course import Gap
 from arbiter.swap.judging import Wait, Waits, is_chosen
 from arbiter.swap.metrics import Ending, judge
+from arbiter.swap.pairing import Pairing, never
 from arbiter.swap.rollout import Phase, Rollout, assign
+from arbiter.swap.shadow import Pair, PairRow, pair_of
 
 REMEMBERED = 200_000
 """Conversations whose arm is kept in memory and that may count as evidence. Those after them are
@@ -49,11 +51,18 @@ class Assignment:
     plan: str
     """The digest of the rollout's plan."""
     is_chosen: bool = False
+    is_paired: bool = False
+    """Whether the other version is to be asked the same: it is evidence as a pair, and no unit."""
 
     @property
     def version(self) -> VersionId:
         """The version of its arm."""
         return self.stable if self.arm in {Arm.STABLE, Arm.HOLDBACK} else self.candidate
+
+    @property
+    def other(self) -> VersionId:
+        """The version of the other arm."""
+        return self.stable if self.arm is Arm.CANDIDATE else self.candidate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +77,48 @@ class Detour:
     why: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """The rows that are a rollout's evidence, each kind in the order of positions.
+
+    units_before, pairs_before: those of the rollouts that it continues, the oldest first.
+    given: every smaller position was given to a conversation, whether it has a row or not. No
+        other may get it: a change that is written down counts on what was there then.
+    """
+
+    units: Sequence[UnitRow] = ()
+    pairs: Sequence[PairRow] = ()
+    units_before: Sequence[UnitRow] = ()
+    pairs_before: Sequence[PairRow] = ()
+    given: int = 0
+    waiting: Mapping[int, DecisionId] = field(default_factory=dict)
+    """By position, the units that are to be judged and are not."""
+
+    @property
+    def in_order(self) -> Iterator[UnitRow | PairRow]:
+        """All of them, and those of this rollout in the order of assignment."""
+        yield from self.units_before
+        yield from self.pairs_before
+        rows: list[UnitRow | PairRow] = [*self.units, *self.pairs]
+        yield from sorted(rows, key=lambda row: row[0])
+
+    @property
+    def conversations(self) -> frozenset[str]:
+        """Every conversation that it has anything of."""
+        paired = (*self.pairs_before, *self.pairs)
+        units = (*self.units_before, *self.units)
+        return frozenset({*(pair.unit for pair in paired), *(row[1] for row in units)})
+
+    @property
+    def evidence(self) -> list[Unit | Pair]:
+        """What counts for a verdict, in order."""
+        found = [
+            pair_of(row) if isinstance(row, PairRow) else unit_of(row) for row in self.in_order
+        ]
+        return [one for one in found if one is not None]
+
+
+NOTHING = Record()
 _ANSWERED = "answered"
 
 Ended = tuple[tuple[Statement, ...], Callable[[bool], None] | None]
@@ -77,21 +128,16 @@ Ended = tuple[tuple[Statement, ...], Callable[[bool], None] | None]
 class Track:
     """One active rollout: its present value, its split and its evidence."""
 
-    def __init__(
-        self, rollout: Rollout, rows: Iterable[Row] = (), *, before: Iterable[Row] = ()
-    ) -> None:
-        """Start, or start again from the unit rows in the order of their positions.
-
-        before: the rows of the rollouts that this one continues, the oldest first.
-        """
+    def __init__(self, rollout: Rollout, record: Record = NOTHING) -> None:
+        """Start, or start again from what is in the record."""
         self.rollout = rollout
         self.plan_digest = rollout.plan.digest
         self.lock = asyncio.Lock()
         """Held by whoever takes a step: the driver, or a person."""
-        self.take_up(rows, before=before)
+        self.take_up(record)
 
-    def take_up(self, rows: Iterable[Row], *, before: Iterable[Row] = ()) -> None:
-        """Begin anew with what is in the record, in the order of positions."""
+    def take_up(self, record: Record) -> None:
+        """Begin anew with what is in the record."""
         self.evidence = Evidence(self.rollout.plan)
         self.metrics = self.rollout.plan.metrics
         self.trip: str | None = None
@@ -106,14 +152,29 @@ class Track:
         self._chain = Chain()
         self.waits = Waits()
         """The units that are to be judged and are not."""
-        for found in map(unit_row, before):
-            self.take(found)
-        for row in rows:
-            self._know(row)
+        self.pairing = Pairing(self._fold_pair)
+        for row in record.units_before:
+            self.take(row)
+        for earlier in record.pairs_before:
+            self.take(earlier)
+        for unit in record.units:
+            self._know(unit, record.waiting.get(unit[0]))
+        for pair in record.pairs:
+            self.pairing.take_again(pair)
+            self._arms.setdefault(pair.unit, (Arm(pair.arm), 0.0))
+            self._fresh = max(self._fresh, pair.position + 1)
+        self._fresh = max(self._fresh, record.given)
+        known = {unit[0] for unit in record.units}
+        for lost in range(self._fresh):
+            if lost not in known:
+                self._ended[lost] = None  # in flight when the house died, or a pair and no unit
         self._settle()
 
-    def take(self, row: UnitRow) -> None:
+    def take(self, row: UnitRow | PairRow) -> None:
         """Take the next row of the record."""
+        if isinstance(row, PairRow):
+            self.pairing.take(row)
+            return
         self._arms[row[1]] = (Arm(row[3]), row[4])
         self._fold(row)
 
@@ -122,17 +183,14 @@ class Track:
         """The arm of every conversation that is remembered, and the chance at its assignment."""
         return self._arms
 
-    def _know(self, row: Row) -> None:
-        found, decision, waits = unit_row(row), DecisionId(str(row[8])), bool(row[9])
-        position = found[0]
-        self._arms[found[1]] = (Arm(found[3]), found[4])
-        for lost in range(self._fresh, position):
-            self._ended[lost] = None  # in flight when the house died
+    def _know(self, row: UnitRow, waits: DecisionId | None) -> None:
+        position = row[0]
+        self._arms[row[1]] = (Arm(row[3]), row[4])
         self._fresh = position + 1
-        if waits:
-            self._wait(decision, found)
+        if waits is None:
+            self._ended[position] = row
         else:
-            self._ended[position] = found
+            self._wait(waits, row)
 
     def _wait(self, decision: DecisionId, row: UnitRow) -> None:
         self.waits.add(decision, Wait(row=row, left_s=self.rollout.plan.judge_within_s))
@@ -144,6 +202,8 @@ class Track:
             self.evidence,
             until=self._next,
             rows=self._chain.get(),
+            pairs_until=self.pairing.until,
+            pairs=self.pairing.rows,
             elapsed_s=elapsed_s,
         )
 
@@ -156,20 +216,30 @@ class Track:
         """The candidate's share of new conversations now."""
         return self.rollout.weight
 
-    def draw(self, conversation: str) -> Assignment | None:
-        """The arm of this conversation, drawn now or kept; None while nothing is split."""
+    def draw(self, conversation: str, *, may_pair: Callable[[], bool] = never) -> Assignment | None:
+        """The arm of this conversation, drawn now or kept; None while nothing is split.
+
+        may_pair: whether this request, if it is its first one, can make a pair. It must not look at
+        anything that is known only once there is an answer.
+        """
         weight = self.weight
-        if not 0 < weight < 1:
+        if not (0 < weight < 1 or self.rollout.shadow_only):
             return None
         unit = unit_key(conversation)
         known = self._arms.get(unit)
         position: int | None = None
+        is_paired = False
         if known is None:
             known = (assign(self.rollout.salt, unit, weight), weight)
             if len(self._arms) < REMEMBERED:
                 self._arms[unit] = known
                 position = self._fresh
                 self._fresh += 1
+                is_paired = self._is_paired(position, unit, may_pair)
+                if not weight:
+                    # nothing was drawn between two arms: there is no unit, and perhaps a pair
+                    self._ended[position] = None
+                    self._settle()
         arm, probability = known
         return Assignment(
             rollout=self.rollout.id,
@@ -182,12 +252,18 @@ class Track:
             plan=self.plan_digest,
             is_chosen=position is not None
             and is_chosen(self.rollout.salt, unit, self.rollout.plan.judge_share),
+            is_paired=is_paired,
         )
+
+    def _is_paired(self, position: int, unit: str, may_pair: Callable[[], bool]) -> bool:
+        salt, share = self.rollout.salt, self.rollout.plan.shadow
+        return self.pairing.draw(position, unit, salt=salt, share=share, may=may_pair)
 
     def pass_over(self, conversation: str) -> None:
         """It began while one of the versions was not there: its later requests prove nothing."""
         unit = unit_key(conversation)
-        if unit not in self._arms and 0 < self.weight < 1 and len(self._arms) < REMEMBERED:
+        is_drawn = 0 < self.weight < 1 or self.rollout.shadow_only
+        if unit not in self._arms and is_drawn and len(self._arms) < REMEMBERED:
             self._arms[unit] = (assign(self.rollout.salt, unit, self.weight), self.weight)
 
     def ended(
@@ -204,10 +280,14 @@ class Track:
 
         score: its grade; None when no rule can grade it. ending: how its own version answered.
         waits: whether its score is to come from a judgement.
+        Of a conversation that is to be a pair it is kept how it was answered, and its score is not:
+        that comes with the other one (`paired`), or it will be none (`unpaired`).
         """
         position = assignment.position
-        if position is None:
+        if position is None or not assignment.probability:
             return (), None
+        if assignment.is_paired:
+            score = None
         arm, chance = assignment.arm.value, assignment.probability
         how, latency = ending_word(ending), None if ending is None else ending.latency_ms
         row = Statement(
@@ -236,6 +316,50 @@ class Track:
             self._settle()
 
         return (row,), stored
+
+    def paired(
+        self,
+        assignment: Assignment,
+        *,
+        task: TaskName,
+        decision: DecisionId,
+        served: float,
+        other: float,
+    ) -> Ended:
+        """What to store of a pair that is complete, and what to do once it is.
+
+        served: the score of the answer that the client got. other: that of the other version.
+        """
+        position, unit = assignment.position, assignment.unit
+        if position is None or not self.pairing.is_open(position, unit):
+            return (), None
+        is_new = assignment.arm is Arm.CANDIDATE
+        old, new = (other, served) if is_new else (served, other)
+        arm, share = assignment.arm.value, self.rollout.plan.shadow
+        row = Statement(
+            query="add_pair",
+            parameters=(
+                assignment.rollout, position, unit, task, arm, share, decision, old, new,
+            ),
+        )  # fmt: skip
+        known = PairRow(
+            position=position, unit=unit, task=task, arm=arm, share=share, old=old, new=new
+        )
+
+        def stored(durable: bool) -> None:
+            if self.pairing.is_open(position, unit):
+                self.pairing.settle(position, known if durable else None)
+
+        return (row,), stored
+
+    def unpaired(self, assignment: Assignment) -> None:
+        """It was drawn for a pair and will be none, for a reason that is no version's doing."""
+        position = assignment.position
+        if position is not None and self.pairing.is_open(position, assignment.unit):
+            self.pairing.settle(position, None)
+
+    def _fold_pair(self, row: PairRow) -> None:
+        self.evidence.pair(pair_of(row))
 
     def judged(self, decision: DecisionId, score: float) -> None:
         """A unit that waited has its score, and it is durable."""
@@ -299,6 +423,20 @@ def unit_row(row: Row) -> UnitRow:
         None if score is None else float(score),
         None if ending is None else str(ending),
         None if latency is None else float(latency),
+    )
+
+
+def pair_row(row: Row) -> PairRow:
+    """A row of the query ``list_pairs`` as it was written."""
+    position, unit, task, arm, share, old, new = row
+    return PairRow(
+        position=int(position or 0),
+        unit=str(unit),
+        task=str(task),
+        arm=str(arm),
+        share=float(share or 0.0),
+        old=float(old or 0.0),
+        new=float(new or 0.0),
     )
 
 

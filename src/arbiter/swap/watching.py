@@ -32,7 +32,7 @@ from arbiter.swap.holdback import Arms, Holdback
 from arbiter.swap.metrics import Ending
 from arbiter.swap.plan import OnDrift
 from arbiter.swap.records import stored
-from arbiter.swap.retrying import units_before
+from arbiter.swap.retrying import record_of
 from arbiter.swap.rollout import Rollout
 from arbiter.swap.telling import lasting
 from arbiter.swap.traffic import Assignment, Ended, unit_row
@@ -168,9 +168,13 @@ class Watching:
         self._follow(watch)
 
     async def _arms(self, rollout: Rollout) -> Arms:
-        rows = await self._database.read("list_units", (rollout.id,))
-        units = map(unit_row, (*await units_before(self._database, rollout), *rows))
-        return {row[1]: (Arm(row[3]), row[4]) for row in units}
+        record = await record_of(self._database, rollout)
+        paired = (*record.pairs_before, *record.pairs)
+        units = (*record.units_before, *record.units)
+        return {
+            **{pair.unit: (Arm(pair.arm), 0.0) for pair in paired},
+            **{row[1]: (Arm(row[3]), row[4]) for row in units},
+        }
 
     async def _rollout(self, rollout: RolloutId) -> Rollout:
         (row,) = await self._database.read("get_rollout", (rollout,))

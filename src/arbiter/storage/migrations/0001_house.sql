@@ -260,6 +260,7 @@ CREATE TABLE rollouts (
     soaked_s        DOUBLE PRECISION NOT NULL CHECK (soaked_s >= 0),
     total_s         DOUBLE PRECISION NOT NULL CHECK (total_s >= 0),
     units_at_step   INTEGER NOT NULL CHECK (units_at_step >= 0),
+    shadow_only     INTEGER NOT NULL DEFAULT 0 CHECK (shadow_only IN (0, 1)),
     budgets         INTEGER NOT NULL DEFAULT 1 CHECK (budgets >= 1),
     continues       TEXT REFERENCES rollouts (rollout),  -- goes on with the evidence of this one
     reason          TEXT NOT NULL,
@@ -369,6 +370,24 @@ CREATE TABLE after_units (
 );
 
 CREATE UNIQUE INDEX one_row_a_unit_after ON after_units (rollout, unit);
+
+-- Conversations whose first request both versions answered. The position is that of the unit, and
+-- its row there has no score: a conversation is evidence once. arm: whose answer was served. share:
+-- the chance of being drawn for a pair. old, new: the scores of the stable version and the candidate.
+CREATE TABLE pairs (
+    rollout         TEXT NOT NULL REFERENCES rollouts (rollout),
+    position        INTEGER NOT NULL CHECK (position >= 0),
+    unit            TEXT NOT NULL,
+    task            TEXT NOT NULL,
+    arm             TEXT NOT NULL CHECK (arm IN ('stable', 'candidate')),
+    share           DOUBLE PRECISION NOT NULL CHECK (share > 0 AND share <= 1),
+    decision        TEXT NOT NULL,
+    old             DOUBLE PRECISION NOT NULL CHECK (old BETWEEN 0 AND 1),
+    new             DOUBLE PRECISION NOT NULL CHECK (new BETWEEN 0 AND 1),
+    PRIMARY KEY (rollout, position)
+);
+
+CREATE UNIQUE INDEX one_pair_a_unit ON pairs (rollout, unit);
 
 -- Versions that were tried for a decision and failed before their first byte; another served it.
 CREATE TABLE attempts (

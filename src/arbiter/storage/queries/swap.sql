@@ -22,6 +22,15 @@ ON CONFLICT (rollout, position) DO NOTHING RETURNING score;
 -- name: count_judged
 SELECT is_late, COUNT(*) FROM unit_judgements WHERE rollout = ? GROUP BY is_late;
 
+-- name: add_pair
+INSERT INTO pairs (rollout, position, unit, task, arm, share, decision, old, new)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (rollout, unit) DO NOTHING;
+
+-- name: list_pairs
+SELECT position, unit, task, arm, share, old, new FROM pairs
+WHERE rollout = ? ORDER BY position;
+
 -- name: list_candidate_ends
 SELECT o.status, o.error, a.error
 FROM decisions d JOIN outcomes o ON o.decision = d.decision
@@ -31,13 +40,14 @@ ORDER BY o.at, d.decision;
 
 -- name: add_rollout
 INSERT INTO rollouts (rollout, alias, stable, candidate, plan, plan_digest, salt, phase, step,
-                      soaked_s, total_s, units_at_step, budgets, continues, reason, findings,
-                      knowledge_before, started_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING rollout;
+                      soaked_s, total_s, units_at_step, shadow_only, budgets, continues, reason,
+                      findings, knowledge_before, started_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING rollout;
 
 -- name: save_rollout
-UPDATE rollouts SET phase = ?, step = ?, soaked_s = ?, total_s = ?, units_at_step = ?, budgets = ?,
-                    reason = ?, findings = ?, knowledge_after = ?, ended_at = ?
+UPDATE rollouts SET phase = ?, step = ?, soaked_s = ?, total_s = ?, units_at_step = ?,
+                    shadow_only = ?, budgets = ?, reason = ?, findings = ?, knowledge_after = ?,
+                    ended_at = ?
 WHERE rollout = ? AND phase = ? RETURNING rollout;
 
 -- name: log_rollout
@@ -46,26 +56,26 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: list_active_rollouts
 SELECT rollout, alias, stable, candidate, plan, salt, phase, step, soaked_s, total_s,
-       units_at_step, budgets, continues, reason, findings, knowledge_before, knowledge_after,
-       started_at, ended_at
+       units_at_step, shadow_only, budgets, continues, reason, findings, knowledge_before,
+       knowledge_after, started_at, ended_at
 FROM rollouts WHERE phase IN ('validating', 'progressing', 'paused') ORDER BY rollout;
 
 -- name: list_rollouts
 SELECT rollout, alias, stable, candidate, plan, salt, phase, step, soaked_s, total_s,
-       units_at_step, budgets, continues, reason, findings, knowledge_before, knowledge_after,
-       started_at, ended_at
+       units_at_step, shadow_only, budgets, continues, reason, findings, knowledge_before,
+       knowledge_after, started_at, ended_at
 FROM rollouts ORDER BY rollout DESC LIMIT 200;
 
 -- name: get_rollout
 SELECT rollout, alias, stable, candidate, plan, salt, phase, step, soaked_s, total_s,
-       units_at_step, budgets, continues, reason, findings, knowledge_before, knowledge_after,
-       started_at, ended_at
+       units_at_step, shadow_only, budgets, continues, reason, findings, knowledge_before,
+       knowledge_after, started_at, ended_at
 FROM rollouts WHERE rollout = ?;
 
 -- name: last_promoted
 SELECT rollout, alias, stable, candidate, plan, salt, phase, step, soaked_s, total_s,
-       units_at_step, budgets, continues, reason, findings, knowledge_before, knowledge_after,
-       started_at, ended_at
+       units_at_step, shadow_only, budgets, continues, reason, findings, knowledge_before,
+       knowledge_after, started_at, ended_at
 FROM rollouts WHERE alias = ? AND phase IN ('promoted', 'undone') ORDER BY rollout DESC LIMIT 1;
 
 -- name: retried_as
