@@ -23,7 +23,7 @@ from arbiter.swap.plan import Plan
 from arbiter.swap.records import Stored
 from arbiter.swap.rollout import Phase
 from arbiter.swap.shadow import Agreement
-from arbiter.swap.telling import in_words, of_pairs, outlook, to_go, worse_tasks
+from arbiter.swap.telling import in_words, of_pairs, only_asked, outlook, to_go, worse_tasks
 from arbiter.swap.watching import WatchView
 
 Plain = dict[str, object]
@@ -236,6 +236,7 @@ def stored_view(stored: Stored, registry: Registry) -> Plain:
         "phase": rollout.phase.value,
         "weight": rollout.weight,
         "step": rollout.index,
+        "shadow_only": rollout.shadow_only,
         "steps": list(rollout.plan.ladder),
         "soaked_s": rollout.soaked_s,
         "kept_until": _kept_until(rollout.stable, registry)
@@ -265,7 +266,7 @@ def rollout_view(view: RolloutView, registry: Registry) -> Plain:
         "progress": {task: list(done) for task, done in view.progress.items()},
         "log": [{**asdict(entry), "phase": entry.phase.value} for entry in view.log],
         "judgement": asdict(judgement),
-        "in_words": list(in_words(judgement)),
+        "in_words": [*only_asked(view.stored.rollout), *in_words(judgement)],
         "interval": None if view.interval is None else list(view.interval),
         "pairs": pairs_view(view.agreement, view.open_pairs),
         "outlook": {**asdict(to_come), "is_estimate": True},

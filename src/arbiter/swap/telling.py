@@ -215,7 +215,7 @@ def explain(
                 f"It is {rollout.phase.replace('_', ' ')}; the candidate gets"
                 f" {rollout.weight:.0%} of new conversations."
             ),
-            *_beside(rollout),
+            *only_asked(rollout),
             rollout.reason,
             judgement.reason,
             *in_words(judgement),
@@ -230,7 +230,8 @@ def explain(
     )
 
 
-def _beside(rollout: Rollout) -> tuple[str, ...]:
+def only_asked(rollout: Rollout) -> tuple[str, ...]:
+    """That the candidate answers nobody yet, and until when; nothing once it does."""
     if not (rollout.shadow_only and rollout.phase.is_live):
         return ()
     plan = rollout.plan
