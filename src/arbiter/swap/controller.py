@@ -569,8 +569,8 @@ class Controller:
         self._stored[rollout] = found
         if found.rollout.phase.is_final:
             await self._registry.load()
-            self._forget(found.rollout)
             await self.watching.open()
+            self._forget(found.rollout)
             return False
         if leads:
             await take_up(self._database, track)
