@@ -26,7 +26,7 @@ from arbiter.errors import (
     ShuttingDown,
 )
 from arbiter.events import Announcer, Event
-from arbiter.metering.process import ProcessReader
+from arbiter.metering.meter import Meter
 from arbiter.pool.instance import Instance, Lease, State
 from arbiter.pool.model_file import ModelFile
 from arbiter.pool.residency import NEVER, Resident, free_room, make_room, unused
@@ -110,7 +110,7 @@ class Pool:
         database: Database,
         clock: Clock,
         announcer: Announcer,
-        reader: ProcessReader,
+        meter: Meter,
         registry: Registry,
     ) -> None:
         self.budget_bytes = budget_bytes
@@ -121,7 +121,8 @@ class Pool:
         self._database = database
         self._clock = clock
         self._announcer = announcer
-        self._reader = reader
+        self._reader = meter.reader
+        self._meter = meter
         self._registry = registry
         self._places = registry.places
         self._instances: dict[VersionId, Instance] = {}
@@ -215,7 +216,7 @@ class Pool:
                 engine=self.engine_for(loadable.format),
                 spec=self._spec(loadable),
                 clock=self._clock,
-                read_cpu=self._reader.cpu_ns,
+                meter=self._meter,
                 settings=self._settings,
                 on_change=self._changed,
                 file=ModelFile(loadable.artifact, self._clock),

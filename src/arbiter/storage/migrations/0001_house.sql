@@ -127,6 +127,7 @@ CREATE TABLE outcomes (
     detail          TEXT,                        -- its sentence, for whoever runs the house
     latency_ms      DOUBLE PRECISION CHECK (latency_ms >= 0),
     wait_ms         DOUBLE PRECISION CHECK (wait_ms >= 0),  -- the part spent on a slot or a load
+    load_ms         DOUBLE PRECISION CHECK (load_ms >= 0),  -- the part of that spent on a load
     ttft_ms         DOUBLE PRECISION CHECK (ttft_ms >= 0),
     prompt_chars    INTEGER CHECK (prompt_chars >= 0),  -- how long it was, to learn the ratio
     prompt_tokens   INTEGER CHECK (prompt_tokens >= 0),
@@ -137,12 +138,34 @@ CREATE TABLE outcomes (
     cpu_ms          DOUBLE PRECISION CHECK (cpu_ms >= 0),
     cpu_method      TEXT NOT NULL,
     cpu_note        TEXT,
+    concurrency     DOUBLE PRECISION CHECK (concurrency >= 1),  -- among how many it ran on average
     grade           DOUBLE PRECISION CHECK (grade BETWEEN 0 AND 1),
     is_forgotten    INTEGER NOT NULL DEFAULT 0 CHECK (is_forgotten IN (0, 1)),
     at              TEXT NOT NULL
 );
 
 CREATE INDEX outcomes_by_version ON outcomes (version, task);
+
+-- The rest of a request's receipt, which is known a moment after its end. No row: nothing of it
+-- could be read. Where a value is NULL its note says why.
+CREATE TABLE costs (
+    decision        TEXT PRIMARY KEY REFERENCES decisions (decision),
+    energy_mwh      DOUBLE PRECISION CHECK (energy_mwh >= 0),
+    energy_method   TEXT NOT NULL,
+    energy_error_pct DOUBLE PRECISION CHECK (energy_error_pct >= 0),
+    energy_note     TEXT,
+    energy_by       TEXT NOT NULL,               -- JSON: milliwatt-hours by part of the machine
+    gpu_ms          DOUBLE PRECISION CHECK (gpu_ms >= 0),
+    gpu_method      TEXT NOT NULL,
+    gpu_note        TEXT,
+    peak_bytes      BIGINT CHECK (peak_bytes >= 0),
+    mean_bytes      BIGINT CHECK (mean_bytes >= 0),
+    memory_method   TEXT NOT NULL,
+    memory_note     TEXT,
+    device_bytes    BIGINT CHECK (device_bytes >= 0),
+    device_method   TEXT NOT NULL,
+    device_note     TEXT
+);
 
 CREATE TABLE feedback (
     decision        TEXT NOT NULL REFERENCES decisions (decision),

@@ -1,0 +1,115 @@
+"""What requests cost beside their time: energy, memory, accelerators; joined by decision id.
+
+It is known a moment after a request has ended, so it has a row of its own, written when it comes
+and only where something could be read. The latest are kept in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from arbiter.cost import Cost, Figure, Method, unknown
+from arbiter.refs import DecisionId
+from arbiter.storage.database import Database, Row, Statement
+
+RECENT = 1_024
+"""Costs kept in memory."""
+
+PENDING = "its counters have not moved since it ended; ask again in a second"
+NOTHING_READ = "nothing of it could be read"
+
+
+class Costs:
+    """The costs of requests. The only writer of them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._recent: dict[DecisionId, Cost] = {}
+        self._expected: set[DecisionId] = set()
+
+    def expect(self, decision: DecisionId, then: Callable[[Callable[[Cost], None]], None]) -> None:
+        """A request has ended; then: what is to be told whom to give its cost."""
+        self._expected.add(decision)
+        then(lambda cost: self.add(decision, cost))
+
+    def add(self, decision: DecisionId, cost: Cost) -> None:
+        """Remember a cost, and store it soon if there is anything to store."""
+        self._expected.discard(decision)
+        self._recent[decision] = cost
+        if len(self._recent) > RECENT:
+            del self._recent[next(iter(self._recent))]
+        if is_worth_a_row(cost):
+            self._database.enqueue(_statement(decision, cost))
+
+    async def find(self, decision: DecisionId) -> Cost | None:
+        """What a request cost; None when nothing of it could be read."""
+        recent = self._recent.get(decision)
+        if recent is not None:
+            return recent
+        rows = await self._database.read("get_cost", (decision,))
+        return _cost(rows[0]) if rows else None
+
+    def is_expected(self, decision: DecisionId) -> bool:
+        """Whether a cost is still to come."""
+        return decision in self._expected
+
+
+def is_worth_a_row(cost: Cost) -> bool:
+    """Whether anything of it is known that does not stand beside the outcome anyway."""
+    figures = (cost.energy_mwh, cost.gpu_ms, cost.peak_bytes, cost.device_bytes)
+    return any(figure.value is not None for figure in figures)
+
+
+def _statement(decision: DecisionId, cost: Cost) -> Statement:
+    energy, gpu, peak, device = cost.energy_mwh, cost.gpu_ms, cost.peak_bytes, cost.device_bytes
+    return Statement(
+        query="add_cost",
+        parameters=(
+            decision,
+            energy.value,
+            energy.method.value,
+            energy.error_pct,
+            energy.note,
+            msgspec.json.encode(cost.energy_by).decode(),
+            gpu.value,
+            gpu.method.value,
+            gpu.note,
+            _whole(peak.value),
+            _whole(cost.mean_bytes.value),
+            peak.method.value,
+            peak.note,
+            _whole(device.value),
+            device.method.value,
+            device.note,
+        ),
+    )
+
+
+def _cost(row: Row) -> Cost:
+    energy, method, error_pct, note, parts, gpu, gpu_method, gpu_note = row[:8]
+    peak, mean, memory_method, memory_note, device, device_method, device_note = row[8:]
+    memory = (memory_method, memory_note)
+    return Cost(
+        cpu_ms=unknown("it stands beside the outcome"),
+        gpu_ms=_figure(gpu, gpu_method, gpu_note),
+        energy_mwh=_figure(energy, method, note, error_pct),
+        peak_bytes=_figure(peak, *memory),
+        mean_bytes=_figure(mean, *memory) if mean is not None else unknown(str(memory_note)),
+        device_bytes=_figure(device, device_method, device_note),
+        energy_by=msgspec.json.decode(str(parts), type=dict[str, float]),
+    )
+
+
+def _figure(value: object, method: object, note: object, error_pct: object = None) -> Figure:
+    return Figure(
+        value=float(value) if isinstance(value, int | float) else None,
+        method=Method(str(method)),
+        note=None if note is None else str(note),
+        error_pct=float(error_pct) if isinstance(error_pct, int | float) else None,
+    )
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else round(value)
