@@ -15,6 +15,10 @@ import msgspec
 JOULES_IN_A_MWH: Final = 3.6
 """A milliwatt-hour: 0.001 W for 3600 s. Joules are used everywhere but at the edge."""
 
+TOO_SHORT: Final = "it was over before two samples were taken"
+NO_COUNTER: Final = "no energy counter can be read here; `arbiter hardware` says why"
+NO_ACCELERATOR: Final = "no accelerator is seen here"
+
 
 class Method(StrEnum):
     """How a figure was come by."""

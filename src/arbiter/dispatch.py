@@ -566,6 +566,7 @@ class Dispatch:
             clock=self._clock,
             started=way.started,
             timed=ask.stream,
+            wait_ms=way.wait_ms,
         )
 
     def _following(self, way: _Journey, number: int, error: ArbiterError) -> int | None:

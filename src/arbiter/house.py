@@ -21,6 +21,7 @@ from arbiter.dispatch import Dispatch
 from arbiter.errors import InvalidField
 from arbiter.events import Announcer
 from arbiter.gateway.control import ControlRooms, control_app
+from arbiter.gateway.control_costs import CostRooms
 from arbiter.gateway.rooms import ModelCard, Rooms
 from arbiter.gateway.routes import door
 from arbiter.gateway.security import Access, Key, binding, hashed
@@ -349,6 +350,15 @@ class House:
             database=self.database,
             rollout=self.settings.rollout,
             status=self._status,
+            costs=CostRooms(
+                costs=self.costs,
+                registry=self.registry,
+                clock=self.clock,
+                receipt=self.receipt,
+                hardware=self.hardware,
+                energy=self.meter.sums,
+                engines=self.pool.engines,
+            ),
         )
 
     def _status(self) -> dict[str, object]:

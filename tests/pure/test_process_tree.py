@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pytest
 
-from arbiter.metering.tree import Member, ProcessTree
+from arbiter.metering.tree import Member, ProcessTree, Table
 
 MS = 1_000_000
 
@@ -15,8 +13,8 @@ def member(pid: int, parent: int, *, waited_ms: int = 0, started: int = 10) -> M
     return Member(pid=pid, parent=parent, started=started, waited_ns=waited_ms * MS)
 
 
-def table(*members: Member) -> Mapping[int, Member]:
-    return {one.pid: one for one in members}
+def table(*members: Member) -> Table:
+    return Table(members)
 
 
 @pytest.fixture(name="clocks")

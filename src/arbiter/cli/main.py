@@ -17,7 +17,10 @@ from arbiter.app import open_house
 from arbiter.cli import (
     alias,
     asking,
+    bench,
+    costs,
     demo,
+    hardware,
     knowledge,
     ledger,
     models,
@@ -64,6 +67,9 @@ app.add_typer(rules.app, name="rules")
 app.add_typer(swap.rollouts, name="rollouts")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(knowledge.app, name="knowledge")
+app.add_typer(costs.app, name="costs")
+app.add_typer(bench.app, name="bench")
+app.command("hardware")(hardware.hardware)
 app.command("swap")(swap.swap)
 app.command("pull")(pulling.pull)
 app.command("replay")(replay.replay)

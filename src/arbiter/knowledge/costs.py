@@ -6,16 +6,22 @@ and only where something could be read. The latest are kept in memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from arbiter.cost import Cost, Figure, Method, unknown
+from arbiter.inference import Timings, Usage
+from arbiter.knowledge.cost_sums import Spent
+from arbiter.knowledge.speed import timing
 from arbiter.refs import DecisionId
 from arbiter.storage.database import Database, Row, Statement
 
 RECENT = 1_024
 """Costs kept in memory."""
+
+MOST_ROWS = 100_000
+"""Requests that are added up at most, the latest."""
 
 PENDING = "its counters have not moved since it ended; ask again in a second"
 NOTHING_READ = "nothing of it could be read"
@@ -50,6 +56,11 @@ class Costs:
             return recent
         rows = await self._database.read("get_cost", (decision,))
         return _cost(rows[0]) if rows else None
+
+    async def spent(self, *, since: str = "", most: int = MOST_ROWS) -> Sequence[Spent]:
+        """What the latest requests cost, one value each. since: RFC 3339, or a beginning of it."""
+        await self._database.settle()
+        return [_spent(row) for row in await self._database.read("list_costs", (since, most))]
 
     def is_expected(self, decision: DecisionId) -> bool:
         """Whether a cost is still to come."""
@@ -100,6 +111,51 @@ def _cost(row: Row) -> Cost:
         device_bytes=_figure(device, device_method, device_note),
         energy_by=msgspec.json.decode(str(parts), type=dict[str, float]),
     )
+
+
+def _spent(row: Row) -> Spent:
+    _, task, alias, version, caller, at, status, latency, wait, ttft = row[:10]
+    prompt, completion, cached, prefill, decode, cpu, grade, energy, method, gpu, peak = row[10:]
+    told = timing(
+        latency_ms=_real(latency),
+        wait_ms=_real(wait),
+        ttft_ms=_real(ttft),
+        usage=Usage(
+            prompt_tokens=_count(prompt),
+            completion_tokens=_count(completion),
+            cached_tokens=_count(cached),
+        ),
+        timings=Timings(prefill_ms=_real(prefill), decode_ms=_real(decode)),
+        prompt_chars=None,
+    )
+    return Spent(
+        version=str(version),
+        task=str(task),
+        alias=str(alias),
+        caller=str(caller),
+        day=str(at)[:10],
+        is_success=status == "success",
+        served_ms=told.latency_ms,
+        wait_ms=_real(wait),
+        tokens_in=_count(prompt),
+        tokens_out=_count(completion),
+        tokens_cached=_count(cached),
+        tokens_per_s=told.tokens_per_s,
+        cpu_ms=_real(cpu),
+        gpu_ms=_real(gpu),
+        energy_mwh=_real(energy),
+        energy_method=None if method is None else str(method),
+        peak_bytes=_count(peak),
+        grade=_real(grade),
+    )
+
+
+def _real(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _count(value: object) -> int | None:
+    return int(value) if isinstance(value, int | float) else None
 
 
 def _figure(value: object, method: object, note: object, error_pct: object = None) -> Figure:

@@ -8,7 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from arbiter.cost import Cost, Figure, Method, unknown, unknown_cost
+from arbiter.cost import (
+    NO_ACCELERATOR,
+    NO_COUNTER,
+    TOO_SHORT,
+    Cost,
+    Figure,
+    Method,
+    unknown,
+    unknown_cost,
+)
 from arbiter.knowledge.costs import NOTHING_READ, PENDING
 from arbiter.knowledge.outcomes import Outcome, Record
 from arbiter.refs import DecisionId
@@ -16,6 +25,9 @@ from arbiter.refs import DecisionId
 NOT_ENDED = "the request has not ended"
 NOT_TOLD = "its engine does not tell"
 NO_TIME = "no answer was timed"
+TWO_SAMPLES_MS = 200.0
+"""What was served for less has no two samples of its memory."""
+
 NO_ANE_USE = "no system tells how busy a neural engine is"
 
 
@@ -67,7 +79,7 @@ def receipt_of(record: Record, cost: Cost | None, *, threads: int, is_complete: 
     """
     decided, outcome = record.decided, record.outcome
     if cost is None:
-        cost = unknown_cost(NOTHING_READ if is_complete else PENDING)
+        cost = _nothing(outcome) if is_complete else unknown_cost(PENDING)
     usage = None if outcome is None else outcome.usage
     timings = None if outcome is None else outcome.timings
     served_ms = _served_ms(outcome)
@@ -101,6 +113,24 @@ def receipt_of(record: Record, cost: Cost | None, *, threads: int, is_complete: 
         concurrency=None if outcome is None else outcome.concurrency,
         is_exclusive=None if cpu_ms.method is Method.UNKNOWN else cpu_ms.method is Method.MEASURED,
         is_complete=is_complete,
+    )
+
+
+def _nothing(outcome: Outcome | None) -> Cost:
+    """Of whom nothing was stored: what could not be read, and why."""
+    cpu = unknown(NOT_ENDED) if outcome is None else outcome.cpu
+    if cpu.value is None:
+        # without a process of its own that can be seen there is nothing to read
+        return unknown_cost(cpu.note or NOTHING_READ)
+    served_ms = _served_ms(outcome) or 0.0
+    memory = unknown(TOO_SHORT if served_ms < TWO_SAMPLES_MS else NOTHING_READ)
+    return Cost(
+        cpu_ms=cpu,
+        gpu_ms=unknown(NO_ACCELERATOR),
+        energy_mwh=unknown(NO_COUNTER),
+        peak_bytes=memory,
+        mean_bytes=memory,
+        device_bytes=unknown(NO_ACCELERATOR),
     )
 
 

@@ -8,7 +8,10 @@ what keeping the models loaded cost. Nothing is lost and nothing counted twice:
 
     grown = attributed + idle + resting + unattributed
 
-by construction. This module reads no counter and no clock.
+by construction. What a counter shows is as old as its latest change, so where it changes about as
+seldom as it is read, who used the device just before a change has a part of the next one too: else
+the last moments of a request would be taken for what the machine takes at rest. This module reads
+no counter and no clock.
 
 Reference: the interpolation to the counter's own time stamps follows Alumet; sharing by overlap in
 slices of at most 250 ms keeps the median request within some per cent (`arbiter bench metering`).
@@ -24,8 +27,12 @@ import msgspec
 from arbiter.hardware.reading import About, Reading
 from arbiter.metering.counting import FIRST, Cumulative
 
-WEIGHT: Final = 0.2
-"""How much the latest reading at rest counts for the idle power."""
+REST_KEPT_S: Final = 60.0
+"""Over how much time at rest the idle power is a mean. One reading alone says little: it may come
+just before the counter changes or just after."""
+
+FINE: Final = 0.25
+"""A counter that changes this much oftener than it is read shows the present."""
 
 Claimant = TypeVar("Claimant", bound=Hashable)
 
@@ -86,16 +93,25 @@ class Account(Generic[Claimant]):
     def __init__(self, about: About) -> None:
         self.about = about
         self.sums = Sums()
-        self.idle_w: float | None = None
-        """The power at rest; None until it was seen."""
+        self._rest_j = 0.0
+        self._rest_s = 0.0
         self._counter = Cumulative(wraps_at=about.wraps_at)
+        self.trouble: str | None = None
+        """Why the latest reading said nothing; None when it did."""
         self._open: dict[Claimant, float] = {}
+        self._carried: Mapping[Claimant, float] = {}
+        """What was used just before the latest change, of which it did not show all."""
         self._total_s = 0.0
         self._was_busy = False
 
+    @property
+    def idle_w(self) -> float | None:
+        """The power at rest; None until it was seen."""
+        return self._rest_j / self._rest_s if self._rest_s else None
+
     def holds(self, one: Claimant) -> bool:
         """Whether a request waits for the counter's next change."""
-        return one in self._open
+        return one in self._open or one in self._carried
 
     def advance(
         self, reading: Reading, slice_: Slice[Claimant], *, at: float
@@ -107,6 +123,7 @@ class Account(Generic[Claimant]):
         self._total_s += max(used, slice_.total_s or 0.0)
         self._was_busy = self._was_busy or slice_.in_flight
         growth = self._counter.advance(reading, at=at)
+        self.trouble = reading.reason
         if growth.microjoules is None:
             if growth.reason != FIRST:
                 self.sums.gaps += 1
@@ -115,16 +132,29 @@ class Account(Generic[Claimant]):
             return {}
         joules = growth.microjoules / 1e6
         self.sums.grown += joules
-        if not self._was_busy:
+        carried, self._carried = self._carried, self._tail(slice_)
+        if not self._was_busy and not carried:
             return self._at_rest(joules, growth.since_s)
+        for one, seconds in carried.items():
+            self._open[one] = self._open.get(one, 0.0) + seconds
+            self._total_s += seconds
         return self._shared(joules, growth.since_s)
+
+    def _tail(self, slice_: Slice[Claimant]) -> Mapping[Claimant, float]:
+        """What of a slice's use the counter may not have shown yet, on average."""
+        if not slice_.claims or self.about.update_s < FINE * slice_.seconds:
+            return {}
+        part = min(1.0, 0.5 * self.about.update_s / slice_.seconds) if slice_.seconds else 1.0
+        return {one: part * seconds for one, seconds in slice_.claims.items()}
 
     def _at_rest(self, joules: float, seconds: float) -> Mapping[Claimant, Share]:
         self.sums.resting += joules
         if seconds > 0:
-            power = joules / seconds
-            before = self.idle_w
-            self.idle_w = power if before is None else before + WEIGHT * (power - before)
+            self._rest_j += joules
+            self._rest_s += seconds
+            if self._rest_s > REST_KEPT_S:
+                self._rest_j *= REST_KEPT_S / self._rest_s
+                self._rest_s = REST_KEPT_S
         return self._closed({})
 
     def _shared(self, joules: float, seconds: float) -> Mapping[Claimant, Share]:
@@ -147,7 +177,9 @@ class Account(Generic[Claimant]):
         self.sums.unattributed += joules
 
     def _torn(self, reason: str) -> Mapping[Claimant, Share]:
-        torn = {one: Share(joules=None, idle_known=False, reason=reason) for one in self._open}
+        everybody = {*self._open, *self._carried}
+        self._carried = {}
+        torn = {one: Share(joules=None, idle_known=False, reason=reason) for one in everybody}
         return self._closed(torn)
 
     def _closed(self, shares: Mapping[Claimant, Share]) -> Mapping[Claimant, Share]:

@@ -47,6 +47,12 @@ def held(pids: Iterable[int], reader: ProcessReader) -> Held:
     private, files, reason = 0, 0, "no process"
     is_known = False
     for number, pid in enumerate(pids):
+        quick = reader.held(pid)
+        if quick is not None:
+            is_known = True
+            private += quick[0]
+            files = max(files, quick[1])
+            continue
         found = reader.memory(pid)
         footprint = found.footprint
         if footprint.anonymous_bytes is None or footprint.weights_bytes is None:

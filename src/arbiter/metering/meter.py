@@ -35,7 +35,10 @@ LINGER_S: Final = 0.5
 """How long samples go on when nothing is in flight any more: most often the next one comes."""
 
 PATIENCE_S: Final = 0.35
-"""How long after its end a request waits for a counter to change."""
+"""How long after its end a request waits for a counter to change, at least."""
+
+UPDATES: Final = 1.5
+"""How many changes of the slowest counter it waits for at most."""
 
 _ON_CPU: Final = frozenset({Part.CPU, Part.DRAM})
 
@@ -63,6 +66,8 @@ class Meter:
         self._accounts: tuple[Account[Ticket], ...] = tuple(
             Account(counter.about) for counter in hardware.counters
         )
+        slowest = max((one.about.update_s for one in hardware.counters), default=0.0)
+        self.patience_s = max(PATIENCE_S, UPDATES * slowest + SAMPLE_S)
         self._crowds: dict[int, Crowd] = {}
         self._unsettled: list[Ticket] = []
         self._shares_out = bool(
@@ -119,10 +124,11 @@ class Meter:
             if pid not in self._crowds:
                 tree = self._tree(pid)
                 await asyncio.to_thread(self._sampler.look, (tree,), now=True)
-                return self._crowd(tree)
-        return self._crowd(self._tree(pid))
+                return self.crowd_of(tree)
+        return self.crowd_of(self._tree(pid))
 
-    def _crowd(self, tree: Tree) -> Crowd:
+    def crowd_of(self, tree: Tree) -> Crowd:
+        """The crowd of a process tree, one for all who are served there."""
         crowd = self._crowds.get(tree.pid)
         if crowd is not None:
             crowd.users += 1
@@ -265,7 +271,7 @@ class Meter:
             ended = ticket.ended_at or at
             is_cut = ticket.cut_s >= ticket.final_s
             waits = any(account.holds(ticket) for account in self._accounts)
-            if (waits or not is_cut) and at - ended < PATIENCE_S:
+            if (waits or not is_cut) and at - ended < self.patience_s:
                 left.append(ticket)
             else:
                 self._settle(ticket)
@@ -277,4 +283,5 @@ class Meter:
             seconds=ended - ticket.begun_at,
             has_counter=bool(self._accounts),
             watts=self._watts,
+            trouble=next((one.trouble for one in self._accounts if one.trouble), None),
         )

@@ -15,7 +15,7 @@ from arbiter.metering.memory import Held, held
 from arbiter.metering.process import ProcessReader
 from arbiter.metering.tree import Tree, read_table
 
-LOOK_EVERY_S: Final = 1.0
+LOOK_EVERY_S: Final = 3.0
 """How often the members of process trees are looked for, at most."""
 
 _LOOK_SHARE: Final = 200.0
@@ -51,7 +51,7 @@ class Sampler:
         accelerators = self._hardware.accelerators.values()
         energy = tuple(counter.read() for counter in self._hardware.counters)
         return Taken(
-            machine_ns=self._machine_ns(),
+            machine_ns=self._machine_ns() if energy else absent("nothing is shared out by it"),
             held={tree.pid: held(tree.pids, self._reader) for tree in trees},
             energy=energy,
             uses=tuple(use for one in accelerators for use in one.use()),

@@ -5,17 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from arbiter.cost import JOULES_IN_A_MWH, Cost, Figure, Method, unknown
+from arbiter.cost import (
+    JOULES_IN_A_MWH,
+    NO_ACCELERATOR,
+    NO_COUNTER,
+    TOO_SHORT,
+    Cost,
+    Figure,
+    Method,
+    unknown,
+)
 from arbiter.hardware.reading import About, Part
 from arbiter.metering.account import Share
 from arbiter.metering.estimate import ERROR_PCT, Watts
 from arbiter.metering.memory import Held
 
-TOO_SHORT: Final = "it was over before two samples were taken"
-NO_COUNTER: Final = "no energy counter can be read here; `arbiter hardware` says why"
-NO_ACCELERATOR: Final = "no accelerator is seen here"
 FEW_UPDATES: Final = 20
 """A counter that changed less often meanwhile says little about one request."""
+
+EDGES: Final = 2.0
+"""A counter may be up to one of its updates late at each of the two ends of a request."""
 
 _SEEN_CPU: Final = 0.01
 """The CPU clock against the kernel's own account: less than 1 % from 50 ms on."""
@@ -44,6 +53,7 @@ class Ticket:
         "idle_unknown",
         "joules",
         "memory_area",
+        "memory_last",
         "memory_note",
         "memory_peak",
         "memory_s",
@@ -71,6 +81,7 @@ class Ticket:
         self.device_bytes: int | None = None
         self.memory_peak = 0
         self.memory_area = 0.0
+        self.memory_last: int | None = None
         self.memory_s = 0.0
         self.memory_note: str | None = None
         self.samples = 0
@@ -92,7 +103,7 @@ class Ticket:
             self._then = tell
 
     def hold(self, found: Held, *, at: float, seconds: float) -> None:
-        """Take a sample of its processes' memory, which stands for the seconds before it."""
+        """Take a sample of its processes' memory: on a line from the one before, seconds ago."""
         total = found.total_bytes
         if total is None:
             self.memory_note = found.reason
@@ -100,7 +111,9 @@ class Ticket:
         span = min(seconds, at - self.begun_at)
         self.samples += 1
         self.memory_peak = max(self.memory_peak, total)
-        self.memory_area += total * span
+        before = total if self.memory_last is None else self.memory_last
+        self.memory_last = total
+        self.memory_area += (before + total) / 2 * span
         self.memory_s += span
 
     def receive(self, about: About, share: Share) -> None:
@@ -116,16 +129,21 @@ class Ticket:
         before = self.joules.get(about.part, (0.0, about))[0]
         self.joules[about.part] = (before + share.joules, about)
 
-    def settle(self, *, seconds: float, has_counter: bool, watts: Watts | None) -> Cost:
+    def settle(
+        self, *, seconds: float, has_counter: bool, watts: Watts | None, trouble: str | None = None
+    ) -> Cost:
         """Make its figures, and tell whoever waits for them.
 
         seconds: how long it lasted. watts: what a person said of the processor, if nothing counts.
+        trouble: why a counter says nothing.
         """
         cpu = self.cpu or unknown("it has not ended")
         cost = Cost(
             cpu_ms=_in_ms(cpu),
             gpu_ms=self._gpu(cpu.method),
-            energy_mwh=self._energy(cpu, seconds, has_counter, watts),
+            energy_mwh=self._energy(cpu, seconds, trouble)
+            if has_counter
+            else _estimated(cpu, watts),
             peak_bytes=self._memory(float(self.memory_peak)),
             mean_bytes=self._memory(self.memory_area / self.memory_s if self.memory_s else 0.0),
             device_bytes=unknown(self.gpu_unknown or NO_ACCELERATOR)
@@ -159,15 +177,12 @@ class Ticket:
         known = {} if self.joules is None else self.joules
         return {part.value: joules / JOULES_IN_A_MWH for part, (joules, _) in known.items()}
 
-    def _energy(
-        self, cpu: Figure, seconds: float, has_counter: bool, watts: Watts | None
-    ) -> Figure:
-        if not has_counter:
-            return _estimated(cpu, watts)
+    def _energy(self, cpu: Figure, seconds: float, trouble: str | None) -> Figure:
         torn = self.torn or {}
         known = {part: one for part, one in (self.joules or {}).items() if part not in torn}
         if not known:
-            why = next(iter(torn.values()), "the counter did not change in time")
+            late = "the counter did not change in time"
+            why = next(iter(torn.values()), trouble or late)
             return unknown(why)
         joules = sum(one for one, _ in known.values())
         update_s = max(about.update_s for _, about in known.values())
@@ -175,7 +190,7 @@ class Ticket:
             value=joules / JOULES_IN_A_MWH,
             method=self._method(cpu),
             note=self._words(known, torn, coarse=seconds < FEW_UPDATES * update_s),
-            error_pct=100.0 * update_s / seconds if seconds > 0 else None,
+            error_pct=100.0 * EDGES * update_s / seconds if seconds > 0 else None,
         )
 
     def _method(self, cpu: Figure) -> Method:

@@ -12,14 +12,12 @@ members reads files and is done beside, about once a second.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
 import msgspec
 import psutil
-
-from arbiter.hardware.reading import text_in
 
 PROC: Final = Path("/proc")
 _MOST: Final = 512
@@ -35,8 +33,30 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     waited_ns: int
 
 
-Table = Mapping[int, Member]
-"""Every process that can be seen, by id."""
+class Table:
+    """Every process that can be seen at one moment, by id and by who started it."""
+
+    def __init__(self, members: Iterable[Member]) -> None:
+        self.members: Mapping[int, Member] = {one.pid: one for one in members}
+        self._children: dict[int, list[Member]] = {}
+        for one in self.members.values():
+            self._children.setdefault(one.parent, []).append(one)
+
+    def below(self, root: int) -> dict[int, Member]:
+        """A process and its descendants, the root first; empty when it is not there."""
+        found: dict[int, Member] = {}
+        waiting = [self.members[root]] if root in self.members else []
+        while waiting and len(found) < _MOST:
+            member = waiting.pop()
+            if member.pid not in found:
+                found[member.pid] = member
+                # a number that was given anew belongs to one older than its supposed parent
+                waiting += [
+                    one
+                    for one in self._children.get(member.pid, ())
+                    if one.started >= member.started
+                ]
+        return found
 
 
 class Tree(Protocol):
@@ -64,25 +84,32 @@ class Tree(Protocol):
 def read_table(proc: Path = PROC, *, ticks: int | None = None) -> Table:
     """Look at every process once; some 20 microseconds each."""
     ns_a_tick = 1_000_000_000 // (ticks or os.sysconf("SC_CLK_TCK"))
-    found: dict[int, Member] = {}
+    found: list[Member] = []
     try:
         names = os.listdir(proc)  # noqa: PTH208  # of hundreds; pathlib would make an object of each
     except OSError:
-        return found
+        return Table(found)
     for name in names:
         if name.isdigit():
-            member = _member(proc / name / "stat", int(name), ns_a_tick)
+            member = _member(f"{proc}/{name}/stat", int(name), ns_a_tick)
             if member is not None:
-                found[member.pid] = member
-    return found
+                found.append(member)
+    return Table(found)
 
 
-def _member(path: Path, pid: int, ns_a_tick: int) -> Member | None:
-    text = text_in(path)
-    if text is None:
+def _member(path: str, pid: int, ns_a_tick: int) -> Member | None:
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except OSError:
         return None
+    try:
+        text = os.read(file, 4096)
+    except OSError:
+        return None
+    finally:
+        os.close(file)
     # the name in brackets may hold anything, brackets too
-    fields = text[text.rfind(")") + 2 :].split()
+    fields = text[text.rfind(b")") + 2 :].split()
     try:
         return Member(
             pid=pid,
@@ -137,7 +164,7 @@ class ProcessTree:
 
     def look(self, table: Table) -> None:
         """Find the members again, and settle what those that are gone had used."""
-        found = _below(self.pid, table)
+        found = table.below(self.pid)
         if not found:
             return
         root = self._members.get(self.pid)
@@ -154,13 +181,15 @@ class ProcessTree:
         waited = sum(one.waited_ns for one in found.values())
         self._view = (self._orphaned_ns + waited, tuple(found))
 
-    def _begin_at_nothing(self, found: Table) -> None:
+    def _begin_at_nothing(self, found: Mapping[int, Member]) -> None:
         """What members used before they were first seen is no growth of this counter."""
         clocks = {pid: self._read_cpu(pid) or 0 for pid in found if pid != self.pid}
         self._last.update(clocks)
         self._orphaned_ns -= sum(clocks.values()) + sum(one.waited_ns for one in found.values())
 
-    def _settle(self, one: Member, before: Table, found: Table) -> None:
+    def _settle(
+        self, one: Member, before: Mapping[int, Member], found: Mapping[int, Member]
+    ) -> None:
         """What a member that ended had used, as far as its parent does not keep it."""
         parent, known = found.get(one.parent), before.get(one.parent)
         free = self._kept.get(one.parent)
@@ -213,25 +242,6 @@ class PortableTree:
         self._pids = (self.pid, *sorted(child.pid for child in children))
 
 
-def _below(root: int, table: Table) -> dict[int, Member]:
-    """A process and its descendants, the root first; empty when it is not there."""
-    if root not in table:
-        return {}
-    children: dict[int, list[Member]] = {}
-    for member in table.values():
-        children.setdefault(member.parent, []).append(member)
-    found: dict[int, Member] = {}
-    waiting = [table[root]]
-    while waiting and len(found) < _MOST:
-        member = waiting.pop()
-        if member.pid in found:
-            continue
-        found[member.pid] = member
-        # a number that was given anew belongs to whoever is older than its supposed parent
-        waiting += [one for one in children.get(member.pid, ()) if one.started >= member.started]
-    return found
-
-
-def _ended(one: Member, found: Table) -> bool:
+def _ended(one: Member, found: Mapping[int, Member]) -> bool:
     other = found.get(one.pid)
     return other is None or other.started != one.started

@@ -116,7 +116,7 @@ class Pool:
         self.budget_bytes = budget_bytes
         self.revision = 0
         """Grows when a footprint becomes known."""
-        self._engines = tuple(engines)
+        self.engines = tuple(engines)
         self._settings = settings
         self._database = database
         self._clock = clock
@@ -146,7 +146,7 @@ class Pool:
     def engine_for(self, format_: str) -> Engine:
         """The engine that loads this format here. Raises `EngineUnavailable` that says why not."""
         reasons: list[str] = []
-        for engine in self._engines:
+        for engine in self.engines:
             if format_ in engine.formats:
                 availability = engine.availability()
                 if availability.available:
@@ -159,7 +159,7 @@ class Pool:
 
     def features(self, format_: str) -> frozenset[str]:
         """What the engine that runs this format here adds to a model's own capabilities."""
-        return next((e.features for e in self._engines if format_ in e.formats), frozenset())
+        return next((e.features for e in self.engines if format_ in e.formats), frozenset())
 
     def unavailable(self, format_: str) -> str | None:
         """Why this format cannot run here, or None when it can."""

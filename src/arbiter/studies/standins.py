@@ -135,7 +135,7 @@ class NvmlDevice:
     name: str = "Scripted GPU"
     millijoules: Callable[[], int] = lambda: 0
     memory: NvmlMemory = field(default_factory=lambda: NvmlMemory(total=80 << 30, used=1 << 30))
-    busy: int = 0
+    busy: int | Callable[[], int] = 0
     running: Sequence[NvmlProcess] = ()
     samples: Sequence[NvmlSample] = ()
     fails: Mapping[str, str] = field(default_factory=dict)
@@ -190,7 +190,8 @@ class ScriptedNvml:
 
     def nvmlDeviceGetUtilizationRates(self, handle: object) -> NvmlRates:  # noqa: N802
         """How busy it is."""
-        return NvmlRates(gpu=self._device("nvmlDeviceGetUtilizationRates", handle).busy)
+        busy = self._device("nvmlDeviceGetUtilizationRates", handle).busy
+        return NvmlRates(gpu=busy if isinstance(busy, int) else busy())
 
     def nvmlDeviceGetComputeRunningProcesses(  # noqa: N802
         self, handle: object
