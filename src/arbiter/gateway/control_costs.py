@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 
@@ -45,7 +45,8 @@ def costs_router(rooms: CostRooms) -> APIRouter:
 
     @router.get("/costs")
     async def costs(
-        by: By = By.MODEL, days: Annotated[float | None, Query(gt=0, le=36_500)] = None
+        by: Literal["model", "task", "alias", "caller", "day"] = "model",
+        days: Annotated[float | None, Query(gt=0, le=36_500)] = None,
     ) -> Plain:
         since = ""
         if days is not None:
@@ -53,9 +54,9 @@ def costs_router(rooms: CostRooms) -> APIRouter:
         spent = await rooms.costs.spent(since=since)
         names = {str(version): str(label) for version, label in rooms.registry.arms().items()}
         return {
-            "by": by.value,
+            "by": by,
             "since": since or None,
-            "groups": [total_view(one, names) for one in totals(spent, by)],
+            "groups": [total_view(one, names) for one in totals(spent, By(by))],
             "total": total_view(total("all", spent), {}),
             "is_cut": len(spent) == MOST_ROWS,
             "energy": {name: asdict_of(sums) for name, sums in rooms.energy().items()},

@@ -45,8 +45,7 @@ class Batch:
     """A server that decodes in steps: what it costs to read the weights is shared by who is there.
 
     A step costs the weights once, and for each sequence its own part; the first step of a
-    sequence reads its prompt. Source of the model of cost: the attribution of step energy in
-    docs/how-to/see-what-answers-cost.md.
+    sequence reads its prompt. The shape is that of continuous batching; the joules are made up.
     """
 
     requests: Sequence[Sequence_]
