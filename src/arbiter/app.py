@@ -16,16 +16,19 @@ from random import Random, SystemRandom
 import psutil
 
 from arbiter.clock import Clock, SystemClock
-from arbiter.config import Settings, load_settings
+from arbiter.config import MeteringSettings, Settings, load_settings
 from arbiter.dispatch import Behind, Dispatch
 from arbiter.engines.base import Engine, EngineContext, Waits, installed_engines
 from arbiter.errors import HouseLocked, StorageError
 from arbiter.events import Announcer
 from arbiter.gateway.keyring import Keyring
 from arbiter.gateway.security import Access, Key, hashed
+from arbiter.hardware.found import Hardware, find_hardware
+from arbiter.hardware.machine import usable_cores
 from arbiter.house import House, own_addresses
 from arbiter.judge.grading import TaskGrader
 from arbiter.knowledge.carrier import Carrier
+from arbiter.knowledge.costs import Costs
 from arbiter.knowledge.guesser import Guesser
 from arbiter.knowledge.judgements import OWNERS
 from arbiter.knowledge.learning import Learning
@@ -36,6 +39,8 @@ from arbiter.knowledge.rules import Rules, knowledge_digest
 from arbiter.knowledge.tasks import Tasks, Weights
 from arbiter.ledger import Ledger
 from arbiter.metering.battery import on_battery as reads_battery
+from arbiter.metering.estimate import Watts
+from arbiter.metering.meter import Meter
 from arbiter.metering.process import ProcessReader
 from arbiter.pool.keeping import Keeping
 from arbiter.pool.pool import Pool, loadable
@@ -95,6 +100,13 @@ def _budget(settings: Settings) -> int:
     return int(psutil.virtual_memory().available * SHARE_OF_FREE_MEMORY)
 
 
+def _watts(settings: MeteringSettings) -> Watts | None:
+    if settings.cpu_idle_w is None or settings.cpu_full_w is None:
+        return None
+    threads = psutil.cpu_count() or usable_cores()
+    return Watts(idle=settings.cpu_idle_w, full=settings.cpu_full_w, threads=threads)
+
+
 @asynccontextmanager
 async def open_house(
     settings: Settings,
@@ -103,12 +115,14 @@ async def open_house(
     dice: Random | None = None,
     engines: Callable[[EngineContext], Sequence[Engine]] = installed_engines,
     on_battery: Callable[[], bool | None] = reads_battery,
+    hardware: Hardware | None = None,
     crash: Crash | None = None,
 ) -> AsyncIterator[House]:
     """Build the house on a data directory, and close it again in reverse order.
 
     Closing takes no new requests, lets those that run go on until ``door.drain_s``, unloads every
-    model and commits what is queued. crash: called at the named places of a rollout, for tests
+    model and commits what is queued. hardware: what is read of the machine; by default all that
+    can be. crash: called at the named places of a rollout, for tests
     that kill the house there. Raises `HouseLocked`, `StorageError`, `ConfigError`.
     """
     clock = clock or SystemClock()
@@ -120,6 +134,8 @@ async def open_house(
         stack.push_async_callback(base.close)
         run_dir = settings.data_dir / "run"
         run_dir.mkdir(mode=0o700, exist_ok=True)
+        if hardware is None:
+            hardware = await asyncio.to_thread(find_hardware, domain=settings.metering.rapl)
         house = await _build(
             settings,
             base,
@@ -138,6 +154,7 @@ async def open_house(
             clock=clock,
             dice=dice,
             on_battery=on_battery,
+            hardware=hardware,
             crash=crash,
         )
         stack.push_async_callback(_close, house)
@@ -158,6 +175,7 @@ async def _close(house: House) -> None:
             await house.pool.close()
     except TimeoutError:
         await house.pool.abandon()
+    await house.meter.close()
     if house.guesser is not None:
         house.guesser.save()
 
@@ -170,6 +188,7 @@ async def _build(
     clock: Clock,
     dice: Random,
     on_battery: Callable[[], bool | None],
+    hardware: Hardware,
     crash: Crash | None,
 ) -> House:
     announcer, presence = Announcer(), Presence(clock)
@@ -196,7 +215,8 @@ async def _build(
         database=base, clock=clock, learner=table, profiles=profiles, announcer=announcer
     )
     outcomes = Outcomes(base, clock, learning)
-    prompts = Prompts(base, clock, settings.privacy)
+    prompts, costs = Prompts(base, clock, settings.privacy), Costs(base)
+    meter = Meter(hardware, clock=clock, reader=ProcessReader(), watts=_watts(settings.metering))
     pool = Pool(
         engines=engines,
         settings=settings.pool,
@@ -204,7 +224,7 @@ async def _build(
         database=base,
         clock=clock,
         announcer=announcer,
-        reader=ProcessReader(),
+        meter=meter,
         registry=registry,
     )
     for part in (ledger, registry, tasks, rules, profiles, learning, pool):
@@ -239,6 +259,7 @@ async def _build(
             rules=rules,
             profiles=profiles,
             outcomes=outcomes,
+            costs=costs,
             prompts=prompts,
             guesser=guesser,
             pool=pool,
@@ -350,6 +371,7 @@ async def _build(
     )
     shadowing.open()
     await prompts.open()
+    meter.open()
     return House(
         settings=settings,
         clock=clock,
@@ -362,6 +384,9 @@ async def _build(
         profiles=profiles,
         learning=learning,
         outcomes=outcomes,
+        costs=costs,
+        meter=meter,
+        on_battery=on_battery,
         prompts=prompts,
         carrier=Carrier(
             database=base,

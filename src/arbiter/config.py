@@ -330,6 +330,33 @@ class PrivacySettings(_Section):
     )
 
 
+class MeteringSettings(_Section):
+    """What is read of the machine for receipts."""
+
+    rapl: Literal["package", "psys"] = Field(
+        "package",
+        description="Which of the processor's energy counts to take: its packages, or the whole "
+        "board where that is counted.",
+    )
+    cpu_idle_w: float | None = Field(
+        None, ge=0, description="What the processor takes at rest, watts; only for an estimate."
+    )
+    cpu_full_w: float | None = Field(
+        None,
+        gt=0,
+        description="What it takes with every thread busy, watts; both given, energy that nothing "
+        "counts is estimated.",
+    )
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if (self.cpu_idle_w is None) != (self.cpu_full_w is None):
+            raise ValueError("cpu_idle_w and cpu_full_w are given together")
+        if (self.cpu_idle_w or 0.0) > (self.cpu_full_w or 0.0):
+            raise ValueError("cpu_full_w is not less than cpu_idle_w")
+        return self
+
+
 class Settings(_Section):
     """Everything that can be set."""
 
@@ -342,6 +369,7 @@ class Settings(_Section):
     rollout: RolloutSettings = RolloutSettings()
     calibration: CalibrationSettings = CalibrationSettings()
     privacy: PrivacySettings = PrivacySettings()
+    metering: MeteringSettings = MeteringSettings()
     discovery: DiscoverySettings = DiscoverySettings()
     aliases: dict[str, str] = Field(
         default_factory=lambda: {

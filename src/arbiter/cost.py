@@ -5,10 +5,19 @@ Unknown is `None`, never 0. A figure says its method; whoever prints it prints t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 import msgspec
+
+JOULES_IN_A_MWH: Final = 3.6
+"""A milliwatt-hour: 0.001 W for 3600 s. Joules are used everywhere but at the edge."""
+
+TOO_SHORT: Final = "it was over before two samples were taken"
+NO_COUNTER: Final = "no energy counter can be read here; `arbiter hardware` says why"
+NO_ACCELERATOR: Final = "no accelerator is seen here"
 
 
 class Method(StrEnum):
@@ -29,6 +38,9 @@ class Method(StrEnum):
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
     """A number with its method, and why it is missing when it is.
 
+    error_pct: how far it may be off from what its counter would say if it could be read at any
+    moment, where that is more than nothing.
+
     >>> Figure(value=None, method=Method.UNKNOWN, note="no process of its own")
     Figure(value=None, method=<Method.UNKNOWN: 'unknown'>, note='no process of its own')
     """
@@ -36,6 +48,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     value: float | None
     method: Method
     note: str | None = None
+    error_pct: float | None = None
 
     def __post_init__(self) -> None:
         """A missing value must say that it is unknown, and a value must not."""
@@ -46,6 +59,45 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 def unknown(note: str) -> Figure:
     """A figure that could not be had, and why."""
     return Figure(value=None, method=Method.UNKNOWN, note=note)
+
+
+class Cost(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request cost its machine, from the slot that served it to its end.
+
+    gpu_ms: the time of accelerators that fell to it. energy_mwh: above what the machine takes at
+    rest, of the parts in `energy_by`. peak_bytes, mean_bytes: what the model's processes held,
+    mapped weights counted once; device_bytes: the most that they held of accelerators' own memory.
+    concurrency: among how many it ran on average, itself included; 1 when it was alone.
+    """
+
+    cpu_ms: Figure
+    gpu_ms: Figure
+    energy_mwh: Figure
+    peak_bytes: Figure
+    mean_bytes: Figure
+    device_bytes: Figure
+    energy_by: Mapping[str, float] = {}
+    concurrency: float | None = None
+
+    @property
+    def is_exclusive(self) -> bool | None:
+        """Whether it had the model to itself; None when nobody knows."""
+        if self.cpu_ms.method is Method.UNKNOWN:
+            return None
+        return self.cpu_ms.method is Method.MEASURED
+
+
+def unknown_cost(note: str) -> Cost:
+    """A cost of which nothing is known, and why."""
+    figure = unknown(note)
+    return Cost(
+        cpu_ms=figure,
+        gpu_ms=figure,
+        energy_mwh=figure,
+        peak_bytes=figure,
+        mean_bytes=figure,
+        device_bytes=figure,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,6 +58,7 @@ from arbiter.inference import (
     prompt_chars,
 )
 from arbiter.judge.grading import TaskGrader
+from arbiter.knowledge.costs import Costs
 from arbiter.knowledge.guess import Guess
 from arbiter.knowledge.guesser import Guesser
 from arbiter.knowledge.learning import Learning
@@ -94,6 +95,8 @@ MOST_FALLBACKS = 3
 
 FOUND_OUT_AT_ONCE = frozenset({ServerGone.code, NotOffered.code, CannotServe.code, KeyRefused.code})
 """Failures that cost nothing, so that any number of them may be passed over."""
+
+NOT_BEGUN = "no answer began, so nothing was counted for it"
 
 FRESH_TRIES = 3
 """How often one request may find its instance dead before its first byte."""
@@ -147,6 +150,7 @@ class Behind:
     profiles: Profiles
     learning: Learning
     outcomes: Outcomes
+    costs: Costs
     prompts: Prompts
     guesser: Guesser | None
     """None where tasks are not to be guessed."""
@@ -671,6 +675,7 @@ class Dispatch:
             clock=self._clock,
             started=way.started,
             timed=ask.stream,
+            wait_ms=way.wait_ms,
         )
 
     def _following(self, way: _Journey, number: int, error: ArbiterError) -> int | None:
@@ -746,6 +751,7 @@ class Dispatch:
         statements, then = self._unit(way, status, grade)
         if status is Status.SUCCESS and served is not None and served.is_text:
             statements += self._behind.prompts.statements(ask, way.decided, served.text)
+        lease = None if way.begun is None else way.begun[2]
         latency = receipt.latency_ms
         if latency is None and status is Status.FAILURE:
             latency = (self._clock.monotonic() - way.started) * 1000
@@ -760,13 +766,15 @@ class Dispatch:
                 detail=None if error is None else error.sentence[:2000],
                 latency_ms=latency,
                 wait_ms=None if latency is None else way.wait_ms,
+                load_ms=None if lease is None or latency is None else lease.load_ms,
                 ttft_ms=receipt.ttft_ms,
                 prompt_chars=prompt_chars(ask.work),
                 answer_room=ask.sampling.max_tokens,
                 needs=needed(ask.work),
                 usage=receipt.usage,
                 timings=receipt.timings,
-                cpu=receipt.cpu_ms or unknown("the request did not reach its end"),
+                cpu=unknown(NOT_BEGUN) if lease is None else lease.stop_metering(),
+                concurrency=None if lease is None else lease.concurrency,
                 grade=grade,
                 attempts=() if status is Status.REFUSED else tuple(way.attempts),
             ),
@@ -774,6 +782,9 @@ class Dispatch:
             also=statements,
             then=then,
         )
+        if lease is not None:
+            # known a moment later, when the counters have moved
+            self._behind.costs.expect(way.decided.decision, lease.then)
 
     def _unit(self, way: _Journey, status: Status, grade: float | None) -> Ended:
         """What the request says about its rollout, if its conversation is in one."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,12 +22,14 @@ from arbiter.dispatch import Dispatch
 from arbiter.errors import InvalidField
 from arbiter.events import Announcer
 from arbiter.gateway.control import ControlRooms, control_app
+from arbiter.gateway.control_costs import CostRooms
 from arbiter.gateway.keyring import Keyring
 from arbiter.gateway.rooms import ModelCard, Rooms
 from arbiter.gateway.routes import door
 from arbiter.gateway.security import LOCAL, Key, Ring, binding, hashed
 from arbiter.gateway.serving import Address, Patience, serving
 from arbiter.gateway.shelf import HouseShelf
+from arbiter.hardware.machine import Snapshot, usable_cores
 from arbiter.inference import (
     Ask,
     Auto,
@@ -48,15 +50,18 @@ from arbiter.inference import (
     thought_of,
 )
 from arbiter.knowledge.carrier import Carrier
+from arbiter.knowledge.costs import Costs
 from arbiter.knowledge.guesser import Guesser
 from arbiter.knowledge.learning import Learning
 from arbiter.knowledge.merge import Merge
 from arbiter.knowledge.outcomes import Feedback, Outcomes, Record
 from arbiter.knowledge.profiles import Profiles
 from arbiter.knowledge.prompts import Prompts
+from arbiter.knowledge.receipt import Receipt, receipt_of
 from arbiter.knowledge.rules import Rules, knowledge_digest
 from arbiter.knowledge.tasks import Tasks
 from arbiter.ledger import Ledger
+from arbiter.metering.meter import Meter
 from arbiter.pool.keeping import Keeping
 from arbiter.pool.pool import Pool
 from arbiter.refs import GENERAL, DecisionId, parse_name, parse_task
@@ -121,6 +126,9 @@ class House:
     profiles: Profiles
     learning: Learning
     outcomes: Outcomes
+    costs: Costs
+    meter: Meter
+    on_battery: Callable[[], bool | None]
     prompts: Prompts
     carrier: Carrier
     guesser: Guesser | None
@@ -317,6 +325,24 @@ class House:
         """Everything that is known of a decision. Raises `UnknownDecision`."""
         return await self.outcomes.find(decision)
 
+    async def receipt(self, decision: str) -> Receipt:
+        """What an answer cost, each figure with how it was come by. Raises `UnknownDecision`.
+
+        Energy and memory are known a moment after its end; until then `is_complete` is False.
+        """
+        record = await self.outcomes.find(decision)
+        id_ = record.decided.decision
+        return receipt_of(
+            record,
+            await self.costs.find(id_),
+            threads=usable_cores(),
+            is_complete=record.outcome is not None and not self.costs.is_expected(id_),
+        )
+
+    def hardware(self) -> Snapshot:
+        """The machine as it is now. What cannot be read is None, and `unknown` says why."""
+        return self.meter.hardware.snapshot(self.on_battery)
+
     def knowledge(self) -> str:
         """The digest of every task and rule: no swap changes it."""
         return knowledge_digest(self.tasks.all(), self.rules.all())
@@ -381,6 +407,15 @@ class House:
             database=self.database,
             rollout=self.settings.rollout,
             status=self._status,
+            costs=CostRooms(
+                costs=self.costs,
+                registry=self.registry,
+                clock=self.clock,
+                receipt=self.receipt,
+                hardware=self.hardware,
+                energy=self.meter.sums,
+                engines=self.pool.engines,
+            ),
         )
 
     def _status(self) -> dict[str, object]:

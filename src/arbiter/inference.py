@@ -538,6 +538,10 @@ class Reply(Protocol):
         """The answer, piece by piece; `Finish` is last. Raises `StreamCut` when the engine dies."""
         ...
 
+    def tally(self) -> str:
+        """What it took, in short: names and numbers; empty before its end."""
+        ...
+
 
 class Answer(Protocol):
     """Whoever answers a request: dispatch does, and app hands it to whoever needs answers.

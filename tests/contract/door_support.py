@@ -66,6 +66,10 @@ class ScriptedReply:
     house: ScriptedHouse
     decided: Decided
 
+    def tally(self) -> str:
+        """What the script says that it took."""
+        return self.house.tally
+
     async def chunks(self) -> AsyncIterator[Chunk]:
         """The script, piece by piece."""
         for index, chunk in enumerate(self.house.script):
@@ -88,6 +92,7 @@ class ScriptedHouse:
     """
 
     script: Sequence[Chunk] = HELLO
+    tally: str = ""
     decided: Decided = DECIDED
     hold_at: int | None = None
     fails_at: int | None = None

@@ -257,6 +257,14 @@ async def test_every_reply_says_what_was_decided() -> None:
     assert said.items() <= stream.headers.items()
 
 
+async def test_an_answer_in_one_piece_says_what_it_took() -> None:
+    async with at_the_door(ScriptedHouse(tally="wall_ms=4.0 cpu_ms=3.1")) as address:
+        whole = await post(address)
+        stream = await post(address, STREAMED_CHAT)
+    assert whole.headers["x-arbiter-receipt"] == "wall_ms=4.0 cpu_ms=3.1"
+    assert "x-arbiter-receipt" not in stream.headers
+
+
 async def test_busy_says_when_to_come_back_and_that_a_retry_makes_sense() -> None:
     async with at_the_door(ScriptedHouse(fails_at=-1, failure=Busy(retry_after_s=3))) as address:
         answered = await post(address)

@@ -123,3 +123,19 @@ def test_a_process_that_is_not_there_has_no_footprint_and_says_why(tmp_path: Pat
     reading = ProcessReader(proc=tmp_path).memory(7)
     assert reading.footprint.total_bytes is None
     assert reading.reason == "process 7: No such file or directory"
+
+
+@linux_only
+def test_the_quick_reading_of_memory_is_the_same_as_the_thorough_one(tmp_path: Path) -> None:
+    text = "Name:\tx\nRssAnon:\t  10 kB\nRssFile:\t 300 kB\nVmSwap:\t  5 kB\n"
+    reader = fake_status(tmp_path, 7, text)
+    footprint = reader.footprint(7)
+    assert reader.held(7) == (footprint.anonymous_bytes, footprint.weights_bytes)
+    assert ProcessReader().held(os.getpid()) is not None
+
+
+@pytest.mark.parametrize("text", ["", "Name:\tx\nRssAnon:\tmany kB\n", "Name:\tx\nRssFile: 3 kB\n"])
+def test_the_quick_reading_leaves_odd_files_to_the_thorough_one(tmp_path: Path, text: str) -> None:
+    reader = fake_status(tmp_path, 7, text)
+    assert reader.held(7) is None
+    assert reader.held(8) is None

@@ -25,6 +25,10 @@ carried_feedback: origin:text#, decision:text#, source:text#, kind:text#, task:t
     version:text, score:real, grade:real?, caller:text, at:text
 carried_lineage: version:text#, predecessor:text
 cases: task:text#, position:int#, spec:text
+costs: decision:text#, energy_mwh:real?, energy_method:text, energy_error_pct:real?,
+    energy_note:text?, energy_by:text, gpu_ms:real?, gpu_method:text, gpu_note:text?,
+    peak_bytes:big?, mean_bytes:big?, memory_method:text, memory_note:text?, device_bytes:big?,
+    device_method:text, device_note:text?
 decisions: decision:text#, task:text, alias:text, version:text, arm:text, rollout:text?,
     probability:real, reason:text, detail:text, caller:text, at:text
 falls: seq:int#, version:text, task:text?, since:text, origin:text?, at:text
@@ -43,10 +47,10 @@ moves: seq:int#, name:text, from_version:text?, to_version:text?, who:text, why:
     rollout:text?, keep_until:text?, at:text
 names: name:text#, version:text, kind:text, moved_at:text
 outcomes: decision:text#, task:text, version:text, status:text, error:text?, detail:text?,
-    latency_ms:real?, wait_ms:real?, ttft_ms:real?, prompt_chars:int?, prompt_tokens:int?,
-    completion_tokens:int?, cached_tokens:int?, prefill_ms:real?, decode_ms:real?, cpu_ms:real?,
-    cpu_method:text, cpu_note:text?, grade:real?, answer_room:int?, needs:text?, is_forgotten:int,
-    at:text
+    latency_ms:real?, wait_ms:real?, load_ms:real?, ttft_ms:real?, prompt_chars:int?,
+    prompt_tokens:int?, completion_tokens:int?, cached_tokens:int?, prefill_ms:real?,
+    decode_ms:real?, cpu_ms:real?, cpu_method:text, cpu_note:text?, concurrency:real?,
+    grade:real?, answer_room:int?, needs:text?, is_forgotten:int, at:text
 pairs: rollout:text#, position:int#, unit:text, task:text, arm:text, share:real, decision:text,
     old:real, new:real
 places: url:text#, model:text#, engine:text, version:text, seen_at:text
@@ -89,6 +93,7 @@ after_units.rollout watches.rollout
 alarms.rollout watches.rollout
 attempts.decision decisions.decision
 cases.task tasks.task CASCADE
+costs.decision decisions.decision
 feedback.decision decisions.decision
 footprints.version versions.version
 leases.rollout rollouts.rollout
@@ -152,6 +157,14 @@ OUTCOME = {
     "status": "success",
     "cpu_method": "unknown",
     "at": "t",
+}
+COST = {
+    "decision": "dec_1",
+    "energy_method": "unknown",
+    "energy_by": "{}",
+    "gpu_method": "unknown",
+    "memory_method": "unknown",
+    "device_method": "unknown",
 }
 FEEDBACK = {
     "decision": "dec_1",
@@ -437,6 +450,14 @@ FORBIDDEN: list[tuple[str, Mapping[str, apsw.SQLiteValue]]] = [
     ("outcomes", {**OUTCOME, "prefill_ms": -1.0}),
     ("outcomes", {**OUTCOME, "decode_ms": -1.0}),
     ("outcomes", {**OUTCOME, "cpu_ms": -1.0}),
+    ("outcomes", {**OUTCOME, "load_ms": -1.0}),
+    ("outcomes", {**OUTCOME, "concurrency": 0.5}),
+    ("costs", {**COST, "energy_mwh": -1.0}),
+    ("costs", {**COST, "energy_error_pct": -1.0}),
+    ("costs", {**COST, "gpu_ms": -1.0}),
+    ("costs", {**COST, "peak_bytes": -1}),
+    ("costs", {**COST, "mean_bytes": -1}),
+    ("costs", {**COST, "device_bytes": -1}),
     ("outcomes", {**OUTCOME, "grade": 1.5}),
     ("feedback", {**FEEDBACK, "decision": "dec_unknown"}),
     ("feedback", {**FEEDBACK, "score": 1.5}),

@@ -243,7 +243,9 @@ def test_kept_apart_recorded_cases_alone_decide(furnished: Shell) -> None:
 
 def test_a_swap_can_be_paused_promoted_and_undone(furnished: Shell) -> None:
     furnished.ok("models", "add", furnished.model("aye", "yes "), "--no-calibrate")
-    result = furnished("swap", "primary", "aye", "--min-units", "5", "--margin", "0.1")
+    result = furnished(
+        "swap", "primary", "aye", "--min-units", "5", "--margin", "0.1", "--shadow", "0"
+    )
     assert "arbiter up" in result.output
     rollout = furnished.json("rollouts")["rollouts"][0]["rollout"]
     assert "paused" in furnished.ok("rollouts", "pause", rollout, "--why", "<script>")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from arbiter.cli.options import AsJson, run
-from arbiter.cli.output import ERR, OUT, show_json
+from arbiter.cli.output import ERR, OUT, number, show_json, show_table
 from arbiter.clock import SystemClock
 from arbiter.demo.no_loss import prove
+from arbiter.studies.checks import Check, failed
+from arbiter.studies.metering import checks
 
 app = typer.Typer(help="Proofs that can be repeated on your own machine.")
 
@@ -52,3 +56,36 @@ def noloss(
             raise typer.Exit(1)
 
     run(work)
+
+
+@app.command()
+def metering(as_json: AsJson = False) -> None:
+    """Repeat every check of the meter here; about two minutes. Ends with 1 when one fails."""
+    found: list[Check] = []
+
+    async def work() -> None:
+        async for check in checks(SystemClock()):
+            ERR.print(f"  {check.id}: {check.state.value}", markup=False)
+            found.append(check)
+
+    run(work)
+    if as_json:
+        show_json({"checks": [{**asdict(check), "state": check.state.value} for check in found]})
+    else:
+        show_table(
+            ("", "check", "off by", "allowed", "", "how"),
+            [
+                (
+                    check.id,
+                    check.title,
+                    number(check.error_pct, digits=3, unit=" %"),
+                    number(check.limit_pct, digits=3, unit=" %"),
+                    check.state.value,
+                    check.why,
+                )
+                for check in found
+            ],
+            empty="",
+        )
+    if failed(found):
+        sys.exit(1)

@@ -17,8 +17,10 @@ from arbiter.cli import (
     alias,
     asking,
     bench,
+    costs,
     demo,
     doctor,
+    hardware,
     importing,
     keys,
     knowledge,
@@ -71,6 +73,8 @@ app.add_typer(ledger.app, name="ledger")
 app.add_typer(knowledge.app, name="knowledge")
 app.command("import")(importing.import_)
 app.command("doctor")(doctor.doctor)
+app.add_typer(costs.app, name="costs")
+app.command("hardware")(hardware.hardware)
 app.command("swap")(swap.swap)
 app.command("pull")(pulling.pull)
 app.command("replay")(replay.replay)

@@ -32,6 +32,7 @@ from arbiter.events import Announcer
 from arbiter.gateway import views
 from arbiter.gateway.control_base import WHO, ControlBody, Plain, Say, streamed, telling
 from arbiter.gateway.control_calibration import calibration_router
+from arbiter.gateway.control_costs import CostRooms, costs_router
 from arbiter.gateway.control_discovery import discovery_router
 from arbiter.gateway.control_keys import keys_router
 from arbiter.gateway.control_knowledge import knowledge_router
@@ -106,6 +107,7 @@ class ControlRooms:
     database: Database
     rollout: RolloutSettings
     status: Callable[[], Plain]
+    costs: CostRooms
 
     def plan(self, **changes: object) -> Plan:
         """The plan of a new rollout: the settings, what the request changes, today's tasks.
@@ -237,6 +239,7 @@ def control_app(rooms: ControlRooms) -> FastAPI:
         discovery_router(rooms.scout, rooms.pulling, rooms.registry),
         calibration_router(rooms.calibrating),
         prompts_router(rooms.prompts, rooms.harvesting),
+        costs_router(rooms.costs),
         models_router(
             registry=rooms.registry,
             admission=rooms.admission,

@@ -138,7 +138,11 @@ class _Exchange:
         if streamed is not None:
             await self._send({"type": "http.response.body", "body": last})
         else:
-            await send_json(self._send, last, headers=decision_headers(decided))
+            headers = decision_headers(decided)
+            tally = reply.tally()
+            if tally:
+                headers.append((b"x-arbiter-receipt", tally.encode()))
+            await send_json(self._send, last, headers=headers)
 
     async def _stream(
         self, decided: Decided, frames: Frames, chunks: AsyncIterator[Chunk]

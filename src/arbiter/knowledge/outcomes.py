@@ -75,6 +75,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     what went wrong; the sentence may quote an engine, so only who runs the house is told it.
     prompt_chars: how long the prompt was, in characters. answer_room: how many tokens the answer
     was allowed. needs: what the version had to be able to do.
+    wait_ms: until its slot, of which load_ms was a load. concurrency: among how many it ran at its
+    model on average, itself included.
     """
 
     decision: DecisionId
@@ -85,6 +87,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     detail: str | None = None
     latency_ms: float | None = None
     wait_ms: float | None = None
+    load_ms: float | None = None
     ttft_ms: float | None = None
     prompt_chars: int | None = None
     answer_room: int | None = None
@@ -92,6 +95,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage = Usage()
     timings: Timings = Timings()
     cpu: Figure
+    concurrency: float | None = None
     grade: float | None = None
     attempts: tuple[Attempt, ...] = ()
 
@@ -448,6 +452,8 @@ def _outcome_statement(outcome: Outcome, *, at: str) -> Statement:
             outcome.prompt_chars,
             outcome.answer_room,
             _words(outcome.needs),
+            outcome.load_ms,
+            outcome.concurrency,
         ),
     )
 
@@ -506,7 +512,7 @@ def _record(decision: Row, outcome: Row | None, attempts: Sequence[Row]) -> Reco
 def _outcome(row: Row, attempts: Sequence[Row]) -> Outcome:
     (decision, task, version, status, error, detail, latency, wait, ttft, prompt) = row[:10]
     (completion, cached, prefill, decode, cpu, cpu_method, cpu_note, grade, _, chars) = row[10:20]
-    room, needs = row[20:]
+    room, needs, load, concurrency = row[20:]
     return Outcome(
         decision=DecisionId(str(decision)),
         task=TaskName(str(task)),
@@ -516,6 +522,7 @@ def _outcome(row: Row, attempts: Sequence[Row]) -> Outcome:
         detail=None if detail is None else str(detail),
         latency_ms=_real(latency),
         wait_ms=_real(wait),
+        load_ms=_real(load),
         ttft_ms=_real(ttft),
         prompt_chars=_whole(chars),
         answer_room=_whole(room),
@@ -531,6 +538,7 @@ def _outcome(row: Row, attempts: Sequence[Row]) -> Outcome:
             method=Method(str(cpu_method)),
             note=None if cpu_note is None else str(cpu_note),
         ),
+        concurrency=_real(concurrency),
         grade=_real(grade),
         attempts=tuple(
             Attempt(version=VersionId(str(tried)), error=str(why)) for tried, why in attempts

@@ -10,6 +10,7 @@ process for as long as it walks its pages.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -93,6 +94,26 @@ class ProcessReader:
         """The memory that a process holds, as far as it can be read."""
         return self.memory(pid).footprint
 
+    def held(self, pid: int) -> tuple[int, int] | None:
+        """Private and mapped bytes, as `memory` has them, a third as dear; None: `memory` says why.
+
+        It is read ten times a second for every process, so nothing is made of the other lines.
+        """
+        try:
+            file = os.open(f"{self._proc}/{pid}/status", os.O_RDONLY)
+        except OSError:
+            return None
+        try:
+            text = os.read(file, 8192)
+        except OSError:
+            return None
+        finally:
+            os.close(file)
+        private, mapped = _line(text, b"\nRssAnon:"), _line(text, b"\nRssFile:")
+        if private is None or mapped is None:
+            return None
+        return private + (_line(text, b"\nVmSwap:") or 0), mapped
+
     def memory(self, pid: int) -> MemoryReading:
         """As `footprint`, with the reason when something is unknown."""
         try:
@@ -102,6 +123,15 @@ class ProcessReader:
                 return _resident(pid)
             return _nothing(f"process {pid}: {error.strerror or error}")
         return _parsed(text, pid)
+
+
+def _line(text: bytes, key: bytes) -> int | None:
+    """The bytes that one line of a status file tells."""
+    start = text.find(key)
+    if start < 0:
+        return None
+    words = text[start + len(key) : text.find(b"kB", start)].strip()
+    return int(words) * 1024 if words.isdigit() else None
 
 
 def _nothing(reason: str) -> MemoryReading:

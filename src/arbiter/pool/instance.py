@@ -19,11 +19,13 @@ from math import ceil
 
 from arbiter.clock import Clock
 from arbiter.config import PoolSettings
-from arbiter.cost import Figure, unknown
+from arbiter.cost import Cost, Figure, unknown, unknown_cost
 from arbiter.engines.base import Engine, LoadSpec, Runner, ServedRunner
 from arbiter.engines.deadlines import within
 from arbiter.errors import ArbiterError, Busy, EngineError, LoadFailed, ServerGone
-from arbiter.metering.meter import EqualShare
+from arbiter.metering.crowd import NO_PROCESS, Crowd, Nobody
+from arbiter.metering.meter import Meter
+from arbiter.metering.ticket import Ticket
 from arbiter.pool.breaker import Sign
 from arbiter.pool.health import Health
 from arbiter.pool.model_file import ModelFile
@@ -50,15 +52,14 @@ class Lease:
     """
 
     __slots__ = (
-        "_meter",
-        "_read_cpu",
+        "_crowd",
         "_share",
-        "_started",
-        "_token",
+        "_ticket",
         "bounded",
         "gone",
         "instance",
         "is_served",
+        "load_ms",
         "passage",
         "runner",
     )
@@ -67,34 +68,29 @@ class Lease:
         self,
         instance: Instance,
         runner: Runner,
-        meter: EqualShare,
-        read_cpu: Callable[[int], int | None],
+        crowd: Crowd | Nobody | None,
         *,
         is_served: bool,
         bounded: bool,
+        load_ms: float = 0.0,
     ) -> None:
         self.instance = instance
         self.runner = runner
         self.is_served = is_served
         self.bounded = bounded
         self.passage = instance.health.begin()
+        self.load_ms = load_ms
+        """How long it waited for a load, in milliseconds."""
         self.gone = asyncio.Event()
         """Set when the server that runs the version was found gone while this lease lasts."""
-        self._meter = meter
-        self._read_cpu = read_cpu
-        self._token = object()
-        self._started = False
+        self._crowd = crowd
+        self._ticket: Ticket | None = None
         self._share: Figure | None = None
 
-    def _counter(self) -> int | None:
-        pid = self.runner.pid
-        return None if pid is None else self._read_cpu(pid)
-
     def start_metering(self) -> None:
-        """Begin counting the runner's CPU time for this lease."""
-        if self.runner.pid is not None:
-            self._started = True
-            self._meter.begin(self._token, self._counter())
+        """Begin counting what this lease costs."""
+        if self._crowd is not None:
+            self._ticket = self._crowd.begin()
 
     def stop_metering(self) -> Figure:
         """The CPU time in milliseconds that fell to this lease. Asked again, the same figure."""
@@ -102,10 +98,22 @@ class Lease:
             self._share = self._stopped()
         return self._share
 
+    @property
+    def concurrency(self) -> float | None:
+        """Among how many it ran on average, itself included; None when nobody counted."""
+        return None if self._ticket is None else self._ticket.concurrency
+
+    def then(self, tell: Callable[[Cost], None]) -> None:
+        """Be told what it cost, once that is known: shortly after its end, or at once."""
+        if self._ticket is None:
+            tell(unknown_cost(NO_PROCESS))
+        else:
+            self._ticket.then(tell)
+
     def _stopped(self) -> Figure:
-        if not self._started:
-            return unknown("the engine has no process of its own")
-        share = self._meter.end(self._token, self._counter())
+        if self._crowd is None or self._ticket is None:
+            return unknown(NO_PROCESS)
+        share = self._crowd.end(self._ticket)
         if share.value is None:
             return share
         return Figure(value=share.value / 1e6, method=share.method, note=share.note)
@@ -120,7 +128,7 @@ class Instance:
         engine: Engine,
         spec: LoadSpec,
         clock: Clock,
-        read_cpu: Callable[[int], int | None],
+        meter: Meter,
         settings: PoolSettings,
         on_change: Callable[[Instance, str], None],
         file: ModelFile,
@@ -142,13 +150,14 @@ class Instance:
         """Whether another program runs it. Found out once a load: a look at every member of a
         protocol, for each request, would cost more than the choice of a model does."""
         self._clock = clock
-        self._read_cpu = read_cpu
+        self._meter = meter
         self._queue_bound = settings.queue
         self._wait_s = settings.wait_s
         self._on_change = on_change
         self.health = Health(clock)
         self._prepare = prepare
-        self._meter = EqualShare()
+        self._crowd: Crowd | Nobody | None = None
+        """Those in flight at the process that does the present runner's work."""
         self._slots = asyncio.Semaphore(spec.slots)
         self._holding = 0
         self._held: Counter[Runner] = Counter()
@@ -201,6 +210,7 @@ class Instance:
             self.waiting -= 1
         self.leases += 1
         try:
+            asked = self._clock.monotonic()
             runner = await self.ensure_ready(admit, patient=patient)
             # nothing is awaited between the check in ensure_ready and this count, so a drain
             # either sees this lease or this lease saw the drain
@@ -210,10 +220,10 @@ class Instance:
             lease = Lease(
                 self,
                 runner,
-                self._meter,
-                self._read_cpu,
+                self._crowd,
                 is_served=self._is_served,
                 bounded=bounded,
+                load_ms=(self._clock.monotonic() - asked) * 1000,
             )
             self._leased.add(lease)
         except BaseException:
@@ -324,7 +334,6 @@ class Instance:
         self.loads += 1
         self.runner = runner
         self._is_served = isinstance(runner, ServedRunner)
-        self._meter = EqualShare()
         # whoever changed the file after it was checked and before it was loaded is found out
         self.file.doubt()
         self._watching = asyncio.create_task(self._watch(runner))
@@ -345,10 +354,25 @@ class Instance:
 
     async def _loaded(self) -> Runner:
         try:
-            return await self.engine.load(self._prepare(self.spec))
+            runner = await self.engine.load(self._prepare(self.spec))
         except OSError as error:
             # out of processes, files or memory, or the run folder is gone: said, and tried again
             raise LoadFailed(f"The system refused to load it: {error.strerror}.") from error
+        try:
+            await self._attend(runner)
+        except BaseException:
+            # whoever gave up the load meanwhile must not leave a process behind
+            await runner.unload()
+            raise
+        return runner
+
+    async def _attend(self, runner: Runner) -> None:
+        """Have what this runner's process does counted, and no more what another one did."""
+        before, self._crowd = self._crowd, None
+        if before is not None:
+            self._meter.leave(before)
+        url = runner.place.url if isinstance(runner, ServedRunner) else None
+        self._crowd = await self._meter.attend(runner.pid, url=url, reported=runner.reported)
 
     async def _watch(self, runner: Runner) -> None:
         """Notice that a runner is gone, so that the next request loads a fresh one."""

@@ -31,7 +31,7 @@ from arbiter.errors import (
     ShuttingDown,
 )
 from arbiter.events import Announcer, Event
-from arbiter.metering.process import ProcessReader
+from arbiter.metering.meter import Meter
 from arbiter.pool.breaker import Phase, Sign, sign_of
 from arbiter.pool.instance import Instance, Lease, State
 from arbiter.pool.model_file import ModelFile
@@ -119,18 +119,19 @@ class Pool:
         database: Database,
         clock: Clock,
         announcer: Announcer,
-        reader: ProcessReader,
+        meter: Meter,
         registry: Registry,
     ) -> None:
         self.budget_bytes = budget_bytes
         self.revision = 0
         """Grows when a footprint becomes known."""
-        self._engines = tuple(engines)
+        self.engines = tuple(engines)
         self._settings = settings
         self._database = database
         self._clock = clock
         self._announcer = announcer
-        self._reader = reader
+        self._reader = meter.reader
+        self._meter = meter
         self._registry = registry
         self._places = registry.places
         self._instances: dict[VersionId, Instance] = {}
@@ -156,7 +157,7 @@ class Pool:
     def engine_for(self, format_: str) -> Engine:
         """The engine that loads this format here. Raises `EngineUnavailable` that says why not."""
         reasons: list[str] = []
-        for engine in self._engines:
+        for engine in self.engines:
             if format_ in engine.formats:
                 availability = engine.availability()
                 if availability.available:
@@ -169,7 +170,7 @@ class Pool:
 
     def features(self, format_: str) -> frozenset[str]:
         """What the engine that runs this format here adds to a model's own capabilities."""
-        return next((e.features for e in self._engines if format_ in e.formats), frozenset())
+        return next((e.features for e in self.engines if format_ in e.formats), frozenset())
 
     def capabilities(self, artifact: Artifact) -> frozenset[str]:
         """What a version can do with the engine that runs it here."""
@@ -235,7 +236,7 @@ class Pool:
                 engine=self.engine_for(loadable.format),
                 spec=self._spec(loadable),
                 clock=self._clock,
-                read_cpu=self._reader.cpu_ns,
+                meter=self._meter,
                 settings=self._settings,
                 on_change=self._changed,
                 file=ModelFile(loadable.artifact, self._clock),

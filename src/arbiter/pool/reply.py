@@ -37,6 +37,7 @@ class Receipt:
     """What an answer turned out to cost; filled when its stream has ended."""
 
     latency_ms: float | None = None
+    wait_ms: float | None = None
     ttft_ms: float | None = None
     cpu_ms: Figure | None = None
     usage: Usage = Usage()
@@ -60,9 +61,10 @@ class Served:
         clock: Clock,
         started: float,
         timed: bool,
+        wait_ms: float | None = None,
     ) -> None:
         self.decided = decided
-        self.receipt = Receipt()
+        self.receipt = Receipt(wait_ms=wait_ms)
         self.text: list[str] = []
         self.is_text = True
         """Whether nothing but text has come: no tool call, no vector."""
@@ -79,6 +81,26 @@ class Served:
     def chunks(self) -> AsyncIterator[Chunk]:
         """The answer, piece by piece. Raises `StreamCut`: `ServerCut` if its server is gone."""
         return self
+
+    def tally(self) -> str:
+        """What it took, in short; empty before its end.
+
+        Energy and memory are settled a moment later: the receipt has them.
+        """
+        found = self.receipt
+        if found.latency_ms is None:
+            return ""
+        words = f"wall_ms={found.latency_ms:.1f}"
+        if found.wait_ms is not None:
+            words += f" wait_ms={found.wait_ms:.1f}"
+        cpu, usage = found.cpu_ms, found.usage
+        if cpu is not None and cpu.value is not None:
+            words += f" cpu_ms={cpu.value:.1f} cpu={cpu.method.value}"
+        if usage.prompt_tokens is not None:
+            words += f" tokens_in={usage.prompt_tokens}"
+        if usage.completion_tokens is not None:
+            words += f" tokens_out={usage.completion_tokens}"
+        return words
 
     def __aiter__(self) -> Served:
         """Itself: an answer is gone through once."""

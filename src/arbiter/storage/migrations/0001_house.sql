@@ -128,6 +128,7 @@ CREATE TABLE outcomes (
     detail          TEXT,                        -- its sentence, for whoever runs the house
     latency_ms      DOUBLE PRECISION CHECK (latency_ms >= 0),
     wait_ms         DOUBLE PRECISION CHECK (wait_ms >= 0),  -- the part spent on a slot or a load
+    load_ms         DOUBLE PRECISION CHECK (load_ms >= 0),  -- the part of that spent on a load
     ttft_ms         DOUBLE PRECISION CHECK (ttft_ms >= 0),
     prompt_chars    INTEGER CHECK (prompt_chars >= 0),  -- how long it was, to learn the ratio
     prompt_tokens   INTEGER CHECK (prompt_tokens >= 0),
@@ -138,6 +139,7 @@ CREATE TABLE outcomes (
     cpu_ms          DOUBLE PRECISION CHECK (cpu_ms >= 0),
     cpu_method      TEXT NOT NULL,
     cpu_note        TEXT,
+    concurrency     DOUBLE PRECISION CHECK (concurrency >= 1),  -- among how many it ran on average
     grade           DOUBLE PRECISION CHECK (grade BETWEEN 0 AND 1),
     answer_room     INTEGER CHECK (answer_room >= 0),  -- tokens asked for as the answer's most
     needs           TEXT,                        -- words: what the version had to be able to do
@@ -146,6 +148,27 @@ CREATE TABLE outcomes (
 );
 
 CREATE INDEX outcomes_by_version ON outcomes (version, task);
+
+-- The rest of a request's receipt, which is known a moment after its end. No row: nothing of it
+-- could be read. Where a value is NULL its note says why.
+CREATE TABLE costs (
+    decision        TEXT PRIMARY KEY REFERENCES decisions (decision),
+    energy_mwh      DOUBLE PRECISION CHECK (energy_mwh >= 0),
+    energy_method   TEXT NOT NULL,
+    energy_error_pct DOUBLE PRECISION CHECK (energy_error_pct >= 0),
+    energy_note     TEXT,
+    energy_by       TEXT NOT NULL,               -- JSON: milliwatt-hours by part of the machine
+    gpu_ms          DOUBLE PRECISION CHECK (gpu_ms >= 0),
+    gpu_method      TEXT NOT NULL,
+    gpu_note        TEXT,
+    peak_bytes      BIGINT CHECK (peak_bytes >= 0),
+    mean_bytes      BIGINT CHECK (mean_bytes >= 0),
+    memory_method   TEXT NOT NULL,
+    memory_note     TEXT,
+    device_bytes    BIGINT CHECK (device_bytes >= 0),
+    device_method   TEXT NOT NULL,
+    device_note     TEXT
+);
 
 CREATE TABLE feedback (
     decision        TEXT NOT NULL REFERENCES decisions (decision),

@@ -49,8 +49,8 @@ ON CONFLICT (decision) DO NOTHING;
 INSERT INTO outcomes (decision, task, version, status, error, detail, latency_ms, wait_ms,
                       ttft_ms, prompt_tokens, completion_tokens, cached_tokens, prefill_ms,
                       decode_ms, cpu_ms, cpu_method, cpu_note, grade, at, prompt_chars,
-                      answer_room, needs)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                      answer_room, needs, load_ms, concurrency)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (decision) DO NOTHING;
 
 -- name: get_decision
@@ -60,7 +60,7 @@ FROM decisions WHERE decision = ?;
 -- name: get_outcome
 SELECT decision, task, version, status, error, detail, latency_ms, wait_ms, ttft_ms, prompt_tokens,
        completion_tokens, cached_tokens, prefill_ms, decode_ms, cpu_ms, cpu_method, cpu_note,
-       grade, at, prompt_chars, answer_room, needs
+       grade, at, prompt_chars, answer_room, needs, load_ms, concurrency
 FROM outcomes WHERE decision = ?;
 
 -- name: get_feedback

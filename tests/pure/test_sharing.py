@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arbiter.cost import Method
-from arbiter.metering.meter import NEVER_BEGUN, UNREADABLE, WENT_BACK, EqualShare
+from arbiter.metering.sharing import NEVER_BEGUN, UNREADABLE, WENT_BACK, EqualShare
 
 STEPS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 10**12)), min_size=1, max_size=60)
 """Each step: one of six requests begins or, if it is in flight, ends; the counter has grown."""

@@ -1,0 +1,124 @@
+"""Receipts, what requests cost together, and the machine: their part of the control API."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query
+
+from arbiter.clock import Clock
+from arbiter.cost import Figure
+from arbiter.engines.base import Engine, ServerEngine
+from arbiter.gateway.control_base import Plain
+from arbiter.hardware.machine import Snapshot
+from arbiter.hardware.uses import could_use
+from arbiter.knowledge.cost_sums import By, Total, total, totals
+from arbiter.knowledge.costs import MOST_ROWS, Costs
+from arbiter.knowledge.receipt import Receipt
+from arbiter.metering.account import Sums
+from arbiter.registry.registry import Registry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostRooms:
+    """What this part of the control API is handed."""
+
+    costs: Costs
+    registry: Registry
+    clock: Clock
+    receipt: Callable[[str], Awaitable[Receipt]]
+    hardware: Callable[[], Snapshot]
+    energy: Callable[[], Mapping[str, Sums]]
+    engines: Sequence[Engine]
+
+
+def costs_router(rooms: CostRooms) -> APIRouter:
+    """Its routes."""
+    router = APIRouter(tags=["costs"])
+
+    @router.get("/decisions/{decision}/receipt")
+    async def receipt(decision: str) -> Plain:
+        return receipt_view(await rooms.receipt(decision))
+
+    @router.get("/costs")
+    async def costs(
+        by: Literal["model", "task", "alias", "caller", "day"] = "model",
+        days: Annotated[float | None, Query(gt=0, le=36_500)] = None,
+    ) -> Plain:
+        since = ""
+        if days is not None:
+            since = (rooms.clock.now() - timedelta(days=days)).isoformat()
+        spent = await rooms.costs.spent(since=since)
+        names = {str(version): str(label) for version, label in rooms.registry.arms().items()}
+        return {
+            "by": by,
+            "since": since or None,
+            "groups": [total_view(one, names) for one in totals(spent, By(by))],
+            "total": total_view(total("all", spent), {}),
+            "is_cut": len(spent) == MOST_ROWS,
+            "energy": {name: asdict_of(sums) for name, sums in rooms.energy().items()},
+        }
+
+    @router.get("/hardware")
+    def hardware() -> Plain:
+        # no coroutine: it reads files and calls libraries, so it gets a thread of its own
+        machine = rooms.hardware()
+        return {**asdict(machine), "engines": [_engine(machine, one) for one in rooms.engines]}
+
+    return router
+
+
+def asdict_of(sums: Sums) -> Plain:
+    """Joules of a counter since the house opened, by where they went."""
+    return {
+        "grown_j": sums.grown,
+        "attributed_j": sums.attributed,
+        "idle_j": sums.idle,
+        "resting_j": sums.resting,
+        "unattributed_j": sums.unattributed,
+        "gaps": sums.gaps,
+    }
+
+
+def figure_view(figure: Figure) -> Plain:
+    """A figure with how it was come by."""
+    return {
+        "value": figure.value,
+        "method": figure.method.value,
+        "error_pct": figure.error_pct,
+        "note": figure.note,
+    }
+
+
+def receipt_view(receipt: Receipt) -> Plain:
+    """A receipt as plain JSON."""
+    view: Plain = {}
+    for field in fields(receipt):
+        value = getattr(receipt, field.name)
+        if isinstance(value, Figure):
+            view[field.name] = figure_view(value)
+        else:
+            view[field.name] = dict(value) if isinstance(value, Mapping) else value
+    return view
+
+
+def total_view(one: Total, names: Mapping[str, str]) -> Plain:
+    """What a group cost together. name: what the group is called by people."""
+    return {"name": names.get(one.key, one.key), **asdict(one)}
+
+
+def _engine(machine: Snapshot, engine: Engine) -> Plain:
+    found = engine.availability()
+    return asdict(
+        could_use(
+            machine,
+            engine=engine.name,
+            available=found.available,
+            why=found.reason,
+            is_server=isinstance(engine, ServerEngine),
+            computes="script" not in engine.formats,
+        )
+    )

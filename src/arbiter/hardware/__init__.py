@@ -1,0 +1,1 @@
+"""WHAT THIS MACHINE IS: its parts, and what their counters say."""

@@ -1,0 +1,205 @@
+"""AMD's and Intel's graphics devices, as Linux's DRM drivers tell of them, without a library.
+
+A card's folder has its memory and how busy it is (``amdgpu``), and its ``hwmon`` an energy counter
+where the driver has one. What each process uses stands in its own ``fdinfo``: nanoseconds of each
+engine since it began, and memory, with one entry for each time it has opened the card. AMD's own
+library counts the same and needs ROCm installed.
+
+Source: the kernel's Documentation/gpu/drm-usage-stats.rst and gpu/amdgpu/thermal.rst.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from arbiter.hardware.reading import (
+    About,
+    Accelerator,
+    EnergyCounter,
+    Part,
+    ProcessUse,
+    Reading,
+    Use,
+    absent,
+    number_in,
+    text_in,
+)
+
+SYS: Final = Path("/sys")
+PROC: Final = Path("/proc")
+UPDATE_S: Final = 0.1
+_DRIVERS: Final = frozenset({"amdgpu", "i915", "xe"})
+_UNITS: Final = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardEnergy:
+    """The energy counter of one card."""
+
+    path: Path
+    about: About
+
+    def read(self) -> Reading:
+        """Microjoules since the driver was loaded, or why not."""
+        found = number_in(self.path)
+        return found if found.reason is None else absent(f"{self.about.name}: {found.reason}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Card:
+    """A card: its folder, its address on the bus, and its driver."""
+
+    folder: Path
+    address: str
+    driver: str
+
+
+class Cards:
+    """Every card of a DRM driver that counts. An `AcceleratorReader`."""
+
+    def __init__(self, *, sys: Path = SYS, proc: Path = PROC) -> None:
+        self._proc = proc
+        self._cards = tuple(_cards(sys))
+
+    def missing(self) -> str | None:
+        """Why no card is seen."""
+        return None if self._cards else "no card of amdgpu, i915 or xe is in /sys/class/drm"
+
+    def look(self) -> tuple[Accelerator, ...]:
+        """The cards."""
+        return tuple(_accelerator(card) for card in self._cards)
+
+    def counters(self) -> tuple[EnergyCounter, ...]:
+        """An energy counter for each card that has one."""
+        return tuple(
+            CardEnergy(
+                path=path,
+                about=About(
+                    name=f"{card.driver} {card.address}",
+                    source="drm",
+                    part=Part.GPU,
+                    update_s=UPDATE_S,
+                    device=card.address,
+                ),
+            )
+            for card in self._cards
+            for path in _energy(card)
+        )
+
+    def use(self) -> tuple[Use, ...]:
+        """What each card is busy with."""
+        if not self._cards:
+            return ()
+        found: dict[str, dict[int, ProcessUse]] = {card.address: {} for card in self._cards}
+        for pid, address, used in _clients(self._proc):
+            if address in found:
+                found[address][pid] = used
+        return tuple(
+            Use(key=card.address, busy=_busy(card), processes=found[card.address])
+            for card in self._cards
+        )
+
+
+def _cards(sys: Path) -> Iterator[_Card]:
+    try:
+        folders = sorted((sys / "class" / "drm").iterdir())
+    except OSError:
+        return
+    for folder in folders:
+        said = text_in(folder / "device" / "uevent")
+        if not folder.name.removeprefix("card").isdigit() or said is None:
+            continue
+        facts = dict(line.partition("=")[::2] for line in said.splitlines())
+        driver, address = facts.get("DRIVER", ""), facts.get("PCI_SLOT_NAME", folder.name)
+        if driver in _DRIVERS:
+            yield _Card(folder=folder / "device", address=address, driver=driver)
+
+
+def _energy(card: _Card) -> list[Path]:
+    return sorted(card.folder.glob("hwmon/hwmon*/energy1_input"))[:1]
+
+
+def _busy(card: _Card) -> float | None:
+    share = number_in(card.folder / "gpu_busy_percent").value
+    return None if share is None else share / 100
+
+
+def _accelerator(card: _Card) -> Accelerator:
+    total = number_in(card.folder / "mem_info_vram_total")
+    used = number_in(card.folder / "mem_info_vram_used")
+    name = text_in(card.folder / "product_name")
+    readings = {"memory": total, "busy": number_in(card.folder / "gpu_busy_percent")}
+    unknown = {what: one.reason for what, one in readings.items() if one.reason is not None}
+    if name is None:
+        unknown["name"] = "product_name: it has none"
+    if not _energy(card):
+        unknown["energy"] = f"{card.driver} gives this card no energy1_input"
+    return Accelerator(
+        key=card.address,
+        name=name,
+        source="drm",
+        memory_bytes=total.value,
+        memory_used_bytes=used.value,
+        busy=_busy(card),
+        driver=card.driver,
+        unknown=unknown,
+    )
+
+
+def _clients(proc: Path) -> Iterator[tuple[int, str, ProcessUse]]:
+    """Every process that has a card open, as far as this one may look into it."""
+    for folder in proc.glob("[0-9]*"):
+        for address, used in _of_process(folder).items():
+            yield int(folder.name), address, used
+
+
+def _of_process(folder: Path) -> Mapping[str, ProcessUse]:
+    """What one process uses, by card. A client that is open twice has one id and counts once."""
+    seen: set[tuple[str, str]] = set()
+    found: dict[str, ProcessUse] = {}
+    try:
+        entries = sorted((folder / "fdinfo").iterdir())
+    except OSError:
+        return found
+    for entry in entries:
+        text = text_in(entry) or ""
+        if "drm-driver:" not in text:
+            continue
+        facts = {
+            key: rest.split()
+            for key, _, rest in (line.partition(":") for line in text.splitlines())
+        }
+        address = " ".join(facts.get("drm-pdev", []))
+        client = (address, " ".join(facts.get("drm-client-id", [entry.name])))
+        if client in seen:
+            continue
+        seen.add(client)
+        before = found.get(address, ProcessUse(engine_ns=0, memory_bytes=0))
+        found[address] = ProcessUse(
+            engine_ns=(before.engine_ns or 0) + _engines(facts),
+            memory_bytes=(before.memory_bytes or 0) + _memory(facts),
+        )
+    return found
+
+
+def _engines(facts: Mapping[str, list[str]]) -> int:
+    return sum(
+        int(words[0])
+        for key, words in facts.items()
+        if key.startswith("drm-engine-")
+        and not key.startswith("drm-engine-capacity-")
+        and words[:1]
+        and words[0].isdigit()
+    )
+
+
+def _memory(facts: Mapping[str, list[str]]) -> int:
+    """Memory of the card itself. Newer drivers say resident, older ones only memory."""
+    for key in ("drm-resident-vram", "drm-memory-vram", "drm-resident-vram0"):
+        words = facts.get(key, [])
+        if words and words[0].isdigit():
+            return int(words[0]) * _UNITS.get(words[1] if len(words) > 1 else "B", 1)
+    return 0

@@ -1,0 +1,230 @@
+"""NVIDIA's devices through NVML, with the package nvidia-ml-py (the extra ``nvidia``).
+
+Energy is NVML's total since the driver was loaded, in millijoules, on Volta and later; it changes
+about every 100 ms, and is what the device says of itself, not a meter at the wall. What a device
+does not tell, such as per-process use where it is cut into instances (MIG), is None with NVML's
+own words.
+
+The library is handed in; its functions are those of the package, by their names there.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeVar, cast
+
+from arbiter.hardware.reading import (
+    About,
+    Accelerator,
+    EnergyCounter,
+    Part,
+    ProcessUse,
+    Reading,
+    Use,
+    absent,
+)
+
+UPDATE_S: Final = 0.1
+"""How often the energy counter changes, by measurement (arXiv 2312.02741)."""
+
+_NO_VALUE: Final = 2**64 - 1
+_T = TypeVar("_T")
+
+
+class MemoryInfo(Protocol):
+    """As NVML tells it."""
+
+    total: int
+    used: int
+
+
+class Rates(Protocol):
+    """Use in per cent."""
+
+    gpu: int
+
+
+class RunningProcess(Protocol):
+    """A process on the device."""
+
+    pid: int
+    usedGpuMemory: int | None  # noqa: N815  # NVML's name
+
+
+class UseSample(Protocol):
+    """Use of a process in per cent, and when that was, in microseconds."""
+
+    pid: int
+    smUtil: int  # noqa: N815  # NVML's name
+    timeStamp: int  # noqa: N815  # NVML's name
+
+
+class Library(Protocol):
+    """What is called of nvidia-ml-py's module ``pynvml``."""
+
+    NVMLError: type[Exception]
+
+    def nvmlInit(self) -> None: ...  # noqa: D102, N802  # NVML's name
+    def nvmlSystemGetDriverVersion(self) -> str: ...  # noqa: D102, N802  # NVML's name
+    def nvmlDeviceGetCount(self) -> int: ...  # noqa: D102, N802  # NVML's name
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> object: ...  # noqa: D102, N802  # NVML's
+    def nvmlDeviceGetUUID(self, handle: object) -> str: ...  # noqa: D102, N802  # NVML's name
+    def nvmlDeviceGetName(self, handle: object) -> str: ...  # noqa: D102, N802  # NVML's name
+    def nvmlDeviceGetMemoryInfo(self, handle: object) -> MemoryInfo: ...  # noqa: D102, N802
+    def nvmlDeviceGetTotalEnergyConsumption(self, handle: object) -> int: ...  # noqa: D102, N802
+    def nvmlDeviceGetUtilizationRates(self, handle: object) -> Rates: ...  # noqa: D102, N802
+    def nvmlDeviceGetComputeRunningProcesses(  # noqa: D102, N802
+        self, handle: object
+    ) -> Sequence[RunningProcess]: ...
+    def nvmlDeviceGetProcessUtilization(  # noqa: D102, N802
+        self, handle: object, since: int, /
+    ) -> Sequence[UseSample]: ...
+
+
+def installed() -> Library | str:
+    """The library, or why it is not there. Its driver is not called yet."""
+    try:
+        return cast("Library", importlib.import_module("pynvml"))
+    except ImportError:
+        return 'nvidia-ml-py is not installed. Run: pip install "arbiter-house[nvidia]"'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceEnergy:
+    """The energy counter of one device."""
+
+    library: Library
+    handle: object
+    about: About
+
+    def read(self) -> Reading:
+        """Microjoules since the driver was loaded, or why not."""
+        try:
+            millijoules = self.library.nvmlDeviceGetTotalEnergyConsumption(self.handle)
+        except self.library.NVMLError as error:
+            return absent(f"{self.about.name}: NVML: {error}")
+        return Reading(value=int(millijoules) * 1000)
+
+
+class Nvidia:
+    """Every NVIDIA device. An `AcceleratorReader`."""
+
+    def __init__(self, library: Library | str) -> None:
+        self._reason: str | None = None
+        self._handles: list[tuple[str, object]] = []
+        self._since: dict[str, int] = {}
+        if isinstance(library, str):
+            self._reason = library
+            return
+        self._library = library
+        try:
+            library.nvmlInit()
+            for index in range(library.nvmlDeviceGetCount()):
+                handle = library.nvmlDeviceGetHandleByIndex(index)
+                self._handles.append((str(library.nvmlDeviceGetUUID(handle)), handle))
+        except library.NVMLError as error:
+            self._reason = f"NVML: {error}"
+        if not self._handles and self._reason is None:
+            self._reason = "NVML sees no device"
+
+    def missing(self) -> str | None:
+        """Why no device is seen."""
+        return None if self._handles else self._reason
+
+    def look(self) -> tuple[Accelerator, ...]:
+        """The devices."""
+        return tuple(self._accelerator(key, handle) for key, handle in self._handles)
+
+    def counters(self) -> tuple[EnergyCounter, ...]:
+        """An energy counter for each."""
+        return tuple(
+            DeviceEnergy(
+                library=self._library,
+                handle=handle,
+                about=About(name=key, source="nvml", part=Part.GPU, update_s=UPDATE_S, device=key),
+            )
+            for key, handle in self._handles
+        )
+
+    def use(self) -> tuple[Use, ...]:
+        """What each is busy with."""
+        return tuple(self._use(key, handle) for key, handle in self._handles)
+
+    def _accelerator(self, key: str, handle: object) -> Accelerator:
+        library, unknown = self._library, dict[str, str]()
+        memory = self._asked("memory", unknown, lambda: library.nvmlDeviceGetMemoryInfo(handle))
+        rates = self._asked("busy", unknown, lambda: library.nvmlDeviceGetUtilizationRates(handle))
+        self._asked("energy", unknown, lambda: library.nvmlDeviceGetTotalEnergyConsumption(handle))
+        return Accelerator(
+            key=key,
+            name=self._asked("name", unknown, lambda: library.nvmlDeviceGetName(handle)),
+            source="nvml",
+            memory_bytes=None if memory is None else int(memory.total),
+            memory_used_bytes=None if memory is None else int(memory.used),
+            busy=None if rates is None else rates.gpu / 100,
+            driver=self._asked("driver", unknown, library.nvmlSystemGetDriverVersion),
+            unknown=unknown,
+        )
+
+    def _asked(self, what: str, unknown: dict[str, str], ask: Callable[[], _T]) -> _T | None:
+        try:
+            return ask()
+        except self._library.NVMLError as error:
+            unknown[what] = f"NVML: {error}"
+            return None
+
+    def _use(self, key: str, handle: object) -> Use:
+        library, unknown = self._library, dict[str, str]()
+        rates = self._asked("busy", unknown, lambda: library.nvmlDeviceGetUtilizationRates(handle))
+        running = self._asked(
+            "processes", unknown, lambda: library.nvmlDeviceGetComputeRunningProcesses(handle)
+        )
+        busy = None if rates is None else rates.gpu / 100
+        if running is None:
+            return Use(key=key, busy=busy, processes=None, reason=unknown["processes"])
+        shares = self._shares(key, handle)
+        return Use(
+            key=key,
+            busy=busy,
+            processes={
+                int(one.pid): ProcessUse(
+                    busy=_share(one.pid, running, shares, busy),
+                    memory_bytes=_memory(one.usedGpuMemory),
+                )
+                for one in running
+            },
+            reason=unknown.get("busy"),
+        )
+
+    def _shares(self, key: str, handle: object) -> Mapping[int, float] | None:
+        """The latest share of each process; None when the device does not tell it."""
+        try:
+            samples = self._library.nvmlDeviceGetProcessUtilization(handle, self._since.get(key, 0))
+        except self._library.NVMLError as error:
+            # NVML's word for "no samples since then"
+            return {} if "not found" in str(error).lower() else None
+        latest: dict[int, tuple[int, float]] = {}
+        for one in samples:
+            if one.timeStamp >= latest.get(one.pid, (0, 0.0))[0]:
+                latest[one.pid] = (one.timeStamp, one.smUtil / 100)
+        if latest:
+            self._since[key] = max(at for at, _ in latest.values())
+        return {pid: share for pid, (_, share) in latest.items()}
+
+
+def _share(
+    pid: int,
+    running: Sequence[RunningProcess],
+    shares: Mapping[int, float] | None,
+    busy: float | None,
+) -> float | None:
+    """What falls to a process: all of it when it is alone there."""
+    if len(running) == 1:
+        return busy
+    return None if shares is None else shares.get(pid, 0.0)
+
+
+def _memory(used: int | None) -> int | None:
+    return None if used is None or used == _NO_VALUE else int(used)

@@ -1,0 +1,171 @@
+"""What requests cost beside their time: energy, memory, accelerators; joined by decision id.
+
+It is known a moment after a request has ended, so it has a row of its own, written when it comes
+and only where something could be read. The latest are kept in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from arbiter.cost import Cost, Figure, Method, unknown
+from arbiter.inference import Timings, Usage
+from arbiter.knowledge.cost_sums import Spent
+from arbiter.knowledge.speed import timing
+from arbiter.refs import DecisionId
+from arbiter.storage.database import Database, Row, Statement
+
+RECENT = 1_024
+"""Costs kept in memory."""
+
+MOST_ROWS = 100_000
+"""Requests that are added up at most, the latest."""
+
+PENDING = "its counters have not moved since it ended; ask again in a second"
+NOTHING_READ = "nothing of it could be read"
+
+
+class Costs:
+    """The costs of requests. The only writer of them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._recent: dict[DecisionId, Cost] = {}
+        self._expected: set[DecisionId] = set()
+
+    def expect(self, decision: DecisionId, then: Callable[[Callable[[Cost], None]], None]) -> None:
+        """A request has ended; then: what is to be told whom to give its cost."""
+        self._expected.add(decision)
+        then(lambda cost: self.add(decision, cost))
+
+    def add(self, decision: DecisionId, cost: Cost) -> None:
+        """Remember a cost, and store it soon if there is anything to store."""
+        self._expected.discard(decision)
+        self._recent[decision] = cost
+        if len(self._recent) > RECENT:
+            del self._recent[next(iter(self._recent))]
+        if is_worth_a_row(cost):
+            self._database.enqueue(_statement(decision, cost))
+
+    async def find(self, decision: DecisionId) -> Cost | None:
+        """What a request cost; None when nothing of it could be read."""
+        recent = self._recent.get(decision)
+        if recent is not None:
+            return recent
+        rows = await self._database.read("get_cost", (decision,))
+        return _cost(rows[0]) if rows else None
+
+    async def spent(self, *, since: str = "", most: int = MOST_ROWS) -> Sequence[Spent]:
+        """What the latest requests cost, one value each. since: RFC 3339, or a beginning of it."""
+        await self._database.settle()
+        return [_spent(row) for row in await self._database.read("list_costs", (since, most))]
+
+    def is_expected(self, decision: DecisionId) -> bool:
+        """Whether a cost is still to come."""
+        return decision in self._expected
+
+
+def is_worth_a_row(cost: Cost) -> bool:
+    """Whether anything of it is known that does not stand beside the outcome anyway."""
+    figures = (cost.energy_mwh, cost.gpu_ms, cost.peak_bytes, cost.device_bytes)
+    return any(figure.value is not None for figure in figures)
+
+
+def _statement(decision: DecisionId, cost: Cost) -> Statement:
+    energy, gpu, peak, device = cost.energy_mwh, cost.gpu_ms, cost.peak_bytes, cost.device_bytes
+    return Statement(
+        query="add_cost",
+        parameters=(
+            decision,
+            energy.value,
+            energy.method.value,
+            energy.error_pct,
+            energy.note,
+            msgspec.json.encode(cost.energy_by).decode(),
+            gpu.value,
+            gpu.method.value,
+            gpu.note,
+            _whole(peak.value),
+            _whole(cost.mean_bytes.value),
+            peak.method.value,
+            peak.note,
+            _whole(device.value),
+            device.method.value,
+            device.note,
+        ),
+    )
+
+
+def _cost(row: Row) -> Cost:
+    energy, method, error_pct, note, parts, gpu, gpu_method, gpu_note = row[:8]
+    peak, mean, memory_method, memory_note, device, device_method, device_note = row[8:]
+    memory = (memory_method, memory_note)
+    return Cost(
+        cpu_ms=unknown("it stands beside the outcome"),
+        gpu_ms=_figure(gpu, gpu_method, gpu_note),
+        energy_mwh=_figure(energy, method, note, error_pct),
+        peak_bytes=_figure(peak, *memory),
+        mean_bytes=_figure(mean, *memory) if mean is not None else unknown(str(memory_note)),
+        device_bytes=_figure(device, device_method, device_note),
+        energy_by=msgspec.json.decode(str(parts), type=dict[str, float]),
+    )
+
+
+def _spent(row: Row) -> Spent:
+    _, task, alias, version, caller, at, status, latency, wait, ttft = row[:10]
+    prompt, completion, cached, prefill, decode, cpu, grade, energy, method, gpu, peak = row[10:]
+    told = timing(
+        latency_ms=_real(latency),
+        wait_ms=_real(wait),
+        ttft_ms=_real(ttft),
+        usage=Usage(
+            prompt_tokens=_count(prompt),
+            completion_tokens=_count(completion),
+            cached_tokens=_count(cached),
+        ),
+        timings=Timings(prefill_ms=_real(prefill), decode_ms=_real(decode)),
+        prompt_chars=None,
+    )
+    return Spent(
+        version=str(version),
+        task=str(task),
+        alias=str(alias),
+        caller=str(caller),
+        day=str(at)[:10],
+        is_success=status == "success",
+        served_ms=told.latency_ms,
+        wait_ms=_real(wait),
+        tokens_in=_count(prompt),
+        tokens_out=_count(completion),
+        tokens_cached=_count(cached),
+        tokens_per_s=told.tokens_per_s,
+        cpu_ms=_real(cpu),
+        gpu_ms=_real(gpu),
+        energy_mwh=_real(energy),
+        energy_method=None if method is None else str(method),
+        peak_bytes=_count(peak),
+        grade=_real(grade),
+    )
+
+
+def _real(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _count(value: object) -> int | None:
+    return int(value) if isinstance(value, int | float) else None
+
+
+def _figure(value: object, method: object, note: object, error_pct: object = None) -> Figure:
+    return Figure(
+        value=float(value) if isinstance(value, int | float) else None,
+        method=Method(str(method)),
+        note=None if note is None else str(note),
+        error_pct=float(error_pct) if isinstance(error_pct, int | float) else None,
+    )
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else round(value)

@@ -1,0 +1,177 @@
+"""The receipt of an answer: everything that it took, each figure with how it was come by.
+
+It is put together from the outcome and the cost; nothing is stored twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from arbiter.cost import (
+    NO_ACCELERATOR,
+    NO_COUNTER,
+    TOO_SHORT,
+    Cost,
+    Figure,
+    Method,
+    unknown,
+    unknown_cost,
+)
+from arbiter.knowledge.costs import NOTHING_READ, PENDING
+from arbiter.knowledge.outcomes import Outcome, Record
+from arbiter.refs import DecisionId
+
+NOT_ENDED = "the request has not ended"
+NOT_TOLD = "its engine does not tell"
+NO_TIME = "no answer was timed"
+TWO_SAMPLES_MS = 200.0
+"""What was served for less has no two samples of its memory."""
+
+NO_ANE_USE = "no system tells how busy a neural engine is"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What an answer took.
+
+    wall_ms: from the request's arrival to its end; wait_ms: until it had its slot, of which
+    load_ms was a load. prefill_ms, decode_ms: by the engine's own stopwatch. cpu_ms, gpu_ms: time
+    of hardware threads and of accelerators. cpu_utilisation: of all hardware threads that the
+    house may use, 0 to 1, while it was served; gpu_utilisation: of one accelerator. energy_mwh:
+    above what the machine takes at rest; energy_by: the same by part of the machine.
+    concurrency: among how many it ran at its model on average; is_exclusive: whether alone.
+    is_complete: whether energy and memory are settled.
+    """
+
+    decision: DecisionId
+    version: str
+    status: str
+    wall_ms: Figure
+    wait_ms: Figure
+    load_ms: Figure
+    first_token_ms: Figure
+    prefill_ms: Figure
+    decode_ms: Figure
+    cpu_ms: Figure
+    gpu_ms: Figure
+    cpu_utilisation: Figure
+    gpu_utilisation: Figure
+    ane_utilisation: Figure
+    peak_bytes: Figure
+    mean_bytes: Figure
+    device_bytes: Figure
+    energy_mwh: Figure
+    energy_by: Mapping[str, float]
+    tokens_in: Figure
+    tokens_out: Figure
+    tokens_cached: Figure
+    tokens_per_s: Figure
+    concurrency: float | None
+    is_exclusive: bool | None
+    is_complete: bool
+
+
+def receipt_of(record: Record, cost: Cost | None, *, threads: int, is_complete: bool) -> Receipt:
+    """The receipt of a decision. threads: the hardware threads that the house may use.
+
+    cost: None where nothing was read but time.
+    """
+    decided, outcome = record.decided, record.outcome
+    if cost is None:
+        cost = _nothing(outcome) if is_complete else unknown_cost(PENDING)
+    usage = None if outcome is None else outcome.usage
+    timings = None if outcome is None else outcome.timings
+    served_ms = _served_ms(outcome)
+    cpu_ms = unknown(NOT_ENDED) if outcome is None else outcome.cpu
+    return Receipt(
+        decision=decided.decision,
+        version=decided.version if outcome is None else outcome.version,
+        status="running" if outcome is None else outcome.status.value,
+        wall_ms=_read(None if outcome is None else outcome.latency_ms, outcome),
+        wait_ms=_read(None if outcome is None else outcome.wait_ms, outcome),
+        load_ms=_read(None if outcome is None else outcome.load_ms, outcome),
+        first_token_ms=_read(
+            None if outcome is None else outcome.ttft_ms, outcome, "it was no stream"
+        ),
+        prefill_ms=_told(None if timings is None else timings.prefill_ms),
+        decode_ms=_told(None if timings is None else timings.decode_ms),
+        cpu_ms=cpu_ms,
+        gpu_ms=cost.gpu_ms,
+        cpu_utilisation=_part(cpu_ms, served_ms, threads),
+        gpu_utilisation=_part(cost.gpu_ms, served_ms, 1),
+        ane_utilisation=unknown(NO_ANE_USE),
+        peak_bytes=cost.peak_bytes,
+        mean_bytes=cost.mean_bytes,
+        device_bytes=cost.device_bytes,
+        energy_mwh=cost.energy_mwh,
+        energy_by=cost.energy_by,
+        tokens_in=_told(None if usage is None else usage.prompt_tokens),
+        tokens_out=_told(None if usage is None else usage.completion_tokens),
+        tokens_cached=_told(None if usage is None else usage.cached_tokens),
+        tokens_per_s=_rate(outcome, served_ms),
+        concurrency=None if outcome is None else outcome.concurrency,
+        is_exclusive=None if cpu_ms.method is Method.UNKNOWN else cpu_ms.method is Method.MEASURED,
+        is_complete=is_complete,
+    )
+
+
+def _nothing(outcome: Outcome | None) -> Cost:
+    """Of whom nothing was stored: what could not be read, and why."""
+    cpu = unknown(NOT_ENDED) if outcome is None else outcome.cpu
+    if cpu.value is None:
+        # without a process of its own that can be seen there is nothing to read
+        return unknown_cost(cpu.note or NOTHING_READ)
+    served_ms = _served_ms(outcome) or 0.0
+    memory = unknown(TOO_SHORT if served_ms < TWO_SAMPLES_MS else NOTHING_READ)
+    return Cost(
+        cpu_ms=cpu,
+        gpu_ms=unknown(NO_ACCELERATOR),
+        energy_mwh=unknown(NO_COUNTER),
+        peak_bytes=memory,
+        mean_bytes=memory,
+        device_bytes=unknown(NO_ACCELERATOR),
+    )
+
+
+def _read(value: float | None, outcome: Outcome | None, why: str = NO_TIME) -> Figure:
+    """Of our own stopwatch."""
+    if value is None:
+        return unknown(NOT_ENDED if outcome is None else why)
+    return Figure(value=value, method=Method.MEASURED)
+
+
+def _told(value: float | None) -> Figure:
+    return unknown(NOT_TOLD) if value is None else Figure(value=value, method=Method.ENGINE)
+
+
+def _served_ms(outcome: Outcome | None) -> float | None:
+    """From its slot to its end."""
+    if outcome is None or outcome.latency_ms is None:
+        return None
+    return max(0.0, outcome.latency_ms - (outcome.wait_ms or 0.0))
+
+
+def _part(used_ms: Figure, served_ms: float | None, of: int) -> Figure:
+    if used_ms.value is None or not served_ms:
+        return unknown(used_ms.note or NO_TIME)
+    return Figure(
+        value=used_ms.value / served_ms / of, method=used_ms.method, error_pct=used_ms.error_pct
+    )
+
+
+def _rate(outcome: Outcome | None, served_ms: float | None) -> Figure:
+    """Tokens a second: by the engine's own stopwatch, else over all the time it was served."""
+    tokens = None if outcome is None else outcome.usage.completion_tokens
+    if outcome is None or tokens is None:
+        return unknown(NOT_ENDED if outcome is None else NOT_TOLD)
+    decode_ms = outcome.timings.decode_ms
+    if decode_ms:
+        return Figure(value=tokens / decode_ms * 1e3, method=Method.ENGINE)
+    if not served_ms:
+        return unknown(NO_TIME)
+    return Figure(
+        value=tokens / served_ms * 1e3,
+        method=Method.MEASURED,
+        note="over all the time it was served, the prompt's part too",
+    )

@@ -1,0 +1,105 @@
+"""Whose work accelerators did in a slice, from what they say of processes.
+
+A process's part of a device goes to the requests at its tree by their share of the time. Where a
+device does not tell processes apart, its work can be given to requests only if all of them are at
+one tree, and then it is an assumption that nobody else used it, and marked as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from arbiter.hardware.reading import ProcessUse, Use
+from arbiter.metering.crowd import Used
+from arbiter.metering.ticket import Ticket
+
+
+class Claimed(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds of one device: of each request, and of everybody as far as it is told."""
+
+    claims: Mapping[Ticket, float]
+    total_s: float | None
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """A process tree, and what the requests at it used in the slice."""
+
+    pids: tuple[int, ...]
+    used: tuple[Used, ...]
+
+
+class Devices:
+    """Remembers what processes had used of each device, to know what they used since."""
+
+    def __init__(self) -> None:
+        self._engine_ns: dict[tuple[str, int], int] = {}
+
+    def shared(
+        self,
+        uses: Sequence[Use],
+        groups: Sequence[Group],
+        *,
+        seconds: float,
+    ) -> Mapping[str, Claimed]:
+        """What each request used of each device, by the device's key; noted on its ticket too."""
+        found: dict[str, Claimed] = {}
+        for use in uses:
+            if use.processes is None:
+                found[use.key] = self._assumed(use, groups)
+            else:
+                found[use.key] = self._told(use, use.processes, groups, seconds)
+        return found
+
+    def _told(
+        self,
+        use: Use,
+        processes: Mapping[int, ProcessUse],
+        groups: Sequence[Group],
+        seconds: float,
+    ) -> Claimed:
+        spent = {
+            pid: self._spent(use.key, pid, one, seconds=seconds) for pid, one in processes.items()
+        }
+        claims: dict[Ticket, float] = {}
+        for group in groups:
+            mine = [pid for pid in group.pids if pid in processes]
+            parts = [spent[pid] for pid in mine]
+            known = [part for part in parts if part is not None]
+            memory = [processes[pid].memory_bytes or 0 for pid in mine]
+            together = sum(one.alone_s for one in group.used)
+            for one in group.used:
+                one.ticket.device_bytes = max(one.ticket.device_bytes or 0, sum(memory))
+                if len(known) < len(parts):
+                    one.ticket.gpu_unknown = (
+                        use.reason or "the device does not tell processes apart"
+                    )
+                    continue
+                share = sum(known) * one.alone_s / together if together else 0.0
+                one.ticket.gpu_s = (one.ticket.gpu_s or 0.0) + share
+                if share:
+                    claims[one.ticket] = share
+        everybody = [part for part in spent.values() if part is not None]
+        return Claimed(claims=claims, total_s=sum(everybody))
+
+    def _spent(self, key: str, pid: int, one: ProcessUse, *, seconds: float) -> float | None:
+        """Seconds of the device since the slice before; None when it is not told."""
+        if one.engine_ns is not None:
+            before = self._engine_ns.get((key, pid))
+            self._engine_ns[key, pid] = one.engine_ns
+            return 0.0 if before is None else max(0, one.engine_ns - before) / 1e9
+        return None if one.busy is None else one.busy * seconds
+
+    @staticmethod
+    def _assumed(use: Use, groups: Sequence[Group]) -> Claimed:
+        there = [group.used for group in groups if group.used]
+        for group in there:
+            for one in group:
+                one.ticket.gpu_unknown = use.reason or "the device does not tell processes apart"
+                one.ticket.assumed = len(there) == 1
+        if len(there) != 1:
+            return Claimed(claims={}, total_s=None)
+        return Claimed(
+            claims={one.ticket: one.alone_s for one in there[0] if one.alone_s}, total_s=None
+        )

@@ -1,0 +1,21 @@
+-- name: add_cost
+INSERT INTO costs (decision, energy_mwh, energy_method, energy_error_pct, energy_note, energy_by,
+                   gpu_ms, gpu_method, gpu_note, peak_bytes, mean_bytes, memory_method,
+                   memory_note, device_bytes, device_method, device_note)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (decision) DO NOTHING;
+
+-- name: get_cost
+SELECT energy_mwh, energy_method, energy_error_pct, energy_note, energy_by, gpu_ms, gpu_method,
+       gpu_note, peak_bytes, mean_bytes, memory_method, memory_note, device_bytes, device_method,
+       device_note
+FROM costs WHERE decision = ?;
+
+-- name: list_costs
+-- The latest so many requests that ended, since a moment, with what they cost.
+SELECT d.decision, d.task, d.alias, o.version, d.caller, d.at, o.status, o.latency_ms, o.wait_ms,
+       o.ttft_ms, o.prompt_tokens, o.completion_tokens, o.cached_tokens, o.prefill_ms, o.decode_ms,
+       o.cpu_ms, o.grade, c.energy_mwh, c.energy_method, c.gpu_ms, c.peak_bytes
+FROM outcomes o JOIN decisions d ON d.decision = o.decision
+     LEFT JOIN costs c ON c.decision = o.decision
+WHERE d.at >= ? ORDER BY d.at DESC, d.decision DESC LIMIT ?;

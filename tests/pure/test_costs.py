@@ -1,0 +1,177 @@
+"""What requests cost together, and the receipt of one: from values alone."""
+
+from __future__ import annotations
+
+from msgspec import structs
+
+from arbiter.cost import (
+    NO_COUNTER,
+    TOO_SHORT,
+    Cost,
+    Figure,
+    Method,
+    unknown,
+    unknown_cost,
+)
+from arbiter.inference import Arm, Decided, Timings, Usage
+from arbiter.knowledge.cost_sums import By, Spent, spread, total, totals
+from arbiter.knowledge.costs import PENDING, is_worth_a_row
+from arbiter.knowledge.outcomes import Outcome, Record, Status
+from arbiter.knowledge.receipt import NOT_ENDED, NOT_TOLD, Receipt, receipt_of
+from arbiter.refs import DecisionId, ModelName, TaskName, VersionId
+
+VERSION = VersionId("sha256:" + "a" * 64)
+
+ONE = Spent(
+    version="v1",
+    task="sum",
+    alias="fast",
+    caller="key-1",
+    day="2026-01-01",
+    is_success=True,
+    served_ms=100.0,
+    tokens_in=10,
+    tokens_out=20,
+    cpu_ms=50.0,
+    energy_mwh=0.2,
+    energy_method="shared",
+    grade=1.0,
+)
+OTHER = structs.replace(
+    ONE, version="v2", task="code", caller="key-2", day="2026-01-02", cpu_ms=500.0, grade=None
+)
+BLIND = structs.replace(ONE, cpu_ms=None, energy_mwh=None, energy_method=None)
+GUESSED = structs.replace(ONE, energy_mwh=5.0, energy_method="estimated")
+
+OUTCOME = Outcome(
+    decision=DecisionId("dec_1"),
+    task=TaskName("sum"),
+    version=VERSION,
+    status=Status.SUCCESS,
+    latency_ms=500.0,
+    wait_ms=100.0,
+    load_ms=80.0,
+    usage=Usage(prompt_tokens=9, completion_tokens=40, cached_tokens=0),
+    timings=Timings(prefill_ms=20.0, decode_ms=200.0),
+    cpu=Figure(value=400.0, method=Method.SHARED),
+    concurrency=2.5,
+)
+RECORD = Record(
+    decided=Decided(
+        decision=DecisionId("dec_1"),
+        task=TaskName("sum"),
+        alias=ModelName("fast"),
+        version=VERSION,
+        arm=Arm.NONE,
+        reason="said",
+        probability=1.0,
+    ),
+    caller="local",
+    at="t",
+    outcome=OUTCOME,
+)
+COST = Cost(
+    cpu_ms=OUTCOME.cpu,
+    gpu_ms=Figure(value=100.0, method=Method.SHARED),
+    energy_mwh=Figure(value=1.5, method=Method.SHARED, error_pct=4.0),
+    peak_bytes=Figure(value=9.0, method=Method.MEASURED),
+    mean_bytes=Figure(value=8.0, method=Method.MEASURED),
+    device_bytes=unknown("none here"),
+    energy_by={"cpu": 1.5},
+)
+
+
+def receipt(record: Record = RECORD, cost: Cost | None = COST, *, settled: bool = True) -> Receipt:
+    return receipt_of(record, cost, threads=4, is_complete=settled)
+
+
+# -- together
+
+
+def test_requests_are_put_together_by_what_was_asked_for() -> None:
+    assert [one.key for one in totals([ONE, OTHER, ONE], By.MODEL)] == ["v2", "v1"]
+    assert [one.key for one in totals([ONE, OTHER], By.TASK)] == ["code", "sum"]
+    assert [one.key for one in totals([ONE, OTHER], By.ALIAS)] == ["fast"]
+    assert [one.key for one in totals([ONE, OTHER], By.CALLER)] == ["key-2", "key-1"]
+    assert [one.key for one in totals([OTHER, ONE], By.DAY)] == ["2026-01-01", "2026-01-02"]
+
+
+def test_energy_for_a_token_and_for_a_solved_task_is_a_sum_over_a_sum() -> None:
+    found = total("all", [ONE, structs.replace(ONE, energy_mwh=0.6, tokens_out=180, grade=0.0)])
+    assert found.energy_mwh == 0.8
+    assert found.wh_per_mtok == 4.0  # 0.8 mWh for 200 tokens
+    assert found.mwh_per_solved == 0.8
+    assert found.solved == 1.0
+
+
+def test_what_nobody_could_read_is_left_out_of_quotients_and_never_nothing() -> None:
+    found = total("all", [ONE, BLIND])
+    assert (found.requests, found.with_energy, found.tokens_out) == (2, 1, 40)
+    assert found.wh_per_mtok == 10.0
+    nothing = total("all", [BLIND])
+    assert (nothing.energy_mwh, nothing.cpu_s, nothing.wh_per_mtok) == (None, None, None)
+
+
+def test_estimates_are_never_added_to_what_counters_said() -> None:
+    found = total("all", [ONE, GUESSED])
+    assert (found.energy_mwh, found.estimated_mwh, found.with_energy) == (0.2, 5.0, 1)
+
+
+def test_times_of_failures_are_no_times_of_answers() -> None:
+    failed = structs.replace(ONE, is_success=False, served_ms=9_000.0)
+    found = total("all", [ONE, failed])
+    assert found.failed == 1
+    assert found.served_ms is not None
+    assert found.served_ms.samples == 1
+
+
+def test_a_spread_tells_what_half_and_what_nearly_all_keep_to() -> None:
+    found = spread([float(n) for n in range(1, 101)])
+    assert found is not None
+    assert (found.p50, found.p95, found.mean) == (50.0, 95.0, 50.5)
+    assert spread([None]) is None
+
+
+# -- one receipt
+
+
+def test_a_receipt_tells_time_tokens_and_use_with_their_methods() -> None:
+    found = receipt()
+    assert (found.wall_ms.value, found.wait_ms.value, found.load_ms.value) == (500.0, 100.0, 80.0)
+    assert (found.prefill_ms.method, found.tokens_out.method) == (Method.ENGINE, Method.ENGINE)
+    assert (found.tokens_per_s.value, found.tokens_per_s.method) == (200.0, Method.ENGINE)
+    assert found.cpu_utilisation.value == 400 / 400 / 4
+    assert found.gpu_utilisation.value == 0.25
+    assert found.ane_utilisation.value is None
+    assert (found.concurrency, found.is_exclusive, found.is_complete) == (2.5, False, True)
+    assert (found.energy_mwh.value, found.energy_mwh.error_pct) == (1.5, 4.0)
+
+
+def test_without_the_engines_stopwatch_the_rate_is_over_all_the_time() -> None:
+    outcome = structs.replace(OUTCOME, timings=Timings())
+    found = receipt(structs.replace(RECORD, outcome=outcome))
+    assert (found.tokens_per_s.value, found.tokens_per_s.method) == (100.0, Method.MEASURED)
+    assert "the prompt's part too" in (found.tokens_per_s.note or "")
+    assert found.prefill_ms.note == NOT_TOLD
+
+
+def test_a_request_that_runs_has_no_figure_yet() -> None:
+    found = receipt(structs.replace(RECORD, outcome=None), None, settled=False)
+    assert found.status == "running"
+    assert {found.wall_ms.note, found.cpu_ms.note, found.tokens_per_s.note} == {NOT_ENDED}
+    assert found.energy_mwh.note == PENDING
+
+
+def test_a_receipt_of_which_nothing_was_stored_says_why() -> None:
+    assert receipt(cost=None).energy_mwh.note == NO_COUNTER
+    quick = structs.replace(OUTCOME, latency_ms=150.0)
+    assert receipt(structs.replace(RECORD, outcome=quick), None).peak_bytes.note == TOO_SHORT
+    far = structs.replace(OUTCOME, cpu=unknown("it is another machine's"))
+    assert receipt(structs.replace(RECORD, outcome=far), None).peak_bytes.note == (
+        "it is another machine's"
+    )
+
+
+def test_only_what_is_known_is_worth_a_row() -> None:
+    assert is_worth_a_row(COST)
+    assert not is_worth_a_row(unknown_cost("nothing"))
