@@ -8,15 +8,15 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import platform
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from random import Random, SystemRandom
 
-import psutil
-
 from arbiter.clock import Clock, SystemClock
 from arbiter.config import Settings, load_settings
+from arbiter.cost import HOST
 from arbiter.dispatch import Behind, Dispatch
 from arbiter.engines.base import Engine, EngineContext, installed_engines
 from arbiter.errors import HouseLocked, StorageError
@@ -34,8 +34,11 @@ from arbiter.knowledge.rules import Rules, knowledge_digest
 from arbiter.knowledge.tasks import Tasks, Weights
 from arbiter.ledger import Ledger
 from arbiter.metering.battery import on_battery as reads_battery
+from arbiter.metering.memory import SystemMemory
 from arbiter.metering.process import ProcessReader
+from arbiter.pool.footprints import Machine
 from arbiter.pool.keeping import Keeping
+from arbiter.pool.memory import MemoryReader
 from arbiter.pool.pool import Pool, loadable
 from arbiter.pool.presence import Presence
 from arbiter.registry.agreement import BESIDE_LEDGER
@@ -86,10 +89,11 @@ def _locked(data_dir: Path) -> Iterator[None]:
         yield
 
 
-def _budget(settings: Settings) -> int:
+def _budget(settings: Settings, memory: MemoryReader) -> int | None:
     if settings.pool.memory_mb is not None:
         return int(settings.pool.memory_mb * 1_000_000)
-    return int(psutil.virtual_memory().available * SHARE_OF_FREE_MEMORY)
+    level = memory.levels().get(HOST)
+    return None if level is None else int(level.available * SHARE_OF_FREE_MEMORY)
 
 
 @asynccontextmanager
@@ -100,6 +104,7 @@ async def open_house(
     dice: Random | None = None,
     engines: Callable[[EngineContext], Sequence[Engine]] = installed_engines,
     on_battery: Callable[[], bool | None] = reads_battery,
+    memory: MemoryReader | None = None,
     crash: Crash | None = None,
 ) -> AsyncIterator[House]:
     """Build the house on a data directory, and close it again in reverse order.
@@ -109,6 +114,7 @@ async def open_house(
     that kill the house there. Raises `HouseLocked`, `StorageError`, `ConfigError`.
     """
     clock = clock or SystemClock()
+    memory = memory or SystemMemory()
     # seeded once by the system: an id a request is too often to ask it each time, and no secret
     dice = dice or Random(SystemRandom().getrandbits(256))  # noqa: S311  # ids and salts, no secret
     async with AsyncExitStack() as stack:
@@ -126,6 +132,7 @@ async def open_house(
             clock=clock,
             dice=dice,
             on_battery=on_battery,
+            memory=memory,
             crash=crash,
         )
         stack.push_async_callback(_close, house)
@@ -157,6 +164,7 @@ async def _build(
     clock: Clock,
     dice: Random,
     on_battery: Callable[[], bool | None],
+    memory: MemoryReader,
     crash: Crash | None,
 ) -> House:
     announcer, presence = Announcer(), Presence(clock)
@@ -177,11 +185,11 @@ async def _build(
     pool = Pool(
         engines=engines,
         settings=settings.pool,
-        budget_bytes=_budget(settings),
+        budget_bytes=_budget(settings, memory),
         database=base,
         clock=clock,
         announcer=announcer,
-        reader=ProcessReader(),
+        machine=Machine(name=platform.node(), reader=ProcessReader(), memory=memory),
         registry=registry,
     )
     for part in (ledger, registry, tasks, rules, profiles, learning, pool):

@@ -99,6 +99,30 @@ class PoolSettings(_Section):
     wait_s: float = Field(
         300.0, gt=0, description="Longest wait for a free slot, or for memory to load."
     )
+    drain_s: float = Field(
+        600.0, gt=0, description="Call an unload off when answers still run after so many seconds."
+    )
+    turn_s: float = Field(
+        30.0,
+        gt=0,
+        description="Once others have waited so long for its memory, a model in use ends its turn.",
+    )
+    stay_s: float = Field(
+        10.0, ge=0, description="A model that was loaded and served nobody yet stays so long."
+    )
+    headroom_mb: float | None = Field(
+        None, ge=0, description="Memory to leave to others; by default 5 % of the machine's."
+    )
+    look_s: float = Field(
+        5.0,
+        ge=0,
+        description="Look this often at what others leave, what is pinned and who is stuck; "
+        "0 does not look.",
+    )
+    priorities: dict[str, int] = Field(
+        default_factory=dict,
+        description="By name: who has more leaves memory later. Without one a model has 0.",
+    )
 
 
 class DiscoverySettings(_Section):

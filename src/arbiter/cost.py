@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -70,3 +71,15 @@ class Footprint:
         if self.anonymous_bytes is None or self.weights_bytes is None:
             return None
         return self.anonymous_bytes + self.weights_bytes
+
+
+HOST: Final = "host"
+"""The memory of the machine itself; an accelerator's has another name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """A memory as it is now, in bytes. available: what can be had without hurting anybody."""
+
+    total: int
+    available: int

@@ -65,6 +65,7 @@ from arbiter.knowledge.prompts import Prompts
 from arbiter.knowledge.rules import Rules
 from arbiter.knowledge.speed import Speed
 from arbiter.knowledge.tasks import Task, Tasks
+from arbiter.pool.fairness import Who
 from arbiter.pool.instance import Lease
 from arbiter.pool.pool import Pool, loadable
 from arbiter.pool.presence import Presence
@@ -596,6 +597,7 @@ class Dispatch:
         """An answer whose first chunk is there; `_end` it."""
         lease = await self._pool.take(
             loadable(version),
+            who=Who(way.ask.caller, way.ask.conversation),
             patient=way.route.is_last(version),
             bounded=not way.ask.rehearsal,
         )

@@ -28,7 +28,8 @@ feedback: decision:text#, source:text#, kind:text#, task:text, version:text, sco
     comment:text?, caller:text, is_forgotten:int, at:text
 feedback_log: seq:int#, decision:text, source:text, kind:text, score:real, comment:text?,
     caller:text, at:text
-footprints: version:text#, context:int#, slots:int#, total_bytes:big, method:text, at:text
+footprints: version:text#, context:int#, slots:int#, host:text#, memory:text#, total_bytes:big,
+    load_s:real?, method:text, at:text
 guessing: task:text#, state:text, at:text
 house: only_one:int#, house:text, made_at:text
 leases: rollout:text#, holder:text, beat:int
@@ -40,6 +41,7 @@ outcomes: decision:text#, task:text, version:text, status:text, error:text?, det
     latency_ms:real?, wait_ms:real?, ttft_ms:real?, prompt_chars:int?, prompt_tokens:int?,
     completion_tokens:int?, cached_tokens:int?, prefill_ms:real?, decode_ms:real?, cpu_ms:real?,
     cpu_method:text, cpu_note:text?, grade:real?, is_forgotten:int, at:text
+pins: name:text#, until:text?, at:text
 places: url:text#, model:text#, engine:text, version:text, seen_at:text
 prompts: decision:text#, task:text, messages:text, expected:text?, answer:text, at:text
 rollout_log: seq:int#, rollout:text, phase:text, step:int, weight:real, units:int, who:text,
@@ -407,7 +409,16 @@ FORBIDDEN: list[tuple[str, Mapping[str, apsw.SQLiteValue]]] = [
     ("carried_lineage", {"version": "sha256:short", "predecessor": A}),
     (
         "footprints",
-        {"version": A, "context": 1, "slots": 1, "total_bytes": 0, "method": "m", "at": "t"},
+        {
+            "version": A,
+            "context": 1,
+            "slots": 1,
+            "host": "h",
+            "memory": "host",
+            "total_bytes": 0,
+            "method": "m",
+            "at": "t",
+        },
     ),
     ("rollouts", {**ROLLOUT, "rollout": "rol_2", "alias": "x", "candidate": C, "phase": "x"}),
     ("rollouts", {**ROLLOUT, "rollout": "rol_2", "alias": "x", "candidate": C, "step": -1}),

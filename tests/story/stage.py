@@ -14,10 +14,12 @@ from tests.story.houses import settings
 
 from arbiter.app import open_house
 from arbiter.clock import ManualClock
+from arbiter.cost import HOST, Level
 from arbiter.engines.scripted import Scripted
 from arbiter.house import House
 from arbiter.inference import Arm, Decided, Limits, Message
 from arbiter.knowledge.tasks import Case, Grading, Task
+from arbiter.pool.memory import MemoryReader
 from arbiter.refs import ModelName, RolloutId, parse_name, parse_task
 from arbiter.swap.audit import audit, read_record
 from arbiter.swap.controller import TICK_S, RolloutView
@@ -142,12 +144,30 @@ class Stage:
         return tuple(decided.arm for decided in self.decided)
 
 
+@dataclass
+class Memory:
+    """A machine's memory, of which a story says how much is left."""
+
+    total: int = 10**12
+    available: int = 10**12
+
+    def levels(self) -> Mapping[str, Level]:
+        """As the story has it."""
+        return {HOST: Level(total=self.total, available=self.available)}
+
+    def held(self, pid: int) -> Mapping[str, int]:
+        """Nothing of any accelerator."""
+        del pid
+        return {}
+
+
 @asynccontextmanager
 async def stage(
     data_dir: Path,
     *,
     engine: Scripted | None = None,
     on_battery: Callable[[], bool | None] = lambda: False,
+    memory: MemoryReader | None = None,
     seed: int = 7,
     crash: Crash | None = None,
     untouched: bool = True,
@@ -167,12 +187,18 @@ async def stage(
     async with open_house(
         settings(
             data_dir,
-            **{"calibration__enabled": False, "selection__strategy": "static", **overrides},
+            **{
+                "calibration__enabled": False,
+                "selection__strategy": "static",
+                "pool__look_s": 0.0,
+                **overrides,
+            },
         ),
         clock=clock,
         dice=Random(seed),
         engines=lambda _: (scripted,),
         on_battery=on_battery,
+        memory=memory or Memory(),
         crash=crash,
     ) as house:
         yield Stage(house=house, clock=clock, engine=scripted, folder=folder)

@@ -20,6 +20,7 @@ from arbiter.cost import Figure, Method
 from arbiter.errors import (
     Busy,
     InvalidField,
+    NoRoom,
     NotOffered,
     ServerCut,
     ServerGone,
@@ -35,7 +36,14 @@ from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId, 
 from arbiter.storage.database import Database, Row, Statement
 
 NO_FAULT = frozenset(
-    {Busy.code, ShuttingDown.code, ServerGone.code, ServerCut.code, NotOffered.code}
+    {
+        Busy.code,
+        NoRoom.code,
+        ShuttingDown.code,
+        ServerGone.code,
+        ServerCut.code,
+        NotOffered.code,
+    }
 )
 """Errors that say something about the house or a server beside it, and nothing about the version.
 

@@ -112,7 +112,7 @@ SELECT version, task, COUNT(*), COUNT(grade), SUM(grade),
        SUM(CASE WHEN status = 'success' THEN latency_ms - COALESCE(wait_ms, 0) END),
        SUM(CASE WHEN status = 'success' AND latency_ms IS NOT NULL THEN 1 ELSE 0 END)
 FROM outcomes WHERE status IN ('success', 'failure') AND is_forgotten = 0
-  AND COALESCE(error, '') NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut',
+  AND COALESCE(error, '') NOT IN ('busy', 'no_room', 'shutting_down', 'server_gone', 'server_cut',
                                   'not_offered')
 GROUP BY version, task;
 
@@ -166,7 +166,7 @@ SELECT version, error FROM attempts WHERE decision = ? ORDER BY position;
 
 -- name: sum_attempts
 SELECT version, task, COUNT(*) FROM attempts
-WHERE error NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut', 'not_offered')
+WHERE error NOT IN ('busy', 'no_room', 'shutting_down', 'server_gone', 'server_cut', 'not_offered')
   AND is_forgotten = 0
 GROUP BY version, task;
 
@@ -216,12 +216,12 @@ FROM (SELECT decision, version, task, 1 AS samples,
              CASE WHEN status = 'success' THEN COALESCE(latency_ms - COALESCE(wait_ms, 0.0), 0.0)
                   ELSE 0.0 END AS latency_ms
       FROM outcomes WHERE status IN ('success', 'failure') AND is_forgotten = 0
-        AND COALESCE(error, '') NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut',
+        AND COALESCE(error, '') NOT IN ('busy', 'no_room', 'shutting_down', 'server_gone', 'server_cut',
                                         'not_offered')
       UNION ALL
       SELECT decision, version, task, 1, 0, 0.0, 0, 0, 0.0
       FROM attempts
-      WHERE error NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut', 'not_offered')
+      WHERE error NOT IN ('busy', 'no_room', 'shutting_down', 'server_gone', 'server_cut', 'not_offered')
         AND is_forgotten = 0) AS own
 WHERE (? = '' OR task = ?) AND (? = '' OR version = ?)
 GROUP BY version, task;
@@ -329,7 +329,7 @@ FROM (SELECT o.version, o.task, o.grade,
                   THEN 0 ELSE 1 END AS is_left
       FROM outcomes o
       WHERE o.grade IS NOT NULL AND o.is_forgotten = 0 AND o.status IN ('success', 'failure')
-        AND COALESCE(o.error, '') NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut',
+        AND COALESCE(o.error, '') NOT IN ('busy', 'no_room', 'shutting_down', 'server_gone', 'server_cut',
                                           'not_offered')) AS graded
 GROUP BY version, task;
 
@@ -381,7 +381,7 @@ SELECT d.at, d.task, d.alias, d.arm, d.probability, d.reason, d.detail, o.versio
                   AND f.kind = 'quality' AND f.source = 'person' AND f.is_forgotten = 0))
 FROM decisions d JOIN outcomes o ON o.decision = d.decision
 WHERE o.status IN ('success', 'failure') AND o.is_forgotten = 0
-  AND COALESCE(o.error, '') NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut',
+  AND COALESCE(o.error, '') NOT IN ('busy', 'no_room', 'shutting_down', 'server_gone', 'server_cut',
                                     'not_offered')
 ORDER BY d.at, d.decision;
 
