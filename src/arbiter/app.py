@@ -41,6 +41,7 @@ from arbiter.pool.keeping import Keeping
 from arbiter.pool.memory import MemoryReader
 from arbiter.pool.pool import Pool, loadable
 from arbiter.pool.presence import Presence
+from arbiter.pool.watch import Watch
 from arbiter.registry.agreement import BESIDE_LEDGER
 from arbiter.registry.discovery import Discovery
 from arbiter.registry.registry import Registry
@@ -144,6 +145,7 @@ async def _close(house: House) -> None:
     await house.controller.close()
     await house.calibrating.close()
     await house.keeping.close()
+    await house.watch.close()
     await house.prompts.close()
     await house.scout.close()
     house.dispatch.close()
@@ -300,6 +302,8 @@ async def _build(
     await controller.open(validator, hooks)
     keeping = Keeping(registry=registry, pool=pool, clock=clock, announcer=announcer)
     keeping.open()
+    watch = Watch(pool=pool, clock=clock, announcer=announcer, every_s=settings.pool.look_s)
+    watch.open()
     most_in_idle_time = settings.calibration.most_cases or settings.rollout.calibration_cases
     calibrating = Calibrating(
         Around(
@@ -346,6 +350,7 @@ async def _build(
         pool=pool,
         controller=controller,
         keeping=keeping,
+        watch=watch,
         calibrating=calibrating,
         admission=admission,
         intake=intake,

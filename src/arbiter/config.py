@@ -52,6 +52,11 @@ class DoorSettings(_Section):
     drain_s: float = Field(
         20.0, ge=0, description="How long running requests may go on when the house closes."
     )
+    tell_after_s: float = Field(
+        10.0,
+        ge=0,
+        description="A stream that waits so long begins with comments that say for what; 0: never.",
+    )
 
 
 class SelectionSettings(_Section):

@@ -40,6 +40,7 @@ from arbiter.inference import (
     Arm,
     Ask,
     Auto,
+    Awaited,
     Chat,
     Chunk,
     Considered,
@@ -221,6 +222,15 @@ class Dispatch:
             # feedback may come while the answer streams: it belongs to who answers
             self._outcomes.begin(way.decided, caller=way.ask.caller)
         return served
+
+    def awaited(self, way: _Journey) -> Awaited | None:
+        """What a request waits for now, if anything is known of it."""
+        progress = self._pool.progress(way.tried)
+        if progress is None:
+            return None
+        return Awaited(
+            decision=way.decided.decision, task=way.decided.task, sentence=progress.sentence
+        )
 
     async def arrive(self, way: _Journey, error: BaseException | None) -> None:
         """Stop the engine if it still writes, and put on record what became of a request.
@@ -600,6 +610,8 @@ class Dispatch:
             who=Who(way.ask.caller, way.ask.conversation),
             patient=way.route.is_last(version),
             bounded=not way.ask.rehearsal,
+            helper=way.ask.helper,
+            options=way.ask.load_options,
         )
         chunks = pieces_of(lease.runner, request)
         try:
@@ -701,6 +713,7 @@ class _Answering:
     def __init__(self, dispatch: Dispatch, ask: Ask) -> None:
         self._dispatch = dispatch
         self._ask = ask
+        self._way: _Journey | None = None
 
     async def __aenter__(self) -> Served:
         """The answer, once its first chunk is there. Raises any `ArbiterError`."""
@@ -711,6 +724,10 @@ class _Answering:
             await self._dispatch.arrive(way, error)
             raise
 
+    def awaited(self) -> Awaited | None:
+        """What it waits for, for whoever asks while `__aenter__` waits."""
+        return None if self._way is None else self._dispatch.awaited(self._way)
+
     async def __aexit__(
         self,
         kind: type[BaseException] | None,
@@ -718,7 +735,8 @@ class _Answering:
         trace: TracebackType | None,
     ) -> None:
         """Stop the engine if the answer has not ended, and put on record what became of it."""
-        await self._dispatch.arrive(self._way, error)
+        if self._way is not None:
+            await self._dispatch.arrive(self._way, error)
 
 
 def _seen(old: Seen, one: Contender, profile: Profile, speed: Speed) -> Seen:

@@ -55,6 +55,7 @@ from arbiter.knowledge.tasks import Tasks
 from arbiter.ledger import Ledger
 from arbiter.pool.keeping import Keeping
 from arbiter.pool.pool import Pool
+from arbiter.pool.watch import Watch
 from arbiter.refs import GENERAL, DecisionId, parse_name, parse_task
 from arbiter.registry.provenance import Claim
 from arbiter.registry.registry import Registry, Version
@@ -115,6 +116,7 @@ class House:
     pool: Pool
     controller: Controller
     keeping: Keeping
+    watch: Watch
     calibrating: Calibrating
     admission: Admission
     intake: Intake
@@ -311,6 +313,7 @@ class House:
             carrier=self.carrier,
             folder=self.settings.data_dir,
             pool=self.pool,
+            clock=self.clock,
             controller=self.controller,
             admission=self.admission,
             adoption=self.adoption,
@@ -334,6 +337,7 @@ class House:
             "versions": len(self.registry.versions()),
             "tasks": len(self.tasks.all()),
             "rollouts": sorted(self.controller.aliases()),
+            "stuck": [{"version": one.version, "reason": one.reason} for one in self.watch.stuck],
         }
 
     def cards(self) -> Sequence[ModelCard]:
@@ -377,6 +381,7 @@ class House:
             models=self.cards,
             healthy=lambda: {"ok": True},
             clock=self.clock,
+            tell_after_s=settings.tell_after_s,
             control=control_app(self.control()),
         )
         async with serving(

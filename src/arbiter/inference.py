@@ -359,6 +359,9 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
         The task's own grader then scores the answer, so it counts for a rollout's verdict.
     conversation: what a rollout's assignment sticks to. talk: what a pick sticks to, where that is
         less than all that a user ever asks; None: the conversation.
+    helper: asked for the sake of another answer, as a judge is: no model that people use leaves
+        memory for it.
+    load_options: how the caller would have the model loaded; it is counted and not heeded.
     rehearsal: a validation run: served like any request, but no rollout sees it and it is kept
         out of the record, because whoever runs it keeps its own.
     """
@@ -374,6 +377,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     expected: str | None = None
     caller: str = "local"
     rehearsal: bool = False
+    helper: bool = False
+    load_options: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -447,6 +452,14 @@ class Reply(Protocol):
     def chunks(self) -> AsyncIterator[Chunk]:
         """The answer, piece by piece; `Finish` is last. Raises `StreamCut` when the engine dies."""
         ...
+
+
+class Awaited(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request waits for before its answer begins, in words."""
+
+    decision: DecisionId
+    task: TaskName
+    sentence: str
 
 
 class Answer(Protocol):

@@ -347,5 +347,5 @@ def test_when_the_budget_shrinks_the_idle_leave_and_no_more_than_needed() -> Non
     assert surplus(here, host(20)) == Room(
         fits=False,
         evict=(VersionId("old"), VersionId("new")),
-        reason="other programs need memory: models have 100.0 MB too much",
+        reason="models hold 100.0 MB more than there is for them now",
     )

@@ -20,6 +20,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import Field
 from starlette.exceptions import HTTPException
 
+from arbiter.clock import Clock
 from arbiter.config import RolloutSettings
 from arbiter.errors import (
     ArbiterError,
@@ -33,6 +34,7 @@ from arbiter.gateway import views
 from arbiter.gateway.control_base import WHO, ControlBody, Plain, Say, streamed, telling
 from arbiter.gateway.control_calibration import calibration_router
 from arbiter.gateway.control_discovery import discovery_router
+from arbiter.gateway.control_instances import instances_router
 from arbiter.gateway.control_knowledge import knowledge_router
 from arbiter.gateway.control_ledger import ledger_router
 from arbiter.gateway.control_models import models_router
@@ -89,6 +91,7 @@ class ControlRooms:
     carrier: Carrier
     folder: Path
     pool: Pool
+    clock: Clock
     controller: Controller
     admission: Admission
     adoption: Adoption
@@ -233,6 +236,7 @@ def control_app(rooms: ControlRooms) -> FastAPI:
             pool=rooms.pool,
             learning=rooms.learning,
         ),
+        instances_router(pool=rooms.pool, registry=rooms.registry, clock=rooms.clock),
         ledger_router(rooms.ledger),
         knowledge_router(
             carrier=rooms.carrier,
@@ -319,13 +323,6 @@ def _aliases(rooms: ControlRooms) -> APIRouter:
         await rooms.admission.set_alias(name, parse_name(body.target), who=WHO)
         found = next(one for one in registry.names() if one.name == name)
         return views.name_view(found, registry)
-
-    @router.get("/instances")
-    async def list_instances() -> Plain:
-        return {
-            "budget_bytes": rooms.pool.budget_bytes,
-            "instances": [views.instance_view(view, registry) for view in rooms.pool.views()],
-        }
 
     return router
 

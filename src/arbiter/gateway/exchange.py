@@ -21,7 +21,8 @@ from arbiter.gateway.hangup import Line, Watch
 from arbiter.gateway.rendering import Header, error_body, known, send_error, send_json
 from arbiter.gateway.rooms import Rooms
 from arbiter.gateway.security import Caller, Head
-from arbiter.inference import Ask, Chunk, Decided, Finish
+from arbiter.gateway.waiting import Patiently
+from arbiter.inference import Ask, Awaited, Chunk, Decided, Finish
 
 _MAX_REASON = 200
 _UNPRINTABLE = dict.fromkeys((*range(32), *range(127, 160)), " ")
@@ -115,7 +116,12 @@ class _Exchange:
         last = b""
         streamed = self._writer.streamed if ask.stream else None
         with Watch(self._receive, self._line) as watch:
-            async with self._rooms.answer.answer(ask) as reply:
+            async with Patiently(
+                self._rooms.answer.answer(ask),
+                None if streamed is None else self._comment,
+                after_s=self._rooms.tell_after_s,
+                clock=self._rooms.clock,
+            ) as reply:
                 decided = self.decided = reply.decided
                 if streamed is not None:
                     last = await self._stream(decided, streamed(decided), reply.chunks())
@@ -134,9 +140,8 @@ class _Exchange:
     ) -> bytes:
         """Send everything but the end, which is returned."""
         send = self._send
-        headers = [*_SSE, *decision_headers(decided)]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        self.is_streaming = True
+        if not self.is_streaming:
+            await self._start(decision_headers(decided))
         has_begun = False
         end = b""
         # gone through to its end: what is left of a generator costs a task that closes it
@@ -153,6 +158,24 @@ class _Exchange:
         if not end:
             raise StreamCut
         return end if has_begun else frames.opening + end
+
+    async def _start(self, headers: Sequence[Header]) -> None:
+        self.is_streaming = True
+        await self._send(
+            {"type": "http.response.start", "status": 200, "headers": [*_SSE, *headers]}
+        )
+
+    async def _comment(self, awaited: Awaited) -> None:
+        """Tell a client that still waits for what; who will answer is not known for sure yet."""
+        if not self.is_streaming:
+            await self._start(
+                (
+                    (b"x-arbiter-decision", awaited.decision.encode()),
+                    (b"x-arbiter-task", awaited.task.encode()),
+                )
+            )
+        line = f": {awaited.sentence.translate(_UNPRINTABLE)}\n\n".encode()
+        await self._send({"type": "http.response.body", "body": line, "more_body": True})
 
     async def _whole(self, decided: Decided, chunks: AsyncIterator[Chunk]) -> bytes:
         parts = [chunk async for chunk in chunks]

@@ -34,6 +34,7 @@ class Rooms:
     """Everything a request may lead to.
 
     healthy: what ``/healthz`` says; ``{"ok": False}`` in it turns the answer into a 503.
+    tell_after_s: how long whoever waits for a stream may hear nothing; 0: for ever.
     control: an application mounted at ``/control``; it finds its caller with
         `arbiter.gateway.security.caller_of`.
     """
@@ -42,4 +43,5 @@ class Rooms:
     models: Callable[[], Sequence[ModelCard]]
     healthy: Callable[[], Mapping[str, object]]
     clock: Clock
+    tell_after_s: float = 0.0
     control: ASGIApp | None = None

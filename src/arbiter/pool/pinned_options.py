@@ -21,6 +21,8 @@ NAMES = frozenset(
 )  # fmt: skip
 """Options of Ollama, llama.cpp and their clients that say how a model is to be loaded."""
 
+_LONGEST = 40
+
 
 def load_options(given: Iterable[tuple[str, object]]) -> LoadOptions:
     """The options of a request that are about loading.
@@ -28,7 +30,11 @@ def load_options(given: Iterable[tuple[str, object]]) -> LoadOptions:
     >>> load_options([("temperature", 0.2), ("num_ctx", 8192)])
     (('num_ctx', '8192'),)
     """
-    found = ((name, str(value)) for name, value in given if name in NAMES and value is not None)
+    found = (
+        (name, str(value)[:_LONGEST])
+        for name, value in given
+        if name in NAMES and value is not None
+    )
     return tuple(sorted(found))
 
 

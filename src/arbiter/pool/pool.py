@@ -34,7 +34,8 @@ from arbiter.pool.model_file import ModelFile
 from arbiter.pool.pinned_options import LoadOptions
 from arbiter.pool.pins import Pins
 from arbiter.pool.space import Space, Tenant
-from arbiter.pool.view import InstanceView
+from arbiter.pool.stuck import Sight
+from arbiter.pool.view import InstanceView, Progress
 from arbiter.refs import ModelName, VersionId, legible, short
 from arbiter.registry.registry import Registry
 from arbiter.storage.database import Database
@@ -417,6 +418,42 @@ class Pool:
             reloads_avoided=tenant.avoided.count,
             last_error=error.message if error is not None else None,
         )
+
+    def progress(self, version: VersionId) -> Progress | None:
+        """What somebody who waits for a version waits for; None: for nothing but its answer."""
+        tenant = self._tenants.get(version)
+        if tenant is None:
+            return None
+        instance = tenant.instance
+        return Progress(
+            state=instance.state,
+            state_s=self._clock.monotonic() - instance.since,
+            expected_load_s=self._footprints.load_s(instance.spec),
+            waits_for=self.space.waits_for(version),
+            waiting=instance.waiting,
+        )
+
+    def sights(self) -> tuple[Sight, ...]:
+        """Every queue as it is now, for whoever looks whether one stands still."""
+        return tuple(
+            Sight(
+                version=one.version,
+                waiting=one.instance.waiting,
+                free=one.instance.turns.free,
+                leases=one.instance.leases,
+                slots=one.instance.spec.slots,
+                served=one.instance.turns.served,
+                is_ready=one.instance.state is State.READY,
+                has_room=self.space.has_room(one),
+            )
+            for one in self._tenants.values()
+        )
+
+    def wake(self) -> None:
+        """Have everybody who waits look again."""
+        self.space.freed.set()
+        for tenant in self._tenants.values():
+            tenant.instance.turns.wake()
 
     def states(self) -> Mapping[VersionId, State]:
         """The state of every instance."""

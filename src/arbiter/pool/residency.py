@@ -188,7 +188,7 @@ def surplus(residents: Sequence[Resident], budget: Bytes) -> Room:
     return Room(
         fits=leaving is not None,
         evict=tuple(one.version for one in (some if leaving is None else leaving)),
-        reason=f"other programs need memory: models have {_amount(short)} too much",
+        reason=f"models hold {_amount(short)} more than there is for them now",
     )
 
 

@@ -133,9 +133,12 @@ class Space:
         """Why a version that is to be loaded has no memory yet; None: it does not wait for any."""
         return self._why.get(version) if version in self._wishes else None
 
-    def waiting(self) -> Mapping[VersionId, float]:
-        """Who waits for memory, and since when, by the monotonic clock."""
-        return {version: wish.since for version, wish in self._wishes.items()}
+    def has_room(self, tenant: Tenant) -> bool:
+        """Whether a version waits for memory for which nobody has to leave."""
+        if tenant.version not in self._wishes or self._late:
+            return False
+        room = self._plan(tenant)
+        return room.fits and not room.evict
 
     def budget(self) -> dict[str, int]:
         """What all models together may take now of each memory."""
