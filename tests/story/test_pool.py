@@ -113,7 +113,7 @@ async def test_a_model_that_loads_is_never_put_out_by_another(tmp_path: Path) ->
         assert progress.sentence.startswith("waiting for memory for 60 s: 40.")
         assert engine.load_gate is not None
         engine.load_gate.set()
-        assert await asyncio.gather(first, second) == ["yes", "yes"]
+        assert [await first, await second] == ["yes", "yes"]
 
 
 async def test_a_model_in_use_all_the_time_makes_way_after_a_turn_and_nobody_is_cut(
@@ -447,7 +447,7 @@ async def test_a_queue_that_stands_still_is_told_and_mended(
         )
         assert "stands still" in caplog.text
         gate.set()
-        assert await asyncio.gather(first, second) == ["yes", "yes"]
+        assert [await first, await second] == ["yes", "yes"]
         play.house.watch.look()
         assert play.house.watch.stuck == ()
 

@@ -138,22 +138,20 @@ def ps(data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson = Fa
             return
         instances = found["instances"]
         show_table(
-            ("version", "names", "state", "for", "in use", "waiting", "predicted", "measured",
-             "load", "pinned", "pid", "what"),
+            ("names", "version", "engine", "state", "in use", "waiting", "predicted", "measured",
+             "load", "what"),
             [
                 (
-                    one["short"],
                     text(one["names"]),
+                    one["short"],
+                    one["engine"],
                     one["state"],
-                    number(one["state_s"], digits=0, unit=" s"),
                     text(one["leases"]),
                     text(one["waiting"]),
                     size(one["predicted_bytes"]),
                     size(one["measured_bytes"]),
                     number(one["load_s"], digits=1, unit=" s"),
-                    _pinned(one),
-                    text(one["pid"]),
-                    text(one["waits_for"] or one["last_error"]),
+                    _what(one),
                 )
                 for one in (instances if isinstance(instances, list) else [])
             ],
@@ -164,11 +162,18 @@ def ps(data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson = Fa
     with_house(data_dir, config, work)
 
 
-def _pinned(one: Json) -> str:
-    if not one["is_pinned"]:
-        return "-"
-    until = one["pinned_until"]
-    return "for good" if until is None else f"until {text(until)[:16]}"
+def _what(one: Json) -> str:
+    """What else is to be known: a pin, what a load waits for, what went wrong, what was avoided."""
+    until = text(one["pinned_until"])[:16]
+    parts = [
+        ("pinned for good" if until == "-" else f"pinned until {until}")
+        if one["is_pinned"]
+        else "",
+        "" if one["waits_for"] is None else f"waits for memory: {one['waits_for']}",
+        "" if one["last_error"] is None else str(one["last_error"]),
+        f"{one['reloads_avoided']} reloads avoided" if one["reloads_avoided"] else "",
+    ]
+    return text("; ".join(filter(None, parts)))
 
 
 def _budget(found: Json) -> None:
