@@ -19,7 +19,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import uvloop
-from bench import decision, discovery, evidence, guessing, ledger, loading, proxy, start, storage
+from bench import (
+    acquiring,
+    decision,
+    discovery,
+    evidence,
+    guessing,
+    ledger,
+    loading,
+    proxy,
+    start,
+    storage,
+)
 from bench.figures import Figure, Missing, machine
 
 NO_LLAMA = 'llama.cpp is not installed: pip install "arbiter-house[llama]"'
@@ -37,13 +48,30 @@ class Effort:
     units: int
     outcomes: int
     loads: int
+    takes: int
 
 
 THOROUGH = Effort(
-    starts=5, rounds=11, requests=400, picks=3000, guesses=200, units=1000, outcomes=20_000, loads=3
+    starts=5,
+    rounds=11,
+    requests=400,
+    picks=3000,
+    guesses=200,
+    units=1000,
+    outcomes=20_000,
+    loads=3,
+    takes=20_000,
 )
 QUICK = Effort(
-    starts=1, rounds=3, requests=60, picks=300, guesses=40, units=200, outcomes=2_000, loads=1
+    starts=1,
+    rounds=3,
+    requests=60,
+    picks=300,
+    guesses=40,
+    units=200,
+    outcomes=2_000,
+    loads=1,
+    takes=2_000,
 )
 
 Found = list[Figure | Missing]
@@ -95,6 +123,12 @@ async def _worker(effort: Effort) -> Found:
     return [*await loading.measure(effort.loads)]
 
 
+async def _pool(effort: Effort) -> Found:
+    real = _has_llama()
+    figures = await acquiring.measure(takes=effort.takes, loads=3 * effort.loads, real=real)
+    return [*figures] if real else [*figures, Missing(area=acquiring.AREA, why=NO_LLAMA)]
+
+
 AREAS: dict[str, Callable[[Effort], Awaitable[Found]]] = {
     start.AREA: _start,
     discovery.AREA: _discovery,
@@ -105,6 +139,7 @@ AREAS: dict[str, Callable[[Effort], Awaitable[Found]]] = {
     storage.AREA: _storage,
     ledger.AREA: _ledger,
     loading.AREA: _worker,
+    acquiring.AREA: _pool,
 }
 
 

@@ -133,7 +133,9 @@ def test_every_kind_of_event_is_documented() -> None:
     assert [kind for kind in sorted(kinds) if f"| `{kind}` |" not in page] == []
     documented = set(
         re.findall(
-            r"^\| `((?:rollout|instance|version|model|calibration|pool|pin)\.\w+)`", page, re.MULTILINE
+            r"^\| `((?:rollout|instance|version|model|calibration|pool|pin)\.\w+)`",
+            page,
+            re.MULTILINE,
         )
     )
     assert documented == kinds
