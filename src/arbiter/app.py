@@ -11,6 +11,7 @@ import os
 import platform
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random, SystemRandom
 
@@ -41,6 +42,7 @@ from arbiter.pool.keeping import Keeping
 from arbiter.pool.memory import MemoryReader
 from arbiter.pool.pool import Pool, loadable
 from arbiter.pool.presence import Presence
+from arbiter.pool.reloading import Reloading
 from arbiter.pool.watch import Watch
 from arbiter.registry.agreement import BESIDE_LEDGER
 from arbiter.registry.discovery import Discovery
@@ -107,12 +109,14 @@ async def open_house(
     on_battery: Callable[[], bool | None] = reads_battery,
     memory: MemoryReader | None = None,
     crash: Crash | None = None,
+    reread: Callable[[], Settings] | None = None,
 ) -> AsyncIterator[House]:
     """Build the house on a data directory, and close it again in reverse order.
 
     Closing takes no new requests, lets those that run go on until ``door.drain_s``, unloads every
     model and commits what is queued. crash: called at the named places of a rollout, for tests
-    that kill the house there. Raises `HouseLocked`, `StorageError`, `ConfigError`.
+    that kill the house there. reread: where the settings come from when they are read again; by
+    default they stay as they are. Raises `HouseLocked`, `StorageError`, `ConfigError`.
     """
     clock = clock or SystemClock()
     memory = memory or SystemMemory()
@@ -133,8 +137,8 @@ async def open_house(
             clock=clock,
             dice=dice,
             on_battery=on_battery,
-            memory=memory,
             crash=crash,
+            given=_Given(memory=memory, reread=reread or (lambda: settings)),
         )
         stack.push_async_callback(_close, house)
         yield house
@@ -158,6 +162,14 @@ async def _close(house: House) -> None:
         house.guesser.save()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Given:
+    """What whoever opens a house may hand in: who reads memories, where settings come from."""
+
+    memory: MemoryReader
+    reread: Callable[[], Settings]
+
+
 async def _build(
     settings: Settings,
     base: Database,
@@ -166,8 +178,8 @@ async def _build(
     clock: Clock,
     dice: Random,
     on_battery: Callable[[], bool | None],
-    memory: MemoryReader,
     crash: Crash | None,
+    given: _Given,
 ) -> House:
     announcer, presence = Announcer(), Presence(clock)
     ledger = Ledger(base, clock, beside=BESIDE_LEDGER)
@@ -187,11 +199,11 @@ async def _build(
     pool = Pool(
         engines=engines,
         settings=settings.pool,
-        budget_bytes=_budget(settings, memory),
+        budget_bytes=_budget(settings, given.memory),
         database=base,
         clock=clock,
         announcer=announcer,
-        machine=Machine(name=platform.node(), reader=ProcessReader(), memory=memory),
+        machine=Machine(name=platform.node(), reader=ProcessReader(), memory=given.memory),
         registry=registry,
     )
     for part in (ledger, registry, tasks, rules, profiles, learning, pool):
@@ -351,6 +363,14 @@ async def _build(
         controller=controller,
         keeping=keeping,
         watch=watch,
+        reloading=Reloading(
+            settings,
+            reread=given.reread,
+            budget=lambda found: _budget(found, given.memory),
+            pool=pool,
+            announcer=announcer,
+            clock=clock,
+        ),
         calibrating=calibrating,
         admission=admission,
         intake=intake,

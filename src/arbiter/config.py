@@ -391,6 +391,24 @@ def load_settings(
         ) from error
 
 
+def differences(before: Settings, after: Settings) -> tuple[str, ...]:
+    """The names of the settings that are not the same, such as ``pool.slots``.
+
+    >>> one = Settings(pool=PoolSettings(slots=2))
+    >>> differences(one, Settings(pool=PoolSettings(slots=3)))
+    ('pool.slots',)
+    """
+    found = []
+    for name in Settings.model_fields:
+        old, new = getattr(before, name), getattr(after, name)
+        if isinstance(old, BaseModel):
+            fields = type(old).model_fields
+            found += [f"{name}.{f}" for f in fields if getattr(old, f) != getattr(new, f)]
+        elif old != new:
+            found.append(name)
+    return tuple(found)
+
+
 def _also_look_at(tree: dict[str, object], host: str) -> None:
     """Where a person's Ollama listens when it is not the usual address, as Ollama reads it.
 

@@ -55,6 +55,7 @@ from arbiter.knowledge.tasks import Tasks
 from arbiter.ledger import Ledger
 from arbiter.pool.keeping import Keeping
 from arbiter.pool.pool import Pool
+from arbiter.pool.reloading import Reloading
 from arbiter.pool.watch import Watch
 from arbiter.refs import GENERAL, DecisionId, parse_name, parse_task
 from arbiter.registry.provenance import Claim
@@ -117,6 +118,7 @@ class House:
     controller: Controller
     keeping: Keeping
     watch: Watch
+    reloading: Reloading
     calibrating: Calibrating
     admission: Admission
     intake: Intake
@@ -313,6 +315,7 @@ class House:
             carrier=self.carrier,
             folder=self.settings.data_dir,
             pool=self.pool,
+            reload=self.reloading.reload,
             clock=self.clock,
             controller=self.controller,
             admission=self.admission,

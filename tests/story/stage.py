@@ -14,6 +14,7 @@ from tests.story.houses import settings
 
 from arbiter.app import open_house
 from arbiter.clock import ManualClock
+from arbiter.config import Settings
 from arbiter.cost import HOST, Level
 from arbiter.engines.scripted import Scripted
 from arbiter.house import House
@@ -168,6 +169,7 @@ async def stage(
     engine: Scripted | None = None,
     on_battery: Callable[[], bool | None] = lambda: False,
     memory: MemoryReader | None = None,
+    reread: Callable[[], Settings] | None = None,
     seed: int = 7,
     crash: Crash | None = None,
     untouched: bool = True,
@@ -199,6 +201,7 @@ async def stage(
         engines=lambda _: (scripted,),
         on_battery=on_battery,
         memory=memory or Memory(),
+        reread=reread,
         crash=crash,
     ) as house:
         yield Stage(house=house, clock=clock, engine=scripted, folder=folder)

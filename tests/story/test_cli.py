@@ -397,6 +397,16 @@ def test_models_are_loaded_pinned_shown_and_unloaded_in_the_house_that_runs(
     assert "was not loaded" in furnished.ok("models", "unload", "yea")
 
 
+def test_a_house_that_runs_reads_its_settings_again(furnished: Shell, running: str) -> None:
+    assert running
+    assert "read again: nothing changed" in furnished.ok("reload")
+    assert furnished.json("reload")["applied"] == []
+
+
+def test_without_a_house_that_runs_there_is_nothing_to_read_again(shell: Shell) -> None:
+    assert "No house is running" in shell.refused("reload")
+
+
 def test_without_a_house_that_runs_nothing_is_loaded_and_a_pin_is_kept_for_later(
     furnished: Shell,
 ) -> None:

@@ -53,6 +53,7 @@ from arbiter.knowledge.tasks import Tasks, parse_cases, task_from_spec
 from arbiter.ledger import Ledger
 from arbiter.pool.instance import State
 from arbiter.pool.pool import Pool
+from arbiter.pool.reloading import Reloaded
 from arbiter.refs import (
     GENERAL,
     DecisionId,
@@ -91,6 +92,7 @@ class ControlRooms:
     carrier: Carrier
     folder: Path
     pool: Pool
+    reload: Callable[[], Awaitable[Reloaded]]
     clock: Clock
     controller: Controller
     admission: Admission
@@ -518,6 +520,15 @@ def _house(rooms: ControlRooms) -> APIRouter:
                 "prompt_tokens": prompt,
                 "completion_tokens": completion,
             },
+        }
+
+    @router.post("/reload")
+    async def reload() -> Plain:
+        reloaded = await rooms.reload()
+        return {
+            "applied": list(reloaded.applied),
+            "at_next_start": list(reloaded.at_next_start),
+            "loaded_again": list(reloaded.loaded_again),
         }
 
     @router.get("/events")

@@ -84,9 +84,29 @@ class Instance:
         self._watching: asyncio.Task[None] | None = None
         self._cut = asyncio.Event()
         self._is_abandoned = False
+        self._next: LoadSpec | None = None
+        """How it is to be loaded from the next load on, where that is otherwise than now."""
         self._not_before = 0.0
         self.was_lost = False
         """Whether what went wrong last was no load, but a runner that had been ready."""
+
+    def reconfigure(self, spec: LoadSpec, settings: PoolSettings) -> None:
+        """Have other bounds from now on, and be loaded otherwise from the next load on."""
+        self.turns.bind(bound=settings.queue, wait_s=settings.wait_s)
+        self._wait_s = settings.wait_s
+        self._next = None if spec == self.spec else spec
+        if self.is_away:
+            self._take_up()
+
+    def _take_up(self) -> None:
+        if self._next is not None:
+            self.turns.resize(self._next.slots)
+            self.spec, self._next = self._next, None
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether it is in memory in a way that is no longer wanted."""
+        return self._next is not None and self.state is State.READY
 
     @property
     def waiting(self) -> int:
@@ -194,6 +214,7 @@ class Instance:
             self._refuse_while_backing_off(patient=patient)
             if self._loading is None:
                 self._is_admitted = False
+                self._take_up()
                 # from this moment on, not from when the task runs: a drain would slip in between
                 self._enter(Move.LOAD, "loading")
                 self._loading = asyncio.create_task(self._load(admit))

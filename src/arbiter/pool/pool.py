@@ -329,6 +329,26 @@ class Pool:
             self.space.freed.set()
         return is_gone
 
+    def reconfigure(
+        self, settings: PoolSettings, budget_bytes: int | None
+    ) -> tuple[VersionId, ...]:
+        """Keep to other settings from now on; which versions are loaded again because of it.
+
+        Only those whose context, slots or threads change: they are drained first, and loaded anew
+        when they are next asked for.
+        """
+        self._settings = settings
+        self.budget_bytes = budget_bytes
+        self.space.reconfigure(settings, {} if budget_bytes is None else {HOST: budget_bytes})
+        for tenant in self._tenants.values():
+            tenant.instance.reconfigure(self._spec(tenant.loadable), settings)
+        self._footprints.revision += 1  # what fits may have changed for whoever asks
+        return self.renew()
+
+    def renew(self) -> tuple[VersionId, ...]:
+        """Have those leave that are loaded otherwise than the settings say; which those are."""
+        return self.space.renew("its settings have changed")
+
     async def keep_pinned(self) -> None:
         """Load what is pinned and is not loaded, and take away the pins whose date has passed."""
         for name in await self.pins.expire():

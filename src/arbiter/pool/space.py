@@ -123,6 +123,24 @@ class Space:
         self._late: list[_Late] = []
         self._acting: set[asyncio.Task[None]] = set()
 
+    def reconfigure(self, settings: PoolSettings, budget: Bytes) -> None:
+        """Keep to other bounds from now on."""
+        self._settings = settings
+        self._given = budget
+        self.freed.set()
+
+    def renew(self, reason: str) -> tuple[VersionId, ...]:
+        """Have those leave that are loaded in a way that is no longer wanted; which those are.
+
+        They are drained, so nobody's answer is cut; whoever asks meanwhile waits for the new load.
+        """
+        found = [
+            one for one in self._tenants.values() if one.instance.is_outdated and not one.is_leaving
+        ]
+        for one in found:
+            self._send_away(one, reason, for_=None)
+        return tuple(one.version for one in found)
+
     def need(self, tenant: Tenant) -> Bytes:
         """The memory of this house that a version takes: none when another program runs it."""
         if tenant.loadable.is_outside:
@@ -237,7 +255,7 @@ class Space:
                 hint="Unpin something (arbiter models unpin NAME), or raise pool.memory_mb.",
             )
         for leaving in room.evict:
-            self._send_away(self._tenants[leaving], room.reason, for_=version)
+            self._send_away(self._tenants[leaving], f"evicted: {room.reason}", for_=version)
         is_awaiting = is_awaiting or bool(room.evict)
         wish = self._wishes[version]
         self._wishes[version] = replace(wish, is_claimed=is_awaiting or room.fits)
@@ -294,7 +312,7 @@ class Space:
         if spare is not None:
             spare.cancel()
         tenant.is_leaving, tenant.leaves_for = True, for_
-        self._act(self._leave(tenant, f"evicted: {reason}", give_up=spare is not None))
+        self._act(self._leave(tenant, reason, give_up=spare is not None))
 
     async def _leave(self, tenant: Tenant, reason: str, *, give_up: bool) -> None:
         try:
@@ -345,7 +363,7 @@ class Space:
             return False
         tenant.admitted = True  # from now on, so that nobody else plans with the same memory
         for leaving in room.evict:
-            self._send_away(self._tenants[leaving], room.reason, for_=version)
+            self._send_away(self._tenants[leaving], f"evicted: {room.reason}", for_=version)
         if room.evict:
             await self.settle()
         return True
@@ -357,7 +375,7 @@ class Space:
         room = surplus(self.residents(wanted=None, since=None), self._hoped_for())
         for version in room.evict:
             LOG.info("%s leaves: %s", short(version), room.reason)
-            self._send_away(self._tenants[version], room.reason, for_=None)
+            self._send_away(self._tenants[version], f"evicted: {room.reason}", for_=None)
         return room.evict
 
 

@@ -45,12 +45,23 @@ class Turns:
         """How many of each caller wait."""
         return self._line.by_caller()
 
+    def resize(self, slots: int) -> None:
+        """Have so many slots from now on. Those that are out stay out until they are given back."""
+        self.free += slots - self._slots
+        self._slots = slots
+        self.wake()
+
+    def bind(self, *, bound: int, wait_s: float) -> None:
+        """Have other bounds from now on; who waits already keeps the old ones."""
+        self._bound = bound
+        self._wait_s = wait_s
+
     def check(self, who: Who) -> None:
         """Raise `Busy` when the line is full and this caller has no better claim than others.
 
         Where another caller has more places than this one would, that one's latest gives way.
         """
-        if self.free or len(self._line) < self._bound:
+        if self.free > 0 or len(self._line) < self._bound:
             return
         last = self._line.last_of_many(who)
         if last is None:
@@ -60,7 +71,7 @@ class Turns:
 
     async def take(self, who: Who, *, bounded: bool) -> None:
         """A slot; `give` it back. bounded: raise `Busy` when it comes too late."""
-        if self.free and not self._line:
+        if self.free > 0 and not self._line:
             self.free -= 1
             self.served += 1
             return
@@ -89,7 +100,7 @@ class Turns:
 
     def give(self) -> None:
         """A slot is free again: whoever's turn it is has it."""
-        while (turn := self._line.next()) is not None:
+        while self.free >= 0 and (turn := self._line.next()) is not None:
             if not turn.done():
                 self.served += 1
                 turn.set_result(None)
@@ -98,7 +109,7 @@ class Turns:
 
     def wake(self) -> None:
         """Give what is free to whoever waits, which `give` does at once: for the watchdog."""
-        while self.free and self._line:
+        while self.free > 0 and self._line:
             self.free -= 1
             self.give()
 

@@ -52,6 +52,7 @@ class Watch:
     def look(self) -> None:
         """Look once. A load of what is pinned goes on in the background."""
         self._pool.space.yield_to_others()
+        self._pool.renew()  # what could not be drained in time is tried again
         self._look_for_stuck()
         if self._pinning is None or self._pinning.done():
             self._pinning = asyncio.create_task(self._pool.keep_pinned(), name="what is pinned")
