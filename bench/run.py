@@ -20,6 +20,7 @@ from pathlib import Path
 
 import uvloop
 from bench import (
+    acquiring,
     decision,
     discovery,
     evidence,
@@ -49,6 +50,7 @@ class Effort:
     outcomes: int
     loads: int
     soak: int
+    takes: int
 
 
 THOROUGH = Effort(
@@ -61,6 +63,7 @@ THOROUGH = Effort(
     outcomes=20_000,
     loads=3,
     soak=200_000,
+    takes=20_000,
 )
 QUICK = Effort(
     starts=1,
@@ -72,6 +75,7 @@ QUICK = Effort(
     outcomes=2_000,
     loads=1,
     soak=4_000,
+    takes=2_000,
 )
 
 Found = list[Figure | Missing]
@@ -127,6 +131,12 @@ async def _soak(effort: Effort) -> Found:
     return [*await soak.measure(effort.soak)]
 
 
+async def _pool(effort: Effort) -> Found:
+    real = _has_llama()
+    figures = await acquiring.measure(takes=effort.takes, loads=3 * effort.loads, real=real)
+    return [*figures] if real else [*figures, Missing(area=acquiring.AREA, why=NO_LLAMA)]
+
+
 AREAS: dict[str, Callable[[Effort], Awaitable[Found]]] = {
     start.AREA: _start,
     discovery.AREA: _discovery,
@@ -138,6 +148,7 @@ AREAS: dict[str, Callable[[Effort], Awaitable[Found]]] = {
     ledger.AREA: _ledger,
     loading.AREA: _worker,
     soak.AREA: _soak,
+    acquiring.AREA: _pool,
 }
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import platform
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random, SystemRandom
 
@@ -17,6 +19,7 @@ import psutil
 
 from arbiter.clock import Clock, SystemClock
 from arbiter.config import MeteringSettings, Settings, load_settings
+from arbiter.cost import HOST
 from arbiter.dispatch import Behind, Dispatch
 from arbiter.engines.base import Engine, EngineContext, Waits, installed_engines
 from arbiter.errors import HouseLocked, StorageError
@@ -40,11 +43,16 @@ from arbiter.knowledge.tasks import Tasks, Weights
 from arbiter.ledger import Ledger
 from arbiter.metering.battery import on_battery as reads_battery
 from arbiter.metering.estimate import Watts
+from arbiter.metering.levels import SystemMemory
 from arbiter.metering.meter import Meter
 from arbiter.metering.process import ProcessReader
+from arbiter.pool.footprints import Machine
 from arbiter.pool.keeping import Keeping
+from arbiter.pool.memory import MemoryReader
 from arbiter.pool.pool import Pool, loadable
 from arbiter.pool.presence import Presence
+from arbiter.pool.reloading import Reloading
+from arbiter.pool.watch import Watch
 from arbiter.registry.agreement import BESIDE_LEDGER
 from arbiter.registry.discovery import Discovery
 from arbiter.registry.registry import Registry
@@ -94,10 +102,11 @@ def _locked(data_dir: Path) -> Iterator[None]:
         yield
 
 
-def _budget(settings: Settings) -> int:
+def _budget(settings: Settings, memory: MemoryReader) -> int | None:
     if settings.pool.memory_mb is not None:
         return int(settings.pool.memory_mb * 1_000_000)
-    return int(psutil.virtual_memory().available * SHARE_OF_FREE_MEMORY)
+    level = memory.levels().get(HOST)
+    return None if level is None else int(level.available * SHARE_OF_FREE_MEMORY)
 
 
 def _watts(settings: MeteringSettings) -> Watts | None:
@@ -108,7 +117,7 @@ def _watts(settings: MeteringSettings) -> Watts | None:
 
 
 @asynccontextmanager
-async def open_house(
+async def open_house(  # noqa: PLR0913  # each is something that a test may put in
     settings: Settings,
     *,
     clock: Clock | None = None,
@@ -116,14 +125,18 @@ async def open_house(
     engines: Callable[[EngineContext], Sequence[Engine]] = installed_engines,
     on_battery: Callable[[], bool | None] = reads_battery,
     hardware: Hardware | None = None,
+    memory: MemoryReader | None = None,
     crash: Crash | None = None,
+    reread: Callable[[], Settings] | None = None,
 ) -> AsyncIterator[House]:
     """Build the house on a data directory, and close it again in reverse order.
 
     Closing takes no new requests, lets those that run go on until ``door.drain_s``, unloads every
     model and commits what is queued. hardware: what is read of the machine; by default all that
-    can be. crash: called at the named places of a rollout, for tests
-    that kill the house there. Raises `HouseLocked`, `StorageError`, `ConfigError`.
+    can be. memory: who says how full its memories are. crash: called at the named places of a
+    rollout, for tests that kill the house there. reread: where the settings come from when they
+    are read again; by default they stay as they are. Raises `HouseLocked`, `StorageError`,
+    `ConfigError`.
     """
     clock = clock or SystemClock()
     # seeded once by the system: an id a request is too often to ask it each time, and no secret
@@ -136,6 +149,7 @@ async def open_house(
         run_dir.mkdir(mode=0o700, exist_ok=True)
         if hardware is None:
             hardware = await asyncio.to_thread(find_hardware, domain=settings.metering.rapl)
+        memory = memory or SystemMemory(tuple(hardware.accelerators.values()))
         house = await _build(
             settings,
             base,
@@ -154,8 +168,8 @@ async def open_house(
             clock=clock,
             dice=dice,
             on_battery=on_battery,
-            hardware=hardware,
             crash=crash,
+            given=_Given(hardware=hardware, memory=memory, reread=reread or (lambda: settings)),
         )
         stack.push_async_callback(_close, house)
         yield house
@@ -167,6 +181,7 @@ async def _close(house: House) -> None:
     await house.shadowing.close()
     await house.calibrating.close()
     await house.keeping.close()
+    await house.watch.close()
     await house.prompts.close()
     await house.scout.close()
     house.dispatch.close()
@@ -180,6 +195,15 @@ async def _close(house: House) -> None:
         house.guesser.save()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Given:
+    """What whoever opens a house may hand in: who reads the machine, where settings come from."""
+
+    hardware: Hardware
+    memory: MemoryReader
+    reread: Callable[[], Settings]
+
+
 async def _build(
     settings: Settings,
     base: Database,
@@ -188,8 +212,8 @@ async def _build(
     clock: Clock,
     dice: Random,
     on_battery: Callable[[], bool | None],
-    hardware: Hardware,
     crash: Crash | None,
+    given: _Given,
 ) -> House:
     announcer, presence = Announcer(), Presence(clock)
     ledger = Ledger(base, clock, beside=BESIDE_LEDGER)
@@ -216,15 +240,17 @@ async def _build(
     )
     outcomes = Outcomes(base, clock, learning)
     prompts, costs = Prompts(base, clock, settings.privacy), Costs(base)
-    meter = Meter(hardware, clock=clock, reader=ProcessReader(), watts=_watts(settings.metering))
+    meter = Meter(
+        given.hardware, clock=clock, reader=ProcessReader(), watts=_watts(settings.metering)
+    )
     pool = Pool(
         engines=engines,
         settings=settings.pool,
-        budget_bytes=_budget(settings),
+        budget_bytes=_budget(settings, given.memory),
         database=base,
         clock=clock,
         announcer=announcer,
-        meter=meter,
+        machine=Machine(name=platform.node(), meter=meter, memory=given.memory),
         registry=registry,
     )
     for part in (ledger, registry, tasks, rules, profiles, learning, pool):
@@ -337,6 +363,8 @@ async def _build(
     await controller.open(validator, hooks)
     keeping = Keeping(registry=registry, pool=pool, clock=clock, announcer=announcer)
     keeping.open()
+    watch = Watch(pool=pool, clock=clock, announcer=announcer, every_s=settings.pool.look_s)
+    watch.open()
     most_in_idle_time = settings.calibration.most_cases or settings.rollout.calibration_cases
     calibrating = Calibrating(
         Around(
@@ -402,6 +430,15 @@ async def _build(
         pool=pool,
         controller=controller,
         keeping=keeping,
+        watch=watch,
+        reloading=Reloading(
+            settings,
+            reread=given.reread,
+            budget=lambda found: _budget(found, given.memory),
+            pool=pool,
+            announcer=announcer,
+            clock=clock,
+        ),
         calibrating=calibrating,
         shadowing=shadowing,
         admission=admission,

@@ -52,6 +52,11 @@ class DoorSettings(_Section):
     drain_s: float = Field(
         20.0, ge=0, description="How long running requests may go on when the house closes."
     )
+    tell_after_s: float = Field(
+        10.0,
+        ge=0,
+        description="A stream that waits so long begins with comments that say for what; 0: never.",
+    )
 
 
 class SelectionSettings(_Section):
@@ -116,6 +121,30 @@ class PoolSettings(_Section):
         gt=0,
         description="Longest time for an answer in one piece, and for the next piece of a stream "
         "that only keeps itself alive; by default 1800.",
+    )
+    drain_s: float = Field(
+        600.0, gt=0, description="Call an unload off when answers still run after so many seconds."
+    )
+    turn_s: float = Field(
+        30.0,
+        gt=0,
+        description="Once others have waited so long for its memory, a model in use ends its turn.",
+    )
+    stay_s: float = Field(
+        10.0, ge=0, description="A model that was loaded and served nobody yet stays so long."
+    )
+    headroom_mb: float | None = Field(
+        None, ge=0, description="Memory to leave to others; by default 5 % of the machine's."
+    )
+    look_s: float = Field(
+        5.0,
+        ge=0,
+        description="Look this often at what others leave, what is pinned and who is stuck; "
+        "0 does not look.",
+    )
+    priorities: dict[str, int] = Field(
+        default_factory=dict,
+        description="By name: who has more leaves memory later. Without one a model has 0.",
     )
 
 
@@ -433,6 +462,24 @@ def load_settings(
             hint="docs/reference/configuration.md lists every setting.",
             param=field,
         ) from error
+
+
+def differences(before: Settings, after: Settings) -> tuple[str, ...]:
+    """The names of the settings that are not the same, such as ``pool.slots``.
+
+    >>> one = Settings(pool=PoolSettings(slots=2))
+    >>> differences(one, Settings(pool=PoolSettings(slots=3)))
+    ('pool.slots',)
+    """
+    found = []
+    for name in Settings.model_fields:
+        old, new = getattr(before, name), getattr(after, name)
+        if isinstance(old, BaseModel):
+            fields = type(old).model_fields
+            found += [f"{name}.{f}" for f in fields if getattr(old, f) != getattr(new, f)]
+        elif old != new:
+            found.append(name)
+    return tuple(found)
 
 
 def _also_look_at(tree: dict[str, object], host: str) -> None:

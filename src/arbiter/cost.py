@@ -122,3 +122,15 @@ class Footprint:
         if self.anonymous_bytes is None or self.weights_bytes is None:
             return None
         return self.anonymous_bytes + self.weights_bytes
+
+
+HOST: Final = "host"
+"""The memory of the machine itself; an accelerator's has another name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """A memory as it is now, in bytes. available: what can be had without hurting anybody."""
+
+    total: int
+    available: int

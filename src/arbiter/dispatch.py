@@ -42,6 +42,7 @@ from arbiter.inference import (
     Arm,
     Ask,
     Auto,
+    Awaited,
     Chat,
     Chunk,
     Considered,
@@ -68,6 +69,7 @@ from arbiter.knowledge.prompts import Prompts
 from arbiter.knowledge.rules import Rules
 from arbiter.knowledge.speed import Speed
 from arbiter.knowledge.tasks import Task, Tasks
+from arbiter.pool.fairness import Who
 from arbiter.pool.instance import Lease
 from arbiter.pool.pool import Pool, loadable
 from arbiter.pool.presence import Presence
@@ -247,6 +249,15 @@ class Dispatch:
             # feedback may come while the answer streams: it belongs to who answers
             self._outcomes.begin(way.decided, caller=way.ask.caller)
         return served
+
+    def awaited(self, way: _Journey) -> Awaited | None:
+        """What a request waits for now, if anything is known of it."""
+        progress = self._pool.progress(way.tried)
+        if progress is None:
+            return None
+        return Awaited(
+            decision=way.decided.decision, task=way.decided.task, sentence=progress.sentence
+        )
 
     async def arrive(self, way: _Journey, error: BaseException | None) -> None:
         """Stop the engine if it still writes, and put on record what became of a request.
@@ -714,8 +725,11 @@ class Dispatch:
         """An answer whose first chunk is there; `_end` it. Raises `_Moved`."""
         lease = await self._pool.take(
             loadable(version),
+            who=Who(way.ask.caller, way.ask.conversation),
             patient=way.route.is_last(version),
             bounded=not way.ask.rehearsal or way.ask.counts,
+            helper=way.ask.helper,
+            options=way.ask.load_options,
         )
         chunks = pieces_of(lease.runner, request)
         try:
@@ -856,6 +870,7 @@ class _Answering:
     def __init__(self, dispatch: Dispatch, ask: Ask) -> None:
         self._dispatch = dispatch
         self._ask = ask
+        self._way: _Journey | None = None
 
     async def __aenter__(self) -> Served:
         """The answer, once its first chunk is there. Raises any `ArbiterError`."""
@@ -866,6 +881,10 @@ class _Answering:
             await self._dispatch.arrive(way, error)
             raise
 
+    def awaited(self) -> Awaited | None:
+        """What it waits for, for whoever asks while `__aenter__` waits."""
+        return None if self._way is None else self._dispatch.awaited(self._way)
+
     async def __aexit__(
         self,
         kind: type[BaseException] | None,
@@ -873,7 +892,8 @@ class _Answering:
         trace: TracebackType | None,
     ) -> None:
         """Stop the engine if the answer has not ended, and put on record what became of it."""
-        await self._dispatch.arrive(self._way, error)
+        if self._way is not None:
+            await self._dispatch.arrive(self._way, error)
 
 
 def _seen(old: Seen, one: Contender, profile: Profile, speed: Speed) -> Seen:

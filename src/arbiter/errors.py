@@ -37,10 +37,12 @@
     ├── NothingThere               what could serve is at servers that are not there now
     ├── Unexpected                 a fault of ours; the log says more
     ├── Busy                       a bound was reached; try again
+    │   ├── NoRoom                 memory that has to stay with others: who waits gets none
     │   └── ShuttingDown
     ├── EngineError                the engine failed, not Arbiter
     │   ├── EngineUnavailable      it cannot run here, and says why
     │   ├── LoadFailed
+    │   │   ├── OutOfMemory        the engine asked for more memory than it got
     │   │   ├── ServerGone         the server that offers the model is not there
     │   │   ├── NotOffered         the server is there, and has the model no more
     │   │   └── KeyRefused         the server wants a key of the house, or another one
@@ -342,6 +344,13 @@ class Busy(ArbiterError):
     retryable = True
 
 
+class NoRoom(Busy):
+    """There is no memory for this model beside what has to stay."""
+
+    code = "no_room"
+    status = 409
+
+
 class ShuttingDown(Busy):
     """The house is closing and takes no new requests."""
 
@@ -371,6 +380,12 @@ class LoadFailed(EngineError):
 
     code = "load_failed"
     status = 503
+
+
+class OutOfMemory(LoadFailed):
+    """There was not enough memory to load the model."""
+
+    code = "out_of_memory"
 
 
 class ServerGone(LoadFailed):

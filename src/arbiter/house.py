@@ -64,6 +64,8 @@ from arbiter.ledger import Ledger
 from arbiter.metering.meter import Meter
 from arbiter.pool.keeping import Keeping
 from arbiter.pool.pool import Pool
+from arbiter.pool.reloading import Reloading
+from arbiter.pool.watch import Watch
 from arbiter.refs import GENERAL, DecisionId, parse_name, parse_task
 from arbiter.registry.provenance import Claim
 from arbiter.registry.registry import Registry, Version
@@ -135,6 +137,8 @@ class House:
     pool: Pool
     controller: Controller
     keeping: Keeping
+    watch: Watch
+    reloading: Reloading
     calibrating: Calibrating
     shadowing: Shadowing
     admission: Admission
@@ -394,6 +398,8 @@ class House:
             carrier=self.carrier,
             folder=self.settings.data_dir,
             pool=self.pool,
+            reload=self.reloading.reload,
+            clock=self.clock,
             controller=self.controller,
             admission=self.admission,
             adoption=self.adoption,
@@ -426,6 +432,7 @@ class House:
             "versions": len(self.registry.versions()),
             "tasks": len(self.tasks.all()),
             "rollouts": sorted(self.controller.aliases()),
+            "stuck": [{"version": one.version, "reason": one.reason} for one in self.watch.stuck],
         }
 
     def cards(self) -> Sequence[ModelCard]:
@@ -475,6 +482,7 @@ class House:
                 admission=self.admission,
                 capabilities=self.dispatch.capabilities,
             ),
+            tell_after_s=settings.tell_after_s,
             control=control_app(self.control()),
         )
         async with serving(

@@ -445,6 +445,9 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
         The task's own grader then scores the answer, so it counts for a rollout's verdict.
     conversation: what a rollout's assignment sticks to. talk: what a pick sticks to, where that is
         less than all that a user ever asks; None: the conversation.
+    helper: asked for the sake of another answer, as a judge is: no model that people use leaves
+        memory for it.
+    load_options: how the caller would have the model loaded; it is counted and not heeded.
     rehearsal: a validation run: served like any request, but no rollout sees it and it is kept
         out of the record, because whoever runs it keeps its own.
     counts: only how many tokens the prompt has is wanted; always a rehearsal too.
@@ -462,6 +465,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     caller: str = "local"
     rehearsal: bool = False
     counts: bool = False
+    helper: bool = False
+    load_options: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -541,6 +546,14 @@ class Reply(Protocol):
     def tally(self) -> str:
         """What it took, in short: names and numbers; empty before its end."""
         ...
+
+
+class Awaited(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request waits for before its answer begins, in words."""
+
+    decision: DecisionId
+    task: TaskName
+    sentence: str
 
 
 class Answer(Protocol):

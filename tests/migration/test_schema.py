@@ -36,7 +36,8 @@ feedback: decision:text#, source:text#, kind:text#, task:text, version:text, sco
     comment:text?, caller:text, is_forgotten:int, at:text
 feedback_log: seq:int#, decision:text, source:text, kind:text, score:real, comment:text?,
     caller:text, at:text
-footprints: version:text#, context:int#, slots:int#, total_bytes:big, method:text, at:text
+footprints: version:text#, context:int#, slots:int#, host:text#, memory:text#, total_bytes:big,
+    load_s:real?, method:text, at:text
 guessing: task:text#, state:text, at:text
 house: only_one:int#, house:text, made_at:text
 keys: id:text#, name:text, digest:text, scopes:text, made_at:text, made_by:text,
@@ -53,6 +54,7 @@ outcomes: decision:text#, task:text, version:text, status:text, error:text?, det
     grade:real?, answer_room:int?, needs:text?, is_forgotten:int, at:text
 pairs: rollout:text#, position:int#, unit:text, task:text, arm:text, share:real, decision:text,
     old:real, new:real
+pins: name:text#, until:text?, at:text
 places: url:text#, model:text#, engine:text, version:text, seen_at:text
 prompts: decision:text#, task:text, messages:text, expected:text?, answer:text, at:text
 rollout_log: seq:int#, rollout:text, phase:text, step:int, weight:real, units:int, who:text,
@@ -484,7 +486,16 @@ FORBIDDEN: list[tuple[str, Mapping[str, apsw.SQLiteValue]]] = [
     ("carried_lineage", {"version": "sha256:short", "predecessor": A}),
     (
         "footprints",
-        {"version": A, "context": 1, "slots": 1, "total_bytes": 0, "method": "m", "at": "t"},
+        {
+            "version": A,
+            "context": 1,
+            "slots": 1,
+            "host": "h",
+            "memory": "host",
+            "total_bytes": 0,
+            "method": "m",
+            "at": "t",
+        },
     ),
     ("rollouts", {**ROLLOUT, "rollout": "rol_2", "alias": "x", "candidate": C, "phase": "x"}),
     ("rollouts", {**ROLLOUT, "rollout": "rol_2", "alias": "x", "candidate": C, "step": -1}),

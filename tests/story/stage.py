@@ -14,10 +14,13 @@ from tests.story.houses import settings
 
 from arbiter.app import open_house
 from arbiter.clock import ManualClock
+from arbiter.config import Settings
+from arbiter.cost import HOST, Level
 from arbiter.engines.scripted import Scripted
 from arbiter.house import House
 from arbiter.inference import Arm, Decided, Limits, Message
 from arbiter.knowledge.tasks import Case, Grading, Task
+from arbiter.pool.memory import MemoryReader
 from arbiter.refs import ModelName, RolloutId, parse_name, parse_task
 from arbiter.swap.audit import audit, read_record
 from arbiter.swap.controller import TICK_S, Controller, RolloutView
@@ -156,12 +159,31 @@ class Stage:
         return tuple(decided.arm for decided in self.decided)
 
 
+@dataclass
+class Memory:
+    """A machine's memory, of which a story says how much is left."""
+
+    total: int = 10**12
+    available: int = 10**12
+
+    def levels(self) -> Mapping[str, Level]:
+        """As the story has it."""
+        return {HOST: Level(total=self.total, available=self.available)}
+
+    def held(self, pid: int) -> Mapping[str, int]:
+        """Nothing of any accelerator."""
+        del pid
+        return {}
+
+
 @asynccontextmanager
 async def stage(
     data_dir: Path,
     *,
     engine: Scripted | None = None,
     on_battery: Callable[[], bool | None] = lambda: False,
+    memory: MemoryReader | None = None,
+    reread: Callable[[], Settings] | None = None,
     seed: int = 7,
     crash: Crash | None = None,
     untouched: bool = True,
@@ -185,6 +207,7 @@ async def stage(
                 "calibration__enabled": False,
                 "selection__strategy": "static",
                 "rollout__shadow": 0.0,
+                "pool__look_s": 0.0,
                 **overrides,
             },
         ),
@@ -192,6 +215,8 @@ async def stage(
         dice=Random(seed),
         engines=lambda _: (scripted,),
         on_battery=on_battery,
+        memory=memory or Memory(),
+        reread=reread,
         crash=crash,
     ) as house:
         yield Stage(house=house, clock=clock, engine=scripted, folder=folder)

@@ -454,3 +454,52 @@ models:
     assert "not taken: jinja" in told.output
     assert shell.json("models", "show", "small")["names"] == ["small", "tiny"]
     assert "known here" in shell.refused("import", str(model))
+
+
+def test_models_are_loaded_pinned_shown_and_unloaded_in_the_house_that_runs(
+    furnished: Shell, running: str
+) -> None:
+    assert running
+    loaded = furnished.json("models", "load", "yea")
+    assert (loaded["state"], loaded["names"]) == ("ready", ["primary", "yea"])
+    assert "yea is loaded" in furnished.ok("models", "load", "yea")
+    assert "is pinned until" in furnished.ok("models", "pin", "yea", "--for", "8h")
+    assert "is pinned for good" in furnished.ok("models", "pin", "yea")
+    shown = furnished.json("models", "ps")
+    assert [(one["names"], one["is_pinned"]) for one in shown["instances"]] == [
+        (["primary", "yea"], True)
+    ]
+    assert shown["pins"] == [{"name": "yea", "until": None}]
+    assert "for good" in furnished.ok("models", "ps")
+    assert "models may have" in furnished.ok("models", "ps")
+    assert "arbiter models unpin yea" in furnished.refused("models", "unload", "yea")
+    assert "is pinned no more" in furnished.ok("models", "unpin", "yea")
+    assert "was not pinned" in furnished.ok("models", "unpin", "yea")
+    assert furnished.json("models", "unload", "yea", "--now")["unloaded"] is True
+    assert "was not loaded" in furnished.ok("models", "unload", "yea")
+
+
+def test_a_house_that_runs_reads_its_settings_again(furnished: Shell, running: str) -> None:
+    assert running
+    assert "read again: nothing changed" in furnished.ok("reload")
+    assert furnished.json("reload")["applied"] == []
+
+
+def test_without_a_house_that_runs_there_is_nothing_to_read_again(shell: Shell) -> None:
+    assert "No house is running" in shell.refused("reload")
+
+
+def test_without_a_house_that_runs_nothing_is_loaded_and_a_pin_is_kept_for_later(
+    furnished: Shell,
+) -> None:
+    assert "arbiter up" in furnished.refused("models", "load", "yea")
+    assert "arbiter up" in furnished.refused("models", "unload", "yea")
+    pinned = furnished.json("models", "pin", "yea", "--until", "2099-01-01T00:00:00+00:00")
+    assert pinned["pin"] == {"name": "yea", "until": "2099-01-01T00:00:00+00:00"}
+    assert "has passed" in furnished.refused("models", "pin", "yea", "--until", "2020-01-01")
+    assert "no span of time" in furnished.refused("models", "pin", "yea", "--for", "soon")
+    assert "is no date" in furnished.refused("models", "pin", "yea", "--until", "soon")
+    assert "both say" in furnished.refused(
+        "models", "pin", "yea", "--until", "2099-01-01", "--for", "8h"
+    )
+    assert "Known: " in furnished.refused("models", "pin", "heron")

@@ -1,4 +1,4 @@
-"""`arbiter models`: discover, add, list, show, verify, remove, ps, calibration."""
+"""`arbiter models`: discover, add, list, show, verify, remove; the rest is hung in."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import typer
 from arbiter.cli.calibration import calibration
 from arbiter.cli.client import Client, Json, segment
 from arbiter.cli.found import show_found
+from arbiter.cli.instances import load, pin, ps, unload, unpin
 from arbiter.cli.options import AsJson, ConfigFile, DataDir, followed, read_file, with_house
 from arbiter.cli.output import ERR, OUT, number, show_json, show_table, size, spread, text
 
 app = typer.Typer(help="Models: files registered under names.", no_args_is_help=True)
 app.command("calibration")(calibration)
+for command in (load, unload, ps, pin, unpin):
+    app.command()(command)
 
 Name = Annotated[str, typer.Argument(help="A registered name or alias.", show_default=False)]
 
@@ -356,47 +359,5 @@ def remove(
         else:
             where = "file" if found["has_file"] else "server"
             OUT.print(f"{name} is forgotten; its {where} was not touched", markup=False)
-
-    with_house(data_dir, config, work)
-
-
-@app.command()
-def ps(data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson = False) -> None:
-    """What is loaded now: predicted memory beside measured."""
-
-    async def work(client: Client) -> None:
-        found = await client.call("GET", "/instances")
-        if as_json:
-            show_json(found)
-            return
-        instances = found["instances"]
-        show_table(
-            (
-                "version",
-                "engine",
-                "state",
-                "in use",
-                "waiting",
-                "predicted",
-                "measured",
-                "pid",
-                "error",
-            ),
-            [
-                (
-                    one["short"],
-                    one["engine"],
-                    one["state"],
-                    text(one["leases"]),
-                    text(one["waiting"]),
-                    size(one["predicted_bytes"]),
-                    size(one["measured_bytes"]),
-                    text(one["pid"]),
-                    text(one["ailing"] or one["last_error"]),
-                )
-                for one in (instances if isinstance(instances, list) else [])
-            ],
-            empty="Nothing is loaded; models load when they are first asked.",
-        )
 
     with_house(data_dir, config, work)

@@ -93,7 +93,8 @@ class Scripted:
     """The engine. Without a `reply` it reads what to say from the version's file.
 
     reply: the steps of every answer. load_gate: a load waits for it. exit_gate: an unload's
-    process ends only then. fail_load: why loads fail, for as long as it is set. loads, runners:
+    process ends only then. fail_load: why loads fail, for as long as it is set. holds: what a
+    loaded version is to be taken to hold in memory. loads, runners:
     what was asked of it, in order.
     """
 
@@ -107,6 +108,7 @@ class Scripted:
         load_gate: asyncio.Event | None = None,
         exit_gate: asyncio.Event | None = None,
         fail_load: str | None = None,
+        holds: Callable[[LoadSpec], Footprint | None] = lambda _: None,
     ) -> None:
         self.name = name
         self.features = features
@@ -115,6 +117,7 @@ class Scripted:
         self.load_gate = load_gate
         self.exit_gate = exit_gate
         self.fail_load = fail_load
+        self.holds = holds
         self.loads: list[LoadSpec] = []
         self.runners: list[ScriptedRunner] = []
 
@@ -142,6 +145,7 @@ class Scripted:
         if reply is None:
             raise LoadFailed("There is neither a script nor a reply.")
         runner = ScriptedRunner(spec, reply=reply, tokens_per_word=weight, exit_gate=self.exit_gate)
+        runner.reported = self.holds(spec)
         self.runners.append(runner)
         return runner
 
@@ -170,6 +174,8 @@ class ScriptedRunner:
         self.unloaded_while_serving = False
         self.generated_after_unload = False
         self.is_well = True
+        self.reported: Footprint | None = None
+        """What it is to be taken to hold; None: nobody says."""
         self._reply = reply
         self._tokens_per_word = tokens_per_word
         self._exit_gate = exit_gate
@@ -182,11 +188,6 @@ class ScriptedRunner:
     @property
     def pid(self) -> int | None:
         """It has no process of its own."""
-        return None
-
-    @property
-    def reported(self) -> Footprint | None:
-        """Nobody says what it holds."""
         return None
 
     async def generate(self, request: Generation) -> AsyncGenerator[Chunk, None]:

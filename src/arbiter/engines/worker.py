@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections import deque
@@ -24,7 +23,8 @@ import msgspec
 
 from arbiter.clock import Clock
 from arbiter.engines.deadlines import within
-from arbiter.errors import LoadFailed
+from arbiter.engines.endings import is_out_of_memory, told
+from arbiter.errors import LoadFailed, OutOfMemory
 
 _KEPT_LINES: Final = 200
 _TOLD_LINES: Final = 20
@@ -114,9 +114,7 @@ class Worker:
             await worker.kill()
             raise
         if not said.ready:
-            await worker.kill()
-            why = worker.clean(said.error) or worker.ending
-            raise LoadFailed(f"The model could not be loaded: {why}\n{worker.last_words}".strip())
+            raise await worker._failed(said.error)
         worker.address = said.address
         return worker
 
@@ -133,13 +131,7 @@ class Worker:
     @property
     def ending(self) -> str:
         """How the process ended."""
-        code = self._process.returncode
-        if code is None:
-            return "it is running"
-        if code < 0:
-            with suppress(ValueError):
-                return f"killed by {signal.Signals(-code).name}"
-        return f"ended with status {code}"
+        return told(self._process.returncode)
 
     @property
     def last_words(self) -> str:
@@ -151,6 +143,23 @@ class Worker:
         for secret, instead in self._hide.items():
             text = text.replace(secret, instead)
         return text
+
+    async def _failed(self, error: str) -> LoadFailed:
+        """Why nothing was loaded, with the last lines of its log."""
+        with suppress(TimeoutError):
+            # what it died of is known once it is dead, and only if it was not we who killed it
+            await within(self._clock, _STDERR_S, self.gone.wait())
+        code = self._process.returncode
+        await self.kill()
+        why = self.clean(error) or self.ending
+        message = f"The model could not be loaded: {why}\n{self.last_words}".strip()
+        if is_out_of_memory(message, code):
+            return OutOfMemory(
+                message,
+                hint="There was not enough memory for it. Let others go (arbiter models unload "
+                "NAME), lower pool.context or pool.slots, or take a smaller quantization.",
+            )
+        return LoadFailed(message)
 
     async def kill(self) -> None:
         """End it at once, and wait until it has ended."""

@@ -6,7 +6,7 @@ from functools import partial
 
 from arbiter.gateway.anthropic_answer import AnthropicFrames, counted, whole_message
 from arbiter.gateway.anthropic_asked import ask_of, read_count, read_messages
-from arbiter.gateway.anthropic_error import anthropic_error
+from arbiter.gateway.anthropic_error import anthropic_error, anthropic_failure
 from arbiter.gateway.exchange import Request, Writer, exchange
 from arbiter.gateway.extras import header_extras
 from arbiter.gateway.rooms import Rooms
@@ -20,6 +20,7 @@ async def messages(request: Request, rooms: Rooms) -> None:
         whole=partial(whole_message, model=asked.model),
         streamed=partial(AnthropicFrames, model=asked.model),
         error=anthropic_error,
+        broken=anthropic_failure,
     )
     await exchange(request, rooms, ask, writer)
 

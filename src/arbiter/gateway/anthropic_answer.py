@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final, Literal
 
 from arbiter.errors import ArbiterError, EngineError
-from arbiter.gateway.anthropic_error import anthropic_error
+from arbiter.gateway.anthropic_error import anthropic_failure
 from arbiter.gateway.chat_answer import call_id
 from arbiter.gateway.ollama_answer import object_of
 from arbiter.gateway.rendering import encoded, encoded_text
@@ -90,7 +90,7 @@ class AnthropicFrames:
 
     def failing(self, error: ArbiterError) -> bytes:
         """The last event of a stream that breaks off."""
-        return b"event: error\ndata: %s\n\n" % anthropic_error(error, self._decision)
+        return anthropic_failure(error, self._decision)
 
     def _call(self, piece: Called) -> bytes:
         begin = b""

@@ -39,3 +39,8 @@ def anthropic_error(error: ArbiterError, decision: str | None = None) -> bytes:
             "arbiter": {"code": error.code, "ours": error.ours, "decision": decision},
         }
     )
+
+
+def anthropic_failure(error: ArbiterError, decision: str | None = None) -> bytes:
+    """The event of a stream that breaks off."""
+    return b"event: error\ndata: %s\n\n" % anthropic_error(error, decision)

@@ -156,6 +156,7 @@ def ask_of(request: ChatRequest, headers: Mapping[str, str], caller: Caller) -> 
         conversation=conversation_of(request, extras, caller, beginning),
         talk=talk_of(request, extras, beginning),
         expected=extras.expected,
+        load_options=request.load_options,
         caller=caller.id,
     )
 

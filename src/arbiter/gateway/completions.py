@@ -78,6 +78,7 @@ def ask_of(request: CompletionRequest, headers: Mapping[str, str], caller: Calle
         conversation=conversation_of(request, extras, caller, (prompt,)),
         talk=talk_of(request, extras, (prompt,)),
         expected=extras.expected,
+        load_options=request.load_options,
         caller=caller.id,
     )
 

@@ -20,6 +20,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import Field
 from starlette.exceptions import HTTPException
 
+from arbiter.clock import Clock
 from arbiter.config import RolloutSettings
 from arbiter.errors import (
     ArbiterError,
@@ -34,6 +35,7 @@ from arbiter.gateway.control_base import WHO, ControlBody, Plain, Say, streamed,
 from arbiter.gateway.control_calibration import calibration_router
 from arbiter.gateway.control_costs import CostRooms, costs_router
 from arbiter.gateway.control_discovery import discovery_router
+from arbiter.gateway.control_instances import instances_router
 from arbiter.gateway.control_keys import keys_router
 from arbiter.gateway.control_knowledge import knowledge_router
 from arbiter.gateway.control_ledger import ledger_router
@@ -54,6 +56,7 @@ from arbiter.knowledge.tasks import Tasks, parse_cases, task_from_spec
 from arbiter.ledger import Ledger
 from arbiter.pool.instance import State
 from arbiter.pool.pool import Pool
+from arbiter.pool.reloading import Reloaded
 from arbiter.refs import (
     GENERAL,
     DecisionId,
@@ -94,6 +97,8 @@ class ControlRooms:
     carrier: Carrier
     folder: Path
     pool: Pool
+    reload: Callable[[], Awaitable[Reloaded]]
+    clock: Clock
     controller: Controller
     admission: Admission
     adoption: Adoption
@@ -247,6 +252,7 @@ def control_app(rooms: ControlRooms) -> FastAPI:
             pool=rooms.pool,
             learning=rooms.learning,
         ),
+        instances_router(pool=rooms.pool, registry=rooms.registry, clock=rooms.clock),
         ledger_router(rooms.ledger),
         keys_router(rooms.keyring),
         knowledge_router(
@@ -335,13 +341,6 @@ def _aliases(rooms: ControlRooms) -> APIRouter:
         await rooms.admission.set_alias(name, parse_name(body.target), who=WHO)
         found = next(one for one in registry.names() if one.name == name)
         return views.name_view(found, registry)
-
-    @router.get("/instances")
-    async def list_instances() -> Plain:
-        return {
-            "budget_bytes": rooms.pool.budget_bytes,
-            "instances": [views.instance_view(view, registry) for view in rooms.pool.views()],
-        }
 
     return router
 
@@ -561,6 +560,15 @@ def _house(rooms: ControlRooms) -> APIRouter:
                 "prompt_tokens": prompt,
                 "completion_tokens": completion,
             },
+        }
+
+    @router.post("/reload")
+    async def reload() -> Plain:
+        reloaded = await rooms.reload()
+        return {
+            "applied": list(reloaded.applied),
+            "at_next_start": list(reloaded.at_next_start),
+            "loaded_again": list(reloaded.loaded_again),
         }
 
     @router.get("/events")

@@ -21,7 +21,8 @@ from arbiter.gateway.hangup import Line, Watch
 from arbiter.gateway.rendering import ErrorBody, Header, error_body, known, send_error, send_json
 from arbiter.gateway.rooms import Rooms
 from arbiter.gateway.security import Caller, Head
-from arbiter.inference import Ask, Chunk, Decided, Finish
+from arbiter.gateway.waiting import Patiently
+from arbiter.inference import Ask, Awaited, Chunk, Decided, Finish
 
 _MAX_REASON = 200
 _UNPRINTABLE = dict.fromkeys((*range(32), *range(127, 160)), " ")
@@ -72,16 +73,24 @@ Streamed = Callable[[Decided], Frames]
 """Begins to write one as a stream."""
 
 
+def broken_stream(error: ArbiterError, decision: str | None = None) -> bytes:
+    """The only event of a stream that fails before its answer began, for OpenAI's clients."""
+    return b"data: %s\n\n" % error_body(error, decision)
+
+
 class Writer(msgspec.Struct, frozen=True, kw_only=True):
     """How an answer becomes bytes. streamed: None for what never comes in pieces.
 
     error: how what went wrong is told before anything is out. stream: the headers of a stream.
+    broken: the event of a stream in which nothing but comments has gone out; None: it has no
+    comments, so whoever waits for it is told nothing.
     """
 
     whole: Whole
     streamed: Streamed | None = None
     error: ErrorBody = error_body
     stream: tuple[Header, ...] = SSE
+    broken: ErrorBody | None = broken_stream
 
 
 async def exchange(request: Request, rooms: Rooms, ask: Ask, writer: Writer) -> None:
@@ -108,6 +117,7 @@ class _Exchange:
         "decided",
         "frames",
         "is_ending",
+        "is_streaming",
     )
 
     def __init__(self, request: Request, rooms: Rooms, writer: Writer) -> None:
@@ -118,7 +128,9 @@ class _Exchange:
         self._writer = writer
         self.decided: Decided | None = None
         self.frames: Frames | None = None
-        """What writes the stream, once it has begun."""
+        """What writes the stream, once the answer has begun."""
+        self.is_streaming = False
+        """Whether a stream has begun, if only with comments."""
         self.is_ending = False
 
     async def answer(self, ask: Ask) -> None:
@@ -126,7 +138,12 @@ class _Exchange:
         last = b""
         streamed = self._writer.streamed if ask.stream else None
         with Watch(self._receive, self._line) as watch:
-            async with self._rooms.answer.answer(ask) as reply:
+            async with Patiently(
+                self._rooms.answer.answer(ask),
+                None if streamed is None or self._writer.broken is None else self._comment,
+                after_s=self._rooms.tell_after_s,
+                clock=self._rooms.clock,
+            ) as reply:
                 decided = self.decided = reply.decided
                 if streamed is not None:
                     last = await self._stream(decided, streamed(decided), reply.chunks())
@@ -149,8 +166,8 @@ class _Exchange:
     ) -> bytes:
         """Send everything but the end, which is returned."""
         send = self._send
-        headers = [*self._writer.stream, *decision_headers(decided)]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        if not self.is_streaming:
+            await self._start(decision_headers(decided))
         self.frames = frames
         has_begun = False
         end = b""
@@ -169,6 +186,23 @@ class _Exchange:
             raise StreamCut
         return end if has_begun else frames.opening + end
 
+    async def _start(self, headers: Sequence[Header]) -> None:
+        self.is_streaming = True
+        told = [*self._writer.stream, *headers]
+        await self._send({"type": "http.response.start", "status": 200, "headers": told})
+
+    async def _comment(self, awaited: Awaited) -> None:
+        """Tell a client that still waits for what; who will answer is not known for sure yet."""
+        if not self.is_streaming:
+            await self._start(
+                (
+                    (b"x-arbiter-decision", awaited.decision.encode()),
+                    (b"x-arbiter-task", awaited.task.encode()),
+                )
+            )
+        line = f": {awaited.sentence.translate(_UNPRINTABLE)}\n\n".encode()
+        await self._send({"type": "http.response.body", "body": line, "more_body": True})
+
     async def _whole(self, decided: Decided, chunks: AsyncIterator[Chunk]) -> bytes:
         parts = [chunk async for chunk in chunks]
         finish = parts.pop() if parts else None
@@ -184,6 +218,10 @@ class _Exchange:
         decision = decided.decision if decided else None
         if self.frames is not None:
             event = self.frames.failing(error)
+            await self._send({"type": "http.response.body", "body": event})
+            return
+        if self.is_streaming and self._writer.broken is not None:
+            event = self._writer.broken(error, decision)
             await self._send({"type": "http.response.body", "body": event})
             return
         headers = decision_headers(decided) if decided else ()

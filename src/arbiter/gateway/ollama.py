@@ -100,6 +100,7 @@ async def _answered(
         streamed=partial(OllamaFrames, told=told),
         error=ollama_error,
         stream=NDJSON,
+        broken=None,
     )
     await exchange(request, rooms, ask, writer)
     await _after(rooms, model_of(asked), lets_go=lets_go)

@@ -43,6 +43,7 @@ from arbiter.inference import (
     Shape,
     ToolCall,
 )
+from arbiter.pool.pinned_options import load_options
 
 MAX_MESSAGES: Final = 4096
 MAX_INPUTS: Final = 2048
@@ -312,6 +313,7 @@ def _ask(
         limits=extras.limits,
         conversation=conversation_of(whom, extras, caller, beginning),
         expected=extras.expected,
+        load_options=load_options(list((asked.options or {}).items())),
         caller=caller.id,
     )
 

@@ -20,6 +20,7 @@ from arbiter.gateway.body import parse_json
 from arbiter.gateway.extras import Extras, read_extras
 from arbiter.gateway.security import Caller
 from arbiter.inference import Auto, Message, Named, Pinned, Sampling, Target
+from arbiter.pool.pinned_options import LoadOptions, load_options
 from arbiter.refs import TaskName, is_short_digest, parse_name, parse_task
 
 REFUSED = frozenset(
@@ -31,6 +32,9 @@ so that nobody believes that they were heeded."""
 
 _PATH = re.compile(r"(.*?)(?: - at `\$\.?(.*)`)?", re.DOTALL)
 _MISSING = re.compile(r".*missing required field `(\w+)`", re.DOTALL)
+
+_LOADING = ("num_ctx", "num_gpu", "num_thread", "num_batch")
+_UNSAID = (None,) * len(_LOADING)
 
 Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Temperature = Annotated[float, msgspec.Meta(ge=0, le=2)]
@@ -62,7 +66,8 @@ class WritingRequest(AnyRequest, frozen=True, kw_only=True):
     """What a request for text may say.
 
     ``top_k``, ``min_p``, ``repeat_penalty``, ``repeat_last_n`` and ``typical_p`` are not OpenAI's:
-    clients of llama.cpp, vLLM and Ollama send them.
+    clients of llama.cpp, vLLM and Ollama send them. ``options`` and ``num_ctx`` with its like say
+    how to load a model; they are counted and not heeded, whatever stands in them.
     """
 
     temperature: Temperature | None = None
@@ -80,6 +85,21 @@ class WritingRequest(AnyRequest, frozen=True, kw_only=True):
     logit_bias: dict[str, Bias] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    options: object = None
+    num_ctx: object = None
+    num_gpu: object = None
+    num_thread: object = None
+    num_batch: object = None
+
+    @property
+    def load_options(self) -> LoadOptions:
+        """How the client would have the model loaded, as those of Ollama say it."""
+        own = (self.num_ctx, self.num_gpu, self.num_thread, self.num_batch)
+        given = self.options
+        if given is None and own == _UNSAID:
+            return ()
+        nested = list(given.items()) if isinstance(given, dict) else []
+        return load_options([*nested, *zip(_LOADING, own, strict=True)])
 
     @property
     def wants_usage(self) -> bool:

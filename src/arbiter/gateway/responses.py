@@ -10,7 +10,7 @@ from functools import partial
 
 from arbiter.gateway.exchange import Request, Writer, exchange
 from arbiter.gateway.extras import header_extras
-from arbiter.gateway.responses_answer import ResponsesFrames, whole_response
+from arbiter.gateway.responses_answer import ResponsesFrames, broken_response, whole_response
 from arbiter.gateway.responses_asked import ask_of, read_responses
 from arbiter.gateway.rooms import Rooms
 
@@ -23,5 +23,6 @@ async def responses(request: Request, rooms: Rooms) -> None:
     writer = Writer(
         whole=partial(whole_response, asked=asked, created=created),
         streamed=partial(ResponsesFrames, asked=asked, created=created),
+        broken=broken_response,
     )
     await exchange(request, rooms, ask, writer)

@@ -71,6 +71,29 @@ class _Item:
         return {**head, "role": "assistant", "content": content}
 
 
+def broken_response(error: ArbiterError, decision: str | None = None) -> bytes:
+    """The only event of a stream that fails before its answer began."""
+    return _event("error", 0, _failure(error, decision))
+
+
+def _event(kind: str, number: int, told: Plain) -> bytes:
+    data = _written({"type": kind, "sequence_number": number, **told})
+    return b"event: %s\ndata: %s\n\n" % (kind.encode(), data)
+
+
+def _failure(error: ArbiterError, decision: str | None) -> Plain:
+    told: Plain = {
+        "code": error.code,
+        "message": told_of(error),
+        "param": None if is_internal(error) else error.param,
+    }
+    return {
+        **told,
+        "error": {**told, "type": error_type(error.status)},
+        "arbiter": {"ours": error.ours, "decision": error.decision or decision},
+    }
+
+
 class ResponsesFrames:
     """The events of one stream."""
 
@@ -101,17 +124,7 @@ class ResponsesFrames:
 
     def failing(self, error: ArbiterError) -> bytes:
         """The last event of a stream that breaks off."""
-        told: Plain = {
-            "code": error.code,
-            "message": told_of(error),
-            "param": None if is_internal(error) else error.param,
-        }
-        return self._event(
-            "error",
-            **told,
-            error={**told, "type": error_type(error.status)},
-            arbiter={"ours": error.ours, "decision": error.decision or self._decision},
-        )
+        return self._event("error", **_failure(error, self._decision))
 
     def _piece(self, chunk: Chunk) -> Iterator[bytes]:
         match chunk:
@@ -198,8 +211,7 @@ class ResponsesFrames:
 
     def _event(self, kind: str, **told: object) -> bytes:
         number, self._number = self._number, self._number + 1
-        data = _written({"type": kind, "sequence_number": number, **told})
-        return b"event: %s\ndata: %s\n\n" % (kind.encode(), data)
+        return _event(kind, number, told)
 
     def _response(self, status: str, usage: Plain | None = None) -> Plain:
         return response(

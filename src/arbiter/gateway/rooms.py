@@ -103,6 +103,7 @@ class Rooms:
 
     healthy: what ``/healthz`` says; ``{"ok": False}`` in it turns the answer into a 503.
     ready: the same of ``/readyz``. watched: what ``/metrics`` shows.
+    tell_after_s: how long whoever waits for a stream may hear nothing; 0: for ever.
     control: an application mounted at ``/control``; it finds its caller with
         `arbiter.gateway.security.caller_of`.
     """
@@ -114,4 +115,5 @@ class Rooms:
     watched: Callable[[], Watched]
     clock: Clock
     shelf: Shelf
+    tell_after_s: float = 0.0
     control: ASGIApp | None = None

@@ -337,8 +337,12 @@ def pairs_view(found: Agreement, waiting: int) -> Plain:
 
 def instance_view(view: InstanceView, registry: Registry) -> Plain:
     """An instance: predicted memory beside measured, and why its server is not there now."""
-    absent = registry.places.absent(view.version)
-    return {**asdict(view), "short": short(view.version), "absent": absent}
+    return {
+        **asdict(view),
+        "short": short(view.version),
+        "names": list(registry.names_of(view.version)),
+        "absent": registry.places.absent(view.version),
+    }
 
 
 def profiles_view(

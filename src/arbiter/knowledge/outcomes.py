@@ -22,6 +22,7 @@ from arbiter.errors import (
     Busy,
     InvalidField,
     KeyRefused,
+    NoRoom,
     NotOffered,
     ServerCut,
     ServerGone,
@@ -38,8 +39,15 @@ from arbiter.storage.database import Database, Row, Statement
 from arbiter.telemetry import Series, Tally
 
 NO_FAULT = frozenset(
-    {Busy.code, ShuttingDown.code, ServerGone.code, ServerCut.code, NotOffered.code}
-    | {KeyRefused.code}
+    {
+        Busy.code,
+        KeyRefused.code,
+        NoRoom.code,
+        NotOffered.code,
+        ServerCut.code,
+        ServerGone.code,
+        ShuttingDown.code,
+    }
 )
 """Errors that say something about the house or a server beside it, and nothing about the version.
 

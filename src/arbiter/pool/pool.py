@@ -1,7 +1,7 @@
 """Where versions run: one instance a version on this host, loaded when it is first needed.
 
-The pool is the only one that loads and unloads. Memory is planned from footprints that were
-measured after earlier loads, and estimated from the file before the first.
+The pool is the only one that loads and unloads. `arbiter.pool.space` says when there is memory for
+a load, `arbiter.pool.instance` does it.
 """
 
 from __future__ import annotations
@@ -9,17 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-import msgspec
-
 from arbiter.clock import Clock
 from arbiter.config import PoolSettings
-from arbiter.cost import Method
+from arbiter.cost import HOST
 from arbiter.engines.base import Engine, LoadSpec, Runner, ServedRunner
 from arbiter.errors import (
     ArbiterError,
@@ -29,86 +28,37 @@ from arbiter.errors import (
     NotOffered,
     ServerGone,
     ShuttingDown,
+    StillInUse,
 )
-from arbiter.events import Announcer, Event
-from arbiter.metering.meter import Meter
+from arbiter.events import Announcer, Detail, Event
 from arbiter.pool.breaker import Phase, Sign, sign_of
+from arbiter.pool.fairness import HOUSE, Who
+from arbiter.pool.footprints import Footprints, Machine
 from arbiter.pool.instance import Instance, Lease, State
+from arbiter.pool.lease import Lender
+from arbiter.pool.loadable import Loadable, loadable
 from arbiter.pool.model_file import ModelFile
-from arbiter.pool.residency import NEVER, Resident, free_room, make_room, unused
-from arbiter.refs import VersionId, legible, short
+from arbiter.pool.pinned_options import LoadOptions
+from arbiter.pool.pins import Pins
+from arbiter.pool.space import Space, Tenant
+from arbiter.pool.stuck import Sight
+from arbiter.pool.view import InstanceView, Progress
+from arbiter.refs import ModelName, VersionId, legible, short
 from arbiter.registry.artifact import Artifact
-from arbiter.registry.registry import Registry, Version
-from arbiter.storage.database import Database, Statement
+from arbiter.registry.registry import Registry
+from arbiter.storage.database import Database
+
+__all__ = ["InstanceView", "Loadable", "Pool", "loadable"]
 
 LOG = logging.getLogger(__name__)
 _NOBODY: Final[Mapping[VersionId, str]] = MappingProxyType({})
 
 
-class Loadable(msgspec.Struct, frozen=True, kw_only=True):
-    """What the pool must know of a version: its file and a first guess of its size.
-
-    is_outside: another program runs it, in memory that is not this house's to give.
-    estimated_bytes: None when nobody says anything about its size. digest: of its content, for
-    its server to match.
-    """
-
-    version: VersionId
-    format: str
-    path: str
-    context_length: int | None
-    estimated_bytes: int | None
-    is_outside: bool = False
-    digest: str | None = None
-    options: Mapping[str, str] = field(default_factory=dict)
-    artifact: Artifact | None = None
-    """What was registered, to notice a file that is no longer the same; None: not checked."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstanceView:
-    """An instance as it is now, for people."""
-
-    version: VersionId
-    engine: str
-    state: State
-    leases: int
-    waiting: int
-    loads: int
-    pid: int | None
-    predicted_bytes: int | None
-    measured_bytes: int | None
-    last_error: str | None
-    ailing: str | None
-    """Why `auto` asks others for now."""
-
-
-WORKER_BYTES = 40_000_000
-"""First guess of what a worker process holds besides its model; a measurement replaces it."""
-
-
-def loadable(version: Version) -> Loadable:
-    """What the pool must know of a registered version."""
-    artifact = version.artifact
-    size, estimated = artifact.size_bytes, artifact.size_bytes
-    if artifact.identity is not None and size is not None:
-        cache = (artifact.kv_bytes_per_token or 0) * (artifact.context_length or 0)
-        estimated = WORKER_BYTES + size + min(cache, size)
-    return Loadable(
-        version=version.version,
-        format=artifact.format,
-        path=artifact.path,
-        context_length=artifact.context_length,
-        estimated_bytes=estimated,
-        is_outside=artifact.identity is None,
-        digest=artifact.content_digest if artifact.identity is None else None,
-        options=artifact.options,
-        artifact=artifact,
-    )
-
-
 class Pool:
-    """Every instance of this host. Closing it drains them all."""
+    """Every instance of this host. Closing it drains them all.
+
+    budget_bytes: of this machine's own memory, for models; None: no bound but what is available.
+    """
 
     def __init__(
         self,
@@ -119,40 +69,43 @@ class Pool:
         database: Database,
         clock: Clock,
         announcer: Announcer,
-        meter: Meter,
+        machine: Machine,
         registry: Registry,
     ) -> None:
         self.budget_bytes = budget_bytes
-        self.revision = 0
-        """Grows when a footprint becomes known."""
+        self.pins = Pins(database, clock, registry)
         self.engines = tuple(engines)
         self._settings = settings
-        self._database = database
         self._clock = clock
         self._announcer = announcer
-        self._reader = meter.reader
-        self._meter = meter
+        self._meter = machine.meter
         self._registry = registry
         self._places = registry.places
-        self._instances: dict[VersionId, Instance] = {}
-        self._loadables: dict[VersionId, Loadable] = {}
-        self._measured: dict[tuple[VersionId, int, int], int] = {}
-        self._admitted: set[VersionId] = set()
-        self._spare: dict[VersionId, asyncio.Task[Runner]] = {}
-        """Loads that nobody waits for: they give way to any that somebody does."""
-        self._unasked: set[VersionId] = set()
-        """Loaded without anybody having asked for them: the first to leave when room is needed."""
+        self._tenants: dict[VersionId, Tenant] = {}
         self._doubted: set[VersionId] = set()
         """Whose breaker is not closed."""
-        self._admission = asyncio.Lock()
-        self._freed = asyncio.Event()
+        self._footprints = Footprints(database=database, clock=clock, machine=machine)
+        self.space = Space(
+            tenants=self._tenants,
+            settings=settings,
+            budget={} if budget_bytes is None else {HOST: budget_bytes},
+            memory=machine.memory,
+            footprints=self._footprints,
+            pins=self.pins,
+            registry=registry,
+            clock=clock,
+        )
         self._closed = False
 
     async def load(self) -> None:
-        """Read the footprints that were measured before."""
-        for version, context, slots, total, _ in await self._database.read("list_footprints"):
-            key = (VersionId(str(version)), int(context or 0), int(slots or 0))
-            self._measured[key] = int(total or 0)
+        """Read the footprints that were measured before, and what is pinned."""
+        await self._footprints.load()
+        await self.pins.load()
+
+    @property
+    def revision(self) -> int:
+        """Grows when a footprint becomes known."""
+        return self._footprints.revision
 
     def engine_for(self, format_: str) -> Engine:
         """The engine that loads this format here. Raises `EngineUnavailable` that says why not."""
@@ -194,9 +147,8 @@ class Pool:
 
         None when nobody knows: a server that offers it does not say.
         """
-        spec = self._spec(loadable)
-        measured = self._measured.get((spec.version, spec.context, spec.slots))
-        return (loadable.estimated_bytes, False) if measured is None else (measured, True)
+        held, is_measured = self._footprints.predicted(loadable, self._spec(loadable))
+        return (None if held is None else sum(held.values())), is_measured
 
     def room_in(self, loadable: Loadable) -> int | None:
         """The tokens that a version has room for here; None when its server does not say."""
@@ -229,10 +181,10 @@ class Pool:
         """The memory of this house that a version takes: none when another program runs it."""
         return 0 if loadable.is_outside else self.predicted_bytes(loadable)[0] or 0
 
-    def _instance(self, loadable: Loadable) -> Instance:
-        found = self._instances.get(loadable.version)
+    def _tenant(self, loadable: Loadable) -> Tenant:
+        found = self._tenants.get(loadable.version)
         if found is None:
-            found = Instance(
+            instance = Instance(
                 engine=self.engine_for(loadable.format),
                 spec=self._spec(loadable),
                 clock=self._clock,
@@ -242,52 +194,72 @@ class Pool:
                 file=ModelFile(loadable.artifact, self._clock),
                 prepare=self._placed,
             )
-            found.health.listener = partial(self._judged, found)
-            self._instances[loadable.version] = found
-            self._loadables[loadable.version] = loadable
+            instance.health.listener = partial(self._judged, instance)
+            found = self._tenants[loadable.version] = Tenant(loadable=loadable, instance=instance)
         return found
 
     async def take(
-        self, loadable: Loadable, *, patient: bool = True, bounded: bool = True
+        self,
+        loadable: Loadable,
+        *,
+        who: Who = HOUSE,
+        patient: bool = True,
+        bounded: bool = True,
+        helper: bool = False,
+        options: LoadOptions = (),
     ) -> Lease:
         """A warm runner of a version with a free slot; loads it first when it must.
 
         `give_back` what this returns. These are two functions and no context: every request comes
         here, and a context made of a generator costs more than all that they do.
 
-        patient: wait out the pause after a loss; who could be served elsewhere need not. bounded:
-        be refused when too many wait; the house's own work waits instead.
+        who: whose turn it is depends on that. patient: wait out the pause after a loss; who could
+        be served elsewhere need not. bounded: be refused when too many wait; the house's own work
+        waits instead. helper: no model that people use may leave memory for this request. options:
+        how the request would have it loaded, which is not heeded.
 
         Raises `Busy`, `LoadFailed` (`ServerGone` or `NotOffered` when nobody who serves it is
         there, which is no fault of the version), `EngineUnavailable`, `ShuttingDown`.
         """
         if self._closed:
             raise ShuttingDown
-        instance = self._instance(loadable)
-        self._spare.pop(loadable.version, None)
+        tenant = self._tenant(loadable)
+        tenant.spare = None
+        instance = tenant.instance
         if bounded:
-            self._unasked.discard(loadable.version)
+            tenant.unasked = False
+            tenant.avoided.note(options)
+        if helper and instance.busy:
+            helper = tenant.is_helper  # somebody else wants it too, and for himself
+        tenant.is_helper = helper
         try:
             return await instance.take(
-                lambda: self._admit(instance), patient=patient, bounded=bounded
+                lambda: self._admit(tenant), who=who, patient=patient, bounded=bounded
             )
         except BaseException:
-            self._freed.set()
+            self.space.freed.set()
             raise
 
     def give_back(self, lease: Lease) -> None:
         """End a lease."""
         lease.instance.give_back(lease)
-        self._freed.set()
+        self.space.freed.set()
 
-    async def warm(self, loadable: Loadable) -> None:
-        """Load a version now, so that its first request need not wait."""
+    async def _admit(self, tenant: Tenant) -> None:
+        """Check the file and wait for room. Raises as `Space.admit`, and `LoadFailed`."""
+        await tenant.instance.file.ensure_registered()
+        await self.space.admit(tenant)
+
+    async def warm(self, loadable: Loadable, *, helper: bool = False) -> None:
+        """Load a version now, so that its first request need not wait.
+
+        helper: no model that people use may leave for it. Raises what `take` raises.
+        """
         if self._closed:
             raise ShuttingDown
-        instance = self._instance(loadable)
-        self._spare.pop(loadable.version, None)
-        self._unasked.discard(loadable.version)
-        await instance.ensure_ready(lambda: self._admit(instance))
+        tenant = self._tenant(loadable)
+        tenant.spare, tenant.unasked, tenant.is_helper = None, False, helper
+        await tenant.instance.ensure_ready(lambda: self._admit(tenant))
 
     async def warm_spare(self, loadable: Loadable, *, unused_s: float | None = None) -> None:
         """Load a version if it fits beside the others, and else do nothing.
@@ -298,40 +270,39 @@ class Pool:
         """
         if self._closed:
             raise ShuttingDown
-        version, instance = loadable.version, self._instance(loadable)
-        async with self._admission:
-            need = self.room_for(loadable)
-            others = self._residents(instance)
-            room = free_room(need, others, self.budget_bytes)
-            if unused_s is not None and not room.fits:
-                since = self._clock.monotonic() - unused_s
-                room = make_room(need, unused(others, since=since), self.budget_bytes)
-            if instance.state not in {State.COLD, State.FAILED} or not room.fits:
-                return
-            for leaving in room.evict:
-                await self._evict(leaving, f"evicted: {room.reason}")
-            self._admitted.add(version)
-            self._unasked.add(version)
-            loading = asyncio.create_task(instance.ensure_ready(instance.file.ensure_registered))
-            self._spare[version] = loading
+        tenant = self._tenant(loadable)
+        instance = tenant.instance
+        has_room = instance.is_away and await self.space.admit_spare(tenant, unused_s=unused_s)
+        if not has_room or not instance.is_away:
+            return  # or somebody asked for it meanwhile
+        tenant.unasked = True
+        loading = asyncio.create_task(instance.ensure_ready(instance.file.ensure_registered))
+        tenant.spare = loading
         try:
             await asyncio.wait({loading})
         except asyncio.CancelledError:
-            if version in self._spare:
-                await self._evict(version, "nobody waits for it any more")
+            if tenant.spare is not None:
+                tenant.spare = None
+                loading.cancel()
+                await self.space.drained(tenant, "nobody waits for it any more", give_up=True)
             raise
         finally:
             loading.cancel()
-            self._spare.pop(version, None)
-            if instance.state in {State.COLD, State.FAILED}:
-                self._admitted.discard(version)
-            self._freed.set()
+            self._end_of_spare(tenant, loading)
         if not loading.cancelled():
             loading.result()
 
+    def _end_of_spare(self, tenant: Tenant, loading: asyncio.Task[Runner]) -> None:
+        if tenant.spare is loading:
+            tenant.spare = None
+        if tenant.instance.is_away:
+            tenant.admitted = False
+        self.space.freed.set()
+
     async def let_spare_go(self, version: VersionId, *, reason: str) -> bool:
         """Unload what `warm_spare` loaded, unless it is kept or somebody asked for it since."""
-        if version not in self._unasked or self._loadables[version].is_outside:
+        tenant = self._tenants.get(version)
+        if tenant is None or not tenant.unasked or tenant.loadable.is_outside:
             return False
         if self._registry.kept_until(version) is not None:
             return False
@@ -339,76 +310,98 @@ class Pool:
 
     async def let_go(self, version: VersionId, *, reason: str) -> bool:
         """Unload a version unless somebody uses it. False: it is in use, or was not loaded."""
-        instance = self._instances.get(version)
-        if instance is None or instance.busy:
+        tenant = self._tenants.get(version)
+        if tenant is None or tenant.instance.busy or version in self.pins.versions():
             return False
         return await self.unload(version, reason=reason)
 
-    async def unload(self, version: VersionId, *, reason: str) -> bool:
-        """Drain and unload a version. False: it was not loaded."""
-        instance = self._instances.get(version)
-        if instance is None or instance.state is State.COLD:
+    async def unload(self, version: VersionId, *, reason: str, cut: bool = False) -> bool:
+        """Drain and unload a version. False: it was not loaded.
+
+        Answers that run are served to their end; the drain is called off when that takes longer
+        than ``pool.drain_s``. cut: end them at once, with an error. Raises `StillInUse`.
+        """
+        tenant = self._tenants.get(version)
+        if tenant is None or tenant.instance.state is State.COLD:
             return False
-        await instance.drain(reason)
+        limit_s = self._settings.drain_s
+        if not await self.space.drained(tenant, reason, limit_s=limit_s, cut=cut):
+            raise StillInUse(
+                f"{tenant.instance.leases} answers still run after {limit_s:.0f} s; "
+                "it is not unloaded.",
+                hint="Try again, or cut them: arbiter models unload NAME --now.",
+            )
         return True
 
-    def _residents(self, wanted: Instance) -> list[Resident]:
-        """Everything but this instance that takes room."""
-        return [
-            Resident(
-                version=version,
-                need_bytes=self.room_for(self._loadables[version]),
-                last_used=NEVER if version in self._unasked else instance.last_used,
-                # a spare load that has not begun can not be ended yet; one that has, can
-                busy=instance.state is State.COLD if version in self._spare else instance.busy,
-                kept=self._registry.kept_until(version) is not None,
-            )
-            for version, instance in self._instances.items()
-            if version in self._admitted and instance is not wanted
-        ]
+    async def pin(self, name: ModelName, until: datetime | None) -> None:
+        """Have what a name stands for in memory, for good or until a date. Raises `UnknownModel`.
 
-    async def _evict(self, version: VersionId, reason: str) -> None:
-        spare = self._spare.pop(version, None)
-        if spare is not None:
-            spare.cancel()
-        await self._instances[version].drain(reason, give_up_load=spare is not None)
-
-    async def _admit(self, wanted: Instance) -> None:
-        """Check the file and make room before a load; wait while nothing idle can leave.
-
-        Raises `LoadFailed` when the file is no longer what was registered.
+        It is loaded by `keep_pinned`. Durable when this returns.
         """
-        await wanted.file.ensure_registered()
-        if self._loadables[wanted.spec.version].is_outside:
-            return
-        while True:
-            self._freed.clear()
-            async with self._admission:
-                need = self.room_for(self._loadables[wanted.spec.version])
-                room = make_room(need, self._residents(wanted), self.budget_bytes)
-                for version in room.evict:
-                    await self._evict(version, f"evicted: {room.reason}")
-                if room.fits:
-                    # only what was admitted takes room: two loads that wait for each other's
-                    # memory would otherwise wait for ever
-                    self._admitted.add(wanted.spec.version)
-                    return
-            await self._freed.wait()
+        await self.pins.add(name, until)
+        date = None if until is None else until.isoformat()
+        self._tell("pin.set", name=self._registry.meant(name), until=date)
+
+    async def unpin(self, name: ModelName) -> bool:
+        """Let a pinned name go like any other. False: it was not pinned."""
+        is_gone = await self.pins.remove(name)
+        if is_gone:
+            self._tell("pin.removed", name=name, reason="by a person")
+            self.space.freed.set()
+        return is_gone
+
+    def reconfigure(
+        self, settings: PoolSettings, budget_bytes: int | None
+    ) -> tuple[VersionId, ...]:
+        """Keep to other settings from now on; which versions are loaded again because of it.
+
+        Only those whose context, slots or threads change: they are drained first, and loaded anew
+        when they are next asked for.
+        """
+        self._settings = settings
+        self.budget_bytes = budget_bytes
+        self.space.reconfigure(settings, {} if budget_bytes is None else {HOST: budget_bytes})
+        for tenant in self._tenants.values():
+            tenant.instance.reconfigure(self._spec(tenant.loadable), settings)
+        self._footprints.revision += 1  # what fits may have changed for whoever asks
+        return self.renew()
+
+    def renew(self) -> tuple[VersionId, ...]:
+        """Have those leave that are loaded otherwise than the settings say; which those are."""
+        return self.space.renew("its settings have changed")
+
+    async def keep_pinned(self) -> None:
+        """Load what is pinned and is not loaded, and take away the pins whose date has passed."""
+        for name in await self.pins.expire():
+            self._tell("pin.removed", name=name, reason="its date has passed")
+        for version in self.pins.versions():
+            tenant = self._tenants.get(version)
+            if tenant is not None and tenant.instance.state is not State.COLD:
+                continue
+            try:
+                await self.warm(loadable(self._registry.version(version)))
+            except ArbiterError as error:
+                LOG.warning("%s is pinned and not loaded: %s", short(version), error.sentence)
 
     def _changed(self, instance: Instance, reason: str) -> None:
-        if instance.state is State.READY:
-            self._measure(instance)
+        tenant = self._tenants[instance.spec.version]
+        version = tenant.version
+        if instance.state in {State.READY, State.DRAINING} and instance.runner is not None:
+            load_s = instance.load_s if instance.state is State.READY else None
+            self._footprints.measure(instance.spec, instance.runner, load_s=load_s)
         elif instance.state in {State.COLD, State.FAILED}:
-            self._admitted.discard(instance.spec.version)
-            self._unasked.discard(instance.spec.version)
+            tenant.admitted = tenant.unasked = False
             if instance.state is State.FAILED:
                 # here, and not for each request that is refused while it lasts
-                names = ", ".join(self._registry.names_of(instance.spec.version))
-                LOG.warning("%s failed: %s", names or short(instance.spec.version), reason)
+                names = ", ".join(self._registry.names_of(version))
+                LOG.warning("%s failed: %s", names or short(version), reason)
             if not instance.was_lost:
-                self._miss(instance.spec.version, instance.last_error)
-        self._freed.set()
-        self._tell(f"instance.{instance.state.value}", instance, reason)
+                self._miss(version, instance.last_error)
+        self.space.freed.set()
+        self._tell(f"instance.{instance.state.value}", version=version, reason=reason)
+
+    def _tell(self, kind: str, **detail: Detail) -> None:
+        self._announcer.announce(Event(kind=kind, at=self._clock.now(), detail=detail))
 
     def _judged(self, instance: Instance) -> None:
         """A breaker opened, is tried, or closed."""
@@ -425,7 +418,7 @@ class Pool:
                 breaker.why,
                 breaker.until - self._clock.monotonic(),
             )
-        self._tell(f"breaker.{breaker.phase.value}", instance, breaker.why)
+        self._tell(f"breaker.{breaker.phase.value}", version=version, reason=breaker.why)
         if breaker.phase is Phase.OPEN and instance.runner is not None:
             self._move(instance, instance.runner, breaker.why)
 
@@ -438,20 +431,15 @@ class Pool:
             return False
         return self._move(lease.instance, lease.runner, error.code)
 
-    def _move(self, instance: Instance, runner: Runner, why: str) -> bool:
+    def _move(self, instance: Lender, runner: Runner, why: str) -> bool:
         """Have a version that fails at one place served at another, if it has one."""
         if not isinstance(runner, ServedRunner):
             return False
         if not self._places.beside(instance.spec.version, runner.place):
             return False
         self._places.fail(runner.place)
-        if instance.runner is runner:
-            instance.leave(runner, why)
+        instance.leave(runner, why)
         return True
-
-    def _tell(self, kind: str, instance: Instance, reason: str) -> None:
-        detail = {"version": instance.spec.version, "reason": reason}
-        self._announcer.announce(Event(kind=kind, at=self._clock.now(), detail=detail))
 
     def ailing(self) -> Mapping[VersionId, str]:
         """The versions that kept failing lately, each with why; who has others asks those.
@@ -460,7 +448,7 @@ class Pool:
         """
         if not self._doubted:
             return _NOBODY
-        found = {version: self._instances[version].health.ailing for version in self._doubted}
+        found = {one: self._tenants[one].instance.health.ailing for one in self._doubted}
         return {version: why for version, why in found.items() if why is not None}
 
     def _miss(self, version: VersionId, error: ArbiterError | None) -> None:
@@ -476,87 +464,114 @@ class Pool:
 
     def part_from(self, url: str, why: str) -> None:
         """A server is gone, or silent: whoever waits there for a first byte is asked elsewhere."""
-        for instance in self._instances.values():
-            instance.part_from(url, why)
+        for tenant in self._tenants.values():
+            tenant.instance.part_from(url, why)
 
     def welcome_back(self, url: str) -> None:
         """A server is there again: what it offers may be loaded at once."""
-        for version, instance in self._instances.items():
+        for version, tenant in self._tenants.items():
             if any(place.url == url for place in self._places.of(version)):
-                instance.forgive()
-
-    def _measure(self, instance: Instance) -> None:
-        """Remember what the instance holds right after its load."""
-        runner = instance.runner
-        if runner is None:
-            return
-        footprint = runner.reported
-        if footprint is None:
-            if runner.pid is None:
-                return
-            footprint = self._reader.footprint(runner.pid)
-        total = footprint.total_bytes
-        if total is None or footprint.method is Method.UNKNOWN:
-            return
-        spec = instance.spec
-        self._measured[(spec.version, spec.context, spec.slots)] = total
-        self.revision += 1
-        self._database.enqueue(
-            Statement(
-                query="put_footprint",
-                parameters=(
-                    spec.version,
-                    spec.context,
-                    spec.slots,
-                    total,
-                    footprint.method.value,
-                    self._clock.now().isoformat(),
-                ),
-            )
-        )
+                tenant.instance.forgive()
 
     def is_warm(self, version: VersionId) -> bool:
         """Whether it is in the memory of this house and could answer without a load."""
-        instance = self._instances.get(version)
+        tenant = self._tenants.get(version)
         return (
-            instance is not None
-            and instance.state is State.READY
-            and not self._loadables[version].is_outside
+            tenant is not None
+            and tenant.instance.state is State.READY
+            and not tenant.loadable.is_outside
         )
 
     def views(self) -> tuple[InstanceView, ...]:
         """Every instance as it is now."""
-        return tuple(self._view(version) for version in self._instances)
+        pinned = self.pins.versions()
+        return tuple(self._view(tenant, pinned) for tenant in self._tenants.values())
 
-    def _view(self, version: VersionId) -> InstanceView:
-        instance = self._instances[version]
-        spec = instance.spec
-        error = instance.last_error
+    def _view(self, tenant: Tenant, pinned: Mapping[VersionId, datetime | None]) -> InstanceView:
+        version, instance, now = tenant.version, tenant.instance, self._clock.monotonic()
+        held = self._footprints.measured(instance.spec) or {}
+        chance = instance.usage.chance(now)
+        reload_s = self._footprints.reload_s(tenant.loadable, instance.spec)
+        until, error = pinned.get(version), instance.last_error
         return InstanceView(
             version=version,
             engine=instance.engine.name,
             state=instance.state,
+            state_s=now - instance.since,
+            waits_for=self.space.waits_for(version),
             leases=instance.leases,
             waiting=instance.waiting,
+            waiting_by=instance.turns.by_caller(),
             loads=instance.loads,
+            load_s=self._footprints.load_s(instance.spec),
+            expected_load_s=reload_s,
             pid=instance.runner.pid if instance.runner is not None else None,
-            predicted_bytes=self._loadables[version].estimated_bytes,
-            measured_bytes=self._measured.get((version, spec.context, spec.slots)),
+            predicted_bytes=tenant.loadable.estimated_bytes,
+            measured_bytes=held.get(HOST),
+            accelerator_bytes={m: size for m, size in held.items() if m != HOST},
+            chance=chance,
+            worth=chance * reload_s,
+            is_pinned=version in pinned,
+            pinned_until=None if until is None else until.isoformat(),
+            reloads_avoided=tenant.avoided.count,
             last_error=error.message if error is not None else None,
             ailing=instance.health.ailing,
         )
 
+    def progress(self, version: VersionId) -> Progress | None:
+        """What somebody who waits for a version waits for; None: for nothing but its answer."""
+        tenant = self._tenants.get(version)
+        if tenant is None:
+            return None
+        instance = tenant.instance
+        return Progress(
+            state=instance.state,
+            state_s=self._clock.monotonic() - instance.since,
+            expected_load_s=self._footprints.load_s(instance.spec),
+            waits_for=self.space.waits_for(version),
+            waiting=instance.waiting,
+        )
+
+    def sights(self) -> tuple[Sight, ...]:
+        """Every queue as it is now, for whoever looks whether one stands still."""
+        return tuple(
+            Sight(
+                version=one.version,
+                waiting=one.instance.waiting,
+                free=one.instance.turns.free,
+                leases=one.instance.leases,
+                slots=one.instance.spec.slots,
+                served=one.instance.turns.served,
+                is_ready=one.instance.state is State.READY,
+                has_room=self.space.has_room(one),
+            )
+            for one in self._tenants.values()
+        )
+
+    def wake(self) -> None:
+        """Have everybody who waits look again."""
+        self.space.freed.set()
+        for tenant in self._tenants.values():
+            tenant.instance.turns.wake()
+
     def states(self) -> Mapping[VersionId, State]:
         """The state of every instance."""
-        return {version: instance.state for version, instance in self._instances.items()}
+        return {version: tenant.instance.state for version, tenant in self._tenants.items()}
 
     async def close(self) -> None:
         """Take nothing new, let what runs end, unload everything. The caller sets the deadline."""
         self._closed = True
-        await asyncio.gather(
-            *(instance.drain("the house closes") for instance in self._instances.values())
-        )
+        await asyncio.gather(*(_gone(tenant.instance) for tenant in self._tenants.values()))
+        await self.space.settle()
 
     async def abandon(self) -> None:
         """Unload everything at once, whoever is being served: the deadline of `close` is over."""
-        await asyncio.gather(*(instance.abandon() for instance in self._instances.values()))
+        self._closed = True
+        await asyncio.gather(*(one.instance.abandon() for one in self._tenants.values()))
+        await self.space.settle()
+
+
+async def _gone(instance: Instance) -> None:
+    # a drain that was under way has a limit of its own, and this one has none
+    while not await instance.drain("the house closes"):
+        pass

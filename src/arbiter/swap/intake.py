@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from arbiter.clock import Clock
 from arbiter.engines.base import Place
-from arbiter.errors import ArbiterError
+from arbiter.errors import ArbiterError, StillInUse
 from arbiter.events import Announcer, Event
 from arbiter.pool.pool import Pool
 from arbiter.refs import ModelName, VersionId, legible, parse_name, short
@@ -102,7 +102,8 @@ class Intake:
             standings = {old: Standing.RETIRED, new: Standing.ACTIVE}
             await self._registry.move(move, standings=standings)
         # what is loaded under the old version's name may answer with the new content already
-        await self._pool.unload(old, reason=why)
+        with suppress(StillInUse):  # then it leaves like any other that no name means
+            await self._pool.unload(old, reason=why)
         self._announce(old, new, why)
         return f"{why}: {', '.join(names) or 'no name'} now means {short(new)}"
 

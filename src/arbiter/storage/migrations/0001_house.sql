@@ -91,15 +91,25 @@ CREATE TABLE validations (
 
 CREATE INDEX validations_by_time ON validations (at);
 
--- Measured after a load: what an instance of this version held.
+-- Measured at its loads: what an instance of this version held on this host, and how long it took.
 CREATE TABLE footprints (
     version         TEXT NOT NULL REFERENCES versions (version),
     context         INTEGER NOT NULL,
     slots           INTEGER NOT NULL,
+    host            TEXT NOT NULL,
+    memory          TEXT NOT NULL,               -- 'host', or an accelerator of it
     total_bytes     BIGINT NOT NULL CHECK (total_bytes > 0),
+    load_s          DOUBLE PRECISION CHECK (load_s >= 0),
     method          TEXT NOT NULL,
     at              TEXT NOT NULL,
-    PRIMARY KEY (version, context, slots)
+    PRIMARY KEY (version, context, slots, host, memory)
+);
+
+-- What a person wants to have in memory, whatever version it is; until NULL: for good.
+CREATE TABLE pins (
+    name            TEXT PRIMARY KEY,
+    until           TEXT,
+    at              TEXT NOT NULL
 );
 
 CREATE TABLE decisions (

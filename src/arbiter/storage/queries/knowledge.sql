@@ -113,7 +113,7 @@ SELECT version, task, COUNT(*), COUNT(grade), SUM(grade),
        SUM(CASE WHEN status = 'success' THEN latency_ms - COALESCE(wait_ms, 0) END),
        SUM(CASE WHEN status = 'success' AND latency_ms IS NOT NULL THEN 1 ELSE 0 END)
 FROM outcomes WHERE status IN ('success', 'failure') AND is_forgotten = 0
-  AND COALESCE(error, '') NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut',
+  AND COALESCE(error, '') NOT IN ('busy', 'no_room', 'shutting_down', 'server_gone', 'server_cut',
                                   'not_offered', 'key_refused')
 GROUP BY version, task;
 
@@ -167,7 +167,7 @@ SELECT version, error FROM attempts WHERE decision = ? ORDER BY position;
 
 -- name: sum_attempts
 SELECT version, task, COUNT(*) FROM attempts
-WHERE error NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut', 'not_offered', 'key_refused')
+WHERE error NOT IN ('busy', 'no_room', 'shutting_down', 'server_gone', 'server_cut', 'not_offered', 'key_refused')
   AND is_forgotten = 0
 GROUP BY version, task;
 
@@ -230,12 +230,12 @@ FROM (SELECT decision, version, task, 1 AS samples, at,
              CASE WHEN status = 'success' THEN COALESCE(latency_ms - COALESCE(wait_ms, 0.0), 0.0)
                   ELSE 0.0 END AS latency_ms
       FROM outcomes WHERE status IN ('success', 'failure') AND is_forgotten = 0
-        AND COALESCE(error, '') NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut',
+        AND COALESCE(error, '') NOT IN ('busy', 'no_room', 'shutting_down', 'server_gone', 'server_cut',
                                         'not_offered', 'key_refused')
       UNION ALL
       SELECT decision, version, task, 1, '', 1, 0, 0.0, 0, 0, 0.0
       FROM attempts
-      WHERE error NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut', 'not_offered', 'key_refused')
+      WHERE error NOT IN ('busy', 'no_room', 'shutting_down', 'server_gone', 'server_cut', 'not_offered', 'key_refused')
         AND is_forgotten = 0) AS own
 WHERE (? = '' OR task = ?) AND (? = '' OR version = ?)
 GROUP BY version, task;
@@ -349,7 +349,7 @@ SELECT at, version, task, caller, source, score, score_before, caller_before, gr
            CAST(NULL AS TEXT) AS caller_before, CAST(NULL AS TEXT) AS grading
     FROM outcomes o
     WHERE o.grade IS NOT NULL AND o.is_forgotten = 0 AND o.status IN ('success', 'failure')
-      AND COALESCE(o.error, '') NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut',
+      AND COALESCE(o.error, '') NOT IN ('busy', 'no_room', 'shutting_down', 'server_gone', 'server_cut',
                                         'not_offered', 'key_refused')
       AND o.at >= ?
     UNION ALL
@@ -393,7 +393,7 @@ FROM (SELECT o.version, o.task, o.grade,
                   THEN 0 ELSE 1 END AS is_left
       FROM outcomes o
       WHERE o.grade IS NOT NULL AND o.is_forgotten = 0 AND o.status IN ('success', 'failure')
-        AND COALESCE(o.error, '') NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut',
+        AND COALESCE(o.error, '') NOT IN ('busy', 'no_room', 'shutting_down', 'server_gone', 'server_cut',
                                           'not_offered', 'key_refused')
         AND o.at < ?) AS graded
 GROUP BY version, task;
@@ -451,7 +451,7 @@ SELECT d.at, d.task, d.alias, d.arm, d.probability, d.reason, d.detail, o.versio
                   AND f.kind = 'quality' AND f.source = 'person' AND f.is_forgotten = 0))
 FROM decisions d JOIN outcomes o ON o.decision = d.decision
 WHERE o.status IN ('success', 'failure') AND o.is_forgotten = 0
-  AND COALESCE(o.error, '') NOT IN ('busy', 'shutting_down', 'server_gone', 'server_cut',
+  AND COALESCE(o.error, '') NOT IN ('busy', 'no_room', 'shutting_down', 'server_gone', 'server_cut',
                                     'not_offered', 'key_refused')
 ORDER BY d.at, d.decision;
 

@@ -46,12 +46,3 @@ SELECT engine, url, model, version FROM places ORDER BY url, model;
 INSERT INTO places (engine, url, model, version, seen_at) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (url, model) DO UPDATE
     SET engine = excluded.engine, version = excluded.version, seen_at = excluded.seen_at;
-
--- name: put_footprint
-INSERT INTO footprints (version, context, slots, total_bytes, method, at)
-VALUES (?, ?, ?, ?, ?, ?)
-ON CONFLICT (version, context, slots) DO UPDATE
-    SET total_bytes = excluded.total_bytes, method = excluded.method, at = excluded.at;
-
--- name: list_footprints
-SELECT version, context, slots, total_bytes, method FROM footprints;

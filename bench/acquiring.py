@@ -1,0 +1,92 @@
+"""What the pool adds: to a request whose model is loaded, and to a load over the engine's own."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+from bench.figures import Figure, median, quantile
+from bench.programs import SPARROW
+from tests.story.houses import settings
+
+from arbiter.app import open_house
+from arbiter.clock import SystemClock
+from arbiter.engines.base import EngineContext, LoadSpec
+from arbiter.engines.llama_cpp import LlamaCppEngine
+from arbiter.engines.scripted import Say, Scripted
+from arbiter.house import House
+from arbiter.pool.fairness import Who
+from arbiter.pool.loadable import Loadable, loadable
+from arbiter.refs import parse_name
+
+AREA = "pool"
+NAME = parse_name("bench")
+_SCRIPT = '{"arbiter_script": 1, "name": "bench", "capabilities": ["chat"], "default": "yes"}'
+
+
+async def measure(*, takes: int, loads: int, real: bool) -> list[Figure]:
+    """Taking and giving back a warm instance; loading through the pool and around it."""
+    with tempfile.TemporaryDirectory(prefix="arbiter-bench-") as folder:
+        found = await _warm(Path(folder), takes)
+        return [*found, await _loading(Path(folder), loads)] if real else found
+
+
+async def _version(house: House, file: Path) -> Loadable:
+    return loadable(await house.admission.register(file, NAME))
+
+
+async def _warm(folder: Path, takes: int) -> list[Figure]:
+    script = folder / "bench.json"
+    script.write_text(_SCRIPT, encoding="utf-8")
+    engine = Scripted(reply=lambda _: [Say("yes")])
+    async with open_house(settings(folder / "warm"), engines=lambda _: (engine,)) as house:
+        version = await _version(house, script)
+        await house.pool.warm(version)
+        took = [await _once(house, version, number) for number in range(takes)]
+    how = f"{takes} times take and give_back of a loaded scripted model, 50 callers in turn"
+    return [
+        Figure(area=AREA, name="warm acquire p50", value=median(took) * 1e3, unit="ms", method=how),
+        Figure(area=AREA, name="warm acquire p95", value=quantile(took, 0.95) * 1e3, unit="ms",
+               target=0.2, method=f"{how}; the look at the file once a second is among them"),
+    ]  # fmt: skip
+
+
+async def _once(house: House, version: Loadable, number: int) -> float:
+    begun = time.perf_counter()
+    lease = await house.pool.take(version, who=Who(f"key-{number % 50}", str(number)))
+    house.pool.give_back(lease)
+    return time.perf_counter() - begun
+
+
+async def _loading(folder: Path, loads: int) -> Figure:
+    """The seconds of a load through the pool over those of the engine alone, in turn."""
+    run_dir = folder / "alone"
+    engine = LlamaCppEngine(EngineContext(clock=SystemClock(), run_dir=run_dir))
+    alone: list[float] = []
+    pooled: list[float] = []
+    async with open_house(settings(folder / "cold", pool__context=256)) as house:
+        version = await _version(house, SPARROW)
+        spec = LoadSpec(version=version.version, path=SPARROW, context=256)
+        for number in range(loads + 1):
+            begun = time.perf_counter()
+            runner = await engine.load(spec)
+            own = time.perf_counter() - begun
+            await runner.unload()
+            begun = time.perf_counter()
+            await house.pool.warm(version)
+            through = time.perf_counter() - begun
+            await house.pool.unload(version.version, reason="bench")
+            if number:  # the first warms the file cache
+                alone.append(own)
+                pooled.append(through)
+    over = median(pooled) / median(alone) - 1
+    return Figure(
+        area=AREA,
+        name="a load through the pool, over the engine's own",
+        value=over * 100,
+        unit="%",
+        target=5.0,
+        method=f"{SPARROW.name}, {loads} loads of each in turn, {median(alone):.2f} s alone; "
+        "the check of the file and the plan for memory included",
+    )

@@ -1,0 +1,201 @@
+"""`arbiter models` load, unload, ps, pin and unpin: what is in memory."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from arbiter.cli.client import Client, Json, Refused, segment
+from arbiter.cli.options import AsJson, ConfigFile, DataDir, with_house
+from arbiter.cli.output import ERR, OUT, number, show_json, show_table, size, text
+from arbiter.errors import InvalidField
+
+Name = Annotated[str, typer.Argument(help="A registered name or alias.", show_default=False)]
+
+_SPAN = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)([smhd])")
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def seconds(span: str) -> float:
+    """A span of time as people write it. Raises `InvalidField`.
+
+    >>> seconds("90m"), seconds("7d")
+    (5400.0, 604800.0)
+    """
+    match = _SPAN.fullmatch(span)
+    if match is None:
+        raise InvalidField(f"{span!r} is no span of time.", hint="Write it as 30m, 8h or 7d.")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def moment(date: str) -> str:
+    """A date as people write it, in this machine's time, as a whole date. Raises `InvalidField`."""
+    try:
+        return datetime.fromisoformat(date).astimezone().isoformat()
+    except ValueError as error:
+        raise InvalidField(f"{date!r} is no date.", hint="Write it as 2026-12-01T18:00.") from error
+
+
+def load(
+    name: Name, data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson = False
+) -> None:
+    """Load a model now, so that its first request need not wait."""
+
+    async def work(client: Client) -> None:
+        _needs_running(client)
+        found = await _told(client, "POST", f"/instances/{segment(name)}/load", {}, quiet=as_json)
+        if as_json:
+            show_json(found)
+        else:
+            held, took = size(found["measured_bytes"]), number(found["load_s"], unit=" s")
+            OUT.print(f"{name} is loaded: {held}, in {took}", markup=False)
+
+    with_house(data_dir, config, work)
+
+
+def unload(
+    name: Name,
+    now: Annotated[
+        bool, typer.Option("--now", help="Cut the answers that run; they end with an error.")
+    ] = False,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Unload a model, once the answers that run have ended (at most pool.drain_s)."""
+
+    async def work(client: Client) -> None:
+        _needs_running(client)
+        found = await client.call("POST", f"/instances/{segment(name)}/unload", {"now": now})
+        if as_json:
+            show_json(found)
+        else:
+            said = "is unloaded" if found["unloaded"] else "was not loaded"
+            OUT.print(f"{name} {said}", markup=False)
+
+    with_house(data_dir, config, work)
+
+
+def pin(
+    name: Name,
+    span: Annotated[
+        str | None, typer.Option("--for", help="For so long: 30m, 8h, 7d. [default: for good]")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", help="Until this date: 2026-12-01T18:00.")
+    ] = None,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Keep a name's model in memory: it is loaded now and at every start, and never evicted."""
+
+    async def work(client: Client) -> None:
+        body: Json = {
+            "for_s": None if span is None else seconds(span),
+            "until": None if until is None else moment(until),
+            "load": not client.own,
+        }
+        found = await _told(client, "PUT", f"/pins/{segment(name)}", body, quiet=as_json)
+        if as_json:
+            show_json(found)
+            return
+        pinned = found["pin"]
+        date = pinned["until"] if isinstance(pinned, dict) else None
+        OUT.print(
+            f"{name} is pinned {'for good' if date is None else f'until {date}'}", markup=False
+        )
+
+    with_house(data_dir, config, work)
+
+
+def unpin(
+    name: Name, data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson = False
+) -> None:
+    """Let a pinned model go like any other. It stays loaded until its memory is needed."""
+
+    async def work(client: Client) -> None:
+        found = await client.call("DELETE", f"/pins/{segment(name)}")
+        if as_json:
+            show_json(found)
+        else:
+            said = "is pinned no more" if found["unpinned"] else "was not pinned"
+            OUT.print(f"{name} {said}", markup=False)
+
+    with_house(data_dir, config, work)
+
+
+def ps(data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """What is in memory now: predicted beside measured, who waits, what a load takes."""
+
+    async def work(client: Client) -> None:
+        found = await client.call("GET", "/instances")
+        if as_json:
+            show_json(found)
+            return
+        instances = found["instances"]
+        show_table(
+            ("names", "version", "engine", "state", "in use", "waiting", "predicted", "measured",
+             "load", "what"),
+            [
+                (
+                    text(one["names"]),
+                    one["short"],
+                    one["engine"],
+                    one["state"],
+                    text(one["leases"]),
+                    text(one["waiting"]),
+                    size(one["predicted_bytes"]),
+                    size(one["measured_bytes"]),
+                    number(one["load_s"], digits=1, unit=" s"),
+                    _what(one),
+                )
+                for one in (instances if isinstance(instances, list) else [])
+            ],
+            empty="Nothing is loaded; models load when they are first asked.",
+        )  # fmt: skip
+        _budget(found)
+
+    with_house(data_dir, config, work)
+
+
+def _what(one: Json) -> str:
+    """What else is to be known: a pin, what a load waits for, what went wrong, what was avoided."""
+    until = text(one["pinned_until"])[:16]
+    parts = [
+        ("pinned for good" if until == "-" else f"pinned until {until}")
+        if one["is_pinned"]
+        else "",
+        "" if one["waits_for"] is None else f"waits for memory: {one['waits_for']}",
+        str(one["ailing"] or one["last_error"] or ""),
+        f"{one['reloads_avoided']} reloads avoided" if one["reloads_avoided"] else "",
+    ]
+    return text("; ".join(filter(None, parts)))
+
+
+def _budget(found: Json) -> None:
+    now, given = found["budget_now"], found["budget_bytes"]
+    for memory, most in (now if isinstance(now, dict) else {}).items():
+        beside = f" (of {size(given)} given to them)" if memory == "host" and given else ""
+        where = "" if memory == "host" else f" on {memory}"
+        OUT.print(f"models may have {size(most)} now{where}{beside}", markup=False)
+
+
+def _needs_running(client: Client) -> None:
+    if client.own:
+        raise Refused("No house is running here, so nothing is in memory.", hint="arbiter up")
+
+
+async def _told(client: Client, method: str, path: str, body: Json, *, quiet: bool) -> Json:
+    """The result of a load, and how it goes on stderr meanwhile."""
+    result: Json = {}
+    async for line in client.lines(method, path, body):
+        progress, found = line.get("progress"), line.get("result")
+        if isinstance(found, dict):
+            result = found
+        if isinstance(progress, dict) and not quiet:
+            ERR.print(f"  {text(progress.get('told'))}", markup=False)
+    return result

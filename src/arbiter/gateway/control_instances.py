@@ -1,0 +1,130 @@
+"""The control API's addresses about what is in memory: shown, loaded, unloaded, pinned."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+from fastapi import APIRouter
+from fastapi.responses import StreamingResponse
+from pydantic import Field
+
+from arbiter.clock import Clock
+from arbiter.errors import InvalidField, StillInUse
+from arbiter.gateway import views
+from arbiter.gateway.control_base import ControlBody, Plain, Say, streamed
+from arbiter.pool.pool import Pool, loadable
+from arbiter.refs import ModelName, parse_name
+from arbiter.registry.registry import Registry, Version
+
+TOLD_EVERY_S = 0.5
+"""How often whoever waits for a load is told how it goes."""
+
+
+class LoadInstance(ControlBody):
+    """Have a model in memory."""
+
+
+class UnloadInstance(ControlBody):
+    """Let a model go. now: cut the answers that run, instead of waiting for their end."""
+
+    now: bool = False
+
+
+class PinModel(ControlBody):
+    """Have a name's model in memory and never evict it. until, for_s: a date, or seconds from now.
+
+    load: also load it now, and tell how that goes.
+    """
+
+    until: datetime | None = None
+    for_s: float | None = Field(None, gt=0)
+    load: bool = True
+
+    def date(self, now: datetime) -> datetime | None:
+        """When the pin ends; None: never. Raises `InvalidField`."""
+        if self.until is not None and self.for_s is not None:
+            raise InvalidField("until and for_s both say when a pin ends.", param="for_s")
+        if self.for_s is not None:
+            return now + timedelta(seconds=self.for_s)
+        if self.until is None:
+            return None
+        until = self.until if self.until.tzinfo is not None else self.until.replace(tzinfo=UTC)
+        if until <= now:
+            raise InvalidField(f"{until.isoformat()} has passed.", param="until")
+        return until
+
+
+def instances_router(*, pool: Pool, registry: Registry, clock: Clock) -> APIRouter:
+    """The addresses."""
+    router = APIRouter(tags=["instances"])
+
+    @router.get("/instances")
+    async def list_instances() -> Plain:
+        return {
+            "budget_bytes": pool.budget_bytes,
+            "budget_now": pool.space.budget(),
+            "instances": [views.instance_view(view, registry) for view in pool.views()],
+            "pins": _pins(pool),
+        }
+
+    @router.post("/instances/{name:path}/load")
+    async def load(name: str, body: LoadInstance) -> StreamingResponse:  # noqa: ARG001  # empty
+        version = registry.resolve(parse_name(name))
+
+        async def work(say: Say) -> Plain:
+            return await _loaded(version, pool, registry, say)
+
+        return streamed(work)
+
+    @router.post("/instances/{name:path}/unload")
+    async def unload(name: str, body: UnloadInstance) -> Plain:
+        version = registry.resolve(parse_name(name)).version
+        if version in pool.pins.versions():
+            raise StillInUse(
+                f"{name} is pinned.", hint=f"First: arbiter models unpin {name}", param="name"
+            )
+        was_loaded = await pool.unload(version, reason="by a person", cut=body.now)
+        return {"model": name, "version": version, "unloaded": was_loaded}
+
+    @router.put("/pins/{name:path}")
+    async def pin(name: str, body: PinModel) -> StreamingResponse:
+        said = parse_name(name)
+        version = registry.resolve(said)
+        until = body.date(clock.now())
+        await pool.pin(said, until)
+
+        async def work(say: Say) -> Plain:
+            view = await _loaded(version, pool, registry, say) if body.load else {}
+            return {"pin": _pin(registry.meant(said), until), "instance": view}
+
+        return streamed(work)
+
+    @router.delete("/pins/{name:path}")
+    async def unpin(name: str) -> Plain:
+        said = parse_name(name)
+        return {"model": name, "unpinned": await pool.unpin(said)}
+
+    return router
+
+
+async def _loaded(version: Version, pool: Pool, registry: Registry, say: Say) -> Plain:
+    """An instance once it is loaded; how that goes is told meanwhile."""
+    loading = asyncio.create_task(pool.warm(loadable(version)))
+    while not loading.done():
+        await asyncio.wait({loading}, timeout=TOLD_EVERY_S)
+        progress = pool.progress(version.version)
+        if progress is not None and not loading.done():
+            said = {"state": progress.state.value, "told": progress.sentence}
+            say({"progress": {**said, "seconds": round(progress.state_s, 1)}})
+    await loading
+    view = next(one for one in pool.views() if one.version == version.version)
+    return views.instance_view(view, registry)
+
+
+def _pins(pool: Pool) -> list[Plain]:
+    return [_pin(name, until) for name, until in sorted(pool.pins.all().items())]
+
+
+def _pin(name: ModelName, until: datetime | None) -> Plain:
+    return {"name": name, "until": None if until is None else until.isoformat()}

@@ -1,0 +1,383 @@
+"""Who has room in memory: plans are carried out here, and whoever has none waits here.
+
+`arbiter.pool.residency` plans from values; this asks for a plan again whenever something changed,
+and a plan is made and begun without a pause, so no two can give away the same memory. What a plan
+frees belongs to whom it was made for until that one is loaded or gives up. Draining others holds
+up nobody else: whoever fits loads meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from arbiter.clock import Clock
+from arbiter.config import PoolSettings
+from arbiter.cost import Level
+from arbiter.engines.base import Runner
+from arbiter.engines.deadlines import within
+from arbiter.errors import NoRoom
+from arbiter.pool.footprints import Footprints
+from arbiter.pool.instance import Instance
+from arbiter.pool.life import State
+from arbiter.pool.loadable import Loadable
+from arbiter.pool.memory import MemoryReader, budget_now, headroom
+from arbiter.pool.pinned_options import Avoided
+from arbiter.pool.pins import Pins
+from arbiter.pool.residency import (
+    NEVER,
+    Bytes,
+    Resident,
+    Room,
+    Wish,
+    free_room,
+    make_room,
+    promised,
+    surplus,
+    total,
+    unused,
+)
+from arbiter.refs import VersionId, short
+from arbiter.registry.registry import Registry
+
+LOG = logging.getLogger(__name__)
+
+AGAIN_S: Final = 1.0
+"""Whoever waits for memory looks again this often, because a turn may be over meanwhile."""
+
+RECOVERY_S: Final = 10.0
+"""How long the memory of what was unloaded may take to come back before others have to leave."""
+
+RECOVERY_LOOK_S: Final = 0.1
+
+UNUSED_S: Final = 600.0
+"""For a helper only what nobody asked for in this long may leave."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Tenant:
+    """A version that is, was or wants to be in memory.
+
+    unasked: it was loaded without anybody having asked for it, so it is the first to leave. spare:
+    the load that nobody waits for, while it goes on. is_helper: only the house's helpers want it.
+    """
+
+    loadable: Loadable
+    instance: Instance
+    admitted: bool = False
+    unasked: bool = False
+    is_helper: bool = False
+    spare: asyncio.Task[Runner] | None = None
+    is_leaving: bool = False
+    leaves_for: VersionId | None = None
+    avoided: Avoided = field(default_factory=Avoided)
+
+    @property
+    def version(self) -> VersionId:
+        """Which version it is."""
+        return self.loadable.version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Late:
+    """Memory of what was unloaded that may not be back yet, and until when that is believed."""
+
+    until: float
+    size: Bytes
+
+
+class Space:
+    """The memory of this host, and who is in it.
+
+    budget: what was given to models of each memory; empty: no bound but what is available.
+    """
+
+    def __init__(
+        self,
+        *,
+        tenants: Mapping[VersionId, Tenant],
+        settings: PoolSettings,
+        budget: Bytes,
+        memory: MemoryReader,
+        footprints: Footprints,
+        pins: Pins,
+        registry: Registry,
+        clock: Clock,
+    ) -> None:
+        self.freed = asyncio.Event()
+        """Set whenever somebody who waits should look again."""
+        self._tenants = tenants
+        self._settings = settings
+        self._given = budget
+        self._memory = memory
+        self._footprints = footprints
+        self._pins = pins
+        self._registry = registry
+        self._clock = clock
+        self._wishes: dict[VersionId, Wish] = {}
+        self._why: dict[VersionId, str] = {}
+        self._late: list[_Late] = []
+        self._acting: set[asyncio.Task[None]] = set()
+
+    def reconfigure(self, settings: PoolSettings, budget: Bytes) -> None:
+        """Keep to other bounds from now on."""
+        self._settings = settings
+        self._given = budget
+        self.freed.set()
+
+    def renew(self, reason: str) -> tuple[VersionId, ...]:
+        """Have those leave that are loaded in a way that is no longer wanted; which those are.
+
+        They are drained, so nobody's answer is cut; whoever asks meanwhile waits for the new load.
+        """
+        found = [
+            one for one in self._tenants.values() if one.instance.is_outdated and not one.is_leaving
+        ]
+        for one in found:
+            self._send_away(one, reason, for_=None)
+        return tuple(one.version for one in found)
+
+    def need(self, tenant: Tenant) -> Bytes:
+        """The memory of this house that a version takes: none when another program runs it."""
+        if tenant.loadable.is_outside:
+            return {}
+        return self._footprints.predicted(tenant.loadable, tenant.instance.spec)[0] or {}
+
+    def waits_for(self, version: VersionId) -> str | None:
+        """Why a version that is to be loaded has no memory yet; None: it does not wait for any."""
+        return self._why.get(version) if version in self._wishes else None
+
+    def has_room(self, tenant: Tenant) -> bool:
+        """Whether a version waits for memory for which nobody has to leave."""
+        if tenant.version not in self._wishes or self._late:
+            return False
+        room = self._plan(tenant)
+        return room.fits and not room.evict
+
+    def budget(self) -> dict[str, int]:
+        """What all models together may take now of each memory."""
+        return self._budget(self._given)
+
+    def _budget(self, given: Bytes) -> dict[str, int]:
+        levels = self._memory.levels()
+        private = [
+            self._footprints.private(one.instance.spec)
+            for one in self._tenants.values()
+            if one.admitted and one.instance.runner is not None
+        ]
+        return budget_now(given, levels, total(private), self._headroom(levels))
+
+    def _headroom(self, levels: Mapping[str, Level]) -> dict[str, int]:
+        given = self._settings.headroom_mb
+        size = None if given is None else int(given * 1_000_000)
+        return {memory: headroom(level, size) for memory, level in levels.items()}
+
+    def residents(self, *, wanted: VersionId | None, since: float | None) -> list[Resident]:
+        """Everything that takes room, as a plan for one that has waited since then sees it."""
+        pinned = self._pins.versions()
+        return [
+            self._resident(one, since=since, is_pinned=one.version in pinned)
+            for one in self._tenants.values()
+            if one.admitted
+            and one.version != wanted
+            and not (one.is_leaving and one.leaves_for == wanted)
+        ]
+
+    def _resident(self, tenant: Tenant, *, since: float | None, is_pinned: bool) -> Resident:
+        instance, now = tenant.instance, self._clock.monotonic()
+        is_fresh = (
+            instance.is_unserved
+            and not tenant.unasked
+            and now - instance.since < self._settings.stay_s
+        )
+        turn_s = self._settings.turn_s
+        worth = instance.usage.chance(now) * self._footprints.reload_s(
+            tenant.loadable, instance.spec
+        )
+        return Resident(
+            version=tenant.version,
+            need=self.need(tenant),
+            last_used=NEVER if tenant.unasked else instance.usage.last,
+            busy=tenant.is_leaving or (tenant.spare is None and (instance.busy or is_fresh)),
+            worth=0.0 if tenant.unasked else worth,
+            kept=self._registry.kept_until(tenant.version) is not None,
+            pinned=is_pinned,
+            is_turn_over=not tenant.is_leaving
+            and instance.state is State.READY
+            and since is not None
+            and min(now - instance.since, now - since) >= turn_s,
+            priority=self._priority(tenant.version),
+        )
+
+    def _priority(self, version: VersionId) -> int:
+        given = self._settings.priorities
+        if not given:
+            return 0
+        return max((given.get(name, 0) for name in self._registry.names_of(version)), default=0)
+
+    async def admit(self, tenant: Tenant) -> None:
+        """Wait until there is room for a load, and take it.
+
+        Raises `NoRoom` when what is pinned leaves none, or other programs leave less than it is
+        known to need.
+        """
+        if tenant.loadable.is_outside:
+            tenant.admitted = True
+            return
+        version = tenant.version
+        self._wishes[version] = Wish(since=self._clock.monotonic(), need=self.need(tenant))
+        try:
+            while True:
+                self.freed.clear()
+                pause_s = self._step(tenant)
+                if pause_s is None:
+                    tenant.admitted = True
+                    return
+                with suppress(TimeoutError):
+                    await within(self._clock, pause_s, _until(self.freed))
+        finally:
+            del self._wishes[version]
+            self.freed.set()
+
+    def _step(self, tenant: Tenant) -> float | None:
+        """Go on with a wish: None when there is room, else how long to wait at most."""
+        version = tenant.version
+        is_awaiting = any(one.leaves_for == version for one in self._tenants.values())
+        room = self._plan(tenant)
+        self._why[version] = room.reason
+        if room.is_never:
+            raise NoRoom(
+                f"There is no memory for this model: {room.reason}.",
+                hint="Unpin something (arbiter models unpin NAME), or raise pool.memory_mb.",
+            )
+        for leaving in room.evict:
+            self._send_away(self._tenants[leaving], f"evicted: {room.reason}", for_=version)
+        is_awaiting = is_awaiting or bool(room.evict)
+        wish = self._wishes[version]
+        self._wishes[version] = replace(wish, is_claimed=is_awaiting or room.fits)
+        if is_awaiting or not room.fits:
+            return AGAIN_S
+        if room.is_alone:
+            self._check_alone(tenant)
+        elif not self._is_back(tenant):
+            self._why[version] = "memory that was freed is not back yet"
+            return RECOVERY_LOOK_S
+        return None
+
+    def _plan(self, tenant: Tenant) -> Room:
+        version, now = tenant.version, self._clock.monotonic()
+        ahead = promised(version, self._wishes, now=now, turn_s=self._settings.turn_s)
+        since = None if tenant.is_helper else self._wishes[version].since
+        others = self.residents(wanted=version, since=since)
+        if tenant.is_helper:
+            others = list(unused(others, since=now - UNUSED_S))
+        return make_room(self.need(tenant), others, self._hoped_for(), reserved=ahead)
+
+    def _hoped_for(self) -> dict[str, int]:
+        """The budget, with what is on its way back to the system."""
+        now = self._clock.monotonic()
+        self._late = [one for one in self._late if one.until > now]
+        late = total([one.size for one in self._late])
+        return {
+            memory: min(most + late.get(memory, 0), self._given.get(memory, 2**63))
+            for memory, most in self._budget(self._given).items()
+        }
+
+    def _is_back(self, tenant: Tenant) -> bool:
+        """Whether the memory of those that left is really free by now."""
+        if not self._late:
+            return True
+        others = self.residents(wanted=tenant.version, since=None)
+        return free_room(self.need(tenant), others, self.budget()).fits
+
+    def _check_alone(self, tenant: Tenant) -> None:
+        """What is known to need more than the machine has would end in swapping, or be killed."""
+        need, is_measured = self._footprints.predicted(tenant.loadable, tenant.instance.spec)
+        free = self._budget({})
+        for memory, size in (need or {}).items() if is_measured else ():
+            if size > free.get(memory, size):
+                raise NoRoom(
+                    f"It was measured to need {size / 1e6:.0f} MB of memory ({memory}), and other "
+                    f"programs leave {free[memory] / 1e6:.0f} MB.",
+                    hint="Close some of them, or lower pool.headroom_mb.",
+                )
+
+    def _send_away(self, tenant: Tenant, reason: str, *, for_: VersionId | None) -> None:
+        """Have an instance leave in the background; whoever waits looks again when it is gone."""
+        spare, tenant.spare = tenant.spare, None
+        if spare is not None:
+            spare.cancel()
+        tenant.is_leaving, tenant.leaves_for = True, for_
+        self._act(self._leave(tenant, reason, give_up=spare is not None))
+
+    async def _leave(self, tenant: Tenant, reason: str, *, give_up: bool) -> None:
+        try:
+            await self.drained(tenant, reason, limit_s=self._settings.drain_s, give_up=give_up)
+        finally:
+            tenant.is_leaving, tenant.leaves_for = False, None
+            self.freed.set()
+
+    async def drained(
+        self,
+        tenant: Tenant,
+        reason: str,
+        *,
+        limit_s: float | None = None,
+        cut: bool = False,
+        give_up: bool = False,
+    ) -> bool:
+        """Unload an instance as `Instance.drain` does, and remember what it gives back."""
+        size = {} if tenant.loadable.is_outside else self._footprints.private(tenant.instance.spec)
+        was_loaded = tenant.instance.runner is not None
+        is_gone = await tenant.instance.drain(reason, limit_s=limit_s, cut=cut, give_up=give_up)
+        if is_gone and was_loaded and any(size.values()):
+            self._late.append(_Late(until=self._clock.monotonic() + RECOVERY_S, size=size))
+        return is_gone
+
+    def _act(self, doing: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(doing)
+        self._acting.add(task)
+        task.add_done_callback(self._acting.discard)
+
+    async def settle(self) -> None:
+        """Return when everybody who was sent away has left."""
+        await asyncio.gather(*self._acting)
+
+    async def admit_spare(self, tenant: Tenant, *, unused_s: float | None) -> bool:
+        """Take room for a load that nobody waits for, if nobody is put out by it. False: none.
+
+        unused_s: whoever was not asked for in this long may leave for it.
+        """
+        need, version = self.need(tenant), tenant.version
+        budget, claims = self.budget(), [wish.need for wish in self._wishes.values()]
+        others = self.residents(wanted=version, since=None)
+        room = free_room(need, others, budget, reserved=total(claims))
+        if unused_s is not None and not room.fits:
+            since = self._clock.monotonic() - unused_s
+            room = make_room(need, unused(others, since=since), budget, reserved=total(claims))
+        if not room.fits:
+            return False
+        tenant.admitted = True  # from now on, so that nobody else plans with the same memory
+        for leaving in room.evict:
+            self._send_away(self._tenants[leaving], f"evicted: {room.reason}", for_=version)
+        if room.evict:
+            await self.settle()
+        return True
+
+    def yield_to_others(self) -> tuple[VersionId, ...]:
+        """Have idle models leave when other programs need the memory; which those are."""
+        if any(one.is_leaving for one in self._tenants.values()):
+            return ()  # that may be all that it takes
+        room = surplus(self.residents(wanted=None, since=None), self._hoped_for())
+        for version in room.evict:
+            LOG.info("%s leaves: %s", short(version), room.reason)
+            self._send_away(self._tenants[version], f"evicted: {room.reason}", for_=None)
+        return room.evict
+
+
+async def _until(event: asyncio.Event) -> None:
+    await event.wait()

@@ -1,0 +1,84 @@
+"""An instance as it is now, for people and programs that look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import assert_never
+
+from arbiter.pool.life import State
+from arbiter.refs import VersionId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceView:
+    """An instance as it is now. None: nobody knows.
+
+    state_s: seconds since it came to be so. waits_for: why a load has no memory yet.
+    predicted_bytes: the guess from its file; measured_bytes: what it was measured to hold of this
+    machine's memory, accelerator_bytes of its accelerators. expected_load_s: how long a load should
+    take, from the last one or its size. chance: of being asked for in the next ten minutes; worth:
+    that times the seconds of a load. waiting_by: who waits, by key. reloads_avoided: requests whose
+    options another server would have loaded it again for.
+    """
+
+    version: VersionId
+    engine: str
+    state: State
+    state_s: float
+    waits_for: str | None
+    leases: int
+    waiting: int
+    waiting_by: Mapping[str, int]
+    loads: int
+    load_s: float | None
+    expected_load_s: float
+    pid: int | None
+    predicted_bytes: int | None
+    measured_bytes: int | None
+    accelerator_bytes: Mapping[str, int]
+    chance: float
+    worth: float
+    is_pinned: bool
+    pinned_until: str | None
+    reloads_avoided: int
+    last_error: str | None
+    ailing: str | None
+    """Why `auto` asks others for now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What somebody waits for. expected_load_s: how long the last load took; None: never loaded."""
+
+    state: State
+    state_s: float
+    expected_load_s: float | None
+    waits_for: str | None
+    waiting: int
+
+    @property
+    def sentence(self) -> str:
+        """In words.
+
+        >>> Progress(state=State.LOADING, state_s=12.4, expected_load_s=20.0, waits_for=None,
+        ...          waiting=3).sentence
+        'loading for 12 s, the last load took 20 s'
+        """
+        match self.state:
+            case State.LOADING if self.waits_for is not None:
+                return f"waiting for memory for {self.state_s:.0f} s: {self.waits_for}"
+            case State.LOADING:
+                took = self.expected_load_s
+                known = "" if took is None else f", the last load took {took:.0f} s"
+                return f"loading for {self.state_s:.0f} s{known}"
+            case State.DRAINING:
+                return f"unloading for {self.state_s:.0f} s, then it is loaded again"
+            case State.READY if self.waiting:
+                return f"waiting for a slot, as {self.waiting} do"
+            case State.READY:
+                return "loaded; the prompt is being read"
+            case State.COLD | State.FAILED:
+                return "about to be loaded"
+            case _:
+                assert_never(self.state)
