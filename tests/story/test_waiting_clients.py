@@ -87,6 +87,50 @@ async def test_what_goes_wrong_after_a_comment_is_an_event_and_nothing_says_done
         assert json.loads(events[0].removeprefix("data: "))["error"]["code"] == "load_failed"
 
 
+@pytest.mark.parametrize(
+    ("route", "more", "event"),
+    [
+        ("messages", {"max_tokens": 9}, "error"),
+        ("responses", {"messages": None, "input": "hi"}, "error"),
+        ("completions", {"messages": None, "prompt": "hi"}, None),
+    ],
+)
+async def test_each_dialect_has_its_own_words_for_what_goes_wrong_after_a_comment(
+    tmp_path: Path, route: str, more: dict[str, object], event: str | None
+) -> None:
+    body = {name: value for name, value in (_body() | more).items() if value is not None}
+    async with _waiting(tmp_path) as (play, url), aiohttp.ClientSession() as session:
+        play.engine.fail_load = "out of cheese"
+        async with session.post(f"{url}/v1/{route}", json=body) as got:
+            assert (await got.content.readline()).startswith(b": loading")
+            decision = got.headers["x-arbiter-decision"]
+            _open(play)
+            lines = (await got.content.read()).decode().splitlines()
+    said = [line for line in lines if line and not line.startswith(":")]
+    assert [line for line in said if line.startswith("event: ")] == (
+        [] if event is None else [f"event: {event}"]
+    )
+    told = json.loads(said[-1].removeprefix("data: "))
+    assert told["arbiter"]["decision"] == decision
+    assert "The model could not be loaded." in json.dumps(told)
+
+
+async def test_a_client_of_ollama_is_not_told_because_its_streams_have_no_comments(
+    tmp_path: Path,
+) -> None:
+    async with (
+        _waiting(tmp_path, after_s=1e-6) as (play, url),
+        aiohttp.ClientSession() as session,
+    ):
+        play.engine.fail_load = "out of cheese"
+        asking = asyncio.create_task(session.post(f"{url}/api/chat", json=_body()))
+        while not play.engine.loads:
+            await play.house.database.settle()
+        _open(play)
+        async with await asking as got:
+            assert got.status == 503
+
+
 @pytest.mark.parametrize(("stream", "after_s"), [(False, SOON_S), (True, 0.0)])
 async def test_who_cannot_or_shall_not_be_told_gets_a_status_when_a_load_fails(
     tmp_path: Path, stream: bool, after_s: float
@@ -120,5 +164,8 @@ async def test_options_for_loading_are_taken_whatever_stands_in_them_and_counted
             body = {**_body(stream=False), **more}
             async with session.post(f"{url}/v1/chat/completions", json=body) as got:
                 assert got.status == 200
+        body = {**_body(stream=False), "options": {"num_ctx": 4096}}
+        async with session.post(f"{url}/api/chat", json=body) as got:
+            assert got.status == 200
         (view,) = play.house.pool.views()
-        assert (view.reloads_avoided, view.loads) == (3, 1)
+        assert (view.reloads_avoided, view.loads) == (4, 1)
