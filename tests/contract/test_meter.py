@@ -24,7 +24,7 @@ from arbiter.hardware.apple import Apple
 from arbiter.hardware.found import Hardware
 from arbiter.hardware.nvidia import Nvidia
 from arbiter.hardware.reading import AcceleratorReader, EnergyCounter
-from arbiter.metering.crowd import NO_PROCESS, Crowd, Nobody
+from arbiter.metering.crowd import NO_PROCESS, OF_ALL, Crowd, Nobody
 from arbiter.metering.estimate import Watts
 from arbiter.metering.listening import listener_of
 from arbiter.metering.meter import SAMPLE_S, Meter
@@ -357,6 +357,9 @@ async def test_a_server_of_this_machine_is_counted_by_who_listens() -> None:
     assert isinstance(one, Crowd)
     assert one is other
     assert one.tree.pid == os.getpid()
+    ticket = one.begin()
+    share = one.end(ticket)
+    assert (share.method, share.note) == (Method.SHARED, OF_ALL)
     assert "nobody" in (listener_of(url).reason or "")
 
 
