@@ -172,6 +172,8 @@ def _show_totals(found: Found) -> None:
         empty="No answer yet: arbiter ask TEXT",
     )
     bars(groups)
+    for one in found["suggestions"]:
+        OUT.print(f"{one['name']}: raise {one['setting']}? {one['why']}", markup=False)
     if found["is_cut"]:
         OUT.print("only the latest answers are added up: narrow it with --days", markup=False)
 

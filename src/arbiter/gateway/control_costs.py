@@ -8,16 +8,18 @@ from datetime import timedelta
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
+from msgspec import structs
 
 from arbiter.clock import Clock
 from arbiter.cost import Figure
 from arbiter.engines.base import Engine, ServerEngine
 from arbiter.gateway.control_base import Plain
-from arbiter.hardware.machine import Snapshot
+from arbiter.hardware.machine import Snapshot, usable_cores
 from arbiter.hardware.uses import could_use
 from arbiter.knowledge.cost_sums import By, Total, total, totals
 from arbiter.knowledge.costs import MOST_ROWS, Costs
 from arbiter.knowledge.receipt import Receipt
+from arbiter.knowledge.spare import suggestions
 from arbiter.metering.account import Sums
 from arbiter.refs import parse_task
 from arbiter.registry.registry import Registry
@@ -34,6 +36,7 @@ class CostRooms:
     hardware: Callable[[], Snapshot]
     energy: Callable[[], Mapping[str, Sums]]
     engines: Sequence[Engine]
+    slots: int
 
 
 def costs_router(rooms: CostRooms) -> APIRouter:
@@ -63,6 +66,10 @@ def costs_router(rooms: CostRooms) -> APIRouter:
             "groups": [total_view(one, names) for one in totals(spent, By(by))],
             "total": total_view(total("all", spent), {}),
             "task": only,
+            "suggestions": [
+                {"name": names.get(one.version, one.version), **structs.asdict(one)}
+                for one in suggestions(spent, slots=rooms.slots, threads=usable_cores())
+            ],
             "is_cut": len(found) == MOST_ROWS,
             "energy": {name: sums_view(sums) for name, sums in rooms.energy().items()},
         }

@@ -115,7 +115,9 @@ def _cost(row: Row) -> Cost:
 
 def _spent(row: Row) -> Spent:
     _, task, alias, version, caller, at, status, latency, wait, ttft = row[:10]
-    prompt, completion, cached, prefill, decode, cpu, grade, energy, method, gpu, peak = row[10:]
+    prompt, completion, cached, prefill, decode, cpu, grade, energy, method = row[10:19]
+    gpu, peak, load, concurrency = row[19:]
+    waited = _real(wait)
     told = timing(
         latency_ms=_real(latency),
         wait_ms=_real(wait),
@@ -136,7 +138,7 @@ def _spent(row: Row) -> Spent:
         day=str(at)[:10],
         is_success=status == "success",
         served_ms=told.latency_ms,
-        wait_ms=_real(wait),
+        wait_ms=waited,
         tokens_in=_count(prompt),
         tokens_out=_count(completion),
         tokens_cached=_count(cached),
@@ -147,6 +149,8 @@ def _spent(row: Row) -> Spent:
         energy_method=None if method is None else str(method),
         peak_bytes=_count(peak),
         grade=_real(grade),
+        slot_wait_ms=None if waited is None else max(0.0, waited - (_real(load) or 0.0)),
+        concurrency=_real(concurrency),
     )
 
 
