@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from arbiter.cost import Cost, Figure, Method, unknown
+from arbiter.cost import MEMORY_ERROR_PCT, Cost, Figure, Method, unknown
 from arbiter.inference import Timings, Usage
 from arbiter.knowledge.cost_sums import Spent
 from arbiter.knowledge.speed import timing
@@ -101,7 +101,8 @@ def _statement(decision: DecisionId, cost: Cost) -> Statement:
 def _cost(row: Row) -> Cost:
     energy, method, error_pct, note, parts, gpu, gpu_method, gpu_note = row[:8]
     peak, mean, memory_method, memory_note, device, device_method, device_note = row[8:]
-    memory = (memory_method, memory_note)
+    is_sampled = memory_method == Method.MEASURED.value
+    memory = (memory_method, memory_note, MEMORY_ERROR_PCT if is_sampled else None)
     return Cost(
         cpu_ms=unknown("it stands beside the outcome"),
         gpu_ms=_figure(gpu, gpu_method, gpu_note),

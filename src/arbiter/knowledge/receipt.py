@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from msgspec import structs
+
 from arbiter.cost import (
+    CPU_ERROR_PCT,
     NO_ACCELERATOR,
     NO_COUNTER,
     TOO_SHORT,
@@ -84,6 +87,8 @@ def receipt_of(record: Record, cost: Cost | None, *, threads: int, is_complete: 
     timings = None if outcome is None else outcome.timings
     served_ms = _served_ms(outcome)
     cpu_ms = unknown(NOT_ENDED) if outcome is None else outcome.cpu
+    if cpu_ms.value is not None:
+        cpu_ms = structs.replace(cpu_ms, error_pct=CPU_ERROR_PCT)
     return Receipt(
         decision=decided.decision,
         version=decided.version if outcome is None else outcome.version,
