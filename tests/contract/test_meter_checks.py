@@ -13,7 +13,8 @@ from arbiter.studies.check_cpu import check_v1, check_v2, check_v3
 from arbiter.studies.check_energy import check_v6, check_v7, check_v8
 from arbiter.studies.check_house import check_real, check_v11, check_v13
 from arbiter.studies.check_memory import check_v4, check_v5
-from arbiter.studies.check_sharing import check_v9, check_v10, check_v12
+from arbiter.studies.check_sharing import check_v9, check_v12
+from arbiter.studies.check_tokens import check_v10
 from arbiter.studies.checks import Check, CheckState, failed, judged, not_verified
 
 CLOCK = SystemClock()
@@ -62,8 +63,8 @@ async def test_v9_concurrent_requests_share_what_there_is() -> None:
     holds(await check_v9(count=12))
 
 
-def test_v10_tokens_and_their_rate_are_right() -> None:
-    holds(check_v10())
+async def test_v10_tokens_and_their_rate_are_right() -> None:
+    holds(await check_v10(CLOCK, answers=2))
 
 
 async def test_v11_sampling_costs_little() -> None:
