@@ -11,31 +11,26 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
-from types import MappingProxyType
-from typing import Final
 
 from arbiter.clock import Clock
 from arbiter.config import PoolSettings
 from arbiter.cost import HOST
-from arbiter.engines.base import Engine, LoadSpec, Runner, ServedRunner
+from arbiter.engines.base import Engine, LoadSpec, Runner
 from arbiter.errors import (
     ArbiterError,
     EngineError,
     EngineUnavailable,
-    KeyRefused,
     NotOffered,
     ServerGone,
     ShuttingDown,
     StillInUse,
 )
 from arbiter.events import Announcer, Detail, Event
-from arbiter.pool.breaker import Phase, Sign, sign_of
+from arbiter.pool.doubts import Doubts
 from arbiter.pool.fairness import HOUSE, Who
 from arbiter.pool.footprints import Footprints, Machine
 from arbiter.pool.instance import Instance, Lease, State
-from arbiter.pool.lease import Lender
 from arbiter.pool.loadable import Loadable, loadable
 from arbiter.pool.model_file import ModelFile
 from arbiter.pool.pinned_options import LoadOptions
@@ -51,7 +46,6 @@ from arbiter.storage.database import Database
 __all__ = ["InstanceView", "Loadable", "Pool", "loadable"]
 
 LOG = logging.getLogger(__name__)
-_NOBODY: Final[Mapping[VersionId, str]] = MappingProxyType({})
 
 
 class Pool:
@@ -82,8 +76,7 @@ class Pool:
         self._registry = registry
         self._places = registry.places
         self._tenants: dict[VersionId, Tenant] = {}
-        self._doubted: set[VersionId] = set()
-        """Whose breaker is not closed."""
+        self._doubts = Doubts(registry=registry, clock=clock, tell=self._tell)
         self._footprints = Footprints(database=database, clock=clock, machine=machine)
         self.space = Space(
             tenants=self._tenants,
@@ -194,7 +187,7 @@ class Pool:
                 file=ModelFile(loadable.artifact, self._clock),
                 prepare=self._placed,
             )
-            instance.health.listener = partial(self._judged, instance)
+            self._doubts.attend(instance)
             found = self._tenants[loadable.version] = Tenant(loadable=loadable, instance=instance)
         return found
 
@@ -403,53 +396,13 @@ class Pool:
     def _tell(self, kind: str, **detail: Detail) -> None:
         self._announcer.announce(Event(kind=kind, at=self._clock.now(), detail=detail))
 
-    def _judged(self, instance: Instance) -> None:
-        """A breaker opened, is tried, or closed."""
-        version, breaker = instance.spec.version, instance.health.breaker
-        if breaker.phase is Phase.CLOSED:
-            self._doubted.discard(version)
-        else:
-            self._doubted.add(version)
-        if breaker.phase is Phase.OPEN:
-            names = ", ".join(self._registry.names_of(version))
-            LOG.warning(
-                "%s keeps failing (%s); auto asks others for %.0f s",
-                names or short(version),
-                breaker.why,
-                breaker.until - self._clock.monotonic(),
-            )
-        self._tell(f"breaker.{breaker.phase.value}", version=version, reason=breaker.why)
-        if breaker.phase is Phase.OPEN and instance.runner is not None:
-            self._move(instance, instance.runner, breaker.why)
-
     def move_on(self, lease: Lease, error: EngineError) -> bool:
-        """After a failure before the first byte: have the version served at its next place.
-
-        False when it has none, or when the place is not to blame.
-        """
-        if sign_of(error) is Sign.NOTHING and not isinstance(error, KeyRefused):
-            return False
-        return self._move(lease.instance, lease.runner, error.code)
-
-    def _move(self, instance: Lender, runner: Runner, why: str) -> bool:
-        """Have a version that fails at one place served at another, if it has one."""
-        if not isinstance(runner, ServedRunner):
-            return False
-        if not self._places.beside(instance.spec.version, runner.place):
-            return False
-        self._places.fail(runner.place)
-        instance.leave(runner, why)
-        return True
+        """As `Doubts.move_on`: whether the version is served at another place now."""
+        return self._doubts.move_on(lease, error)
 
     def ailing(self) -> Mapping[VersionId, str]:
-        """The versions that kept failing lately, each with why; who has others asks those.
-
-        Nobody is refused because of it, and one request at a time tries whether it is over.
-        """
-        if not self._doubted:
-            return _NOBODY
-        found = {one: self._tenants[one].instance.health.ailing for one in self._doubted}
-        return {version: why for version, why in found.items() if why is not None}
+        """As `Doubts.ailing`: the versions that kept failing lately, each with why."""
+        return self._doubts.ailing()
 
     def _miss(self, version: VersionId, error: ArbiterError | None) -> None:
         """No server that offers a version is there, or none has it: no choice until one does."""
