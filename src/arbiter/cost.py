@@ -15,6 +15,12 @@ import msgspec
 JOULES_IN_A_MWH: Final = 3.6
 """A milliwatt-hour: 0.001 W for 3600 s. Joules are used everywhere but at the edge."""
 
+CPU_ERROR_PCT: Final = 1.0
+"""A process's CPU clock against the kernel's own account, from 50 ms on (the checks V1 to V3)."""
+
+MEMORY_ERROR_PCT: Final = 5.0
+"""Memory that is sampled ten times a second, against a staircase of known height (V4)."""
+
 TOO_SHORT: Final = "it was over before two samples were taken"
 NO_COUNTER: Final = "no energy counter can be read here; `arbiter hardware` says why"
 NO_ACCELERATOR: Final = "no accelerator is seen here"

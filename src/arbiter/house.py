@@ -421,6 +421,7 @@ class House:
                 hardware=self.hardware,
                 energy=self.meter.sums,
                 engines=self.pool.engines,
+                slots=self.settings.pool.slots,
             ),
         )
 

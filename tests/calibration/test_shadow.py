@@ -15,7 +15,7 @@ from arbiter.swap.rollout import Phase
 
 pytestmark = pytest.mark.calibration
 
-RUNS = 120
+RUNS = 60
 
 
 def runs(case: Case, *, times: int = RUNS, first: int = 5_000) -> list[Ended]:
@@ -52,7 +52,7 @@ def test_one_that_is_worse_by_the_margin_is_rarely_promoted(p_old: float, shadow
 
 def test_conversations_of_twelve_requests_count_once_in_either_test() -> None:
     case = Case(p_old=0.8, p_new=0.8, unit=12, requests=6_000, shadow=0.5)
-    assert count(runs(case, times=60), Phase.ROLLED_BACK) <= at_most(60)
+    assert count(runs(case, times=30), Phase.ROLLED_BACK) <= at_most(30)
 
 
 def test_half_of_the_equal_models_are_promoted_after_580_pairs_or_fewer() -> None:

@@ -11,10 +11,11 @@ from arbiter.hardware import powercap
 from arbiter.hardware.apple import Apple
 from arbiter.hardware.drm import Cards
 from arbiter.hardware.found import Hardware, find_hardware
-from arbiter.hardware.machine import memory_limit, processor
+from arbiter.hardware.machine import Snapshot, memory_limit, processor
 from arbiter.hardware.nvidia import Library, Nvidia
 from arbiter.hardware.nvidia import installed as installed_nvml
 from arbiter.hardware.reading import Part, Reading, absent, number_in
+from arbiter.hardware.uses import EngineUse, could_use
 from arbiter.studies.standins import (
     ChipEnergy,
     NvmlDevice,
@@ -276,3 +277,23 @@ def test_the_processor_and_a_limit_on_memory_are_read(tmp_path: Path) -> None:
     assert (processor(tmp_path), memory_limit(tmp_path)) == ("Some CPU", 4096)
     (tmp_path / "fs" / "cgroup" / "memory.max").write_text("max\n", "ascii")
     assert memory_limit(tmp_path) is None
+
+
+# -- what engines could use
+
+
+def test_what_an_engine_could_use_is_said_with_why() -> None:
+    bare = Hardware().snapshot(lambda: False)
+    device = Nvidia(ScriptedNvml([NvmlDevice()]))
+    with_gpu = Hardware(accelerators={"nvidia": device}).snapshot(lambda: False)
+
+    def use(machine: Snapshot, **more: bool) -> EngineUse:
+        facts = {"available": True, "is_server": False, "computes": True, **more}
+        return could_use(machine, engine="one", why="not installed", **facts)
+
+    assert use(bare, available=False).reason == "not installed"
+    assert use(bare).accelerators == ()
+    assert use(bare, computes=False).processor is True
+    assert use(bare, is_server=True).processor is None
+    assert use(with_gpu).accelerators is None
+    assert "Scripted GPU" in use(with_gpu).reason

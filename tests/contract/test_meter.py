@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -21,23 +24,27 @@ from arbiter.cost import (
     Method,
 )
 from arbiter.hardware.apple import Apple
+from arbiter.hardware.drm import Cards
 from arbiter.hardware.found import Hardware
 from arbiter.hardware.nvidia import Nvidia
-from arbiter.hardware.reading import AcceleratorReader, EnergyCounter
-from arbiter.metering.crowd import NO_PROCESS, Crowd, Nobody
+from arbiter.hardware.reading import AcceleratorReader, EnergyCounter, Reading
+from arbiter.metering.crowd import NO_PROCESS, OF_ALL, Crowd, Nobody
 from arbiter.metering.estimate import Watts
 from arbiter.metering.listening import listener_of
-from arbiter.metering.meter import SAMPLE_S, Meter
+from arbiter.metering.meter import REST_S, SAMPLE_S, Meter
 from arbiter.metering.process import ProcessReader
+from arbiter.metering.tree import PortableTree, Table
 from arbiter.studies.check_energy import PID, ScriptedTree, quiet_machine, samples
 from arbiter.studies.standins import (
     ChipEnergy,
     Course,
     NvmlDevice,
     NvmlProcess,
+    NvmlSample,
     ScriptedChip,
     ScriptedNvml,
     SteppedCounter,
+    write_card,
 )
 
 
@@ -298,6 +305,67 @@ async def test_two_models_on_one_device_have_what_each_used_of_it(
         assert ticket.cost.energy_mwh.value is None
 
 
+async def test_a_device_that_tells_who_used_it_is_shared_by_that(
+    clock: ManualClock, proc: Path
+) -> None:
+    def samples_now() -> list[NvmlSample]:
+        now = round(clock.monotonic() * 1e6) + 1
+        told = ((1, 60), (2, 20), (9, 20))
+        return [NvmlSample(pid=pid, smUtil=used, timeStamp=now) for pid, used in told]
+
+    device = NvmlDevice(
+        busy=100,
+        millijoules=lambda: round(clock.monotonic() * 300_000),
+        running=tuple(NvmlProcess(pid=pid, usedGpuMemory=10) for pid in (1, 2, 9)),
+    )
+    reader = Nvidia(ScriptedNvml([device]))
+    meter = meter_of(clock, proc, *reader.counters(), nvidia=reader)
+    crowds = [
+        meter.crowd_of(ScriptedTree(used_s=clock.monotonic, pid=pid, pids=(pid,))) for pid in (1, 2)
+    ]
+    await meter.sample(at_rest=True)
+    tickets = [crowd.begin() for crowd in crowds]
+    for _ in range(10):
+        device.samples = samples_now()
+        await samples(meter, clock, SAMPLE_S, at_rest=False)
+    for crowd, ticket in zip(crowds, tickets, strict=True):
+        crowd.end(ticket)
+    device.samples = ()
+    await samples(meter, clock, 1.0, at_rest=False)
+    first, second = (joules(ticket.cost) for ticket in tickets)
+    assert first == pytest.approx(3 * second)
+    (sums,) = meter.sums().values()
+    assert first + second == pytest.approx(sums.attributed)
+    assert sums.unattributed > 0  # what the third process used is nobody's here
+    assert tickets[0].cost is not None
+    assert tickets[0].cost.gpu_ms.value == pytest.approx(600, rel=0.02)
+
+
+async def test_engine_time_that_a_driver_counts_is_taken_by_its_growth(
+    clock: ManualClock, proc: Path, tmp_path: Path
+) -> None:
+    write_card(tmp_path, address="0000:03:00.0")
+    info = proc / str(PID) / "fdinfo"
+    info.mkdir(parents=True)
+
+    def used(milliseconds: int) -> None:
+        text = "drm-driver:\tamdgpu\ndrm-client-id:\t1\ndrm-pdev:\t0000:03:00.0\n"
+        (info / "7").write_text(f"{text}drm-engine-gfx:\t{milliseconds}000000 ns\n", "ascii")
+
+    used(5_000)
+    meter = meter_of(clock, proc, drm=Cards(sys=tmp_path, proc=proc))
+    crowd = meter.crowd_of(ScriptedTree(used_s=clock.monotonic))
+    await meter.sample(at_rest=True)
+    ticket = crowd.begin()
+    for step in range(1, 11):
+        used(5_000 + 50 * step)
+        await samples(meter, clock, SAMPLE_S, at_rest=False)
+    crowd.end(ticket)
+    await samples(meter, clock, 0.5, at_rest=False)
+    assert ticket.cost is not None
+    assert ticket.cost.gpu_ms.value == pytest.approx(500.0)
+
+
 async def test_a_chip_that_does_not_tell_who_used_it_is_taken_for_ours_and_says_so(
     clock: ManualClock, proc: Path
 ) -> None:
@@ -357,6 +425,9 @@ async def test_a_server_of_this_machine_is_counted_by_who_listens() -> None:
     assert isinstance(one, Crowd)
     assert one is other
     assert one.tree.pid == os.getpid()
+    ticket = one.begin()
+    share = one.end(ticket)
+    assert (share.method, share.note) == (Method.SHARED, OF_ALL)
     assert "nobody" in (listener_of(url).reason or "")
 
 
@@ -402,6 +473,64 @@ async def test_samples_are_taken_only_while_something_is_in_flight(
             await asyncio.sleep(0)  # noqa: TID251  # as above
     assert meter.samples <= taken + 8
     await meter.close()
+
+
+async def test_a_reader_that_breaks_ends_no_later_receipt(
+    clock: ManualClock, proc: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    counter = Breaking(course=Course(pieces=((0.0, 5.0),)), clock=clock.monotonic, update_s=0.001)
+    meter = meter_of(clock, proc, counter)
+    meter.open()
+    while not caplog.messages:
+        clock.jump(REST_S)
+        await asyncio.sleep(0)  # noqa: TID251  # lets the sampler's thread answer
+    counter.is_broken = False
+    while not meter.samples:
+        clock.jump(REST_S)
+        await asyncio.sleep(0)  # noqa: TID251  # as above
+    await meter.close()
+    assert caplog.messages[0] == "a sample could not be taken"
+
+
+@dataclass(slots=True, kw_only=True)
+class Breaking(SteppedCounter):
+    """A counter that breaks its word never to raise."""
+
+    is_broken: bool = True
+
+    def read(self) -> Reading:
+        if self.is_broken:
+            raise ValueError("no counter does this")
+        return SteppedCounter.read(self)
+
+
+def test_a_process_that_nobody_is_served_by_any_more_is_forgotten(
+    clock: ManualClock, proc: Path
+) -> None:
+    meter = meter_of(clock, proc)
+    tree = ScriptedTree(used_s=clock.monotonic)
+    crowd = meter.crowd_of(tree)
+    assert meter.crowd_of(tree) is crowd  # two models at one server
+    meter.leave(crowd)
+    assert meter.crowd_of(tree) is crowd
+    meter.leave(crowd)
+    meter.leave(crowd)
+    assert meter.crowd_of(tree) is not crowd
+
+
+def test_where_there_is_no_proc_psutil_tells_who_belongs_to_a_process() -> None:
+    reader = ProcessReader()
+    tree = PortableTree(os.getpid(), read_cpu=reader.cpu_ns)
+    with subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE
+    ) as child:
+        tree.look(Table(()))
+        assert child.pid in tree.pids
+        assert (tree.cpu_ns() or 0) > (reader.cpu_ns(child.pid) or 0)
+        child.communicate(b"")
+    gone = PortableTree(child.pid, read_cpu=reader.cpu_ns)
+    gone.look(Table(()))
+    assert gone.cpu_ns() is None
 
 
 async def _idle() -> None:

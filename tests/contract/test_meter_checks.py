@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+
+import pytest
+import typer
+
+from arbiter.cli.bench import tell
 from arbiter.clock import SystemClock
 from arbiter.studies.check_cpu import check_v1, check_v2, check_v3
 from arbiter.studies.check_energy import check_v6, check_v7, check_v8
 from arbiter.studies.check_house import check_real, check_v11, check_v13
 from arbiter.studies.check_memory import check_v4, check_v5
-from arbiter.studies.check_sharing import check_v9, check_v10, check_v12
+from arbiter.studies.check_sharing import check_v9, check_v12
+from arbiter.studies.check_tokens import check_v10
 from arbiter.studies.checks import Check, CheckState, failed, judged, not_verified
 
 CLOCK = SystemClock()
@@ -56,8 +63,8 @@ async def test_v9_concurrent_requests_share_what_there_is() -> None:
     holds(await check_v9(count=12))
 
 
-def test_v10_tokens_and_their_rate_are_right() -> None:
-    holds(check_v10())
+async def test_v10_tokens_and_their_rate_are_right() -> None:
+    holds(await check_v10(CLOCK, answers=2))
 
 
 async def test_v11_sampling_costs_little() -> None:
@@ -79,7 +86,22 @@ async def test_v14_receipts_add_up_to_the_workers_account() -> None:
     holds(await check_real(CLOCK, requests=60))
 
 
+BAD = judged("X", "x", error_pct=2.0, limit_pct=1.0, why="y")
+SKIPPED = not_verified("Y", "y", limit_pct=1.0, why="z")
+
+
 def test_a_check_beyond_its_limit_fails() -> None:
-    bad = judged("X", "x", error_pct=2.0, limit_pct=1.0, why="y")
-    skipped = not_verified("Y", "y", limit_pct=1.0, why="z")
-    assert failed([bad, skipped]) == (bad,)
+    assert failed([BAD, SKIPPED]) == (BAD,)
+
+
+def test_the_command_ends_with_1_when_a_check_failed(capsys: pytest.CaptureFixture[str]) -> None:
+    tell([SKIPPED], as_json=False)
+    with pytest.raises(typer.Exit) as ended:
+        tell([BAD, SKIPPED], as_json=True)
+    assert ended.value.exit_code == 1
+    said = capsys.readouterr().out
+    shown = json.loads(said[said.index("{") :])["checks"]
+    assert [(one["id"], one["state"], one["error_pct"]) for one in shown] == [
+        ("X", "fail", 2.0),
+        ("Y", "not verified", None),
+    ]

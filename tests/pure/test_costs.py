@@ -18,6 +18,7 @@ from arbiter.knowledge.cost_sums import By, Spent, spread, total, totals
 from arbiter.knowledge.costs import PENDING, is_worth_a_row
 from arbiter.knowledge.outcomes import Outcome, Record, Status
 from arbiter.knowledge.receipt import NOT_ENDED, NOT_TOLD, Receipt, receipt_of
+from arbiter.knowledge.spare import suggestions
 from arbiter.refs import DecisionId, ModelName, TaskName, VersionId
 
 VERSION = VersionId("sha256:" + "a" * 64)
@@ -130,6 +131,25 @@ def test_a_spread_tells_what_half_and_what_nearly_all_keep_to() -> None:
     assert found is not None
     assert (found.p50, found.p95, found.mean) == (50.0, 95.0, 50.5)
     assert spread([None]) is None
+
+
+# -- what stands idle
+
+WAITING = structs.replace(ONE, slot_wait_ms=50.0, concurrency=4.0, cpu_ms=25.0)
+
+
+def test_requests_that_wait_while_threads_are_spare_suggest_more_slots() -> None:
+    (found,) = suggestions([WAITING] * 40, slots=4, threads=4)
+    assert (found.version, found.setting) == ("v1", "pool.slots")
+    assert "waited 50 ms for one of 4 slots (median of 40" in found.why
+    assert "used 1.0 of 4 hardware threads" in found.why
+
+
+def test_nothing_is_suggested_without_evidence_or_without_spare_threads() -> None:
+    assert suggestions([WAITING] * 20, slots=4, threads=4) == ()
+    assert suggestions([WAITING] * 40, slots=4, threads=1) == ()
+    assert suggestions([structs.replace(WAITING, slot_wait_ms=2.0)] * 40, slots=4, threads=4) == ()
+    assert suggestions([structs.replace(WAITING, cpu_ms=None)] * 40, slots=4, threads=4) == ()
 
 
 # -- one receipt

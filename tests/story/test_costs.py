@@ -170,6 +170,7 @@ def test_costs_are_shown_by_what_is_asked_for_and_as_a_page(used: tuple[Shell, s
     found = shell.json("costs", "--by", "task", "--days", "1")
     assert [(one["name"], one["requests"]) for one in found["groups"]] == [("general", 2)]
     assert found["total"]["energy_mwh"] is None
+    assert shell.json("costs", "--task", "sum")["groups"] == []
     shell.refused("costs", "--by", "mood")
     shell.refused("costs", "--html", str(shell.folder / "no" / "costs.html"))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated
 
@@ -69,6 +69,11 @@ def metering(as_json: AsJson = False) -> None:
             found.append(check)
 
     run(work)
+    tell(found, as_json=as_json)
+
+
+def tell(found: Sequence[Check], *, as_json: bool) -> None:
+    """Print the checks; end with 1 when one failed."""
     if as_json:
         show_json({"checks": [{**asdict(check), "state": check.state.value} for check in found]})
     else:
@@ -88,4 +93,4 @@ def metering(as_json: AsJson = False) -> None:
             empty="",
         )
     if failed(found):
-        sys.exit(1)
+        raise typer.Exit(1)

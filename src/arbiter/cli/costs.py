@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
+from urllib.parse import quote
 
 import typer
 
@@ -12,6 +13,7 @@ from arbiter.cli.client import Client, segment
 from arbiter.cli.costs_page import write_page
 from arbiter.cli.options import AsJson, ConfigFile, DataDir, with_house
 from arbiter.cli.output import OUT, number, show_json, show_table, size, text
+from arbiter.cost import JOULES_IN_A_MWH
 from arbiter.knowledge.cost_sums import By
 
 app = typer.Typer(help="What answers cost: time, memory, energy.", no_args_is_help=False)
@@ -19,6 +21,7 @@ app = typer.Typer(help="What answers cost: time, memory, energy.", no_args_is_he
 Found = Mapping[str, Any]
 
 _WIDTH: Final = 30
+_PARTS: Final = ("attributed", "idle", "resting", "unattributed")
 
 _TIMES: Final = (
     ("wall_ms", "from arrival to end"),
@@ -56,6 +59,9 @@ def costs(
     days: Annotated[
         float | None, typer.Option("--days", help="Only of so many days.", show_default=False)
     ] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", help="Only of one task.", show_default=False)
+    ] = None,
     html: Annotated[
         Path | None,
         typer.Option("--html", help="Also write one page with plots.", show_default=False),
@@ -70,6 +76,7 @@ def costs(
 
     async def work(client: Client) -> None:
         query = f"?by={by.value}" + ("" if days is None else f"&days={days}")
+        query += "" if task is None else f"&task={quote(task, safe='')}"
         found = await client.call("GET", f"/costs{query}")
         if html is not None:
             write_page(html.expanduser(), found)
@@ -77,6 +84,8 @@ def costs(
             show_json(found)
             return
         _show_totals(found)
+        if not client.own:
+            _show_energy(found)
         if html is not None:
             OUT.print(f"{html} is written", markup=False)
 
@@ -163,8 +172,22 @@ def _show_totals(found: Found) -> None:
         empty="No answer yet: arbiter ask TEXT",
     )
     bars(groups)
+    for one in found["suggestions"]:
+        OUT.print(f"{one['name']}: raise {one['setting']}? {one['why']}", markup=False)
     if found["is_cut"]:
         OUT.print("only the latest answers are added up: narrow it with --days", markup=False)
+
+
+def _show_energy(found: Found) -> None:
+    """Where the energy of each counter went since the house opened."""
+    show_table(
+        ("counter, since the house opened", "answers", "idle meanwhile", "at rest", "others"),
+        [
+            (name, *(number(one[f"{part}_j"] / JOULES_IN_A_MWH, unit=" mWh") for part in _PARTS))
+            for name, one in found["energy"].items()
+        ],
+        empty="",
+    )
 
 
 def _total(one: Found) -> tuple[str, ...]:

@@ -32,9 +32,11 @@ def add(
             show_default=False,
         ),
     ],
-    name: Annotated[
-        str | None, typer.Option("--name", help="Its name. [default: the file's]")
+    called: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="Its name. [default: the file's]", show_default=False),
     ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Its name, said otherwise.")] = None,
     alias: Annotated[
         list[str] | None, typer.Option("--alias", help="Point this alias at it too.")
     ] = None,
@@ -79,7 +81,7 @@ def add(
     async def work(client: Client) -> None:
         body: Json = {
             "path": where,
-            "name": name or _named(file),
+            "name": name or called or _named(file),
             "predecessor": predecessor,
             "aliases": alias or [],
             "calibrate": calibrate,

@@ -13,13 +13,14 @@ import signal
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from random import Random
 
 import aiohttp
 
 from arbiter.clock import Clock
-from arbiter.config import load_settings
+from arbiter.config import Settings, load_settings
 from arbiter.demo.alone import MARGIN_NATS, surely
 from arbiter.demo.lessons import TASKS, Item, draw_many
 from arbiter.demo.story import Say, furnished
@@ -91,18 +92,11 @@ async def prove(*, streams: int, clock: Clock, say: Say) -> NoLoss:
     say("What each model answers alone, and how sure it is of every token:")
     asked, texts = await _sure_items(clock, say)
     with tempfile.TemporaryDirectory(prefix="arbiter-no-loss-") as folder:
-        settings = load_settings(
-            environment={},
-            overrides={
-                "data_dir": Path(folder),
-                "door.port": 0,
-                "rollout.soak_s": 0.0,
-                "rollout.min_units": 5,
-                "pool.memory_mb": _ROOM_MB,
-            },
-        )
+        # what is loaded with other slots is drained and loaded again
+        plans = cycle([_settings(Path(folder), slots=slots) for slots in (3, 4)])
         say("Registering the models:")
-        async with furnished(settings, MODELS, say) as house:
+        settings = _settings(Path(folder), slots=4)
+        async with furnished(settings, MODELS, say, reread=plans.__next__) as house:
             await house.admission.set_alias(PRIMARY, parse_name(STABLE), who="no-loss")
             answers = {
                 house.registry.resolve(parse_name(model)).version: texts[model] for model in MODELS
@@ -112,6 +106,21 @@ async def prove(*, streams: int, clock: Clock, say: Say) -> NoLoss:
             async with house.door() as address, aiohttp.ClientSession(timeout=patience) as session:
                 crowd = Crowd(session, address.url, answers)
                 return await _Proof(house, crowd, asked, say).run(streams)
+
+
+def _settings(folder: Path, *, slots: int) -> Settings:
+    """A free port, steps without a soak, and room for three models."""
+    return load_settings(
+        environment={},
+        overrides={
+            "data_dir": folder,
+            "door.port": 0,
+            "rollout.soak_s": 0.0,
+            "rollout.min_units": 5,
+            "pool.memory_mb": _ROOM_MB,
+            "pool.slots": slots,
+        },
+    )
 
 
 async def _sure_items(clock: Clock, say: Say) -> tuple[list[Item], dict[str, dict[str, str]]]:
@@ -169,6 +178,7 @@ class _Proof:
             ("promoted", self._promote),
             ("killed", self._kill_stable),
             ("unloaded", self._unload),
+            ("settings read again", self._reload),
             ("called off", self._call_off),
             ("undone", self._undo),
             ("killed", self._kill_stable),
@@ -215,6 +225,11 @@ class _Proof:
         version = self._version(PRIMARY)
         await self._crowd.until_on(version)
         await self._house.pool.unload(version, reason="no-loss")
+
+    async def _reload(self) -> None:
+        """Have the models loaded with other slots, while they stream."""
+        await self._crowd.until_on(self._version(PRIMARY))
+        await self._house.reloading.reload()
 
     async def _kill_stable(self) -> None:
         await self._kill(self._version(PRIMARY))

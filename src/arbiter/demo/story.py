@@ -165,12 +165,18 @@ async def add_model(house: House, name: str, say: Say) -> None:
 
 
 @asynccontextmanager
-async def furnished(settings: Settings, models: Sequence[str], say: Say) -> AsyncIterator[House]:
-    """A house with the demo's tasks and these models.
+async def furnished(
+    settings: Settings,
+    models: Sequence[str],
+    say: Say,
+    *,
+    reread: Callable[[], Settings] | None = None,
+) -> AsyncIterator[House]:
+    """A house with the demo's tasks and these models. reread: as of `arbiter.app.open_house`.
 
     Raises `EngineUnavailable` when llama.cpp is not installed.
     """
-    async with open_house(settings) as house:
+    async with open_house(settings, reread=reread) as house:
         reason = house.pool.unavailable("gguf")
         if reason is not None:
             raise EngineUnavailable("The demo needs llama.cpp.", hint=reason)

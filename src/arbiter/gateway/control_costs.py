@@ -8,17 +8,20 @@ from datetime import timedelta
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
+from msgspec import structs
 
 from arbiter.clock import Clock
 from arbiter.cost import Figure
 from arbiter.engines.base import Engine, ServerEngine
 from arbiter.gateway.control_base import Plain
-from arbiter.hardware.machine import Snapshot
+from arbiter.hardware.machine import Snapshot, usable_cores
 from arbiter.hardware.uses import could_use
 from arbiter.knowledge.cost_sums import By, Total, total, totals
 from arbiter.knowledge.costs import MOST_ROWS, Costs
 from arbiter.knowledge.receipt import Receipt
+from arbiter.knowledge.spare import suggestions
 from arbiter.metering.account import Sums
+from arbiter.refs import parse_task
 from arbiter.registry.registry import Registry
 
 
@@ -33,6 +36,7 @@ class CostRooms:
     hardware: Callable[[], Snapshot]
     energy: Callable[[], Mapping[str, Sums]]
     engines: Sequence[Engine]
+    slots: int
 
 
 def costs_router(rooms: CostRooms) -> APIRouter:
@@ -47,19 +51,27 @@ def costs_router(rooms: CostRooms) -> APIRouter:
     async def costs(
         by: Literal["model", "task", "alias", "caller", "day"] = "model",
         days: Annotated[float | None, Query(gt=0, le=36_500)] = None,
+        task: Annotated[str | None, Query(max_length=200)] = None,
     ) -> Plain:
         since = ""
         if days is not None:
             since = (rooms.clock.now() - timedelta(days=days)).isoformat()
-        spent = await rooms.costs.spent(since=since)
+        found = await rooms.costs.spent(since=since)
+        only = None if task is None else parse_task(task)
+        spent = [one for one in found if only is None or one.task == only]
         names = {str(version): str(label) for version, label in rooms.registry.arms().items()}
         return {
             "by": by,
             "since": since or None,
             "groups": [total_view(one, names) for one in totals(spent, By(by))],
             "total": total_view(total("all", spent), {}),
-            "is_cut": len(spent) == MOST_ROWS,
-            "energy": {name: asdict_of(sums) for name, sums in rooms.energy().items()},
+            "task": only,
+            "suggestions": [
+                {"name": names.get(one.version, one.version), **structs.asdict(one)}
+                for one in suggestions(spent, slots=rooms.slots, threads=usable_cores())
+            ],
+            "is_cut": len(found) == MOST_ROWS,
+            "energy": {name: sums_view(sums) for name, sums in rooms.energy().items()},
         }
 
     @router.get("/hardware")
@@ -71,7 +83,7 @@ def costs_router(rooms: CostRooms) -> APIRouter:
     return router
 
 
-def asdict_of(sums: Sums) -> Plain:
+def sums_view(sums: Sums) -> Plain:
     """Joules of a counter since the house opened, by where they went."""
     return {
         "grown_j": sums.grown,

@@ -32,6 +32,8 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
     """What one request cost. None: not known.
 
     day: in UTC. served_ms: from its slot to its end. tokens_per_s: while it was written.
+    slot_wait_ms: until it had its slot, without what a load took. concurrency: among how many it
+    ran.
     """
 
     version: str
@@ -52,6 +54,8 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
     energy_method: str | None = None
     peak_bytes: int | None = None
     grade: float | None = None
+    slot_wait_ms: float | None = None
+    concurrency: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

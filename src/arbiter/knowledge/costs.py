@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from arbiter.cost import Cost, Figure, Method, unknown
+from arbiter.cost import MEMORY_ERROR_PCT, Cost, Figure, Method, unknown
 from arbiter.inference import Timings, Usage
 from arbiter.knowledge.cost_sums import Spent
 from arbiter.knowledge.speed import timing
@@ -101,7 +101,8 @@ def _statement(decision: DecisionId, cost: Cost) -> Statement:
 def _cost(row: Row) -> Cost:
     energy, method, error_pct, note, parts, gpu, gpu_method, gpu_note = row[:8]
     peak, mean, memory_method, memory_note, device, device_method, device_note = row[8:]
-    memory = (memory_method, memory_note)
+    is_sampled = memory_method == Method.MEASURED.value
+    memory = (memory_method, memory_note, MEMORY_ERROR_PCT if is_sampled else None)
     return Cost(
         cpu_ms=unknown("it stands beside the outcome"),
         gpu_ms=_figure(gpu, gpu_method, gpu_note),
@@ -115,7 +116,9 @@ def _cost(row: Row) -> Cost:
 
 def _spent(row: Row) -> Spent:
     _, task, alias, version, caller, at, status, latency, wait, ttft = row[:10]
-    prompt, completion, cached, prefill, decode, cpu, grade, energy, method, gpu, peak = row[10:]
+    prompt, completion, cached, prefill, decode, cpu, grade, energy, method = row[10:19]
+    gpu, peak, load, concurrency = row[19:]
+    waited = _real(wait)
     told = timing(
         latency_ms=_real(latency),
         wait_ms=_real(wait),
@@ -136,7 +139,7 @@ def _spent(row: Row) -> Spent:
         day=str(at)[:10],
         is_success=status == "success",
         served_ms=told.latency_ms,
-        wait_ms=_real(wait),
+        wait_ms=waited,
         tokens_in=_count(prompt),
         tokens_out=_count(completion),
         tokens_cached=_count(cached),
@@ -147,6 +150,8 @@ def _spent(row: Row) -> Spent:
         energy_method=None if method is None else str(method),
         peak_bytes=_count(peak),
         grade=_real(grade),
+        slot_wait_ms=None if waited is None else max(0.0, waited - (_real(load) or 0.0)),
+        concurrency=_real(concurrency),
     )
 
 

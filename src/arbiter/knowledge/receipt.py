@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from msgspec import structs
+
 from arbiter.cost import (
+    CPU_ERROR_PCT,
     NO_ACCELERATOR,
     NO_COUNTER,
     TOO_SHORT,
@@ -20,6 +23,7 @@ from arbiter.cost import (
 )
 from arbiter.knowledge.costs import NOTHING_READ, PENDING
 from arbiter.knowledge.outcomes import Outcome, Record
+from arbiter.knowledge.speed import timing
 from arbiter.refs import DecisionId
 
 NOT_ENDED = "the request has not ended"
@@ -84,6 +88,8 @@ def receipt_of(record: Record, cost: Cost | None, *, threads: int, is_complete: 
     timings = None if outcome is None else outcome.timings
     served_ms = _served_ms(outcome)
     cpu_ms = unknown(NOT_ENDED) if outcome is None else outcome.cpu
+    if cpu_ms.value is not None:
+        cpu_ms = structs.replace(cpu_ms, error_pct=CPU_ERROR_PCT)
     return Receipt(
         decision=decided.decision,
         version=decided.version if outcome is None else outcome.version,
@@ -161,13 +167,26 @@ def _part(used_ms: Figure, served_ms: float | None, of: int) -> Figure:
 
 
 def _rate(outcome: Outcome | None, served_ms: float | None) -> Figure:
-    """Tokens a second: by the engine's own stopwatch, else over all the time it was served."""
+    """Tokens a second: by the engine's own stopwatch, else from the first piece to the last.
+
+    Of an answer in one piece without that stopwatch, over all the time that it was served.
+    """
     tokens = None if outcome is None else outcome.usage.completion_tokens
     if outcome is None or tokens is None:
         return unknown(NOT_ENDED if outcome is None else NOT_TOLD)
-    decode_ms = outcome.timings.decode_ms
-    if decode_ms:
-        return Figure(value=tokens / decode_ms * 1e3, method=Method.ENGINE)
+    told = timing(
+        latency_ms=outcome.latency_ms,
+        wait_ms=outcome.wait_ms,
+        ttft_ms=outcome.ttft_ms,
+        usage=outcome.usage,
+        timings=outcome.timings,
+        prompt_chars=None,
+    ).tokens_per_s
+    if told is not None:
+        if outcome.timings.decode_ms:
+            return Figure(value=told, method=Method.ENGINE)
+        note = "from its first piece to its last"
+        return Figure(value=told, method=Method.MEASURED, note=note)
     if not served_ms:
         return unknown(NO_TIME)
     return Figure(

@@ -17,6 +17,8 @@ from arbiter.metering.tree import Tree
 
 NO_PROCESS: Final = "the engine has no process of its own"
 
+OF_ALL: Final = "of all that its server did meanwhile, for others too"
+
 
 class Used(NamedTuple):
     """What a request used of its process since the slice before, in seconds.
@@ -33,7 +35,8 @@ class Crowd:
     """The requests at one process tree.
 
     wake: called when the first of them begins. hand_over: takes each that has ended, to settle it;
-    whether it is to be in the next slice.
+    whether it is to be in the next slice. is_ours: nobody else asks this process for anything; of a
+    server beside the house that is not known, so nothing is said to be measured for one alone.
     """
 
     def __init__(
@@ -43,8 +46,10 @@ class Crowd:
         clock: Clock,
         wake: Callable[[], None],
         hand_over: Callable[[Ticket], bool],
+        is_ours: bool = True,
     ) -> None:
         self.tree = tree
+        self._is_ours = is_ours
         self.users = 1
         """How many loaded versions this process serves."""
         self.inside: set[Ticket] = set()
@@ -75,7 +80,10 @@ class Crowd:
         """A request is over; its CPU time in nanoseconds. The rest of its cost is known later."""
         now = ticket.ended_at = self._clock.monotonic()
         part = self._share.part(ticket, self.tree.cpu_ns(), at=now)
-        figure = ticket.cpu = part.share
+        figure = part.share
+        if not self._is_ours and figure.value is not None:
+            figure = Figure(value=figure.value, method=Method.SHARED, note=OF_ALL)
+        ticket.cpu = figure
         ticket.final_cpu = figure.value
         ticket.final_s = part.seconds
         self.inside.discard(ticket)

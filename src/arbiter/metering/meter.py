@@ -124,17 +124,24 @@ class Meter:
             if pid not in self._crowds:
                 tree = self._tree(pid)
                 await asyncio.to_thread(self._sampler.look, (tree,), now=True)
-                return self.crowd_of(tree)
+                return self.crowd_of(tree, is_ours=False)
         return self.crowd_of(self._tree(pid))
 
-    def crowd_of(self, tree: Tree) -> Crowd:
-        """The crowd of a process tree, one for all who are served there."""
+    def crowd_of(self, tree: Tree, *, is_ours: bool = True) -> Crowd:
+        """The crowd of a process tree, one for all who are served there.
+
+        is_ours: nobody but this house asks it for anything.
+        """
         crowd = self._crowds.get(tree.pid)
         if crowd is not None:
             crowd.users += 1
             return crowd
         crowd = self._crowds[tree.pid] = Crowd(
-            tree, clock=self._clock, wake=self._awake.set, hand_over=self._take_over
+            tree,
+            clock=self._clock,
+            wake=self._awake.set,
+            hand_over=self._take_over,
+            is_ours=is_ours,
         )
         return crowd
 

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from arbiter.cost import (
+    CPU_ERROR_PCT,
     JOULES_IN_A_MWH,
+    MEMORY_ERROR_PCT,
     NO_ACCELERATOR,
     NO_COUNTER,
     TOO_SHORT,
@@ -25,9 +27,6 @@ FEW_UPDATES: Final = 20
 
 EDGES: Final = 2.0
 """A counter may be up to one of its updates late at each of the two ends of a request."""
-
-_SEEN_CPU: Final = 0.01
-"""The CPU clock against the kernel's own account: less than 1 % from 50 ms on."""
 
 
 class Ticket:
@@ -165,7 +164,7 @@ class Ticket:
     def _memory(self, value: float) -> Figure:
         if self.samples < 2:
             return unknown(self.memory_note or TOO_SHORT)
-        return Figure(value=value, method=Method.MEASURED)
+        return Figure(value=value, method=Method.MEASURED, error_pct=MEMORY_ERROR_PCT)
 
     def _gpu(self, method: Method) -> Figure:
         if self.gpu_s is None:
@@ -215,9 +214,7 @@ class Ticket:
 def _in_ms(cpu: Figure) -> Figure:
     if cpu.value is None:
         return cpu
-    return Figure(
-        value=cpu.value / 1e6, method=cpu.method, note=cpu.note, error_pct=100 * _SEEN_CPU
-    )
+    return Figure(value=cpu.value / 1e6, method=cpu.method, note=cpu.note, error_pct=CPU_ERROR_PCT)
 
 
 def _estimated(cpu: Figure, watts: Watts | None) -> Figure:

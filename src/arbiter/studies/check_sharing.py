@@ -1,4 +1,4 @@
-"""V9, V10 and V12: shares among concurrent requests, tokens a second, and units."""
+"""V9 and V12: shares among concurrent requests, and units."""
 
 from __future__ import annotations
 
@@ -12,9 +12,6 @@ from typing import Final
 from arbiter.clock import ManualClock
 from arbiter.cost import JOULES_IN_A_MWH, Figure, Method
 from arbiter.hardware.found import Hardware
-from arbiter.inference import Timings, Usage
-from arbiter.knowledge.cost_sums import Spent, total
-from arbiter.knowledge.speed import timing
 from arbiter.metering.meter import SAMPLE_S, Meter
 from arbiter.metering.process import ProcessReader
 from arbiter.metering.ticket import Ticket
@@ -157,37 +154,6 @@ async def check_v9(*, count: int = 60, seed: int = 9) -> Check:
         error_pct=max(worst_sum, worst_median / 5),
         limit_pct=1.0,
         why="; ".join(said) + "; the median is held to 5 %",
-    )
-
-
-def check_v10(*, seed: int = 10) -> Check:
-    """Tokens and tokens a second of answers whose stopwatch is known."""
-    dice, worst, wrong = Random(seed), 0.0, 0  # noqa: S311  # a simulation
-    for _ in range(200):
-        tokens, rate = dice.randint(20, 400), dice.uniform(2, 300)
-        first, wait = dice.uniform(5, 500), dice.uniform(0, 900)
-        decode = 1e3 * (tokens - 1) / rate
-        usage = Usage(prompt_tokens=dice.randint(1, 900), completion_tokens=tokens, cached_tokens=0)
-        told = dice.random() < 0.5
-        found = timing(
-            latency_ms=wait + first + decode,
-            wait_ms=wait,
-            ttft_ms=wait + first,
-            usage=usage,
-            timings=Timings(decode_ms=1e3 * tokens / rate) if told else Timings(),
-            prompt_chars=None,
-        )
-        if found.tokens_per_s is not None:
-            worst = max(worst, off_pct(found.tokens_per_s, rate))
-        spent = Spent(version="", task="", alias="", caller="", day="", is_success=True,
-                      tokens_in=usage.prompt_tokens, tokens_out=tokens)  # fmt: skip
-        wrong += total("all", [spent, spent]).tokens_out != 2 * tokens
-    return judged(
-        "V10",
-        "Tokens, and tokens a second",
-        error_pct=100.0 if wrong else worst,
-        limit_pct=5.0,
-        why="counts as the engine told them; rates against the script's own",
     )
 
 

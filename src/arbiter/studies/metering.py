@@ -10,7 +10,8 @@ from arbiter.studies.check_cpu import check_v1, check_v2, check_v3
 from arbiter.studies.check_energy import check_v6, check_v7, check_v8
 from arbiter.studies.check_house import check_real, check_v11, check_v13
 from arbiter.studies.check_memory import check_v4, check_v5
-from arbiter.studies.check_sharing import check_v9, check_v10, check_v12
+from arbiter.studies.check_sharing import check_v9, check_v12
+from arbiter.studies.check_tokens import check_v10
 from arbiter.studies.checks import Check
 
 
@@ -25,7 +26,7 @@ async def checks(clock: Clock) -> AsyncIterator[Check]:
     yield check_v7()
     yield await check_v8()
     yield await check_v9()
-    yield check_v10()
+    yield await check_v10(clock)
     yield await check_v11(clock)
     yield check_v12()
     yield check_v13(_unread())

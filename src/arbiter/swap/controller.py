@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from random import Random
 
 from arbiter.clock import Clock
@@ -182,7 +183,13 @@ class Controller:
         self.revision += 1
         driving = asyncio.create_task(self._drive(track), name=f"rollout {rollout.id}")
         driving.add_done_callback(_report)
+        driving.add_done_callback(partial(self._driven, rollout.id))
         self._driving[rollout.id] = driving
+
+    def _driven(self, rollout: RolloutId, task: asyncio.Task[None]) -> None:
+        """Forget a task when it has ended: one that only waits for its last tick is closed too."""
+        if self._driving.get(rollout) is task:
+            del self._driving[rollout]
 
     async def close(self) -> None:
         """Stop driving. Every rollout goes on at the next start."""
@@ -739,7 +746,6 @@ class Controller:
     def _forget(self, rollout: Rollout) -> None:
         self._tracks.pop(rollout.alias, None)
         self._by_id.pop(rollout.id, None)
-        self._driving.pop(rollout.id, None)
         self._leases.pop(rollout.id, None)
         self.revision += 1
 

@@ -15,7 +15,8 @@ FROM costs WHERE decision = ?;
 -- The latest so many requests that ended, since a moment, with what they cost.
 SELECT d.decision, d.task, d.alias, o.version, d.caller, d.at, o.status, o.latency_ms, o.wait_ms,
        o.ttft_ms, o.prompt_tokens, o.completion_tokens, o.cached_tokens, o.prefill_ms, o.decode_ms,
-       o.cpu_ms, o.grade, c.energy_mwh, c.energy_method, c.gpu_ms, c.peak_bytes
+       o.cpu_ms, o.grade, c.energy_mwh, c.energy_method, c.gpu_ms, c.peak_bytes, o.load_ms,
+       o.concurrency
 FROM outcomes o JOIN decisions d ON d.decision = o.decision
      LEFT JOIN costs c ON c.decision = o.decision
 WHERE d.at >= ? ORDER BY d.at DESC, d.decision DESC LIMIT ?;
