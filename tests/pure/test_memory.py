@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from arbiter.cost import HOST, Level
+from arbiter.metering.control_group import tightest
 from arbiter.metering.levels import SystemMemory
 from arbiter.pool.memory import budget_now, headroom
 
@@ -99,6 +101,41 @@ def test_the_machine_tells_of_its_own_memory() -> None:
     level = SystemMemory().levels()[HOST]
     assert 0 < level.available <= level.total
     assert SystemMemory().held(os.getpid()) == {}
+
+
+def group(folder: Path, *, most: str, taken: int, files: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "memory.max").write_text(f"{most}\n", encoding="ascii")
+    (folder / "memory.current").write_text(f"{taken}\n", encoding="ascii")
+    stat = f"anon 5\ninactive_file {files}\nactive_file 0\nodd\n"
+    (folder / "memory.stat").write_text(stat, encoding="ascii")
+
+
+def told(folder: Path, own: str) -> Level | None:
+    proc = folder / "proc" / "self"
+    proc.mkdir(parents=True, exist_ok=True)
+    (proc / "cgroup").write_text(f"0::{own}\n", encoding="utf-8")
+    return tightest(folder / "proc", folder / "groups")
+
+
+def test_a_control_group_leaves_what_it_says_less_what_cannot_be_given_up(tmp_path: Path) -> None:
+    groups = tmp_path / "groups"
+    assert tightest(tmp_path / "nowhere", groups) is None
+    assert told(tmp_path, "/") is None
+    group(groups, most="max", taken=900, files=0)
+    assert told(tmp_path, "/") is None
+    group(groups / "pod" / "box", most="1000", taken=700, files=200)
+    assert told(tmp_path, "/pod/box") == Level(total=1000, available=500)
+    group(groups / "pod", most="600", taken=400, files=100)
+    assert told(tmp_path, "/pod/box") == Level(total=600, available=300)
+    assert told(tmp_path, "/../elsewhere") is None
+
+
+def test_in_a_container_the_machine_is_as_large_as_its_group() -> None:
+    level = SystemMemory(group=lambda: Level(total=1000, available=400)).levels()[HOST]
+    assert level == Level(total=1000, available=400)
+    whole = SystemMemory(group=lambda: Level(total=2**62, available=1)).levels()[HOST]
+    assert whole.available > 1
 
 
 def test_a_device_with_memory_of_its_own_is_a_memory_and_others_are_none() -> None:

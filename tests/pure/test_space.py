@@ -140,6 +140,8 @@ class World:
 
     def _changed(self, instance: Instance, reason: str) -> None:
         del reason
+        if instance.state is State.READY or (instance.is_away and not instance.busy):
+            self.tenants[instance.spec.version].has_claim = False
         if instance.is_away:
             self.tenants[instance.spec.version].admitted = False
         self.space.freed.set()
@@ -164,6 +166,7 @@ class World:
 
     async def _ask(self, title: str) -> None:
         tenant = self.tenants[VersionId(title)]
+        tenant.want(helper=False, claims=True)
         self.held.append(await tenant.instance.take(lambda: self.space.admit(tenant)))
 
     def ask(self, title: str) -> None:

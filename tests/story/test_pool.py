@@ -61,6 +61,12 @@ async def _until(play: Stage, seen: Callable[[], bool]) -> None:
         await play.house.database.settle()
 
 
+async def _waits(play: Stage, title: str) -> None:
+    """Until a model waits for memory: its file is looked at in a thread before that."""
+    await _until(play, lambda: play.house.pool.space.waits_for(_id(play, title)) is not None)
+    await _settle(play)
+
+
 def _ask(model: str, text: str, *, caller: str = "local", helper: bool = False) -> Ask:
     return Ask(
         target=Named(name=name(model)),
@@ -104,7 +110,7 @@ async def test_a_model_that_loads_is_never_put_out_by_another(tmp_path: Path) ->
         first = _asking(play, "one", "a")
         await _until(play, lambda: len(engine.loads) == 1)
         second = _asking(play, "two", "b")
-        await _settle(play)
+        await _waits(play, "two")
         play.clock.jump(60.0)
         await _settle(play)
         assert (_state(play, "one"), len(engine.loads)) == (State.LOADING, 1)
@@ -129,7 +135,7 @@ async def test_a_model_in_use_all_the_time_makes_way_after_a_turn_and_nobody_is_
         ones = [_asking(play, "one", f"a{n}") for n in range(3)]
         await _until(play, lambda: any(r.in_flight for r in engine.runners))
         two = _asking(play, "two", "b")
-        await _settle(play)
+        await _waits(play, "two")
         play.clock.jump(29.0)
         await _settle(play)
         assert _state(play, "one") is State.READY
@@ -140,6 +146,53 @@ async def test_a_model_in_use_all_the_time_makes_way_after_a_turn_and_nobody_is_
         assert await asyncio.gather(*ones, two) == ["yes"] * 4
         order = [spec.version for spec in engine.loads]
         assert order == [_id(play, "one"), _id(play, "two"), _id(play, "one")]
+        assert not any(runner.unloaded_while_serving for runner in engine.runners)
+
+
+async def test_who_came_during_a_drain_has_a_turn_too(tmp_path: Path) -> None:
+    gates = {"one": asyncio.Event(), "two": asyncio.Event()}
+
+    def reply(request: Generation) -> Iterable[Step]:
+        assert isinstance(request.work, Chat)
+        return [Hold(gates[request.work.messages[0].content[:3]]), Say("yes")]
+
+    engine = Scripted(reply=reply)
+    async with stage(tmp_path / "data", engine=engine, pool__memory_mb=ONE_MB) as play:
+        await _add(play, "one", "two")
+        first = _asking(play, "one", "one first")
+        await _until(play, lambda: any(r.in_flight for r in engine.runners))
+        two = _asking(play, "two", "two")
+        await _waits(play, "two")
+        play.clock.jump(31.0)
+        await _until(play, lambda: _state(play, "one") is State.DRAINING)
+        late = _asking(play, "one", "one late")
+        await _settle(play)
+        gates["one"].set()
+        await _until(play, lambda: _state(play, "two") is State.READY)
+        await _waits(play, "one")
+        play.clock.jump(31.0)
+        await _until(play, lambda: _state(play, "two") is State.DRAINING)
+        gates["two"].set()
+        assert [await first, await two, await late] == ["yes"] * 3
+
+
+async def test_the_houses_own_work_ends_nobodys_turn(tmp_path: Path) -> None:
+    gate = asyncio.Event()
+    engine = _always(Hold(gate), Say("yes"))
+    async with stage(tmp_path / "data", engine=engine, pool__memory_mb=ONE_MB) as play:
+        await _add(play, "one", "two")
+        begun = _asking(play, "one", "a")
+        await _until(play, lambda: any(r.in_flight for r in engine.runners))
+        two = loadable(play.house.registry.resolve(name("two")))
+        warming = asyncio.create_task(play.house.pool.warm(two))
+        await _waits(play, "two")
+        for _ in range(2):
+            play.clock.jump(100.0)
+            await _settle(play)
+        assert _state(play, "one") is State.READY
+        gate.set()
+        assert await begun == "yes"
+        await warming
         assert not any(runner.unloaded_while_serving for runner in engine.runners)
 
 
@@ -163,7 +216,7 @@ async def test_what_a_person_loaded_stays_for_a_moment_though_nobody_asked_yet(
         await _add(play, "one", "two")
         await play.house.pool.warm(loadable(play.house.registry.resolve(name("one"))))
         two = _asking(play, "two", "b")
-        await _settle(play)
+        await _waits(play, "two")
         assert _state(play, "one") is State.READY
         play.clock.jump(11.0)
         assert await two == "yes"
@@ -189,11 +242,11 @@ async def test_a_large_model_that_waited_for_a_turn_is_not_passed_by_small_ones_
         first = _asking(play, "small", "a")
         await _until(play, lambda: any(r.in_flight for r in engine.runners))
         big = _asking(play, "big", "b")
-        await _settle(play)
+        await _waits(play, "big")
         play.clock.jump(31.0)
         await _until(play, lambda: _state(play, "small") is State.DRAINING)
         late = _asking(play, "tiny", "c")
-        await _settle(play)
+        await _waits(play, "tiny")
         play.clock.jump(5.0)
         await _settle(play)
         assert _state(play, "tiny") is State.LOADING
@@ -302,10 +355,9 @@ async def test_a_load_waits_until_the_memory_of_whoever_left_is_really_back(
         memory.available = 100 * MB  # `one` holds 300 of what there is
         two = _asking(play, "two", "b")
         await _until(play, lambda: _state(play, "one") is State.COLD)
+        why = "memory that was freed is not back yet"
+        await _until(play, lambda: play.house.pool.space.waits_for(_id(play, "two")) == why)
         await _settle(play)
-        progress = play.house.pool.progress(_id(play, "two"))
-        assert progress is not None
-        assert progress.waits_for == "memory that was freed is not back yet"
         assert len(engine.loads) == 2
         memory.available = 400 * MB
         play.clock.jump(1.0)
@@ -363,7 +415,7 @@ async def test_a_helper_puts_out_nobody_whom_people_use(tmp_path: Path) -> None:
         await _add(play, "main", "judge")
         await _text(play, "main")
         judged = _asking(play, "judge", "b", helper=True)
-        await _settle(play)
+        await _waits(play, "judge")
         play.clock.jump(100.0)
         await _settle(play)
         assert _state(play, "main") is State.READY

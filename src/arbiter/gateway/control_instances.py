@@ -110,7 +110,7 @@ def instances_router(*, pool: Pool, registry: Registry, clock: Clock) -> APIRout
 
 async def _loaded(version: Version, pool: Pool, registry: Registry, say: Say) -> Plain:
     """An instance once it is loaded; how that goes is told meanwhile."""
-    loading = asyncio.create_task(pool.warm(loadable(version)))
+    loading = asyncio.create_task(pool.warm(loadable(version), by_person=True))
     while not loading.done():
         await asyncio.wait({loading}, timeout=TOLD_EVERY_S)
         progress = pool.progress(version.version)

@@ -83,7 +83,7 @@ class HouseShelf:
         """Have a model in memory; for ``auto`` nothing is loaded before it is asked something."""
         version = self._version(model)
         if version is not None:
-            await self._pool.warm(loadable(version))
+            await self._pool.warm(loadable(version), by_person=True)
 
     async def unload(self, model: str) -> None:
         """Let a model go, unless somebody is using it. Raises `UnknownModel`."""

@@ -6,12 +6,13 @@ left out, so it bounds nobody: its engine then says when something does not fit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import psutil
 
 from arbiter.cost import HOST, Level
+from arbiter.metering.control_group import tightest
 
 
 class Device(Protocol):
@@ -56,15 +57,28 @@ class Devices(Protocol):
 
 
 class SystemMemory:
-    """The memories of this machine, as its system and its devices tell of them."""
+    """The memories of this machine, as its system and its devices tell of them.
 
-    def __init__(self, accelerators: Sequence[Devices] = ()) -> None:
+    group: what a control group leaves of the machine's memory, where there is one with a limit.
+    """
+
+    def __init__(
+        self,
+        accelerators: Sequence[Devices] = (),
+        *,
+        group: Callable[[], Level | None] = tightest,
+    ) -> None:
         self._accelerators = tuple(accelerators)
+        self._group = group
 
     def levels(self) -> Mapping[str, Level]:
         """How much there is of each, and how much can be had without hurting anybody."""
         read = psutil.virtual_memory()
-        found = {HOST: Level(total=int(read.total), available=int(read.available))}
+        host = Level(total=int(read.total), available=int(read.available))
+        group = self._group()
+        if group is not None and group.total < host.total:
+            host = Level(total=group.total, available=min(group.available, host.available))
+        found = {HOST: host}
         for kind in self._accelerators:
             for one in kind.look():
                 if one.unified or one.memory_bytes is None or one.memory_used_bytes is None:

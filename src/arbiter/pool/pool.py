@@ -11,35 +11,31 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
-from types import MappingProxyType
-from typing import Final
 
 from arbiter.clock import Clock
 from arbiter.config import PoolSettings
 from arbiter.cost import HOST
-from arbiter.engines.base import Engine, LoadSpec, Runner, ServedRunner
+from arbiter.engines.base import Engine, LoadSpec, Runner
 from arbiter.errors import (
     ArbiterError,
     EngineError,
-    EngineUnavailable,
-    KeyRefused,
     NotOffered,
     ServerGone,
     ShuttingDown,
     StillInUse,
 )
 from arbiter.events import Announcer, Detail, Event
-from arbiter.pool.breaker import Phase, Sign, sign_of
+from arbiter.pool.doubts import Doubts
+from arbiter.pool.engines import Engines
 from arbiter.pool.fairness import HOUSE, Who
 from arbiter.pool.footprints import Footprints, Machine
 from arbiter.pool.instance import Instance, Lease, State
-from arbiter.pool.lease import Lender
 from arbiter.pool.loadable import Loadable, loadable
 from arbiter.pool.model_file import ModelFile
 from arbiter.pool.pinned_options import LoadOptions
 from arbiter.pool.pins import Pins
+from arbiter.pool.showing import Showing
 from arbiter.pool.space import Space, Tenant
 from arbiter.pool.stuck import Sight
 from arbiter.pool.view import InstanceView, Progress
@@ -51,7 +47,6 @@ from arbiter.storage.database import Database
 __all__ = ["InstanceView", "Loadable", "Pool", "loadable"]
 
 LOG = logging.getLogger(__name__)
-_NOBODY: Final[Mapping[VersionId, str]] = MappingProxyType({})
 
 
 class Pool:
@@ -75,6 +70,7 @@ class Pool:
         self.budget_bytes = budget_bytes
         self.pins = Pins(database, clock, registry)
         self.engines = tuple(engines)
+        self._engines = Engines(engines)
         self._settings = settings
         self._clock = clock
         self._announcer = announcer
@@ -82,8 +78,7 @@ class Pool:
         self._registry = registry
         self._places = registry.places
         self._tenants: dict[VersionId, Tenant] = {}
-        self._doubted: set[VersionId] = set()
-        """Whose breaker is not closed."""
+        self._doubts = Doubts(registry=registry, clock=clock, tell=self._tell)
         self._footprints = Footprints(database=database, clock=clock, machine=machine)
         self.space = Space(
             tenants=self._tenants,
@@ -93,6 +88,13 @@ class Pool:
             footprints=self._footprints,
             pins=self.pins,
             registry=registry,
+            clock=clock,
+        )
+        self._showing = Showing(
+            tenants=self._tenants,
+            footprints=self._footprints,
+            space=self.space,
+            pins=self.pins,
             clock=clock,
         )
         self._closed = False
@@ -109,21 +111,11 @@ class Pool:
 
     def engine_for(self, format_: str) -> Engine:
         """The engine that loads this format here. Raises `EngineUnavailable` that says why not."""
-        reasons: list[str] = []
-        for engine in self.engines:
-            if format_ in engine.formats:
-                availability = engine.availability()
-                if availability.available:
-                    return engine
-                reasons.append(f"{engine.name}: {availability.reason}")
-        raise EngineUnavailable(
-            f"Nothing here can run a {format_} model.",
-            hint="; ".join(reasons) or "Install an engine for it: docs/how-to/add-an-engine.md.",
-        )
+        return self._engines.find(format_)
 
     def features(self, format_: str) -> frozenset[str]:
         """What the engine that runs this format here adds to a model's own capabilities."""
-        return next((e.features for e in self.engines if format_ in e.formats), frozenset())
+        return self._engines.features(format_)
 
     def capabilities(self, artifact: Artifact) -> frozenset[str]:
         """What a version can do with the engine that runs it here."""
@@ -136,11 +128,7 @@ class Pool:
 
     def unavailable(self, format_: str) -> str | None:
         """Why this format cannot run here, or None when it can."""
-        try:
-            self.engine_for(format_)
-        except EngineUnavailable as error:
-            return error.sentence
-        return None
+        return self._engines.unavailable(format_)
 
     def predicted_bytes(self, loadable: Loadable) -> tuple[int | None, bool]:
         """Memory that a version needs, and whether that was measured or is an estimate.
@@ -194,7 +182,7 @@ class Pool:
                 file=ModelFile(loadable.artifact, self._clock),
                 prepare=self._placed,
             )
-            instance.health.listener = partial(self._judged, instance)
+            self._doubts.attend(instance)
             found = self._tenants[loadable.version] = Tenant(loadable=loadable, instance=instance)
         return found
 
@@ -229,9 +217,7 @@ class Pool:
         if bounded:
             tenant.unasked = False
             tenant.avoided.note(options)
-        if helper and instance.busy:
-            helper = tenant.is_helper  # somebody else wants it too, and for himself
-        tenant.is_helper = helper
+        tenant.want(helper=helper, claims=bounded)
         try:
             return await instance.take(
                 lambda: self._admit(tenant), who=who, patient=patient, bounded=bounded
@@ -250,15 +236,19 @@ class Pool:
         await tenant.instance.file.ensure_registered()
         await self.space.admit(tenant)
 
-    async def warm(self, loadable: Loadable, *, helper: bool = False) -> None:
+    async def warm(
+        self, loadable: Loadable, *, helper: bool = False, by_person: bool = False
+    ) -> None:
         """Load a version now, so that its first request need not wait.
 
-        helper: no model that people use may leave for it. Raises what `take` raises.
+        helper: no model that people use may leave for it. by_person: what is in use all the time
+        makes way for it after a turn. Raises what `take` raises.
         """
         if self._closed:
             raise ShuttingDown
         tenant = self._tenant(loadable)
-        tenant.spare, tenant.unasked, tenant.is_helper = None, False, helper
+        tenant.spare, tenant.unasked = None, False
+        tenant.want(helper=helper, claims=by_person)
         await tenant.instance.ensure_ready(lambda: self._admit(tenant))
 
     async def warm_spare(self, loadable: Loadable, *, unused_s: float | None = None) -> None:
@@ -386,6 +376,8 @@ class Pool:
     def _changed(self, instance: Instance, reason: str) -> None:
         tenant = self._tenants[instance.spec.version]
         version = tenant.version
+        if instance.state is State.READY or (instance.is_away and not instance.busy):
+            tenant.has_claim = False  # whoever came during a drain still waits, and keeps it
         if instance.state in {State.READY, State.DRAINING} and instance.runner is not None:
             load_s = instance.load_s if instance.state is State.READY else None
             self._footprints.measure(instance.spec, instance.runner, load_s=load_s)
@@ -403,53 +395,13 @@ class Pool:
     def _tell(self, kind: str, **detail: Detail) -> None:
         self._announcer.announce(Event(kind=kind, at=self._clock.now(), detail=detail))
 
-    def _judged(self, instance: Instance) -> None:
-        """A breaker opened, is tried, or closed."""
-        version, breaker = instance.spec.version, instance.health.breaker
-        if breaker.phase is Phase.CLOSED:
-            self._doubted.discard(version)
-        else:
-            self._doubted.add(version)
-        if breaker.phase is Phase.OPEN:
-            names = ", ".join(self._registry.names_of(version))
-            LOG.warning(
-                "%s keeps failing (%s); auto asks others for %.0f s",
-                names or short(version),
-                breaker.why,
-                breaker.until - self._clock.monotonic(),
-            )
-        self._tell(f"breaker.{breaker.phase.value}", version=version, reason=breaker.why)
-        if breaker.phase is Phase.OPEN and instance.runner is not None:
-            self._move(instance, instance.runner, breaker.why)
-
     def move_on(self, lease: Lease, error: EngineError) -> bool:
-        """After a failure before the first byte: have the version served at its next place.
-
-        False when it has none, or when the place is not to blame.
-        """
-        if sign_of(error) is Sign.NOTHING and not isinstance(error, KeyRefused):
-            return False
-        return self._move(lease.instance, lease.runner, error.code)
-
-    def _move(self, instance: Lender, runner: Runner, why: str) -> bool:
-        """Have a version that fails at one place served at another, if it has one."""
-        if not isinstance(runner, ServedRunner):
-            return False
-        if not self._places.beside(instance.spec.version, runner.place):
-            return False
-        self._places.fail(runner.place)
-        instance.leave(runner, why)
-        return True
+        """As `Doubts.move_on`: whether the version is served at another place now."""
+        return self._doubts.move_on(lease, error)
 
     def ailing(self) -> Mapping[VersionId, str]:
-        """The versions that kept failing lately, each with why; who has others asks those.
-
-        Nobody is refused because of it, and one request at a time tries whether it is over.
-        """
-        if not self._doubted:
-            return _NOBODY
-        found = {one: self._tenants[one].instance.health.ailing for one in self._doubted}
-        return {version: why for version, why in found.items() if why is not None}
+        """As `Doubts.ailing`: the versions that kept failing lately, each with why."""
+        return self._doubts.ailing()
 
     def _miss(self, version: VersionId, error: ArbiterError | None) -> None:
         """No server that offers a version is there, or none has it: no choice until one does."""
@@ -484,69 +436,15 @@ class Pool:
 
     def views(self) -> tuple[InstanceView, ...]:
         """Every instance as it is now."""
-        pinned = self.pins.versions()
-        return tuple(self._view(tenant, pinned) for tenant in self._tenants.values())
-
-    def _view(self, tenant: Tenant, pinned: Mapping[VersionId, datetime | None]) -> InstanceView:
-        version, instance, now = tenant.version, tenant.instance, self._clock.monotonic()
-        held = self._footprints.measured(instance.spec) or {}
-        chance = instance.usage.chance(now)
-        reload_s = self._footprints.reload_s(tenant.loadable, instance.spec)
-        until, error = pinned.get(version), instance.last_error
-        return InstanceView(
-            version=version,
-            engine=instance.engine.name,
-            state=instance.state,
-            state_s=now - instance.since,
-            waits_for=self.space.waits_for(version),
-            leases=instance.leases,
-            waiting=instance.waiting,
-            waiting_by=instance.turns.by_caller(),
-            loads=instance.loads,
-            load_s=self._footprints.load_s(instance.spec),
-            expected_load_s=reload_s,
-            pid=instance.runner.pid if instance.runner is not None else None,
-            predicted_bytes=tenant.loadable.estimated_bytes,
-            measured_bytes=held.get(HOST),
-            accelerator_bytes={m: size for m, size in held.items() if m != HOST},
-            chance=chance,
-            worth=chance * reload_s,
-            is_pinned=version in pinned,
-            pinned_until=None if until is None else until.isoformat(),
-            reloads_avoided=tenant.avoided.count,
-            last_error=error.message if error is not None else None,
-            ailing=instance.health.ailing,
-        )
+        return self._showing.views()
 
     def progress(self, version: VersionId) -> Progress | None:
         """What somebody who waits for a version waits for; None: for nothing but its answer."""
-        tenant = self._tenants.get(version)
-        if tenant is None:
-            return None
-        instance = tenant.instance
-        return Progress(
-            state=instance.state,
-            state_s=self._clock.monotonic() - instance.since,
-            expected_load_s=self._footprints.load_s(instance.spec),
-            waits_for=self.space.waits_for(version),
-            waiting=instance.waiting,
-        )
+        return self._showing.progress(version)
 
     def sights(self) -> tuple[Sight, ...]:
         """Every queue as it is now, for whoever looks whether one stands still."""
-        return tuple(
-            Sight(
-                version=one.version,
-                waiting=one.instance.waiting,
-                free=one.instance.turns.free,
-                leases=one.instance.leases,
-                slots=one.instance.spec.slots,
-                served=one.instance.turns.served,
-                is_ready=one.instance.state is State.READY,
-                has_room=self.space.has_room(one),
-            )
-            for one in self._tenants.values()
-        )
+        return self._showing.sights()
 
     def wake(self) -> None:
         """Have everybody who waits look again."""

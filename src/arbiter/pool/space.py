@@ -54,6 +54,9 @@ RECOVERY_S: Final = 10.0
 
 RECOVERY_LOOK_S: Final = 0.1
 
+LAST: Final = float("inf")
+"""Since when something waits that has no claim: whoever has one goes before it."""
+
 UNUSED_S: Final = 600.0
 """For a helper only what nobody asked for in this long may leave."""
 
@@ -64,6 +67,8 @@ class Tenant:
 
     unasked: it was loaded without anybody having asked for it, so it is the first to leave. spare:
     the load that nobody waits for, while it goes on. is_helper: only the house's helpers want it.
+    has_claim: a person wants it, so that others may be asked to end their turn. leaves_for: whose
+    is what it frees, while it is on its way out.
     """
 
     loadable: Loadable
@@ -71,6 +76,7 @@ class Tenant:
     admitted: bool = False
     unasked: bool = False
     is_helper: bool = False
+    has_claim: bool = False
     spare: asyncio.Task[Runner] | None = None
     is_leaving: bool = False
     leaves_for: VersionId | None = None
@@ -80,6 +86,11 @@ class Tenant:
     def version(self) -> VersionId:
         """Which version it is."""
         return self.loadable.version
+
+    def want(self, *, helper: bool, claims: bool) -> None:
+        """Somebody wants it. What one has a right to, all have who wait for it together."""
+        self.is_helper = helper and (self.is_helper or not self.instance.busy)
+        self.has_claim = self.has_claim or (claims and not helper)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,7 +240,7 @@ class Space:
             tenant.admitted = True
             return
         version = tenant.version
-        self._wishes[version] = Wish(since=self._clock.monotonic(), need=self.need(tenant))
+        self._wishes[version] = Wish(since=LAST, need=self.need(tenant))
         try:
             while True:
                 self.freed.clear()
@@ -246,6 +257,9 @@ class Space:
     def _step(self, tenant: Tenant) -> float | None:
         """Go on with a wish: None when there is room, else how long to wait at most."""
         version = tenant.version
+        if tenant.has_claim and self._wishes[version].since == LAST:
+            now = self._clock.monotonic()
+            self._wishes[version] = replace(self._wishes[version], since=now)
         is_awaiting = any(one.leaves_for == version for one in self._tenants.values())
         room = self._plan(tenant)
         self._why[version] = room.reason
@@ -271,7 +285,7 @@ class Space:
     def _plan(self, tenant: Tenant) -> Room:
         version, now = tenant.version, self._clock.monotonic()
         ahead = promised(version, self._wishes, now=now, turn_s=self._settings.turn_s)
-        since = None if tenant.is_helper else self._wishes[version].since
+        since = self._wishes[version].since if tenant.has_claim else None
         others = self.residents(wanted=version, since=since)
         if tenant.is_helper:
             others = list(unused(others, since=now - UNUSED_S))

@@ -1,0 +1,97 @@
+"""Who kept failing lately: breakers that are not closed, and versions that move to another place.
+
+What a breaker means is decided in `arbiter.pool.breaker`. Here it is said aloud, and a version that
+fails where one server offers it is had from the next, where there is one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import Final, Protocol
+
+from arbiter.clock import Clock
+from arbiter.engines.base import Runner, ServedRunner
+from arbiter.errors import EngineError, KeyRefused
+from arbiter.pool.breaker import Phase, Sign, sign_of
+from arbiter.pool.instance import Instance
+from arbiter.pool.lease import Lease, Lender
+from arbiter.refs import VersionId, short
+from arbiter.registry.registry import Registry
+
+LOG = logging.getLogger(__name__)
+_NOBODY: Final[Mapping[VersionId, str]] = MappingProxyType({})
+
+
+class Tell(Protocol):
+    """Announces what became of a version."""
+
+    def __call__(self, kind: str, *, version: VersionId, reason: str) -> None:
+        """Once, now."""
+        ...
+
+
+class Doubts:
+    """The instances of a pool that are passed over for now. tell: announces a breaker's moves."""
+
+    def __init__(self, *, registry: Registry, clock: Clock, tell: Tell) -> None:
+        self._registry = registry
+        self._places = registry.places
+        self._clock = clock
+        self._tell = tell
+        self._doubted: dict[VersionId, Instance] = {}
+        """Whose breaker is not closed."""
+
+    def attend(self, instance: Instance) -> None:
+        """Hear from now on how its breaker stands."""
+        instance.health.listener = partial(self._judged, instance)
+
+    def ailing(self) -> Mapping[VersionId, str]:
+        """The versions that kept failing lately, each with why; who has others asks those.
+
+        Nobody is refused because of it, and one request at a time tries whether it is over.
+        """
+        if not self._doubted:
+            return _NOBODY
+        found = {version: one.health.ailing for version, one in self._doubted.items()}
+        return {version: why for version, why in found.items() if why is not None}
+
+    def move_on(self, lease: Lease, error: EngineError) -> bool:
+        """After a failure before the first byte: have the version served at its next place.
+
+        False when it has none, or when the place is not to blame.
+        """
+        if sign_of(error) is Sign.NOTHING and not isinstance(error, KeyRefused):
+            return False
+        return self._move(lease.instance, lease.runner, error.code)
+
+    def _judged(self, instance: Instance) -> None:
+        """A breaker opened, is tried, or closed."""
+        version, breaker = instance.spec.version, instance.health.breaker
+        if breaker.phase is Phase.CLOSED:
+            self._doubted.pop(version, None)
+        else:
+            self._doubted[version] = instance
+        if breaker.phase is Phase.OPEN:
+            names = ", ".join(self._registry.names_of(version))
+            LOG.warning(
+                "%s keeps failing (%s); auto asks others for %.0f s",
+                names or short(version),
+                breaker.why,
+                breaker.until - self._clock.monotonic(),
+            )
+        self._tell(f"breaker.{breaker.phase.value}", version=version, reason=breaker.why)
+        if breaker.phase is Phase.OPEN and instance.runner is not None:
+            self._move(instance, instance.runner, breaker.why)
+
+    def _move(self, instance: Lender, runner: Runner, why: str) -> bool:
+        """Have a version that fails at one place served at another, if it has one."""
+        if not isinstance(runner, ServedRunner):
+            return False
+        if not self._places.beside(instance.spec.version, runner.place):
+            return False
+        self._places.fail(runner.place)
+        instance.leave(runner, why)
+        return True

@@ -1,0 +1,101 @@
+"""What is shown of the pool: every instance, what somebody waits for, every queue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from arbiter.clock import Clock
+from arbiter.cost import HOST
+from arbiter.pool.footprints import Footprints
+from arbiter.pool.life import State
+from arbiter.pool.pins import Pins
+from arbiter.pool.space import Space, Tenant
+from arbiter.pool.stuck import Sight
+from arbiter.pool.view import InstanceView, Progress
+from arbiter.refs import VersionId
+
+
+class Showing:
+    """Looks at the tenants, and changes nothing."""
+
+    def __init__(
+        self,
+        *,
+        tenants: Mapping[VersionId, Tenant],
+        footprints: Footprints,
+        space: Space,
+        pins: Pins,
+        clock: Clock,
+    ) -> None:
+        self._tenants = tenants
+        self._footprints = footprints
+        self._space = space
+        self._pins = pins
+        self._clock = clock
+
+    def views(self) -> tuple[InstanceView, ...]:
+        """Every instance as it is now."""
+        pinned = self._pins.versions()
+        return tuple(self._view(tenant, pinned) for tenant in self._tenants.values())
+
+    def _view(self, tenant: Tenant, pinned: Mapping[VersionId, datetime | None]) -> InstanceView:
+        version, instance, now = tenant.version, tenant.instance, self._clock.monotonic()
+        held = self._footprints.measured(instance.spec) or {}
+        chance = instance.usage.chance(now)
+        reload_s = self._footprints.reload_s(tenant.loadable, instance.spec)
+        until, error = pinned.get(version), instance.last_error
+        return InstanceView(
+            version=version,
+            engine=instance.engine.name,
+            state=instance.state,
+            state_s=now - instance.since,
+            waits_for=self._space.waits_for(version),
+            leases=instance.leases,
+            waiting=instance.waiting,
+            waiting_by=instance.turns.by_caller(),
+            loads=instance.loads,
+            load_s=self._footprints.load_s(instance.spec),
+            expected_load_s=reload_s,
+            pid=instance.runner.pid if instance.runner is not None else None,
+            predicted_bytes=tenant.loadable.estimated_bytes,
+            measured_bytes=held.get(HOST),
+            accelerator_bytes={m: size for m, size in held.items() if m != HOST},
+            chance=chance,
+            worth=chance * reload_s,
+            is_pinned=version in pinned,
+            pinned_until=None if until is None else until.isoformat(),
+            reloads_avoided=tenant.avoided.count,
+            last_error=error.message if error is not None else None,
+            ailing=instance.health.ailing,
+        )
+
+    def progress(self, version: VersionId) -> Progress | None:
+        """What somebody who waits for a version waits for; None: for nothing but its answer."""
+        tenant = self._tenants.get(version)
+        if tenant is None:
+            return None
+        instance = tenant.instance
+        return Progress(
+            state=instance.state,
+            state_s=self._clock.monotonic() - instance.since,
+            expected_load_s=self._footprints.load_s(instance.spec),
+            waits_for=self._space.waits_for(version),
+            waiting=instance.waiting,
+        )
+
+    def sights(self) -> tuple[Sight, ...]:
+        """Every queue as it is now, for whoever looks whether one stands still."""
+        return tuple(
+            Sight(
+                version=one.version,
+                waiting=one.instance.waiting,
+                free=one.instance.turns.free,
+                leases=one.instance.leases,
+                slots=one.instance.spec.slots,
+                served=one.instance.turns.served,
+                is_ready=one.instance.state is State.READY,
+                has_room=self._space.has_room(one),
+            )
+            for one in self._tenants.values()
+        )
