@@ -58,6 +58,12 @@ async def test_an_answers_receipt_has_its_energy_a_moment_later(house: House) ->
     found = await settled(house, await asked(house))
     assert found.cpu_ms.method is Method.MEASURED
     assert found.cpu_ms.value is not None
+    for _ in range(5):
+        if found.energy_mwh.value is not None:
+            break
+        # a counter that was read once only says so: the first answer may come before its second
+        assert found.energy_mwh.note == "nothing to compare with yet"
+        found = await settled(house, await asked(house))
     assert found.energy_mwh.value is not None
     assert found.energy_mwh.error_pct is not None
     assert found.energy_by.keys() == {"cpu"}
