@@ -47,8 +47,8 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     error_pct: how far it may be off from what its counter would say if it could be read at any
     moment, where that is more than nothing.
 
-    >>> Figure(value=None, method=Method.UNKNOWN, note="no process of its own")
-    Figure(value=None, method=<Method.UNKNOWN: 'unknown'>, note='no process of its own')
+    >>> Figure(value=None, method=Method.UNKNOWN, note="no process of its own").note
+    'no process of its own'
     """
 
     value: float | None

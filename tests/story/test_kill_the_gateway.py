@@ -127,4 +127,8 @@ async def test_a_rollout_killed_while_it_validates_validates_to_the_same_end(
     async with running(data) as second:
         found = await _progressing(second, rollout)
         assert found["phase"] == "progressing"
-        assert [f["task"] for f in found["findings"] if f["about"] == "quality"] == ["code", "sum"]
+        assert [f["task"] for f in found["findings"] if f["about"] == "quality"] == [
+            "code",
+            "sum",
+            None,
+        ]

@@ -29,6 +29,7 @@ from arbiter.pool.instance import State
 from arbiter.pool.presence import Presence
 from arbiter.refs import DecisionId, RolloutId, parse_task
 from arbiter.swap.audit import audit, read_record
+from arbiter.swap.pairing import MOST_OPEN
 from arbiter.swap.rollout import Phase
 from arbiter.swap.shadowing import QUIET_S, Copies, Copy, Shadowing
 from arbiter.swap.traffic import Assignment
@@ -340,7 +341,9 @@ async def test_an_equal_model_is_promoted_by_pairs_with_fewer_conversations(tmp_
             asked[shadow] = play.asked
             assert found.stored.rollout.phase is Phase.PROMOTED
             record = await read_record(rollout, play.house.database, play.house.ledger)
-            assert audit(record).pairs == found.agreement.pairs
+            # those that were still asked when it ended are on record and decided nothing
+            later = found.agreement.pairs - audit(record).pairs
+            assert 0 <= later <= MOST_OPEN
             assert bool(found.agreement.pairs) == (shadow > 0.0)
     assert asked[1.0] < asked[0.0]
 
