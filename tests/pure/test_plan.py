@@ -9,6 +9,8 @@ import pytest
 
 from arbiter.inference import Limits
 from arbiter.knowledge.profiles import NOTHING
+from arbiter.knowledge.speed import Timing
+from arbiter.knowledge.speeds import Speeds
 from arbiter.knowledge.tasks import Task, Weights
 from arbiter.refs import ModelName, TaskName, VersionId
 from arbiter.selection.bandit import Table
@@ -47,6 +49,10 @@ def pick(by: Selector, among: Sequence[Seen], conversation: str | None = None) -
 
 def chances(choice: Choice) -> dict[str, float]:
     return {one.contender.name: one.probability for one in choice.scored if one.probability > 0.0}
+
+
+def scores(choice: Choice) -> dict[str, float]:
+    return {one.contender.name: one.score for one in choice.scored}
 
 
 def learned(count: int) -> Table:
@@ -88,6 +94,42 @@ def test_own_evidence_counts_at_once(count: int) -> None:
         among[-1] = Seen(contender=last, profile=NOTHING)
         found = chances(pick(kept, among))
         assert found.get(last.name, 0.0) > 0.7 if score else last.name not in found
+
+
+def timed(one: Contender, *milliseconds: float) -> Seen:
+    """A contender whose answers took this long."""
+    speeds = Speeds()
+    for each in milliseconds:
+        speeds.add(one.version, SUMS.name, Timing(latency_ms=each))
+    return Seen(contender=one, profile=NOTHING, speed=speeds.get(one.version, SUMS.name))
+
+
+def test_an_answer_that_took_what_they_always_take_moves_nothing() -> None:
+    table, hasty = learned(3), Situation(budget_bytes=None, weights=Weights())
+    among = [timed(one.contender, *[700.0] * 50) for one in contenders(3)]
+    selector = Selector(table)
+    task, limits = SUMS, Limits()
+
+    def picked() -> Choice:
+        return selector.pick(among, task=task, limits=limits, rule=None, situation=hasty)
+
+    first = picked()
+    among[0] = timed(among[0].contender, *[700.0] * 50, 705.0)
+    assert picked() is first
+    among[0] = timed(among[0].contender, *[700.0] * 50, *[9_000.0] * 60)
+    assert scores(picked())["m00"] < scores(first)["m00"]
+
+
+def test_a_score_moves_a_contender_however_little() -> None:
+    table, among = learned(3), contenders(3)
+    selector = Selector(table)
+    for _ in range(3_000):
+        table.update(SUMS.name, among[0].contender.version, 1.0)
+    first = pick(selector, among)
+    table.update(SUMS.name, among[0].contender.version, 1.0)
+    among[0] = Seen(contender=among[0].contender, profile=NOTHING)
+    after = pick(selector, among)
+    assert after.primary.samples == first.primary.samples + 1
 
 
 def test_what_is_worked_out_between_requests_is_what_the_next_one_would_have_found() -> None:

@@ -35,6 +35,20 @@ def test_a_quantile_is_within_the_relative_error_of_the_exact_one(
     assert found == pytest.approx(exact(values, share), rel=RELATIVE_ERROR + 1e-6)
 
 
+@given(values=numbers, more=numbers, share=shares, fades=st.booleans())
+def test_reading_a_quantile_changes_no_later_one(
+    values: list[float], more: list[float], share: float, *, fades: bool
+) -> None:
+    half_life = 20.0 if fades else None
+    read = sketch(values, half_life=half_life)
+    read.quantile(share)
+    for value in more:
+        read.add(value)
+    unread = sketch([*values, *more], half_life=half_life)
+    assert read.quantile(share) == unread.quantile(share)
+    assert read.interval(0.5) == unread.interval(0.5)
+
+
 @given(values=numbers, data=st.data())
 def test_the_order_of_numbers_that_do_not_fade_changes_nothing(
     values: list[float], data: st.DataObject

@@ -156,6 +156,16 @@ def test_ids_sort_by_the_time_they_were_made(seed: int, seconds: int) -> None:
     assert is_id(later)
 
 
+@given(milliseconds=st.integers(0, 10**14), seed=st.integers())
+def test_an_id_can_be_read_back_to_its_time_and_its_dice(milliseconds: int, seed: int) -> None:
+    at = NOON + timedelta(milliseconds=milliseconds)
+    number = 0
+    for letter in new_id("dec", now=at, dice=Random(seed)).removeprefix("dec_"):
+        number = number * 32 + "0123456789abcdefghjkmnpqrstvwxyz".index(letter)
+    assert number >> 80 == int(at.timestamp() * 1000)
+    assert number & (2**80 - 1) == Random(seed).getrandbits(80)
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),

@@ -47,7 +47,10 @@ AT_ONCE = 3
 
 
 SLIGHT = 0.03
-"""A part of what an arm is unsure by; what moves by less is left until it moves by more."""
+"""A part of what an arm is unsure by; what moves by less is left until it moves by more.
+
+That holds for what is learned elsewhere and for what an answer took. A score of its own moves a
+contender at once, however little."""
 
 
 class Plan:
@@ -97,7 +100,7 @@ class Plan:
             for place, (new, old) in enumerate(zip(contenders, self._seen, strict=True)):
                 if new is not old:
                     self._seen[place] = new
-                    self._judge(place)
+                    self._catch_up(place, its_own=True)
         revision = self._table.revision(self._task.name)
         if revision != self._revision:
             self._revision = revision
@@ -145,13 +148,18 @@ class Plan:
                 self._cursor = (self._cursor + 1) % len(self._seen)
                 self._catch_up(self._cursor)
 
-    def _catch_up(self, place: int) -> None:
-        """Judge a contender again, and leave it at that where nothing noticeable has moved."""
+    def _catch_up(self, place: int, *, its_own: bool = False) -> None:
+        """Judge a contender again, and leave it at that where nothing noticeable has moved.
+
+        its_own: whether it has new evidence of its own; then a new score is always noticeable, and
+        so is another state of the contender itself.
+        """
         before, found = self._found[place], self._verdict(self._seen[place])
         if isinstance(before, Worth) and isinstance(found, Worth):
             old, new = before.arm, found.arm
             near = abs(new.mean - old.mean) <= SLIGHT * old.sharpened
-            if near and abs(new.deviation - old.deviation) <= SLIGHT * old.deviation:
+            near = near and abs(new.deviation - old.deviation) <= SLIGHT * old.deviation
+            if near and not (its_own and _is_told_otherwise(before, found)):
                 return
         self._take(place, found)
 
@@ -335,6 +343,13 @@ class Plan:
             by_rule=True,
             rest=tuple([one for one in choice.rest if one != preferred.contender.version]),
         )
+
+
+def _is_told_otherwise(before: Worth, found: Worth) -> bool:
+    """Whether what is told of a contender is not true any more, but for how long it takes."""
+    old, new = before.belief, found.belief
+    is_same_belief = old.samples == new.samples and old.mean == new.mean
+    return not is_same_belief or before.seen.contender is not found.seen.contender
 
 
 _NOT_YET = Dropped(name=ModelName(""), version=VersionId(""), reason="not judged yet")

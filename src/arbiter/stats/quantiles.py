@@ -12,6 +12,7 @@ then too narrow. This module knows no clock: numbers fade by what comes after th
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Mapping
 from functools import lru_cache
 from itertools import accumulate
@@ -47,7 +48,17 @@ class Sketch:
     (100, [49, 90])
     """
 
-    __slots__ = ("_buckets", "_fade", "_first", "_squares", "_total", "_unit", "count", "half_life")
+    __slots__ = (
+        "_buckets",
+        "_fade",
+        "_first",
+        "_squares",
+        "_total",
+        "_unit",
+        "_upto",
+        "count",
+        "half_life",
+    )
 
     def __init__(self, *, half_life: float | None = None) -> None:
         if half_life is not None and not half_life > 0.0:
@@ -61,6 +72,8 @@ class Sketch:
         self._unit = 1.0  # what a number weighs that is added now; old ones keep what they have
         self._total = 0.0
         self._squares = 0.0
+        self._upto: list[float] | None = None
+        """The weight up to each bucket, until a number is added: quantiles are read in groups."""
 
     def add(self, value: float, weight: float = 1.0) -> None:
         """Count a number; with a weight, as if it had come so often. Earlier ones fade by that.
@@ -168,6 +181,7 @@ class Sketch:
         return sketch
 
     def _put(self, index: int, mass: float) -> None:
+        self._upto = None
         if not self._buckets:
             self._first = index
         place = index - self._first
@@ -183,14 +197,18 @@ class Sketch:
         """The index of the bucket in which this share of the weight is reached."""
         if not 0.0 <= share <= 1.0:
             raise ValueError(f"a share lies in [0, 1], not {share}")
+        if not self._total:
+            return None
+        if self._upto is None:
+            self._upto = list(accumulate(self._buckets))
         goal = share * self._total * (1.0 - _SLACK)
-        found = None
-        for place, upto in enumerate(accumulate(self._buckets)):
-            if self._buckets[place] > 0.0:
-                found = place
-                if upto >= goal:
-                    break
-        return None if found is None else self._first + found
+        place = min(bisect_left(self._upto, goal), len(self._upto) - 1)
+        if self._buckets[place] > 0.0:
+            return self._first + place
+        # of none of the weight, or of all of it with the rounding of its sum: the nearest that
+        # holds something
+        filled = [at for at, mass in enumerate(self._buckets) if mass > 0.0]
+        return self._first + (filled[0] if place < filled[0] else filled[-1])
 
     def _rescale(self) -> None:
         """Write the weights anew in numbers of now, and give up what has faded away."""
@@ -203,6 +221,7 @@ class Sketch:
         self._total = sum(self._buckets)
         self._squares *= scale * scale
         self._unit = 1.0
+        self._upto = None
 
 
 @lru_cache(maxsize=4096)
