@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from base64 import b32encode
 from datetime import datetime
 from random import Random
 from typing import NewType
@@ -36,7 +35,8 @@ _ID = re.compile(r"(dec|rol)_[0-9a-z]{26}\Z")
 _HOUSE = re.compile(r"hou_[0-9a-z]{26}\Z")
 _RESERVED = frozenset({"auto"})
 _BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"
-_TO_CROCKFORD = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", _BASE32.encode())
+_PAIRS = tuple(one + other for one in _BASE32 for other in _BASE32)
+_SHIFTS = tuple(range(120, -1, -10))
 
 
 def parse_name(text: str, *, what: str = "name") -> ModelName:
@@ -114,9 +114,7 @@ def new_id(prefix: str, *, now: datetime, dice: Random) -> str:
     'dec_01kdvdna00'
     """
     number = (int(now.timestamp() * 1000) << 80) | dice.getrandbits(80)
-    # 26 letters of 5 bits are 130 bits, which the codec takes from the left of whole groups of 40
-    letters = b32encode((number << 30).to_bytes(20, "big"))[:26].translate(_TO_CROCKFORD)
-    return f"{prefix}_{letters.decode()}"
+    return f"{prefix}_" + "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
 
 
 def canonical(value: object) -> bytes:

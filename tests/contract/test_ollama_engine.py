@@ -360,7 +360,8 @@ async def test_a_server_that_went_away_is_lost_at_the_next_request() -> None:
 
 
 async def test_a_connection_that_broke_at_a_server_that_lives_is_no_loss() -> None:
-    replies = {"/api/chat": [Broken(b"HTTP/1.1 200 OK\r\n")] * 2 + [reply(END)]}
+    first: Reply = Broken(b"HTTP/1.1 200 OK\r\n")
+    replies = {"/api/chat": [first, reply(END)]}
     async with served(replies) as (runner, _):
         await failing(runner, hello())
         assert (await answer(runner, hello()))[1].reason is FinishReason.STOP

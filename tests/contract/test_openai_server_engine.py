@@ -441,7 +441,7 @@ async def test_a_router_is_asked_only_about_what_it_has_loaded() -> None:
 
     listed = [entry("a/b:Q4", "loaded"), entry("idle", "unloaded"), entry("naps", "sleeping")]
     server = Raw(models=said({"data": listed}))
-    props = "/props?model=a/b:Q4&autoload=false"
+    props = "/props?model=a%2Fb%3AQ4&autoload=false"
     caps = {"supports_tools": True}
     server.replies[props] = said({"chat_template_caps": caps, "total_slots": 2})
     async with server.open():

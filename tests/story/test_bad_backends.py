@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from tests.standins.bad_servers import (
     DIALECTS,
-    OLLAMA,
     OPENAI,
     Act,
     BadServer,
@@ -174,5 +173,4 @@ async def test_who_is_lost_again_and_again_is_asked_three_times_and_no_more(
     ):
         await ask(here.url, "bad", streamed=streamed)
         # a request that is lost with a kept connection is sent once more on another one
-        sent_for_each = 2 if dialect is OLLAMA else 1
-        assert len(server.asked) == FRESH_TRIES * sent_for_each
+        assert len(server.asked) == FRESH_TRIES * 2

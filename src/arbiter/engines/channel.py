@@ -11,16 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
 
-import httptools
-
+from arbiter.engines.connection import Connection
 from arbiter.engines.deadlines import Deadlines
-
-_HIGH_WATER = 64 * 1024
-"""Unread bytes at which the worker is made to wait for whoever reads the answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,139 +23,6 @@ class Address:
 
     path: str | None = None
     port: int = 0
-
-
-class Connection(asyncio.Protocol):
-    """One connection and the response that is being read from it."""
-
-    __slots__ = (
-        "_error",
-        "_held",
-        "_on_lost",
-        "_parser",
-        "_paused",
-        "_pieces",
-        "_transport",
-        "_waiter",
-        "complete",
-        "status",
-        "touched",
-    )
-
-    def __init__(self, on_lost: Callable[[Connection], None]) -> None:
-        self._on_lost = on_lost
-        self._parser = httptools.HttpResponseParser(self)
-        self._transport: asyncio.Transport | None = None
-        self._waiter: asyncio.Future[None] | None = None
-        self._pieces: list[bytes] = []
-        self._held = 0
-        self._paused = False
-        self._error: Exception | None = None
-        self.status = 0
-        self.touched = False
-        """Whether a byte of the response has come."""
-        self.complete = True
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called by the loop."""
-        # uvloop's transports are no subclass of asyncio's, so this cannot be checked
-        self._transport = cast("asyncio.Transport", transport)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Called by the loop."""
-        self._fail(exc if isinstance(exc, OSError) else ConnectionResetError("closed by the peer"))
-        self._on_lost(self)
-
-    def data_received(self, data: bytes) -> None:
-        """Called by the loop."""
-        self.touched = True
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            self._fail(ConnectionError(f"not HTTP: {error}"))
-            self.abort()
-            return
-        if self._held > _HIGH_WATER and not self._paused and self._transport is not None:
-            self._paused = True
-            self._transport.pause_reading()
-        self._wake()
-
-    def on_headers_complete(self) -> None:
-        """Called by the parser."""
-        self.status = self._parser.get_status_code()
-
-    def on_body(self, data: bytes) -> None:
-        """Called by the parser."""
-        self._pieces.append(data)
-        self._held += len(data)
-
-    def on_message_complete(self) -> None:
-        """Called by the parser."""
-        self.complete = True
-
-    def send(self, request: bytes) -> None:
-        """Begin an exchange."""
-        if self._transport is None or self._error is not None:
-            raise ConnectionResetError("closed by the peer")
-        self.status, self.touched, self.complete = 0, False, False
-        self._pieces.clear()
-        self._held = 0
-        self._transport.write(request)
-
-    async def receive_status(self, deadlines: Deadlines, seconds: float) -> int:
-        """The status of the response. Raises `OSError` or `TimeoutError`."""
-        while not self.status:
-            await self._wait(deadlines, seconds)
-        return self.status
-
-    async def receive(self, deadlines: Deadlines, seconds: float) -> bytes:
-        """What has come of the body; nothing at its end. Raises `OSError` or `TimeoutError`."""
-        while not self._pieces:
-            if self.complete:
-                return b""
-            await self._wait(deadlines, seconds)
-        data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        self._pieces.clear()
-        self._held = 0
-        if self._paused and self._transport is not None and not self._transport.is_closing():
-            self._paused = False
-            self._transport.resume_reading()
-        return data
-
-    async def receive_all(self, deadlines: Deadlines, seconds: float) -> bytes:
-        """The whole body. Raises `OSError` or `TimeoutError`."""
-        found = []
-        while data := await self.receive(deadlines, seconds):
-            found.append(data)
-        return b"".join(found)
-
-    @property
-    def is_reusable(self) -> bool:
-        """Whether another exchange may begin on it."""
-        return self.complete and self._error is None and not self._paused
-
-    def abort(self) -> None:
-        """Close it at once: the worker then stops what it was doing for it."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    async def _wait(self, deadlines: Deadlines, seconds: float) -> None:
-        if self._error is not None:
-            raise self._error
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await deadlines.wait(self._waiter, seconds)
-        finally:
-            self._waiter = None
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    def _fail(self, error: Exception) -> None:
-        if self._error is None:
-            self._error = error
-        self._wake()
 
 
 class Channel:

@@ -24,7 +24,8 @@ from msgspec import structs
 
 from arbiter.clock import Clock
 from arbiter.engines.base import Availability, Engine, EngineContext, LoadSpec
-from arbiter.engines.channel import Address, Channel, Connection
+from arbiter.engines.channel import Address, Channel
+from arbiter.engines.connection import Connection
 from arbiter.engines.deadlines import Deadlines
 from arbiter.engines.llama_dialect import check_length, of_input, understood
 from arbiter.engines.openai_request import (

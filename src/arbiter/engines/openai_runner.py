@@ -109,8 +109,7 @@ class OpenAIServerRunner:
                                 yield piece
                         finish = answer.finish()
                     else:
-                        async with asyncio.timeout_at(until):
-                            body = await stream.receive_all(most=LONGEST_ANSWER)
+                        body = await stream.receive_all(most=LONGEST_ANSWER, until=until)
                         whole, finish = parse_answer(body)
                         for chunk in whole:
                             begun = True

@@ -148,8 +148,7 @@ class OpenAIServerEngine:
             raise ServerGone(f"{remote.url} did not answer within {LOOK_S:.0f} s.") from error
 
     def _remote(self, url: str) -> Remote:
-        # llama-server closes a connection after every stream, and says so in no header
-        return Remote(url, key=self._key(url), keep=False)
+        return Remote(url, key=self._key(url))
 
     def _key(self, url: str) -> str | None:
         """The key for an address: its own, or that of another path at the same server."""

@@ -13,17 +13,27 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+import re
+import ssl
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Final
 from urllib.parse import urlsplit
 
-import aiohttp
+from arbiter.engines.connection import Connection
+from arbiter.engines.line import Line
 
 _MOST_BYTES: Final = 64 * 1024 * 1024
 _CONNECT_S: Final = 5.0
 _LONGEST_PAUSE_S: Final = 3600
+_MOST_IDLE: Final = 64
+_LONGEST_IDLE_S: Final = 15.0
+"""A connection that nobody used for longer is not trusted: its server may just be closing it."""
+
+_TARGET: Final = re.compile(r"/[!-~]*")
+_VALUE: Final = re.compile(r"[!-~]([ -~]*[!-~])?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,24 +46,30 @@ class Response:
 
 
 class Stream:
-    """An answer that is still coming."""
+    """An answer that is still coming. silence_s: the longest wait for more of it."""
 
-    __slots__ = ("_response", "headers", "status")
+    __slots__ = ("_line", "_silence_s", "headers", "status")
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
-        self.status = response.status
-        self.headers: Mapping[str, str] = response.headers
+    def __init__(self, line: Line, silence_s: float) -> None:
+        self._line = line
+        self._silence_s = silence_s
+        self.status = line.status
+        self.headers: Mapping[str, str] = line.headers
 
-    async def receive(self) -> bytes:
-        """What has come; nothing at the end. Raises `OSError` or `TimeoutError`."""
-        with _InPlainWords():
-            return await self._response.content.readany()
+    async def receive(self, *, until: float | None = None) -> bytes:
+        """What has come; nothing at the end. Raises `OSError` or `TimeoutError`.
 
-    async def receive_all(self, *, most: int = _MOST_BYTES) -> bytes:
+        until: when not to wait any more, by the event loop's clock.
+        """
+        seconds, line = self._silence_s, self._line
+        if until is not None:
+            seconds = min(seconds, max(0.0, until - asyncio.get_running_loop().time()))
+        return await line.receive(line.alarm, seconds)
+
+    async def receive_all(self, *, most: int = _MOST_BYTES, until: float | None = None) -> bytes:
         """The whole body. Raises `OSError`, `TimeoutError`, `ValueError` when it is too large."""
         found, size = [], 0
-        while data := await self.receive():
+        while data := await self.receive(until=until):
             found.append(data)
             size += len(data)
             if size > most:
@@ -87,27 +103,25 @@ class Ear:
         if news > self._news:
             self._news, self._heard = news, now
         silent = now + (self._next_s if begun else self._first_s)
-        async with asyncio.timeout_at(min(silent, self._heard + self._whole_s)):
-            return await self._stream.receive()
+        return await self._stream.receive(until=min(silent, self._heard + self._whole_s))
 
 
 class Remote:
     """One server. Close it when done.
 
     url: its address, with the path under which it serves, if any. silence_s: the longest wait for
-    the next byte, by the event loop's own clock, because the client library keeps that time. keep:
-    whether a connection is used again; a server that closes them as it likes may close one in
-    the very moment in which it is used, and then nobody knows whether the request has come.
+    the next byte, by the event loop's own clock. keep: whether a connection is used again. A server
+    may close one in the very moment in which it is used, unheard; then the request is sent once
+    more on a fresh one, unless a byte of an answer had come.
     """
 
-    def __init__(
-        self, url: str, *, key: str | None = None, connections: int = 0, keep: bool = True
-    ) -> None:
+    def __init__(self, url: str, *, key: str | None = None, keep: bool = True) -> None:
         self.url = url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._connections = connections
+        self._key = key
         self._keep = keep
-        self._session: aiohttp.ClientSession | None = None
+        self._where: _Where | None = None
+        self._open: set[Connection] = set()
+        self._idle: list[Line] = []
         self._is_closed = False
 
     async def get(self, path: str, *, silence_s: float) -> Response:
@@ -120,102 +134,172 @@ class Remote:
         async with self.stream("POST", path, body, silence_s=silence_s) as stream:
             return await _whole(stream)
 
-    @asynccontextmanager
-    async def stream(
+    def stream(
         self, method: str, path: str, body: bytes | None = None, *, silence_s: float
-    ) -> AsyncIterator[Stream]:
+    ) -> AbstractAsyncContextManager[Stream]:
         """An answer from its first byte on; leaving before its end closes the connection."""
-        response = await self._begin(method, path, body, silence_s)
-        try:
-            with _told_of_loss(response):
-                yield Stream(response)
-        finally:
-            # a whole answer's connection goes back to be used again; any other is closed, which
-            # is how the server learns that nobody listens any more
-            response.close() if not response.content.at_eof() else response.release()
+        return _Streaming(self, (method, path, body), silence_s)
 
     async def close(self) -> None:
         """Close every connection. Idempotent."""
         self._is_closed = True
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        self._idle.clear()
+        for connection in tuple(self._open):
+            connection.abort()
 
-    async def _begin(
-        self, method: str, path: str, body: bytes | None, silence_s: float
-    ) -> aiohttp.ClientResponse:
-        try:
-            return await self._send(method, path, body, silence_s)
-        except (aiohttp.ClientConnectorError, TimeoutError) as error:
-            raise _plain(error) from error
-        except (aiohttp.ServerDisconnectedError, ConnectionError, aiohttp.ClientOSError) as error:
-            if not self._keep:
-                raise _plain(error) from error
-            # a kept connection that the server closed in this very moment: once more on another
-            with _InPlainWords():
-                return await self._send(method, path, body, silence_s)
-        except (aiohttp.ClientError, OSError) as error:
-            raise _plain(error) from error
+    async def begin(self, method: str, path: str, body: bytes | None, silence_s: float) -> Line:
+        """A connection on which an answer has begun; `end` it.
 
-    async def _send(
-        self, method: str, path: str, body: bytes | None, silence_s: float
-    ) -> aiohttp.ClientResponse:
+        Raises `OSError`, `TimeoutError`, `ValueError`.
+        """
+        if self._where is None:
+            self._where = _where(self.url, self._key, keep=self._keep)
+        request = self._where.request(method, path, body)
+        kept = self._kept()
+        if kept is not None:
+            try:
+                return await _exchange(kept, request, silence_s)
+            except ConnectionError:
+                if kept.touched:
+                    raise
         if self._is_closed:
             # what was cut by closing must not be sent again through a new connection
             raise ConnectionAbortedError("closed here")
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._connections, force_close=not self._keep),
-                headers=self._headers,
-            )
-        return await self._session.request(
-            method,
-            self.url + path,
-            data=body,
-            headers={"Content-Type": "application/json"} if body is not None else None,
-            allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=min(_CONNECT_S, silence_s), sock_read=silence_s
-            ),
-        )
+        return await _exchange(await self._connect(self._where, silence_s), request, silence_s)
+
+    def end(self, line: Line) -> None:
+        """Let go of a connection: to be used again if its answer has ended, else it is closed."""
+        fits = self._keep and not self._is_closed and len(self._idle) < _MOST_IDLE
+        if fits and line.is_reusable:
+            line.idle_since = asyncio.get_running_loop().time()
+            self._idle.append(line)
+        else:
+            line.abort()  # which is how the server learns that nobody listens any more
+
+    def _kept(self) -> Line | None:
+        oldest = asyncio.get_running_loop().time() - _LONGEST_IDLE_S
+        while self._idle:
+            line = self._idle.pop()
+            if line.is_reusable and line.idle_since >= oldest:
+                return line
+            line.abort()
+        return None
+
+    async def _connect(self, where: _Where, silence_s: float) -> Line:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(min(_CONNECT_S, silence_s)):
+                _, line = await loop.create_connection(
+                    self._make, where.host, where.port, ssl=where.context
+                )
+        except TimeoutError as error:
+            raise TimeoutError("it is silent") from error
+        except OSError as error:
+            raise ConnectionRefusedError(_system_words(error)) from error
+        if self._is_closed:
+            line.abort()
+            raise ConnectionAbortedError("closed here")
+        return line
+
+    def _make(self) -> Line:
+        line = Line(self._forget)
+        self._open.add(line)
+        return line
+
+    def _forget(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        self._idle = [line for line in self._idle if line is not connection]
 
 
-@contextmanager
-def _told_of_loss(response: aiohttp.ClientResponse) -> Iterator[None]:
-    """Let whoever reads know when the connection is gone.
+class _Streaming:
+    """What `Remote.stream` gives: a class, because a generator costs as much as the exchange."""
 
-    The client library closes it after a chunk that is none, and leaves the reader waiting.
-    """
-    connection, content = response.connection, response.content
-    if connection is None or connection.protocol is None:
-        yield  # all of it has come
-        return
+    __slots__ = ("_asked", "_line", "_remote", "_silence_s")
 
-    def tell(closed: asyncio.Future[None] | None) -> None:
-        if closed is not None:
-            _heard(closed)
-        if not content.is_eof() and content.exception() is None:
-            content.set_exception(aiohttp.ClientPayloadError("the connection is gone"))
+    def __init__(
+        self, remote: Remote, asked: tuple[str, str, bytes | None], silence_s: float
+    ) -> None:
+        self._remote = remote
+        self._asked = asked
+        self._silence_s = silence_s
+        self._line: Line | None = None
 
-    closed = connection.protocol.closed
-    if closed is None:
-        tell(None)
-        yield
-        return
-    closed.add_done_callback(tell)
+    async def __aenter__(self) -> Stream:
+        """The answer, once its head is there."""
+        self._line = await self._remote.begin(*self._asked, self._silence_s)
+        return Stream(self._line, self._silence_s)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Let go of the connection."""
+        if self._line is not None:
+            self._remote.end(self._line)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Where:
+    """A server's address, taken apart once, and what every request to it begins with."""
+
+    host: str
+    port: int
+    base: str
+    common: str
+    context: ssl.SSLContext | None
+
+    def request(self, method: str, path: str, body: bytes | None) -> bytes:
+        """A request as bytes. Raises ValueError for a path that is none."""
+        target = self.base + path
+        if not _TARGET.fullmatch(target):
+            raise ValueError(f"{target!r} is no path")
+        kind = "" if body is None else "Content-Type: application/json\r\n"
+        size = "" if body is None else f"Content-Length: {len(body)}\r\n"
+        head = f"{method} {target} HTTP/1.1\r\n{self.common}{kind}{size}\r\n"
+        return head.encode("ascii") + (body or b"")
+
+
+def _where(url: str, key: str | None, *, keep: bool) -> _Where:
+    """Raises ValueError for an address or a key that cannot be used."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f"{url!r} is no address of a server")
+    host = parts.hostname.encode("idna").decode("ascii")
+    secure = parts.scheme == "https"
+    port = parts.port or (443 if secure else 80)
+    if key is not None and not _VALUE.fullmatch(key):
+        raise ValueError("its key has letters that no header can carry")
+    shown = f"[{host}]" if ":" in host else host
+    lines = [
+        f"Host: {shown}" if parts.port is None else f"Host: {shown}:{port}",
+        "Accept: */*",
+        "Accept-Encoding: identity",
+        "User-Agent: arbiter",
+    ]
+    if key is not None:
+        lines.append(f"Authorization: Bearer {key}")
+    if not keep:
+        lines.append("Connection: close")
+    return _Where(
+        host=host,
+        port=port,
+        base=parts.path.rstrip("/"),
+        common="".join(f"{line}\r\n" for line in lines),
+        context=ssl.create_default_context() if secure else None,
+    )
+
+
+async def _exchange(line: Line, request: bytes, silence_s: float) -> Line:
     try:
-        yield
-    finally:
-        # a kept connection serves many more, and none of them is to be held by it
-        closed.remove_done_callback(tell)
-        closed.remove_done_callback(_heard)
-        closed.add_done_callback(_heard)
-
-
-def _heard(closed: asyncio.Future[None]) -> None:
-    """Take note of how a connection ended, or the event loop complains that nobody did."""
-    if not closed.cancelled():
-        closed.exception()
+        line.send(request)
+        await line.receive_status(line.alarm, silence_s)
+    except BaseException:
+        # also when whoever asked has gone: the server must not compute for nobody
+        line.abort()
+        raise
+    return line
 
 
 async def _whole(stream: Stream) -> Response:
@@ -223,31 +307,10 @@ async def _whole(stream: Stream) -> Response:
     return Response(status=stream.status, headers=stream.headers, body=body)
 
 
-class _InPlainWords:
-    """Turn the client library's errors into plain ones."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        # the last is the library's word for reading on after the connection was closed here
-        if isinstance(error, (aiohttp.ClientError, asyncio.TimeoutError, RuntimeError)):
-            raise _plain(error) from error
-
-
-def _plain(error: BaseException) -> Exception:
-    if isinstance(error, TimeoutError):
-        return TimeoutError("it is silent")
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return ConnectionRefusedError(_system_words(error.os_error))
-    if isinstance(error, (aiohttp.InvalidURL, aiohttp.ClientResponseError)):
-        return ValueError(str(error))
-    if isinstance(error, OSError):
-        return error
-    return ConnectionResetError("closed by the peer")
-
-
 def _system_words(error: OSError) -> str:
     """Why a connection was not made; asyncio puts the address there instead of the reason."""
+    if isinstance(error, ssl.SSLError):
+        return f"its certificate or its encryption is not accepted: {error.reason or error}"
     if error.errno is not None and error.errno > 0:
         return os.strerror(error.errno)
     return str(error.strerror or error)

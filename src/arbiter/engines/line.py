@@ -1,0 +1,201 @@
+"""One connection to a server that speaks HTTP as it likes: who is there is not known beforehand.
+
+A worker of the house answers as it was taught to. Other programs end an answer by hanging up, send
+a head without an end, change what is spoken, or go on after the end: each is told apart here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+from arbiter.engines.connection import Connection
+
+_LONGEST_HEAD: Final = 64 * 1024
+_INFORMATION: Final = range(100, 200)
+_SWITCHES: Final = 101
+
+
+class Headers(Mapping[str, str]):
+    """What stands in the head of a response, by names in which case does not count.
+
+    >>> headers = Headers([(b"Retry-After", b"7"), (b"retry-after", b"9")])
+    >>> headers["retry-AFTER"], headers.get("location"), len(headers)
+    ('7', None, 1)
+    """
+
+    __slots__ = ("_found", "_told")
+
+    def __init__(self, told: list[tuple[bytes, bytes]]) -> None:
+        self._told = told
+        self._found: dict[str, str] | None = None
+
+    def __getitem__(self, name: str) -> str:
+        return self._all()[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def _all(self) -> dict[str, str]:
+        if self._found is None:
+            self._found = {}
+            for name, value in self._told:
+                self._found.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
+        return self._found
+
+
+class Alarm:
+    """Ends the waits of one connection by the event loop's clock.
+
+    A timer for every wait would cost more than what is waited for. So one is left running, and
+    looks when it rings whether anybody has waited too long.
+    """
+
+    __slots__ = ("_deadline", "_future", "_loop", "_rings", "_timer")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._rings = 0.0
+        self._future: asyncio.Future[None] | None = None
+        self._deadline = 0.0
+
+    async def wait(self, future: asyncio.Future[None], seconds: float) -> None:
+        """Wait for a future. Raises `TimeoutError` when that takes longer than this."""
+        self._future, self._deadline = future, self._loop.time() + seconds
+        if self._timer is None or self._rings > self._deadline:
+            self.call_off()
+            self._set()
+        try:
+            await future
+        finally:
+            self._future = None
+
+    def call_off(self) -> None:
+        """Let it not ring any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _set(self) -> None:
+        self._rings = self._deadline
+        self._timer = self._loop.call_at(self._rings, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self._future is None or self._future.done():
+            return
+        if self._rings < self._deadline:
+            self._set()
+        else:
+            self._future.set_exception(TimeoutError("it is silent"))
+
+
+class Line(Connection):
+    """A connection to a server.
+
+    A response that is none is a `ValueError`; one that breaks off is a `ConnectionError`.
+    """
+
+    __slots__ = (
+        "_encoding",
+        "_has_length",
+        "_head_bytes",
+        "_is_kept",
+        "_is_spoiled",
+        "_told",
+        "alarm",
+        "idle_since",
+    )
+
+    def __init__(self, on_lost: Callable[[Connection], None]) -> None:
+        super().__init__(on_lost)
+        self.alarm = Alarm()
+        self.idle_since = 0.0
+        self._is_spoiled = False
+        self._begin_head()
+
+    def send(self, request: bytes) -> None:
+        """Begin an exchange. Raises `ConnectionResetError` when it is closed."""
+        self._begin_head()
+        super().send(request)
+
+    def _begin_head(self) -> None:
+        self._told: list[tuple[bytes, bytes]] = []
+        self._head_bytes = 0
+        self._has_length = self._is_kept = False
+        self._encoding = b""
+
+    @property
+    def headers(self) -> Headers:
+        """Those of the response, once its status is there."""
+        return Headers(self._told)
+
+    @property
+    def is_reusable(self) -> bool:
+        """Whether another exchange may begin on it."""
+        return self._is_kept and not self._is_spoiled and super().is_reusable
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the loop."""
+        self.alarm.call_off()
+        if exc is None and self.status and not self._has_length:
+            self.complete = True  # some end an answer so
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the loop."""
+        if not self.status:
+            self._head_bytes += len(data)
+            if self._head_bytes > _LONGEST_HEAD and b"\r\n\r\n" not in data:
+                self._fail(
+                    ValueError(f"the head of its answer has more than {_LONGEST_HEAD} bytes")
+                )
+                self.abort()
+                return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        """Called by the parser."""
+        if self.complete:
+            self._is_spoiled = True  # nobody asked for this
+
+    def on_body(self, data: bytes) -> None:
+        """Called by the parser."""
+        if not self._is_spoiled:
+            super().on_body(data)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by the parser."""
+        self._told.append((name, value))
+        known = name.lower()
+        if known in {b"content-length", b"transfer-encoding"}:
+            self._has_length = True
+        elif known == b"content-encoding":
+            self._encoding = value
+
+    def on_headers_complete(self) -> None:
+        """Called by the parser."""
+        status = self._parser.get_status_code()
+        if status in _INFORMATION and status != _SWITCHES:
+            self._begin_head()
+            return
+        if status == _SWITCHES:
+            self._fail(ValueError("it changes to another protocol, unasked"))
+        elif self._encoding.strip().lower() not in {b"", b"identity"}:
+            self._fail(ValueError("it compresses its answer, unasked"))
+        else:
+            self.status = status
+
+    def on_message_complete(self) -> None:
+        """Called by the parser."""
+        if self.status:  # what comes before is information, and the answer follows
+            self._is_kept = self._parser.should_keep_alive()
+            self.complete = True
+
+    def _not_http(self, error: Exception) -> Exception:
+        return ValueError(f"not HTTP: {error}")
