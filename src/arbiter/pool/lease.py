@@ -15,6 +15,7 @@ from arbiter.cost import Cost, Figure, unknown, unknown_cost
 from arbiter.engines.base import LoadSpec, Runner, ServedRunner
 from arbiter.metering.crowd import NO_PROCESS, Crowd, Nobody
 from arbiter.metering.ticket import Ticket
+from arbiter.pool.absence import Absence
 from arbiter.pool.health import Health
 
 
@@ -88,7 +89,7 @@ class Lease:
         self.passage = instance.health.begin()
         self.load_ms = load_ms
         """How long it waited for a load, in milliseconds."""
-        self.gone = asyncio.Event()
+        self.gone = Absence()
         """Set when the server that runs the version was found gone while this lease lasts."""
         self._crowd = crowd
         self._ticket: Ticket | None = None

@@ -5,7 +5,6 @@ This module knows nothing of versions and rollouts: `arbiter.dispatch` says who 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -120,7 +119,7 @@ class Served:
             chunk = await anext(self._rest)
         except ArbiterError as error:
             self.error = error
-            if _is_cut(error) and self._lease.gone.is_set():
+            if _is_cut(error) and self._lease.gone.is_set:
                 self.error = ServerCut(error.message)
             self._lease.passage.tell_error(self.error)
             if self.error is error:
@@ -195,7 +194,7 @@ async def first_of(chunks: AsyncIterator[Chunk], lease: Lease) -> Chunk:
     """
     try:
         if lease.is_served:
-            first = await _unless_gone(chunks, lease)
+            first = await lease.gone.next_of(chunks)
         else:
             first = await anext(chunks)
     except ArbiterError as error:
@@ -209,20 +208,3 @@ async def first_of(chunks: AsyncIterator[Chunk], lease: Lease) -> Chunk:
         raise empty from error
     lease.instance.answered()
     return first
-
-
-async def _unless_gone(chunks: AsyncIterator[Chunk], lease: Lease) -> Chunk:
-    async def next_one() -> Chunk:
-        return await anext(chunks)
-
-    coming = asyncio.create_task(next_one())
-    gone = asyncio.create_task(lease.gone.wait())
-    try:
-        await asyncio.wait({coming, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not coming.done():
-            raise InstanceLost("The server was found gone before its answer began.")
-        return coming.result()
-    finally:
-        coming.cancel()
-        gone.cancel()
-        await asyncio.gather(coming, gone, return_exceptions=True)
