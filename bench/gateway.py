@@ -26,6 +26,8 @@ from bench.peers import Gateway, arbiter, install, litellm, tensorzero, upstream
 WORDS = "two three four five six seven eight"
 MANY = 32
 TOKENS = 8
+FEW_WORDS, MORE_WORDS = 8, 408
+"""What a word adds is the difference of two streams, divided by that of their words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,13 +53,15 @@ class Seen:
     rate: list[float] = field(default_factory=list)
     took: list[float] = field(default_factory=list)
     stream_cpu: list[float] = field(default_factory=list)
+    burst_us: list[float] = field(default_factory=list)
+    paced_us: list[float] = field(default_factory=list)
     idle_mb: float = 0.0
     after_mb: float | None = None
 
 
-def message(gateway: Gateway, *, stream: bool = False) -> bytes:
+def message(gateway: Gateway, words: str = WORDS, *, stream: bool = False) -> bytes:
     """The request as bytes."""
-    body = chat(gateway.model, WORDS, stream=stream, tokens=TOKENS)
+    body = chat(gateway.model, words, stream=stream, tokens=TOKENS)
     key = "" if gateway.key is None else f"Authorization: Bearer {gateway.key}\r\n"
     head = (
         f"POST {gateway.path} HTTP/1.1\r\nHost: 127.0.0.1:{gateway.port}\r\n{key}"
@@ -73,6 +77,17 @@ async def _cpu(gateway: Gateway, clients: Sequence[Client], count: int, *, strea
     return (gateway.cpu_ns() - before) / count / 1e6
 
 
+async def _a_word(gateway: Gateway, clients: Sequence[Client], how: str, count: int) -> float:
+    """Microseconds of CPU that one more word of a stream costs."""
+    took = []
+    for words in (FEW_WORDS, MORE_WORDS):
+        sent = message(gateway, f"a {how} of {words} words", stream=True)
+        before = gateway.cpu_ns()
+        await load(clients, sent, count)
+        took.append(gateway.cpu_ns() - before)
+    return (took[1] - took[0]) / count / (MORE_WORDS - FEW_WORDS) / 1e3
+
+
 async def _round(gateway: Gateway, seen: Seen, effort: Effort) -> None:
     share = 10 if gateway.name == "litellm" else 1
     one = [Client(Where(port=gateway.port))]
@@ -85,6 +100,9 @@ async def _round(gateway: Gateway, seen: Seen, effort: Effort) -> None:
         seen.took.append((await one[0].ask(numbered(sent, number))).whole * 1e3)
     seen.cpu_one.append((gateway.cpu_ns() - before) / (effort.one // share) / 1e6)
     seen.stream_cpu.append(await _cpu(gateway, one, effort.one // share, stream=True))
+    few = max(2, effort.one // share // 20)
+    seen.burst_us.append(await _a_word(gateway, one, "burst", few))
+    seen.paced_us.append(await _a_word(gateway, many[:8], "paced", 2 * few))
     await load(many, sent, MANY)
     count = effort.many // share
     before = gateway.cpu_ns()
@@ -127,6 +145,8 @@ def plain(found: dict[str, tuple[Gateway, Seen]]) -> dict[str, object]:
             "cpu_ms_one_client": median(seen.cpu_one),
             "cpu_ms_32_clients": median(seen.cpu_many),
             "cpu_ms_streamed_one_client": median(seen.stream_cpu),
+            "cpu_us_a_word_in_a_burst": median(seen.burst_us),
+            "cpu_us_a_word_one_by_one": median(seen.paced_us),
             "p50_ms_one_client": quantile(seen.took, 0.5),
             "p99_ms_one_client": quantile(seen.took, 0.99),
             "requests_a_second_32_clients": max(seen.rate),

@@ -1,18 +1,25 @@
 """A program: an upstream that costs nearly nothing and answers every chat alike. Prints its URL.
 
 Usage: python -m bench.upstream. It speaks the OpenAI dialect, whole and streamed, over bare asyncio
-and httptools, so that what is measured in front of it is the gateway.
+and httptools, so that what is measured in front of it is the gateway. A prompt that says how many
+words it wants (`LONG`) gets a stream of that many: `burst` all at once, `paced` one by one, each in
+a turn of the loop and a packet of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
+from collections.abc import Iterator
+from itertools import islice
 
 import httptools
 import uvloop
 
 WORDS = ("one", " two", " three", " four", " five", " six", " seven", " eight")
+LONG = re.compile(rb"(burst|paced) of (\d+) words")
+PACE_S = 0.001
 _USAGE = {"prompt_tokens": 12, "completion_tokens": len(WORDS), "total_tokens": 12 + len(WORDS)}
 _MODELS = {"object": "list", "data": [{"id": "fake", "object": "model", "owned_by": "bench"}]}
 
@@ -51,16 +58,22 @@ def _answer(kind: str, body: bytes, status: str = "200 OK") -> bytes:
 
 _JSON = "application/json"
 WHOLE = _answer(_JSON, _whole())
-STREAM = _answer(
-    "text/event-stream",
-    b"".join(
-        [
-            _chunk({"role": "assistant", "content": ""}, None),
-            *(_chunk({"content": word}, None) for word in WORDS),
-            _chunk({}, "stop"),
-            b"data: [DONE]\n\n",
-        ]
-    ),
+
+
+def _pieces(words: int) -> list[bytes]:
+    """The events of a streamed answer."""
+    told = (WORDS[number % len(WORDS)] for number in range(words))
+    return [
+        _chunk({"role": "assistant", "content": ""}, None),
+        *(_chunk({"content": word}, None) for word in told),
+        _chunk({}, "stop"),
+        b"data: [DONE]\n\n",
+    ]
+
+
+STREAM = _answer("text/event-stream", b"".join(_pieces(len(WORDS))))
+_BEGINS = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 )
 LIST = _answer(_JSON, json.dumps(_MODELS).encode())
 NOTHING = _answer(_JSON, b'{"error":{"message":"not here"}}', "404 Not Found")
@@ -86,6 +99,10 @@ class _Serving(asyncio.Protocol):
         self._body += body
 
     def on_message_complete(self) -> None:
+        long = LONG.search(self._body)
+        if long is not None and self._transport is not None:
+            self._stream(iter(_pieces(int(long[2]))), 1 if long[1] == b"paced" else None)
+            return
         if self._path.endswith(b"/chat/completions"):
             streamed = b'"stream":true' in self._body.replace(b" ", b"")
             answer = STREAM if streamed else WHOLE
@@ -93,6 +110,21 @@ class _Serving(asyncio.Protocol):
             answer = LIST if self._path.endswith(b"/v1/models") else NOTHING
         if self._transport is not None:
             self._transport.write(answer)
+
+    def _stream(
+        self, pieces: Iterator[bytes], at_once: int | None, begins: bytes = _BEGINS
+    ) -> None:
+        """Write so many of these now, and the others later; all of them where it is not said."""
+        now = list(islice(pieces, at_once))
+        text = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in now)
+        if self._transport is None:
+            return
+        if at_once is None or not now:
+            self._transport.write(begins + text + b"0\r\n\r\n")
+            return
+        self._transport.write(begins + text)
+        loop = asyncio.get_running_loop()
+        loop.call_later(PACE_S, self._stream, pieces, at_once, b"")
 
 
 async def _serve() -> None:
