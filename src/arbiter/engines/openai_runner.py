@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,7 +30,7 @@ from arbiter.engines.openai_wire import (
 )
 from arbiter.engines.remote import Ear, Remote, Response, Stream
 from arbiter.errors import ArbiterError, EngineError, InstanceLost, ServerCut, StreamCut
-from arbiter.inference import Chunk, Embedding, Finish, Generation, Piece, Vectors
+from arbiter.inference import Chunk, Embedding, Finish, Generation, Vectors
 
 _MISTAKES: Final = (400, 422)
 
@@ -102,9 +102,11 @@ class OpenAIServerRunner:
             try:
                 async with self._posted(request) as (stream, until):
                     if _is_streamed(stream, asked=request.stream):
-                        answer = ServerStream()
-                        async with aclosing(self._pieces(stream, answer)) as pieces:
-                            async for piece in pieces:
+                        answer, ear, data = ServerStream(), self._ear(stream), b" "
+                        while data and not answer.is_over:
+                            data = await ear.receive(news=answer.events, begun=begun)
+                            # at the end, the ends of line and event that a server may leave out
+                            for piece in answer.pieces(data or b"\n\n"):
                                 begun = True
                                 yield piece
                         finish = answer.finish()
@@ -205,19 +207,11 @@ class OpenAIServerRunner:
                 raise await self._refusal(response, path)
             self._counts = False  # it does not know how to count a stream: asked without
 
-    async def _pieces(self, stream: Stream, answer: ServerStream) -> AsyncGenerator[Piece, None]:
-        has_come, patience = False, self._patience
-        ear = Ear(
+    def _ear(self, stream: Stream) -> Ear:
+        patience = self._patience
+        return Ear(
             stream, first_s=patience.first_s, next_s=patience.next_s, whole_s=patience.whole_s
         )
-        while not answer.is_done and not answer.is_broken:
-            data = await ear.receive(news=answer.events, begun=has_come)
-            # at the end, the line's and the event's end that a server may leave out
-            for piece in answer.pieces(data or b"\n\n"):
-                has_come = True
-                yield piece
-            if not data:
-                return
 
     async def _refusal(self, response: Response, path: str) -> ArbiterError:
         """What an answer that is none means. A model that is not listed any more is lost."""

@@ -51,11 +51,21 @@ class ServerStream(StreamedAnswer):
         self.events = 0
         """How many events have come; comments are none."""
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is to come: it has said so, or reported an error."""
+        return self.is_done or self._error is not None
+
     def feed(self, data: bytes) -> str:
         """Take some bytes and give the text in them. Raises `MalformedAnswer`."""
         self._bytes += len(data)
         if self._bytes > MOST_BYTES:
             raise MalformedAnswer("an answer without an end")
+        if self._is_one_event(data):
+            before = len(self._thought)
+            text = self._event(data[6:-2], is_error=False)
+            self._count(len(text) + len(self._thought) - before)
+            return text
         data = self._rest + data if self._rest else data
         # a carriage return at the very end may be half of a line's end
         held = data.endswith(b"\r")
@@ -93,6 +103,16 @@ class ServerStream(StreamedAnswer):
         if self._length > LONGEST_ANSWER:
             raise MalformedAnswer("an answer without an end")
 
+    def _is_one_event(self, data: bytes) -> bool:
+        """Whether this is what most servers send at a time: one line of data, and nothing waits."""
+        return (
+            data.startswith(b"data: ")
+            and data.endswith(b"\n\n")
+            and data.find(b"\n") == len(data) - 2
+            and b"\r" not in data
+            and not (self._rest or self._data or self._is_named_error)
+        )
+
     def _line(self, line: bytes) -> str:
         if not line:
             return self._dispatch()
@@ -111,6 +131,9 @@ class ServerStream(StreamedAnswer):
         is_error, self._is_named_error = self._is_named_error, False
         self._data.clear()
         self._size = 0
+        return self._event(data, is_error=is_error)
+
+    def _event(self, data: bytes, *, is_error: bool) -> str:
         if not data or self.is_done or self.is_broken:
             return ""
         self.events += 1

@@ -15,9 +15,10 @@ import ipaddress
 import os
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from math import inf
 from types import TracebackType
 from typing import Final
 from urllib.parse import urlsplit
@@ -56,20 +57,20 @@ class Stream:
         self.status = line.status
         self.headers: Mapping[str, str] = line.headers
 
-    async def receive(self, *, until: float | None = None) -> bytes:
+    def receive(self, seconds: float = inf) -> Coroutine[object, object, bytes]:
         """What has come; nothing at the end. Raises `OSError` or `TimeoutError`.
+
+        seconds: to wait at most.
+        """
+        return self._line.receive(self._line.alarm, min(seconds, self._silence_s))
+
+    async def receive_all(self, *, most: int = _MOST_BYTES, until: float = inf) -> bytes:
+        """The whole body. Raises `OSError`, `TimeoutError`, `ValueError` when it is too large.
 
         until: when not to wait any more, by the event loop's clock.
         """
-        seconds, line = self._silence_s, self._line
-        if until is not None:
-            seconds = min(seconds, max(0.0, until - asyncio.get_running_loop().time()))
-        return await line.receive(line.alarm, seconds)
-
-    async def receive_all(self, *, most: int = _MOST_BYTES, until: float | None = None) -> bytes:
-        """The whole body. Raises `OSError`, `TimeoutError`, `ValueError` when it is too large."""
-        found, size = [], 0
-        while data := await self.receive(until=until):
+        found, size, loop = [], 0, asyncio.get_running_loop()
+        while data := await self.receive(until - loop.time()):
             found.append(data)
             size += len(data)
             if size > most:
@@ -93,7 +94,7 @@ class Ear:
         self._clock = asyncio.get_running_loop()
         self._news, self._heard = 0, self._clock.time()
 
-    async def receive(self, *, news: int, begun: bool) -> bytes:
+    def receive(self, *, news: int, begun: bool) -> Coroutine[object, object, bytes]:
         """What has come; nothing at the end. Raises `OSError` or `TimeoutError`.
 
         news: how much of what came so far was an answer, in any unit. begun: whether a piece of
@@ -102,8 +103,8 @@ class Ear:
         now = self._clock.time()
         if news > self._news:
             self._news, self._heard = news, now
-        silent = now + (self._next_s if begun else self._first_s)
-        return await self._stream.receive(until=min(silent, self._heard + self._whole_s))
+        silent = self._next_s if begun else self._first_s
+        return self._stream.receive(min(silent, self._heard + self._whole_s - now))
 
 
 class Remote:
