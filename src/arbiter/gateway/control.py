@@ -251,6 +251,7 @@ def control_app(rooms: ControlRooms) -> FastAPI:
             adoption=rooms.adoption,
             pool=rooms.pool,
             learning=rooms.learning,
+            examining=rooms.calibrating.examining,
         ),
         instances_router(pool=rooms.pool, registry=rooms.registry, clock=rooms.clock),
         ledger_router(rooms.ledger),
@@ -443,7 +444,12 @@ def _decisions(rooms: ControlRooms) -> APIRouter:
 
     @router.get("/decisions/{decision}")
     async def why(decision: str) -> Plain:
-        return views.record_view(await rooms.outcomes.find(decision))
+        found = await rooms.outcomes.find(decision)
+        examined = rooms.calibrating.examining.of(found.decided.version)
+        return {
+            **views.record_view(found),
+            "examined": None if examined is None else examined.told,
+        }
 
     @router.post("/decisions/{decision}/feedback")
     async def feedback(decision: str, body: GiveFeedback, request: Request) -> Plain:
