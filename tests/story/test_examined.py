@@ -102,7 +102,7 @@ def found(play: Stage) -> Examination | None:
 async def test_a_model_that_gets_worse_is_examined_and_loses_tasks_that_nobody_asked(
     tmp_path: Path,
 ) -> None:
-    engine = Fading(good=0.95, other=0.8)
+    engine = Fading(good=1.0, other=0.8)
     async with learning(tmp_path / "data", engine) as play:
         await rest(play, "done")
         await asked(play, 60)
@@ -122,7 +122,7 @@ async def test_a_model_that_gets_worse_is_examined_and_loses_tasks_that_nobody_a
 
 
 async def test_a_model_that_was_suspected_for_nothing_loses_nothing(tmp_path: Path) -> None:
-    engine = Fading(good=0.95, other=0.8)
+    engine = Fading(good=1.0, other=0.8)
     async with learning(tmp_path / "data", engine) as play:
         await rest(play, "done")
         await asked(play, 60)
@@ -130,7 +130,7 @@ async def test_a_model_that_was_suspected_for_nothing_loses_nothing(tmp_path: Pa
         now = {title: pick(play, title) for title in TITLES}
         engine.shares["good"] = 0.0
         await suspected(play)
-        engine.shares["good"] = 0.95  # it was luck
+        engine.shares["good"] = 1.0  # it was luck
         await rest(play)
         examined = found(play)
         assert examined is not None
@@ -145,13 +145,13 @@ async def test_a_model_that_was_suspected_for_nothing_loses_nothing(tmp_path: Pa
 async def test_a_model_is_not_examined_again_before_a_hundred_further_scores(
     tmp_path: Path,
 ) -> None:
-    engine = Fading(good=0.95, other=0.8)
+    engine = Fading(good=1.0, other=0.8)
     async with learning(tmp_path / "data", engine) as play:
         await rest(play, "done")
         await asked(play, 60)
         engine.shares["good"] = 0.0
         await suspected(play)
-        engine.shares["good"] = 0.95
+        engine.shares["good"] = 1.0
         await rest(play)
         await asked(play, 10)
         engine.shares["good"] = 0.0
@@ -161,13 +161,13 @@ async def test_a_model_is_not_examined_again_before_a_hundred_further_scores(
 
 
 async def test_a_kill_in_the_midst_of_an_examination_loses_no_case(tmp_path: Path) -> None:
-    engine = Fading(good=0.95, other=0.8)
+    engine = Fading(good=1.0, other=0.8)
     async with learning(tmp_path / "data", engine) as play:
         await rest(play, "done")
         await asked(play, 60)
         engine.shares["good"] = 0.4
         await suspected(play)
-        play.clock.jump(IDLE_S)
+        play.clock.jump(2 * IDLE_S)
         while len(await play.house.database.read("list_reruns")) < 3:
             await asyncio.sleep(0)
         before = play.house.profiles.get(version(play), TaskName("tales"))
@@ -183,7 +183,7 @@ async def test_a_kill_in_the_midst_of_an_examination_loses_no_case(tmp_path: Pat
 
 
 async def test_nothing_is_examined_where_the_settings_say_so(tmp_path: Path) -> None:
-    engine = Fading(good=0.95, other=0.8)
+    engine = Fading(good=1.0, other=0.8)
     async with learning(tmp_path / "data", engine, calibration__examine=False) as play:
         await rest(play, "done")
         await asked(play, 60)
