@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -169,7 +168,7 @@ async def test_a_kill_in_the_midst_of_an_examination_loses_no_case(tmp_path: Pat
         await suspected(play)
         play.clock.jump(2 * IDLE_S)
         while len(await play.house.database.read("list_reruns")) < 3:
-            await asyncio.sleep(0)
+            await play.house.database.settle()
         before = play.house.profiles.get(version(play), TaskName("tales"))
         await play.ask(model="other", expected=None)
         kept = len(await play.house.database.read("list_reruns"))
