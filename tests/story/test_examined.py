@@ -192,3 +192,29 @@ async def test_nothing_is_examined_where_the_settings_say_so(tmp_path: Path) -> 
         view = await play.house.calibrating.view()
         assert not any(entry.wish.left for entry in view.entries)
         assert found(play) is None
+
+
+async def test_what_is_reset_in_the_midst_of_an_examination_stays_forgotten(
+    tmp_path: Path,
+) -> None:
+    engine = Fading(good=1.0, other=0.8)
+    async with learning(tmp_path / "data", engine) as play:
+        await rest(play, "done")
+        await asked(play, 60)
+        engine.shares["good"] = 0.4
+        await suspected(play)
+        play.clock.jump(2 * IDLE_S)
+        while len(await play.house.database.read("list_reruns")) < 3:
+            await play.house.database.settle()
+        await play.ask(model="other", expected=None)
+        await play.house.carrier.forget(task="", version=version(play), who="test")
+        await play.house.calibrating.examining.look()
+        examined = found(play)
+        assert examined is not None
+        assert (examined.cases, examined.fell) == (0, False)
+        grading = play.house.tasks.grading(TaskName("chat")) or ""
+        kept = await play.house.database.read(
+            "list_validations", (version(play), "chat", grading)
+        )
+        assert kept == []
+        assert await play.house.database.read("list_reruns") == []

@@ -116,13 +116,12 @@ ON CONFLICT (version, task, grading, case_digest) DO NOTHING;
 SELECT version, task, grading, case_digest, score, success, latency_ms FROM reruns;
 
 -- name: take_reruns
-INSERT INTO validations (version, task, grading, case_digest, score, success, latency_ms, origin,
-                         at)
-SELECT version, task, grading, case_digest, score, success, latency_ms, NULL, ?
-FROM reruns WHERE version = ?
-ON CONFLICT (version, task, grading, case_digest) DO UPDATE
-    SET score = excluded.score, success = excluded.success, latency_ms = excluded.latency_ms,
-        origin = NULL, at = excluded.at;
+-- What was forgotten meanwhile stays forgotten.
+UPDATE validations SET score = r.score, success = r.success, latency_ms = r.latency_ms,
+                       origin = NULL, at = ?
+FROM reruns r
+WHERE validations.version = ? AND r.version = validations.version AND r.task = validations.task
+  AND r.grading = validations.grading AND r.case_digest = validations.case_digest;
 
 -- name: drop_reruns
 DELETE FROM reruns WHERE version = ?;
