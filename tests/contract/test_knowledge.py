@@ -21,15 +21,8 @@ from arbiter.errors import InvalidField, NotFound, StillInUse, UnknownDecision, 
 from arbiter.events import Announcer
 from arbiter.inference import Arm, Considered, Decided, Dropped, Limits, Message, Timings, Usage
 from arbiter.knowledge.learning import Learning
-from arbiter.knowledge.outcomes import (
-    RECENT,
-    Attempt,
-    Feedback,
-    Outcome,
-    Outcomes,
-    Record,
-    Status,
-)
+from arbiter.knowledge.outcome import Attempt, Feedback, Outcome, Record, Status
+from arbiter.knowledge.outcomes import RECENT, Outcomes
 from arbiter.knowledge.profiles import NOTHING, Profile, Profiles, total
 from arbiter.knowledge.retelling import RETOLD
 from arbiter.knowledge.rules import Rule, Rules, knowledge_digest

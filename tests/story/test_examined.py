@@ -213,8 +213,6 @@ async def test_what_is_reset_in_the_midst_of_an_examination_stays_forgotten(
         assert examined is not None
         assert (examined.cases, examined.fell) == (0, False)
         grading = play.house.tasks.grading(TaskName("chat")) or ""
-        kept = await play.house.database.read(
-            "list_validations", (version(play), "chat", grading)
-        )
+        kept = await play.house.database.read("list_validations", (version(play), "chat", grading))
         assert kept == []
         assert await play.house.database.read("list_reruns") == []

@@ -48,7 +48,8 @@ from arbiter.gateway.security import Access, caller_of
 from arbiter.inference import Limits
 from arbiter.knowledge.carrier import Carrier
 from arbiter.knowledge.learning import Learning
-from arbiter.knowledge.outcomes import Feedback, Outcomes
+from arbiter.knowledge.outcome import Feedback
+from arbiter.knowledge.outcomes import Outcomes
 from arbiter.knowledge.profiles import Profiles
 from arbiter.knowledge.prompts import Prompts
 from arbiter.knowledge.rules import Rule, Rules, knowledge_digest
