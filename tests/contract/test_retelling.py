@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.contract.test_knowledge import (
+from tests.contract.knowledge_room import (
     GRADED,
     SUMS,
     TALES,
