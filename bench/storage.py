@@ -16,7 +16,8 @@ from arbiter.cost import Method
 from arbiter.events import Announcer
 from arbiter.inference import Arm, Considered, Decided, Timings, Usage
 from arbiter.knowledge.learning import Learning
-from arbiter.knowledge.outcomes import Outcome, Outcomes, Status
+from arbiter.knowledge.outcome import Outcome, Status
+from arbiter.knowledge.outcomes import Outcomes
 from arbiter.knowledge.profiles import Profiles
 from arbiter.refs import GENERAL, DecisionId, ModelName, VersionId, new_id
 from arbiter.selection.bandit import Table

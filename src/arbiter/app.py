@@ -66,6 +66,7 @@ from arbiter.swap.adoption import Adoption
 from arbiter.swap.calibrating import Around, Calibrating
 from arbiter.swap.controller import Controller
 from arbiter.swap.crashing import Crash
+from arbiter.swap.examining import Examining
 from arbiter.swap.found_files import FoundFiles
 from arbiter.swap.harvest import Harvesting
 from arbiter.swap.hooks import Hooks
@@ -366,6 +367,17 @@ async def _build(
     watch = Watch(pool=pool, clock=clock, announcer=announcer, every_s=settings.pool.look_s)
     watch.open()
     most_in_idle_time = settings.calibration.most_cases or settings.rollout.calibration_cases
+    examining = Examining(
+        registry=registry,
+        tasks=tasks,
+        learning=learning,
+        validator=validator,
+        database=base,
+        clock=clock,
+        announcer=announcer,
+        most=most_in_idle_time,
+    )
+    await examining.load()
     calibrating = Calibrating(
         Around(
             registry=registry,
@@ -380,6 +392,7 @@ async def _build(
         ),
         settings=settings.calibration,
         most=most_in_idle_time,
+        examining=examining,
         on_battery=on_battery,
         capabilities=dispatch.capabilities,
     )

@@ -337,6 +337,9 @@ class CalibrationSettings(_Section):
         2_000, ge=0, description="Begin no case when so many were run in the last 24 hours."
     )
     on_battery: bool = Field(False, description="Whether to run them on battery too.")
+    examine: bool = Field(
+        True, description="Whether to run a version's cases again when it may have got worse."
+    )
 
     @model_validator(mode="after")
     def _first_is_not_most(self) -> Self:

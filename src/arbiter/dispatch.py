@@ -63,7 +63,8 @@ from arbiter.knowledge.costs import Costs
 from arbiter.knowledge.guess import Guess
 from arbiter.knowledge.guesser import Guesser
 from arbiter.knowledge.learning import Learning
-from arbiter.knowledge.outcomes import NO_FAULT, Attempt, Outcome, Outcomes, Status
+from arbiter.knowledge.outcome import NO_FAULT, Attempt, Outcome, Status
+from arbiter.knowledge.outcomes import Outcomes
 from arbiter.knowledge.profiles import NOTHING, Profile, Profiles
 from arbiter.knowledge.prompts import Prompts
 from arbiter.knowledge.rules import Rules

@@ -54,7 +54,8 @@ from arbiter.knowledge.costs import Costs
 from arbiter.knowledge.guesser import Guesser
 from arbiter.knowledge.learning import Learning
 from arbiter.knowledge.merge import Merge
-from arbiter.knowledge.outcomes import Feedback, Outcomes, Record
+from arbiter.knowledge.outcome import Feedback, Record
+from arbiter.knowledge.outcomes import Outcomes
 from arbiter.knowledge.profiles import Profiles
 from arbiter.knowledge.prompts import Prompts
 from arbiter.knowledge.receipt import Receipt, receipt_of

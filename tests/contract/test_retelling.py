@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.contract.test_knowledge import (
+from tests.contract.knowledge_room import (
     GRADED,
     SUMS,
     TALES,
@@ -27,7 +27,8 @@ from tests.contract.test_knowledge import (
 from arbiter.errors import StorageError
 from arbiter.events import Announcer
 from arbiter.knowledge.learning import Learning
-from arbiter.knowledge.outcomes import Feedback, Outcomes
+from arbiter.knowledge.outcome import Feedback
+from arbiter.knowledge.outcomes import Outcomes
 from arbiter.refs import TaskName, VersionId
 from arbiter.storage.database import Database, Parameters, Row, Statement, Written
 

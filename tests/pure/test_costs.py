@@ -16,7 +16,7 @@ from arbiter.cost import (
 from arbiter.inference import Arm, Decided, Timings, Usage
 from arbiter.knowledge.cost_sums import By, Spent, spread, total, totals
 from arbiter.knowledge.costs import PENDING, is_worth_a_row
-from arbiter.knowledge.outcomes import Outcome, Record, Status
+from arbiter.knowledge.outcome import Outcome, Record, Status
 from arbiter.knowledge.receipt import NOT_ENDED, NOT_TOLD, Receipt, receipt_of
 from arbiter.knowledge.spare import suggestions
 from arbiter.refs import DecisionId, ModelName, TaskName, VersionId

@@ -33,6 +33,8 @@ code,30,0.3,0.8,0.4
 form,10,0.5,0.5,0.9
 """
 
+NONE = {"mean": 0.0, "se": 0.0}
+
 
 def pool() -> Pool:
     return parse_pool(TABLE, source="pool.csv")
@@ -62,6 +64,28 @@ def test_a_version_that_breaks_loses_its_traffic() -> None:
     assert isinstance(of_traffic, dict)
     assert share["1000"]["mean"] < 0.2
     assert of_traffic["1000"] < 0.2
+
+
+def test_cases_are_run_again_when_a_version_breaks_and_are_counted() -> None:
+    plan = Plan(requests=600, feedback=0.5, seeds=3)
+    found = replay_break(pool(), plan, Break(version="ant", to=0.1, at=400))["run_again"]
+    assert isinstance(found, dict)
+    assert found["times"]["mean"] >= 1.0
+    assert found["cases"]["mean"] == found["times"]["mean"] * 3 * 8
+
+
+def test_without_cases_none_are_run_again() -> None:
+    plan = Plan(requests=600, feedback=0.5, calibration=0, seeds=2)
+    found = replay_break(pool(), plan, Break(version="ant", to=0.1, at=400))["run_again"]
+    assert isinstance(found, dict)
+    assert [found[what] for what in ("times", "cases", "falls")] == [NONE] * 3
+
+
+def test_the_static_rule_suspects_nobody() -> None:
+    plan = Plan(strategy="static", requests=300, feedback=0.5, seeds=2)
+    found = replay(pool(), plan)["run_again"]
+    assert isinstance(found, dict)
+    assert [found[what] for what in ("times", "cases", "falls")] == [NONE] * 3
 
 
 def test_runs_are_numbered_and_those_of_other_numbers_are_others() -> None:

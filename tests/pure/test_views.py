@@ -11,7 +11,7 @@ from msgspec import structs
 from arbiter.cost import Figure, Method, unknown
 from arbiter.gateway import views
 from arbiter.inference import Arm, Considered, Decided, Dropped, Limits, Message, Timings, Usage
-from arbiter.knowledge.outcomes import Attempt, Feedback, Outcome, Record, Status
+from arbiter.knowledge.outcome import Attempt, Feedback, Outcome, Record, Status
 from arbiter.knowledge.profiles import NOTHING, Profile
 from arbiter.knowledge.rules import Rule
 from arbiter.knowledge.speed import Measured, Spread, Timing

@@ -13,7 +13,7 @@ from tests.story.stage import Stage, name, stage, task
 
 from arbiter.gateway.security import Key, hashed
 from arbiter.inference import Ask, Chat, Message, Named, Sampling
-from arbiter.knowledge.outcomes import Feedback
+from arbiter.knowledge.outcome import Feedback
 from arbiter.refs import DecisionId, ModelName, parse_task
 from arbiter.swap.rollout import Phase
 

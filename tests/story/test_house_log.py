@@ -11,7 +11,7 @@ import pytest
 from tests.story.stage import Stage, name, stage, task
 
 from arbiter.errors import StorageError
-from arbiter.knowledge.outcomes import Feedback
+from arbiter.knowledge.outcome import Feedback
 from arbiter.knowledge.rules import Rule
 from arbiter.studies.hindsight import in_hindsight
 from arbiter.studies.house_log import HELD, NAMED, RULED, house_log

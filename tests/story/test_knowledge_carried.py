@@ -12,7 +12,7 @@ from tests.story.stage import Stage, name, stage, task
 
 from arbiter.errors import KnowledgeFileError
 from arbiter.inference import Limits
-from arbiter.knowledge.outcomes import Feedback
+from arbiter.knowledge.outcome import Feedback
 from arbiter.knowledge.profiles import NOTHING, Profile
 from arbiter.knowledge.rules import Rule
 from arbiter.ledger import Kind

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.story.stage import Stage, name, stage, task
 
-from arbiter.knowledge.outcomes import Feedback
+from arbiter.knowledge.outcome import Feedback
 from arbiter.knowledge.tasks import Grading
 from arbiter.refs import TaskName, VersionId
 from arbiter.selection.conversations import HELD_S

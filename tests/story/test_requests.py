@@ -25,7 +25,7 @@ from arbiter.errors import (
 )
 from arbiter.gateway.rendering import known
 from arbiter.inference import Ask, Chat, Delta, Generation, Limits, Message, Named, Pinned
-from arbiter.knowledge.outcomes import Status
+from arbiter.knowledge.outcome import Status
 from arbiter.knowledge.rules import Rule
 from arbiter.knowledge.tasks import Grading
 from arbiter.pool.instance import State

@@ -14,7 +14,7 @@ import pytest
 from tests.story.houses import house_with
 
 from arbiter.house import House
-from arbiter.knowledge.outcomes import Status
+from arbiter.knowledge.outcome import Status
 
 ASKED: Any = [{"role": "user", "content": "why is it so?"}]
 THINKER = {

@@ -7,7 +7,7 @@ from typing import assert_type
 
 import arbiter
 from arbiter.inference import Chat, Chunk, Limits, Message, Reply, Sampling, Tool, ToolCall, Tools
-from arbiter.knowledge.outcomes import Record
+from arbiter.knowledge.outcome import Record
 from arbiter.registry.registry import Version
 from arbiter.selection.contender import Choice
 from arbiter.swap.controller import RolloutView

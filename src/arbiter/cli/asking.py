@@ -207,6 +207,8 @@ def why(
         )
         _scores(found)
         _would_change(found)
+        if found["examined"]:
+            OUT.print(f"of this version: {found['examined']}", markup=False)
         if found["is_held"]:
             OUT.print("an earlier request of the conversation had drawn it", markup=False)
         outcome = found["outcome"]

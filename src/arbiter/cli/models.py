@@ -217,6 +217,8 @@ def show(
             ERR.print(f"its server is not there now: {found['absent']}", markup=False)
         _profiles(found)
         _falls(found["falls"])
+        if isinstance(examined := found["examined"], dict):
+            OUT.print(text(examined["told"]), markup=False)
         _speeds(found)
 
     with_house(data_dir, config, work)

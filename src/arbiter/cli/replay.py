@@ -93,6 +93,8 @@ def _show(found: dict[str, Any]) -> None:
     shown |= {f"share at +{later}": share for later, share in shares.items()}
     traffic = shown.pop("share_of_traffic", {})
     shown |= {f"of traffic +{later}": share for later, share in traffic.items()}
+    again = shown.pop("run_again", {})
+    shown |= {f"again, {what}": count for what, count in again.items()}
     for key, value in shown.items():
         text = value
         if value is None:

@@ -48,7 +48,8 @@ from arbiter.gateway.security import Access, caller_of
 from arbiter.inference import Limits
 from arbiter.knowledge.carrier import Carrier
 from arbiter.knowledge.learning import Learning
-from arbiter.knowledge.outcomes import Feedback, Outcomes
+from arbiter.knowledge.outcome import Feedback
+from arbiter.knowledge.outcomes import Outcomes
 from arbiter.knowledge.profiles import Profiles
 from arbiter.knowledge.prompts import Prompts
 from arbiter.knowledge.rules import Rule, Rules, knowledge_digest
@@ -251,6 +252,7 @@ def control_app(rooms: ControlRooms) -> FastAPI:
             adoption=rooms.adoption,
             pool=rooms.pool,
             learning=rooms.learning,
+            examining=rooms.calibrating.examining,
         ),
         instances_router(pool=rooms.pool, registry=rooms.registry, clock=rooms.clock),
         ledger_router(rooms.ledger),
@@ -443,7 +445,12 @@ def _decisions(rooms: ControlRooms) -> APIRouter:
 
     @router.get("/decisions/{decision}")
     async def why(decision: str) -> Plain:
-        return views.record_view(await rooms.outcomes.find(decision))
+        found = await rooms.outcomes.find(decision)
+        examined = rooms.calibrating.examining.of(found.decided.version)
+        return {
+            **views.record_view(found),
+            "examined": None if examined is None else examined.told,
+        }
 
     @router.post("/decisions/{decision}/feedback")
     async def feedback(decision: str, body: GiveFeedback, request: Request) -> Plain:

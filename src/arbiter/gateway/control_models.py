@@ -23,6 +23,7 @@ from arbiter.registry.provenance import Claim, Provenance
 from arbiter.registry.registry import Registry, Version
 from arbiter.swap.admission import Admission
 from arbiter.swap.adoption import Adoption
+from arbiter.swap.examining import Examination, Examining
 
 
 class ClaimBody(ControlBody):
@@ -93,6 +94,7 @@ def models_router(
     adoption: Adoption,
     pool: Pool,
     learning: Learning,
+    examining: Examining,
 ) -> APIRouter:
     """The addresses."""
     router = APIRouter(tags=["models"])
@@ -148,6 +150,7 @@ def models_router(
                 {"task": fall.task, "since": fall.since}
                 for fall in learning.falls_of(version.version)
             ],
+            "examined": _examined(examining.of(version.version)),
         }
 
     @router.delete("/models/{name:path}")
@@ -159,6 +162,11 @@ def models_router(
 
     _verify_route(router, registry)
     return router
+
+
+def _examined(one: Examination | None) -> Plain | None:
+    """The latest time that its cases were run again."""
+    return None if one is None else {**asdict(one), "told": one.told}
 
 
 def _profiles(version: VersionId, profiles: Profiles) -> Plain:

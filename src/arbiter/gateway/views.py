@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from arbiter.knowledge.outcomes import Record
+from arbiter.knowledge.outcome import Record
 from arbiter.knowledge.profiles import Profile
 from arbiter.knowledge.rules import Rule
 from arbiter.knowledge.speed import Measured, Spread

@@ -12,14 +12,15 @@ noticed, because whoever knows sources better by now might not notice it again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 
 from arbiter.clock import Clock
 from arbiter.events import Announcer, Event
 from arbiter.knowledge.agreement import Said, class_of
 from arbiter.knowledge.profiles import Profiles
 from arbiter.knowledge.retelling import RETOLD, Retelling, asked, floor_of
-from arbiter.knowledge.scores import CASES, GRADES, Fall, Learner, Source
+from arbiter.knowledge.scores import CASES, GRADES, Again, Doubt, Fall, Learner, Source
 from arbiter.refs import TaskName, VersionId
 from arbiter.storage.database import Database, Statement
 
@@ -117,6 +118,31 @@ class Learning:
         """Somebody judged an answer. before: the judgement that this one replaces."""
         self._now(lambda: self._judge(version, task, said, before=before, at=at), reading)
 
+    def doubts(self, cleared: Mapping[VersionId, str]) -> tuple[Doubt, ...]:
+        """Versions that may have got worse since their cases were last run again."""
+        return self._learner.doubts(cleared)
+
+    def shown(
+        self, version: VersionId, results: Mapping[TaskName, Sequence[Again]], *, began: str
+    ) -> Fall | None:
+        """The fall that cases show which were run again; nothing is learned yet."""
+        return self._learner.shown(version, results, began=began)
+
+    def examined(
+        self,
+        version: VersionId,
+        results: Mapping[TaskName, Sequence[Again]],
+        *,
+        fall: Fall | None,
+        reading: int,
+    ) -> None:
+        """Cases were run again, and what they showed is written down."""
+        self.changed.update(results)
+        if fall is not None and fall not in self._falls:
+            self._falls.append(fall)
+            self._announcer.announce(_fell(fall, self._clock.now()))
+        self._now(lambda: self._learner.examined(version, results, fall=fall), reading)
+
     def falls_of(self, version: VersionId) -> tuple[Fall, ...]:
         """When a version was found to have silently got worse, the first one first."""
         return tuple(fall for fall in self._falls if fall.version == version)
@@ -157,17 +183,17 @@ class Learning:
 
     def _note(self, fall: Fall, at: str) -> None:
         """Write a fall down. at: as the row of the score says that showed it."""
-        now = self._clock.now()
         self._falls.append(fall)
-        event = Event(
-            kind="version.fell",
-            at=now,
-            detail={"version": fall.version, "task": fall.task, "since": fall.since},
-        )
+        event = _fell(fall, self._clock.now())
         self._database.enqueue(
             Statement(query="add_fall", parameters=(fall.version, fall.task, fall.since, None, at)),
             then=lambda kept: self._announcer.announce(event) if kept else None,
         )
+
+
+def _fell(fall: Fall, now: datetime) -> Event:
+    detail = {"version": fall.version, "task": fall.task, "since": fall.since}
+    return Event(kind="version.fell", at=now, detail=detail)
 
 
 def _source(said: Said) -> Source:

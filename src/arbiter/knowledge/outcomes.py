@@ -7,151 +7,40 @@ work at once. Feedback is the exception: whoever gives it is told only when it i
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
-from functools import lru_cache
+from collections.abc import Callable
 
-import msgspec
 from msgspec import structs
 
 from arbiter.clock import Clock
-from arbiter.cost import Figure, Method
-from arbiter.errors import (
-    Busy,
-    InvalidField,
-    KeyRefused,
-    NoRoom,
-    NotOffered,
-    ServerCut,
-    ServerGone,
-    ShuttingDown,
-    UnknownDecision,
-)
-from arbiter.inference import Arm, Considered, Decided, Dropped, Timings, Usage
-from arbiter.knowledge.agreement import PERSON, QUALITY, Said, compared
+from arbiter.errors import UnknownDecision
+from arbiter.inference import Decided
+from arbiter.knowledge.agreement import Said, compared
 from arbiter.knowledge.learning import Learning
-from arbiter.knowledge.profiles import Profile
-from arbiter.knowledge.speed import Timing, timing
-from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId, is_id
-from arbiter.storage.database import Database, Row, Statement
-from arbiter.telemetry import Series, Tally
-
-NO_FAULT = frozenset(
-    {
-        Busy.code,
-        KeyRefused.code,
-        NoRoom.code,
-        NotOffered.code,
-        ServerCut.code,
-        ServerGone.code,
-        ShuttingDown.code,
-    }
+from arbiter.knowledge.outcome import (
+    NO_FAULT,
+    Feedback,
+    Outcome,
+    Record,
+    Status,
+    sample_of,
+    timing_of,
 )
-"""Errors that say something about the house or a server beside it, and nothing about the version.
-
-The queries that add up what is kept leave out the same.
-"""
+from arbiter.knowledge.outcome_rows import (
+    attempt_statements,
+    decision_statement,
+    feedback_of,
+    outcome_statement,
+    real,
+    record_of,
+    said_before,
+)
+from arbiter.knowledge.profiles import Profile
+from arbiter.refs import DecisionId, TaskName, VersionId, is_id
+from arbiter.storage.database import Database, Statement
+from arbiter.telemetry import Series, Tally
 
 RECENT = 4_096
 """Decisions kept in memory."""
-
-
-class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """A version that failed a request before its first byte, so that another served it."""
-
-    version: VersionId
-    error: str
-
-
-class Status(StrEnum):
-    """How a request ended."""
-
-    SUCCESS = "success"
-    FAILURE = "failure"
-    CANCELLED = "cancelled"
-    """The client hung up: no fault of the version's, and no sample of it."""
-    REFUSED = "refused"
-    """The request could not be served as it was, or the house was full: no sample either."""
-
-
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a decision.
-
-    version: the one that served it, or failed last. error, detail: the code and the sentence of
-    what went wrong; the sentence may quote an engine, so only who runs the house is told it.
-    prompt_chars: how long the prompt was, in characters. answer_room: how many tokens the answer
-    was allowed. needs: what the version had to be able to do.
-    wait_ms: until its slot, of which load_ms was a load. concurrency: among how many it ran at its
-    model on average, itself included.
-    """
-
-    decision: DecisionId
-    task: TaskName
-    version: VersionId
-    status: Status
-    error: str | None = None
-    detail: str | None = None
-    latency_ms: float | None = None
-    wait_ms: float | None = None
-    load_ms: float | None = None
-    ttft_ms: float | None = None
-    prompt_chars: int | None = None
-    answer_room: int | None = None
-    needs: frozenset[str] = frozenset()
-    usage: Usage = Usage()
-    timings: Timings = Timings()
-    cpu: Figure
-    concurrency: float | None = None
-    grade: float | None = None
-    attempts: tuple[Attempt, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Feedback:
-    """A later judgement of an outcome. One a (decision, source, kind); the latest counts.
-
-    caller: who gave it: the id of a key, or who runs the house.
-    """
-
-    decision: DecisionId
-    score: float
-    source: str = PERSON
-    kind: str = QUALITY
-    comment: str | None = None
-    caller: str = "local"
-
-    @property
-    def said(self) -> Said:
-        """As it counts."""
-        return Said(source=self.source, kind=self.kind, score=self.score, caller=self.caller)
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be a judgement."""
-        if not (math.isfinite(self.score) and 0 <= self.score <= 1):
-            raise InvalidField("score is a number from 0 (bad) to 1 (good).", param="score")
-        for name, text, most in (
-            ("source", self.source, 64),
-            ("kind", self.kind, 64),
-            ("comment", self.comment or "-", 10_000),
-        ):
-            if (
-                not 0 < len(text) <= most
-                or "\0" in text
-                or (not text.isprintable() and name != "comment")
-            ):
-                raise InvalidField(f"{name} is text of 1 to {most} characters.", param=name)
-
-
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """A decision with everything that is known of it."""
-
-    decided: Decided
-    caller: str
-    at: str
-    outcome: Outcome | None
-    feedback: tuple[Feedback, ...] = ()
 
 
 class Outcomes:
@@ -190,9 +79,9 @@ class Outcomes:
         at = record.at if record is not None else now
         self._remember(Record(decided=decided, caller=caller, at=at, outcome=outcome))
         self._database.enqueue(
-            _decision_statement(decided, caller=caller, at=at),
-            _outcome_statement(outcome, at=now),
-            *_attempt_statements(outcome),
+            decision_statement(decided, caller=caller, at=at),
+            outcome_statement(outcome, at=now),
+            *attempt_statements(outcome),
             *also,
             then=then,
         )
@@ -203,11 +92,11 @@ class Outcomes:
             self._profiles.add(attempt.version, outcome.task, Profile(samples=1))
         is_sample = outcome.status not in {Status.CANCELLED, Status.REFUSED}
         if is_sample and outcome.error not in NO_FAULT:
-            self._profiles.add(outcome.version, outcome.task, _sample(outcome))
+            self._profiles.add(outcome.version, outcome.task, sample_of(outcome))
             if outcome.grade is not None:
                 self._learning.graded(outcome.version, outcome.task, outcome.grade, at=now)
         if outcome.status is Status.SUCCESS and outcome.latency_ms is not None:
-            self._profiles.speeds.add(outcome.version, outcome.task, _timing(outcome))
+            self._profiles.speeds.add(outcome.version, outcome.task, timing_of(outcome))
         early = self._early.pop(decided.decision, ())
         if early and outcome.grade is not None:
             self._profiles.compare(compared(early, None), times=-1)
@@ -233,7 +122,7 @@ class Outcomes:
         first = (
             ()
             if open_ is None
-            else (_decision_statement(open_.decided, caller=open_.caller, at=open_.at),)
+            else (decision_statement(open_.decided, caller=open_.caller, at=open_.at),)
         )
         now, reading = self._clock.now().isoformat(), self._learning.reading
         written = await self._database.write(
@@ -266,7 +155,7 @@ class Outcomes:
             raise UnknownDecision(param="decision")
         ((task, version),) = given
         _, judged, ended = more
-        before = _said(feedback, earlier[0]) if earlier else None
+        before = said_before(feedback, earlier[0]) if earlier else None
         cell = (VersionId(str(version)), TaskName(str(task)))
         self._learning.said(*cell, feedback.said, before=before, at=now, reading=reading)
         self._count(
@@ -275,10 +164,10 @@ class Outcomes:
             cell=cell,
             others=tuple(
                 one.said
-                for one in (_feedback(feedback.decision, row) for row in judged)
+                for one in (feedback_of(feedback.decision, row) for row in judged)
                 if (one.source, one.kind) != key[1:]
             ),
-            grade=_real(ended[0][17]) if ended else None,
+            grade=real(ended[0][17]) if ended else None,
         )
         return True
 
@@ -317,9 +206,9 @@ class Outcomes:
                 raise UnknownDecision(param="decision")
             outcomes = await self._database.read("get_outcome", (decision,))
             attempts = await self._database.read("list_attempts", (decision,))
-            record = _record(found[0], outcomes[0] if outcomes else None, attempts)
+            record = record_of(found[0], outcomes[0] if outcomes else None, attempts)
         feedback = tuple(
-            _feedback(DecisionId(decision), row)
+            feedback_of(DecisionId(decision), row)
             for row in await self._database.read("get_feedback", (decision,))
         )
         return structs.replace(record, feedback=feedback)
@@ -340,229 +229,3 @@ def _count(series: Series, outcome: Outcome) -> None:
     series.completion_tokens += usage.completion_tokens or 0
     series.cached_tokens += usage.cached_tokens or 0
     series.cpu_ms += outcome.cpu.value or 0.0
-
-
-def _feedback(decision: DecisionId, row: Row) -> Feedback:
-    source, kind, score, comment, caller = row
-    return Feedback(
-        decision=decision,
-        source=str(source),
-        kind=str(kind),
-        score=float(score or 0.0),
-        comment=None if comment is None else str(comment),
-        caller=str(caller),
-    )
-
-
-def _said(feedback: Feedback, earlier: Row) -> Said:
-    """The judgement that another one replaces."""
-    score, _, caller = earlier
-    return replace(feedback.said, score=_real(score) or 0.0, caller=str(caller))
-
-
-def _sample(outcome: Outcome) -> Profile:
-    success = outcome.status is Status.SUCCESS
-    timed = success and outcome.latency_ms is not None
-    return Profile(
-        samples=1,
-        graded=0 if outcome.grade is None else 1,
-        quality=outcome.grade or 0.0,
-        successes=1 if success else 0,
-        timed=1 if timed else 0,
-        # what a version takes is not what its load or the queue before it took
-        latency_ms=(outcome.latency_ms or 0.0) - (outcome.wait_ms or 0.0) if timed else 0.0,
-    )
-
-
-def _timing(outcome: Outcome) -> Timing:
-    return timing(
-        latency_ms=outcome.latency_ms,
-        wait_ms=outcome.wait_ms,
-        ttft_ms=outcome.ttft_ms,
-        usage=outcome.usage,
-        timings=outcome.timings,
-        prompt_chars=outcome.prompt_chars,
-    )
-
-
-def _decision_statement(decided: Decided, *, caller: str, at: str) -> Statement:
-    detail = msgspec.json.encode(
-        Detail(
-            fallback=decided.fallback,
-            scores=decided.scores,
-            dropped=tuple([(drop.name, drop.version, drop.reason) for drop in decided.dropped]),
-            guessed=decided.guessed,
-            would_change=decided.would_change,
-            is_held=decided.is_held,
-            by_rule=decided.by_rule,
-            plan=decided.plan,
-            to_judge=decided.to_judge,
-        )
-    ).decode()
-    return Statement(
-        query="add_decision",
-        parameters=(
-            decided.decision,
-            decided.task,
-            decided.alias,
-            decided.version,
-            decided.arm.value,
-            decided.rollout,
-            decided.probability,
-            decided.reason,
-            detail,
-            caller,
-            at,
-        ),
-    )
-
-
-def _attempt_statements(outcome: Outcome) -> tuple[Statement, ...]:
-    return tuple(
-        Statement(
-            query="add_attempt",
-            parameters=(
-                outcome.decision,
-                position,
-                outcome.task,
-                attempt.version,
-                attempt.error,
-            ),
-        )
-        for position, attempt in enumerate(outcome.attempts)
-    )
-
-
-def _outcome_statement(outcome: Outcome, *, at: str) -> Statement:
-    usage, timings = outcome.usage, outcome.timings
-    return Statement(
-        query="add_outcome",
-        parameters=(
-            outcome.decision,
-            outcome.task,
-            outcome.version,
-            outcome.status.value,
-            outcome.error,
-            outcome.detail,
-            outcome.latency_ms,
-            outcome.wait_ms,
-            outcome.ttft_ms,
-            usage.prompt_tokens,
-            usage.completion_tokens,
-            usage.cached_tokens,
-            timings.prefill_ms,
-            timings.decode_ms,
-            outcome.cpu.value,
-            outcome.cpu.method.value,
-            outcome.cpu.note,
-            outcome.grade,
-            at,
-            outcome.prompt_chars,
-            outcome.answer_room,
-            _words(outcome.needs),
-            outcome.load_ms,
-            outcome.concurrency,
-        ),
-    )
-
-
-class Detail(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept of a decision beside its columns."""
-
-    fallback: ModelName | None
-    scores: tuple[Considered, ...]
-    dropped: tuple[tuple[ModelName, VersionId, str], ...]
-    guessed: float | None
-    would_change: str | None
-    is_held: bool
-    by_rule: bool
-    plan: str | None = None
-    to_judge: bool = False
-
-
-def detail_of(text: str) -> Detail:
-    """The detail of a decision as it is kept."""
-    return msgspec.json.decode(text, type=Detail)
-
-
-def _record(decision: Row, outcome: Row | None, attempts: Sequence[Row]) -> Record:
-    id_, task, alias, version, arm, rollout, probability, reason, detail, caller, at = decision
-    more = detail_of(str(detail))
-    decided = Decided(
-        decision=DecisionId(str(id_)),
-        task=TaskName(str(task)),
-        alias=ModelName(str(alias)),
-        version=VersionId(str(version)),
-        arm=Arm(str(arm)),
-        reason=str(reason),
-        probability=float(probability or 0.0),
-        rollout=None if rollout is None else RolloutId(str(rollout)),
-        fallback=more.fallback,
-        scores=more.scores,
-        dropped=tuple(
-            Dropped(name=name, version=which, reason=why) for name, which, why in more.dropped
-        ),
-        guessed=more.guessed,
-        would_change=more.would_change,
-        is_held=more.is_held,
-        by_rule=more.by_rule,
-        plan=more.plan,
-        to_judge=more.to_judge,
-    )
-    return Record(
-        decided=decided,
-        caller=str(caller),
-        at=str(at),
-        outcome=None if outcome is None else _outcome(outcome, attempts),
-    )
-
-
-def _outcome(row: Row, attempts: Sequence[Row]) -> Outcome:
-    (decision, task, version, status, error, detail, latency, wait, ttft, prompt) = row[:10]
-    (completion, cached, prefill, decode, cpu, cpu_method, cpu_note, grade, _, chars) = row[10:20]
-    room, needs, load, concurrency = row[20:]
-    return Outcome(
-        decision=DecisionId(str(decision)),
-        task=TaskName(str(task)),
-        version=VersionId(str(version)),
-        status=Status(str(status)),
-        error=None if error is None else str(error),
-        detail=None if detail is None else str(detail),
-        latency_ms=_real(latency),
-        wait_ms=_real(wait),
-        load_ms=_real(load),
-        ttft_ms=_real(ttft),
-        prompt_chars=_whole(chars),
-        answer_room=_whole(room),
-        needs=frozenset(str(needs or "").split()),
-        usage=Usage(
-            prompt_tokens=_whole(prompt),
-            completion_tokens=_whole(completion),
-            cached_tokens=_whole(cached),
-        ),
-        timings=Timings(prefill_ms=_real(prefill), decode_ms=_real(decode)),
-        cpu=Figure(
-            value=_real(cpu),
-            method=Method(str(cpu_method)),
-            note=None if cpu_note is None else str(cpu_note),
-        ),
-        concurrency=_real(concurrency),
-        grade=_real(grade),
-        attempts=tuple(
-            Attempt(version=VersionId(str(tried)), error=str(why)) for tried, why in attempts
-        ),
-    )
-
-
-@lru_cache(maxsize=64)
-def _words(needs: frozenset[str]) -> str:
-    """Capabilities as one text; there are few sets of them, and every request has one."""
-    return " ".join(sorted(needs))
-
-
-def _real(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
-
-
-def _whole(value: object) -> int | None:
-    return int(value) if isinstance(value, int | float) else None

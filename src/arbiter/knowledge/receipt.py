@@ -22,7 +22,7 @@ from arbiter.cost import (
     unknown_cost,
 )
 from arbiter.knowledge.costs import NOTHING_READ, PENDING
-from arbiter.knowledge.outcomes import Outcome, Record
+from arbiter.knowledge.outcome import Outcome, Record
 from arbiter.knowledge.speed import timing
 from arbiter.refs import DecisionId
 

@@ -5,7 +5,7 @@ The learner is handed in: what is learned here knows nothing of how anybody is p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -45,6 +45,34 @@ class Fall:
     version: VersionId
     task: TaskName | None
     since: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubt:
+    """A version may have got worse: at one task, or (task None) in general.
+
+    odds: how much likelier its latest scores are if it did. since: when the loss would have begun.
+    scores: how many the version ever had.
+    """
+
+    version: VersionId
+    task: TaskName | None
+    odds: float
+    since: str
+    scores: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """A graded case that was run once more on a version.
+
+    before, now: its scores in [0, 1]. is_counted: whether the earlier one still counts for the
+    version; it does not when the version fell since.
+    """
+
+    before: float
+    now: float
+    is_counted: bool = True
 
 
 class Recalling(Protocol):
@@ -90,6 +118,23 @@ class Learner(Recalling, Protocol):
     def add(self, task: TaskName, version: VersionId, *, count: float, total: float,
             source: Source) -> None:  # fmt: skip
         """Take scores in no order, or take some back."""
+        ...
+
+    def doubts(self, cleared: Mapping[VersionId, str]) -> tuple[Doubt, ...]:
+        """Versions that may have got worse, the surest first.
+
+        cleared: when a version's cases were last run again; a suspicion from before is no news.
+        """
+        ...
+
+    def shown(self, version: VersionId, results: Mapping[TaskName, Sequence[Again]], *,
+              began: str) -> Fall | None:  # fmt: skip
+        """The fall that cases show which were run again from some moment on."""
+        ...
+
+    def examined(self, version: VersionId, results: Mapping[TaskName, Sequence[Again]], *,
+                 fall: Fall | None) -> None:  # fmt: skip
+        """Take cases that were run again, with the fall that they showed."""
         ...
 
     def fresh(self) -> Self:

@@ -11,14 +11,25 @@ clock, no engine and no request; lineage and the parents of tasks are told to it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from typing import Self
 
-from arbiter.knowledge.scores import CARRIED, GRADES, Fall, Source, Weigh, in_full
+from arbiter.knowledge.scores import (
+    CARRIED,
+    CASES,
+    GRADES,
+    Again,
+    Doubt,
+    Fall,
+    Source,
+    Weigh,
+    in_full,
+)
 from arbiter.refs import TaskName, VersionId
 from arbiter.selection.cells import Cell, Column, Effects, Row
+from arbiter.selection.doubts import SUSPICION, doubt, is_suspicious, shown
 from arbiter.selection.falls import dropped, note, suspect
 from arbiter.selection.states import state_of, take_state
 from arbiter.selection.succession import Bond, Kin, bond, succeed
@@ -108,6 +119,8 @@ class Table:
         self._parents: dict[TaskName, TaskName] = {}
         self._bonds: dict[VersionId, tuple[tuple[int, float], Bond]] = {}
         self._beliefs: dict[tuple[TaskName, VersionId], tuple[tuple[int, ...], Belief]] = {}
+        self._doubted: set[VersionId] = set()
+        """Versions that a change test has suspected; some of them no longer."""
         self._scores = 0.0
         self._epoch = 0
         self._next_epoch = 0.0
@@ -156,16 +169,62 @@ class Table:
         row.clock += weight
         cell.count += weight
         column.count += weight
-        for other in lost:
-            if other is not cell:
-                other.recount(self._weigh)
-            self._effects.fit_row(other.row)
-            other.stamp += 1
-        if lost:
-            self._effects.fit_column(column)
-            self._turn()
+        if fall is not None or max(cell.alarm, column.alarm) > SUSPICION:
+            self._doubted.add(version)
+        self._lost(column, lost)
         self._touched(cell, weight)
         return fall
+
+    def _lost(self, column: Column, cells: Sequence[Cell]) -> None:
+        """Fit again what evidence was dropped of."""
+        for other in cells:
+            other.recount(self._weigh)
+            self._effects.fit_row(other.row)
+            other.stamp += 1
+        if cells:
+            self._effects.fit_column(column)
+            self._turn()
+
+    def doubts(self, cleared: Mapping[VersionId, str]) -> tuple[Doubt, ...]:
+        """Versions that may have got worse, the surest first: see `arbiter.selection.doubts`.
+
+        cleared: when a version's cases were last run again; a suspicion from before is no news.
+        """
+        columns = [self._columns[version] for version in sorted(self._doubted)]
+        self._doubted = {one.version for one in columns if is_suspicious(one)}
+        found = [doubt(column, cleared.get(column.version, "")) for column in columns]
+        return tuple(sorted(filter(None, found), key=lambda one: -one.odds))
+
+    def shown(self, version: VersionId, results: Mapping[TaskName, Sequence[Again]], *,
+              began: str) -> Fall | None:  # fmt: skip
+        """The fall that cases show which were run again, and nothing is taken in.
+
+        began: when the first of them was run, as marks are told.
+        """
+        column = self._columns.get(version)
+        if column is None or not self.watchful:
+            return None
+        return shown(column, results, began=began)
+
+    def examined(self, version: VersionId, results: Mapping[TaskName, Sequence[Again]], *,
+                 fall: Fall | None, source: Source = CASES) -> None:  # fmt: skip
+        """Take cases that were run again, each instead of its earlier result.
+
+        fall: what they showed; nothing from before it counts. source: where earlier results are.
+        """
+        column = self._columns.get(version)
+        if column is not None and fall is not None:
+            self._lost(column, dropped(next(iter(column.cells.values())), fall))
+            column.fell = None  # its cases have just been run
+        for task, again in results.items():
+            counted = [] if fall is not None else [one.before for one in again if one.is_counted]
+            self.add(
+                task,
+                version,
+                count=float(len(again) - len(counted)),
+                total=sum(one.now for one in again) - sum(counted),
+                source=source,
+            )
 
     def _suspected(
         self, cell: Cell, score: float, *, source: Source, weight: float, mark: str,
@@ -276,7 +335,7 @@ class Table:
         What was told meanwhile of lineage and parents stays. The other one is used up by it.
         """
         self._rows, self._columns, self._effects = other._rows, other._columns, other._effects
-        self._beliefs, self._scores = {}, other._scores
+        self._beliefs, self._scores, self._doubted = {}, other._scores, other._doubted
         self.relate(predecessors=self._before, parents=self._parents)
 
     def reweigh(self) -> None:
@@ -407,6 +466,7 @@ class Table:
     def settling(self) -> Iterator[None]:
         """`settle` in steps of a row or a column, for whoever has other things to do meanwhile."""
         self._scores = 0.0
+        self._doubted = {version for version, one in self._columns.items() if is_suspicious(one)}
         for column in self._columns.values():
             column.count = 0.0
         for row in self._rows.values():

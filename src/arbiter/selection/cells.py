@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from arbiter.knowledge.scores import Source, Weigh
+from arbiter.knowledge.scores import Fall, Source, Weigh
 from arbiter.refs import TaskName, VersionId
 from arbiter.selection.streams import Stream, counted
 from arbiter.stats.estimators import logistic
@@ -133,7 +133,7 @@ class Column:
     """A version: how good it is in general.
 
     alarm, since, epoch, heard, said: its change test, as in `Cell`. wary: scores for which its
-    cells are watched closely.
+    cells are watched closely. fell: the latest fall that its change tests noticed.
     """
 
     version: VersionId
@@ -147,6 +147,7 @@ class Column:
     since: str = ""
     epoch: int = 0
     wary: float = 0.0
+    fell: Fall | None = None
     heard: float = 0.0
     said: dict[str, float] = field(default_factory=dict)
     about_effect: tuple[float, float] = (0.0, 0.0)

@@ -69,7 +69,7 @@ def suspect(
 def dropped(cell: Cell, fall: Fall) -> tuple[Cell, ...]:
     """Drop what came before the loss; the cells that it concerns."""
     column = cell.column
-    column.wary = WARY_FOR
+    column.wary, column.fell = WARY_FOR, fall
     if fall.task is not None:
         for stream in cell.streams.values():
             stream.n, stream.good = stream.early_n, stream.early_good

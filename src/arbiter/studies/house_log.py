@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from arbiter.knowledge.outcomes import detail_of
+from arbiter.knowledge.outcome_rows import detail_of
 from arbiter.refs import ModelName, TaskName, VersionId
 from arbiter.storage.database import Row
 from arbiter.storage.sqlite import snapshot

@@ -14,8 +14,9 @@ from math import sqrt
 from random import Random
 
 from arbiter.errors import InvalidField
+from arbiter.studies.again import Rechecks
 from arbiter.studies.pools import Pool
-from arbiter.studies.world import World, calibrate, checked, requests, serve
+from arbiter.studies.world import Ran, World, calibrate, checked, requests, serve
 
 LATER = (500, 1000)
 """How many requests after a break its effect is looked at."""
@@ -77,17 +78,20 @@ def replay(pool: Pool, plan: Plan) -> dict[str, object]:
     """Replay a pool; the answer is plain JSON, its regrets over all requests of a run."""
     regrets: list[float] = []
     rights: list[float] = []
+    runs: list[Rechecks] = []
     for seed in range(plan.first, plan.first + plan.seeds):
         dice = Random(seed)  # noqa: S311  # a simulation
         world = World.new(pool, plan.strategy)
-        calibrate(world, pool, plan.calibration, dice)
+        again = _rechecks(world, calibrate(world, pool, plan.calibration, dice), seed)
         regret = right = 0.0
         for request in requests(
             pool, plan.requests, feedback=plan.feedback, dice=dice, name=str(seed)
         ):
             lost, hit = serve(world, pool, request)
+            again.look(pool)
             regret += lost
             right += hit
+        runs.append(again)
         regrets.append(regret)
         rights.append(right / plan.requests)
     return {
@@ -100,6 +104,7 @@ def replay(pool: Pool, plan: Plan) -> dict[str, object]:
         "random": pool.random_regret * plan.requests,
         "best_single": pool.single_regret * plan.requests,
         "picks_right": summary(rights),
+        "run_again": _told(runs),
     }
 
 
@@ -116,15 +121,17 @@ def replay_break(pool: Pool, plan: Plan, broken: Break) -> dict[str, object]:
     sent: dict[int, list[tuple[float, float]]] = {later: [] for later in LATER}
     regrets: list[float] = []
     tasks: list[float] = []
+    runs: list[Rechecks] = []
     for seed in range(plan.first, plan.first + plan.seeds):
         dice = Random(seed)  # noqa: S311  # a simulation
         world = World.new(pool, plan.strategy)
-        calibrate(world, pool, plan.calibration, dice)
+        again = _rechecks(world, calibrate(world, pool, plan.calibration, dice), seed)
         stream = requests(
             pool, broken.at + max(LATER), feedback=plan.feedback, dice=dice, name=str(seed)
         )
         for request in stream[: broken.at]:
             serve(world, pool, request)
+            again.look(pool)
         hurt = [
             task
             for task, row in enumerate(after.rates)
@@ -135,9 +142,11 @@ def replay_break(pool: Pool, plan: Plan, broken: Break) -> dict[str, object]:
         regret = 0.0
         for number, request in enumerate(stream[broken.at :], start=1):
             regret += serve(world, after, request)[0]
+            again.look(after)
             if number in sent and any(pool.shares[task] > 0.0 for task in hurt):
                 sent[number].append(_sent(world, pool, hurt, place))
         regrets.append(regret)
+        runs.append(again)
     return {
         "strategy": plan.strategy,
         "feedback": plan.feedback,
@@ -156,6 +165,21 @@ def replay_break(pool: Pool, plan: Plan, broken: Break) -> dict[str, object]:
             for later, found in sent.items()
         },
         "regret_after": summary(regrets),
+        "run_again": _told(runs),
+    }
+
+
+def _rechecks(world: World, ran: Ran, seed: int) -> Rechecks:
+    """With dice of its own, so that requests and their luck are the same without it."""
+    return Rechecks(world, ran, Random(f"again {seed}"))  # noqa: S311  # a simulation
+
+
+def _told(runs: Sequence[Rechecks]) -> dict[str, object]:
+    """How often cases were run again, how many draws that was, and how often they showed a fall."""
+    return {
+        "times": summary([float(one.runs) for one in runs]),
+        "cases": summary([float(one.draws) for one in runs]),
+        "falls": summary([float(one.falls) for one in runs]),
     }
 
 

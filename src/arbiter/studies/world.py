@@ -6,13 +6,14 @@ the rest 0. The world draws; the selector and its table decide as they do in a h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
 from arbiter.errors import InvalidField
 from arbiter.inference import Limits
 from arbiter.knowledge.profiles import NOTHING, Profile
+from arbiter.knowledge.scores import GRADES, Again, Fall
 from arbiter.knowledge.tasks import Task, Weights
 from arbiter.refs import ModelName, TaskName, VersionId
 from arbiter.selection.bandit import Table
@@ -61,6 +62,7 @@ class World:
         default_factory=lambda: Situation(budget_bytes=None, weights=QUALITY_ALONE)
     )
     heard: list[Heard] = field(default_factory=list)
+    falls: list[Fall] = field(default_factory=list)
     _selector: Selector = field(init=False)
     _tasks: list[Task] = field(init=False)
     _seen: list[list[Seen]] = field(init=False)
@@ -86,7 +88,24 @@ class World:
         sample = Profile(samples=1, graded=1, quality=score, successes=1)
         row[version] = Seen(contender=seen.contender, profile=seen.profile.plus(sample))
         if self.table is not None:
-            self.table.update(self.tasks[task], seen.contender.version, score)
+            fall = self.table.update(self.tasks[task], seen.contender.version, score, mark=self.now)
+            self.falls += [] if fall is None else [fall]
+
+    @property
+    def now(self) -> str:
+        """A mark for this moment, later than all before it."""
+        return f"{len(self.heard):09d}"
+
+    def examined(self, version: int, results: Mapping[int, Sequence[Again]]) -> bool:
+        """Take cases that were run again, as the house does; whether they show a fall."""
+        if self.table is None:
+            return False
+        name = VersionId(self.versions[version])
+        named = {self.tasks[task]: again for task, again in results.items()}
+        fall = self.table.shown(name, named, began=self.now)
+        self.table.examined(name, named, fall=fall, source=GRADES)
+        self.falls += [] if fall is None else [fall]
+        return fall is not None
 
     def chosen(self, task: int, conversation: str | None) -> Choice:
         """Whom the selector picks."""
@@ -164,12 +183,19 @@ def requests(pool: Pool, count: int, *, feedback: float, dice: Random, name: str
     ]
 
 
-def calibrate(world: World, pool: Pool, cases: int, dice: Random) -> None:
+Ran = dict[tuple[int, int], list[float]]
+"""What came of graded cases, by the places of their task and version."""
+
+
+def calibrate(world: World, pool: Pool, cases: int, dice: Random) -> Ran:
     """Run so many graded cases a task on every version: they cost no request."""
+    ran: Ran = {}
     for task, row in enumerate(pool.rates):
         for version, rate in enumerate(row):
-            for _ in range(cases):
-                world.told(task, version, float(dice.random() < rate))
+            scores = ran[task, version] = [float(dice.random() < rate) for _ in range(cases)]
+            for score in scores:
+                world.told(task, version, score)
+    return ran
 
 
 def serve(world: World, pool: Pool, request: Request) -> tuple[float, float]:

@@ -29,7 +29,8 @@ from arbiter.refs import ModelName, VersionId, short
 from arbiter.registry.registry import Registry, Standing, Version
 from arbiter.storage.database import Database
 from arbiter.swap import calibration_plan as planning
-from arbiter.swap.calibration_plan import Wish
+from arbiter.swap.calibration_plan import Stage, Wish
+from arbiter.swap.examining import Examining
 from arbiter.swap.validation import CaseResult, Validator
 
 LOG = logging.getLogger(__name__)
@@ -118,10 +119,13 @@ class Calibrating:
         *,
         settings: CalibrationSettings,
         most: int,
+        examining: Examining,
         on_battery: Callable[[], bool | None],
         capabilities: Callable[[Version], frozenset[str]],
     ) -> None:
         self._most = most
+        self.examining = examining
+        """What is run again, and why."""
         self._settings = settings
         self._on_battery = on_battery
         self._capabilities = capabilities
@@ -185,6 +189,8 @@ class Calibrating:
         hindrance = await self._hindrance()
         if hindrance is not None:
             return self._wait(hindrance)
+        if self._settings.examine:
+            await self.examining.look()
         wishes = await self._wishes()
         left = [wish for wish in wishes if wish.left]
         ready = next((w for w in left if self._waits(w.standing.version) is None), None)
@@ -222,7 +228,7 @@ class Calibrating:
 
     async def _today(self) -> int:
         since = (self._clock.now() - DAY).isoformat()
-        ((count,),) = await self._database.read("count_validations_since", (since,))
+        ((count,),) = await self._database.read("count_validations_since", (since, since))
         return int(count or 0)
 
     async def _wishes(self) -> tuple[Wish, ...]:
@@ -253,7 +259,13 @@ class Calibrating:
                         is_loaded=states.get(id_) is State.READY,
                     )
                 )
-        return await asyncio.to_thread(planning.plan, standings, first=self._settings.first_cases)
+        planned = await asyncio.to_thread(
+            planning.plan, standings, first=self._settings.first_cases
+        )
+        if not self._settings.examine:
+            return planned
+        loaded = frozenset(id_ for id_, state in states.items() if state is State.READY)
+        return planning.with_again(await self.examining.wishes(loaded=loaded), planned)
 
     def _waits(self, version: VersionId) -> str | None:
         """What is in the way of a version's cases, as far as is known."""
@@ -274,16 +286,18 @@ class Calibrating:
             if not await self._is_ready(self._registry.version(id_)):
                 return
             self._turn(Activity.RUNNING, f"{name} at {task.name}: {wish.why}")
-            tally = await self._validator.tally(id_, task, most=self._most)
-            done = tally.done
-            for case in tally.left[: min(wish.left, BATCH)]:
+            left, done = await self._left(wish, task)
+            for case in left[: min(wish.left, BATCH)]:
                 if await self._hindrance() is not None:
                     return
                 attempt = self._attempt(id_, name, task, case)
                 result = await self._presence.unless_somebody_comes(attempt)
                 if result is None or self._tasks.get(task.name) is not task:
                     return
-                await self._validator.keep(id_, task, result)
+                if wish.stage is Stage.AGAIN:
+                    await self.examining.keep(id_, task, result)
+                else:
+                    await self._validator.keep(id_, task, result)
                 done += 1
                 self._tell(
                     "case", version=id_, task=task.name, done=done, total=wish.upto, reason=wish.why
@@ -291,6 +305,14 @@ class Calibrating:
         except ArbiterError as error:
             LOG.warning("the graded cases wait for %s: %s", short(id_), error.sentence)
             self._hold_up(id_, error.sentence, pause_s=TRY_AGAIN_S)
+
+    async def _left(self, wish: Wish, task: Task) -> tuple[tuple[Case, ...], int]:
+        """Which cases are to be run, and how many are done."""
+        version = wish.standing.version
+        if wish.stage is Stage.AGAIN:
+            return await self.examining.left(version, task), wish.standing.done
+        tally = await self._validator.tally(version, task, most=self._most)
+        return tally.left, tally.done
 
     async def _is_ready(self, version: Version) -> bool:
         """Whether a case can be run at once; loads the version where nobody is put out by that."""

@@ -78,6 +78,8 @@ def interval(graded: float, quality: float) -> tuple[float, float]:
 class Stage(StrEnum):
     """Why cases are run, or not."""
 
+    AGAIN = "again"
+    """The version may have got worse: its cases are run once more."""
     FIRST = "first"
     """Its first samples at this task are not complete."""
     CLOSE = "close"
@@ -125,6 +127,13 @@ def plan(standings: Sequence[Standing], *, first: int) -> tuple[Wish, ...]:
     ]
     close, settled = _close([s for s in standings if (s.version, s.task) not in beginning])
     return (*wishes, *close, *settled)
+
+
+def with_again(again: Sequence[Wish], planned: Sequence[Wish]) -> tuple[Wish, ...]:
+    """What is run again comes first: people depend on these versions, and one may be broken."""
+    places = {(wish.standing.version, wish.standing.task) for wish in again}
+    others = [one for one in planned if (one.standing.version, one.standing.task) not in places]
+    return (*again, *others)
 
 
 def _close(standings: Sequence[Standing]) -> tuple[list[Wish], list[Wish]]:

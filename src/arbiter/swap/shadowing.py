@@ -30,7 +30,7 @@ from arbiter.errors import (
 from arbiter.events import Announcer, Event
 from arbiter.inference import Answer, Ask, Called, Chat, Completion, Delta, Pinned, Sampling
 from arbiter.judge.grading import TaskGrader
-from arbiter.knowledge.outcomes import NO_FAULT
+from arbiter.knowledge.outcome import NO_FAULT
 from arbiter.knowledge.tasks import Task
 from arbiter.pool.instance import State
 from arbiter.pool.pool import Pool, loadable

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from arbiter.inference import Arm
-from arbiter.knowledge.outcomes import NO_FAULT
+from arbiter.knowledge.outcome import NO_FAULT
 from arbiter.refs import DecisionId, RolloutId, TaskName, VersionId
 from arbiter.storage.database import Row, Statement
 from arbiter.swap.analysis import Evidence, Failure, Judgement, Unit, tripped

@@ -91,6 +91,35 @@ CREATE TABLE validations (
 
 CREATE INDEX validations_by_time ON validations (at);
 
+-- A version's cases are run again because it may have got worse (swap/examining.py). task NULL: in
+-- general. scores: how many the version ever had when this began. ended NULL: not yet.
+CREATE TABLE examinations (
+    seq             INTEGER PRIMARY KEY,
+    version         TEXT NOT NULL,
+    task            TEXT,
+    odds            DOUBLE PRECISION NOT NULL,
+    scores          DOUBLE PRECISION NOT NULL,
+    began           TEXT NOT NULL,
+    ended           TEXT,
+    cases           INTEGER,
+    fell            INTEGER CHECK (fell IN (0, 1))
+);
+
+CREATE UNIQUE INDEX one_examination_at_a_time ON examinations (version) WHERE ended IS NULL;
+
+-- Results of an examination that has not ended: they count when it has.
+CREATE TABLE reruns (
+    version         TEXT NOT NULL,
+    task            TEXT NOT NULL,
+    grading         TEXT NOT NULL,
+    case_digest     TEXT NOT NULL,
+    score           DOUBLE PRECISION NOT NULL CHECK (score BETWEEN 0 AND 1),
+    success         INTEGER NOT NULL CHECK (success IN (0, 1)),
+    latency_ms      DOUBLE PRECISION CHECK (latency_ms >= 0),
+    at              TEXT NOT NULL,
+    PRIMARY KEY (version, task, grading, case_digest)
+);
+
 -- Measured at its loads: what an instance of this version held on this host, and how long it took.
 CREATE TABLE footprints (
     version         TEXT NOT NULL REFERENCES versions (version),

@@ -94,7 +94,40 @@ ON CONFLICT (version, task, grading, case_digest) DO NOTHING
 RETURNING case_digest;
 
 -- name: count_validations_since
-SELECT COUNT(*) FROM validations WHERE at >= ?;
+SELECT (SELECT COUNT(*) FROM validations v WHERE v.at >= ?)
+     + (SELECT COUNT(*) FROM reruns r WHERE r.at >= ?);
+
+-- name: validation_times
+SELECT task, grading, case_digest, at FROM validations WHERE version = ?;
+
+-- name: begin_examination
+INSERT INTO examinations (version, task, odds, scores, began) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING;
+
+-- name: list_examinations
+SELECT version, task, odds, scores, began, ended, cases, fell FROM examinations ORDER BY seq;
+
+-- name: add_rerun
+INSERT INTO reruns (version, task, grading, case_digest, score, success, latency_ms, at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (version, task, grading, case_digest) DO NOTHING;
+
+-- name: list_reruns
+SELECT version, task, grading, case_digest, score, success, latency_ms FROM reruns;
+
+-- name: take_reruns
+-- What was forgotten meanwhile stays forgotten.
+UPDATE validations SET score = r.score, success = r.success, latency_ms = r.latency_ms,
+                       origin = NULL, at = ?
+FROM reruns r
+WHERE validations.version = ? AND r.version = validations.version AND r.task = validations.task
+  AND r.grading = validations.grading AND r.case_digest = validations.case_digest;
+
+-- name: drop_reruns
+DELETE FROM reruns WHERE version = ?;
+
+-- name: end_examination
+UPDATE examinations SET ended = ?, cases = ?, fell = ? WHERE version = ? AND ended IS NULL;
 
 -- name: list_validations
 SELECT case_digest, score, success, CASE WHEN origin IS NULL THEN latency_ms END FROM validations
