@@ -277,6 +277,12 @@ class RolloutSettings(_Section):
     hook_timeout_s: float = Field(
         10.0, gt=0, le=600, description="A hook that has not answered by then blocks."
     )
+    slice_s: float | None = Field(
+        None,
+        ge=1,
+        description="With --apart slices, how long each window is, seconds; by default 15 minutes, "
+        "or 20 times as long as a load.",
+    )
     calibration_cases: int = Field(
         32, ge=10, description="Stored cases to run for each task when a version is registered."
     )

@@ -57,6 +57,7 @@ def explained_view(view: RolloutView, registry: Registry) -> Plain:
         log=view.log,
         interval=view.interval,
         agreement=view.agreement,
+        turn=view.turn,
     )
     plain = asdict(told)
     if view.watch is not None:

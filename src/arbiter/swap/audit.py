@@ -31,6 +31,7 @@ from arbiter.swap.records import stored as read_stored
 from arbiter.swap.retrying import record_of
 from arbiter.swap.rollout import LATE, WAITING, Phase, Rollout, Taken, assign
 from arbiter.swap.shadow import PairRow, is_drawn, pair_of
+from arbiter.swap.slices import Windows, drawn_as, slot_at, slot_of
 from arbiter.swap.traffic import Record, Track, ending_of, unit_of, unit_row
 from arbiter.swap.watch import before_of
 from arbiter.swap.watch_audit import NOTES, Following, differs_since
@@ -138,6 +139,7 @@ class _Repeating:
         self.folded = 0
         self.paired = 0
         self.done = 0
+        self._windows = Windows()
         self._chain = Chain()
         self._pairs = Chain(PAIRS)
         for row in recorded.record.units_before:
@@ -161,6 +163,7 @@ class _Repeating:
             raise _Differs("The plan is not the one that the rollout began with.")
         if not self.recorded.log:
             raise _Differs("The log is empty: not even the beginning is in it.")
+        self._check_windows()
         self._check_rows()
         self._check_pairs()
         for number, entry in enumerate(self.recorded.log, start=1):
@@ -173,6 +176,23 @@ class _Repeating:
         self._check_notes()
         self._check_since()
 
+    def _check_windows(self) -> None:
+        """Whether a window is a unit where the plan says so, drawn once, and each after the last.
+
+        The rows of a window before it is over, by the time of the log, are looked at in `_fold`.
+        """
+        last: tuple[int, float] = (0, 0.0)
+        for position, unit, _, _, chance, *_ in self.recorded.record.units:
+            where = f"The conversation at position {position}"
+            slot = slot_of(unit)
+            if (slot is not None) is not self._now.plan.of_windows:
+                raise _Differs(f"{where} is no unit of this plan.")
+            if slot is None:
+                continue
+            if slot < last[0] or (slot == last[0] and last[1] and chance != last[1]):
+                raise _Differs(f"{where} is in a window that was over, or was drawn otherwise.")
+            last = slot, chance
+
     def _check_rows(self) -> None:
         """Each row as it stands: drawn as the hash says, at a share that the rollout had."""
         shares = {entry.weight for entry in self.recorded.log}
@@ -180,7 +200,9 @@ class _Repeating:
             where = f"The conversation at position {position}"
             if probability not in shares:
                 raise _Differs(f"{where} has a share of {probability}, and the rollout never had.")
-            if assign(self._now.salt, unit, probability) is not Arm(arm):
+            slot = slot_of(unit)
+            drawn = unit if slot is None else drawn_as(slot)
+            if assign(self._now.salt, drawn, probability) is not Arm(arm):
                 raise _Differs(f"{where} is on the {arm} side, and was not drawn for it.")
             if score is not None and not 0.0 <= score <= 1.0:
                 raise _Differs(f"{where} has a score of {score}, which no grader gives.")
@@ -226,6 +248,9 @@ class _Repeating:
             row = rows.units[self.folded]
             if row[0] >= entry.basis.until:
                 break
+            slot, length_s = slot_of(row[1]), self._now.plan.slice_s
+            if slot and length_s and slot > slot_at(entry.basis.sliced_s, length_s):
+                raise _Differs(f"it was decided on window {slot}, which had not begun.")
             self._take(row)
             self.folded += 1
         while self.paired < len(rows.pairs):
@@ -250,7 +275,7 @@ class _Repeating:
 
     def _take(self, row: UnitRow) -> None:
         self._chain.update(row)
-        unit, ending = unit_of(row), ending_of(row)
+        unit, ending = self._windows.take(row[1], unit_of(row)), ending_of(row)
         if unit is not None:
             self.evidence.update(unit)
         if ending is not None:

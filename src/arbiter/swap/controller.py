@@ -23,11 +23,12 @@ from arbiter.errors import (
     UnknownRollout,
 )
 from arbiter.events import Announcer, Event
+from arbiter.inference import Arm
 from arbiter.knowledge.tasks import Tasks
 from arbiter.ledger import Note
-from arbiter.pool.pool import Pool
+from arbiter.pool.pool import Pool, loadable
 from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId, new_id
-from arbiter.registry.registry import Kind, Registry, Standing
+from arbiter.registry.registry import Kind, Registry, Standing, Version
 from arbiter.storage.database import Database, Statement
 from arbiter.swap import rollout as steps
 from arbiter.swap.analysis import Failure, Judgement, TaskEvidence
@@ -55,6 +56,7 @@ from arbiter.swap.records import (
 from arbiter.swap.retrying import retried, take_up, track_of
 from arbiter.swap.rollout import Effect, Phase, Rollout, Taken
 from arbiter.swap.shadow import NO_PAIRS, Agreement
+from arbiter.swap.slices import slice_s
 from arbiter.swap.traffic import Assignment, Detour, Ended, Track
 from arbiter.swap.validation import Progress, Validator
 from arbiter.swap.watch import Alarm, before_of
@@ -103,6 +105,8 @@ class RolloutView:
     agreement: Agreement = NO_PAIRS
     open_pairs: int = 0
     """Conversations that were drawn for a pair and are not one yet."""
+    turn: tuple[int, Arm, float] | None = None
+    """In time slices: the present window, whose turn it is, and the chance of the candidate's."""
 
 
 class Controller:
@@ -344,7 +348,7 @@ class Controller:
             alias=alias,
             stable=stable.version,
             candidate=new.version,
-            plan=plan,
+            plan=self._in_windows(plan, stable, new),
             salt=f"{self._dice.getrandbits(128):032x}",
             reason="validating on stored cases",
         )
@@ -358,6 +362,13 @@ class Controller:
         )
         await self._begin(found, Track(rollout), who=who)
         return found
+
+    def _in_windows(self, plan: Plan, *versions: Version) -> Plan:
+        """The plan with windows that are long next to the loads, where it says nothing of that."""
+        if not plan.of_windows or plan.slice_s is not None:
+            return plan
+        loads = [self._pool.reload_s(loadable(version)) for version in versions]
+        return replace(plan, slice_s=slice_s(loads))
 
     async def _begin(self, found: Stored, track: Track, *, who: str) -> None:
         rollout = found.rollout
@@ -804,6 +815,7 @@ class Controller:
             watch=await self.watching.view(found.rollout),
             agreement=track.pairing.agreeing.get(),
             open_pairs=track.pairing.open,
+            turn=track.turn() if found.rollout.is_in_turn else None,
         )
 
     async def list(self) -> tuple[Stored, ...]:

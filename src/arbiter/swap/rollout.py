@@ -31,6 +31,7 @@ from arbiter.refs import ModelName, RolloutId, VersionId
 from arbiter.swap.analysis import Judgement, Verdict
 from arbiter.swap.budget import overspent
 from arbiter.swap.plan import Apart, Over, Plan, Schedule
+from arbiter.swap.slices import slot_at
 
 WAITING = "waiting: "
 """How the reason of a rollout begins that paused of itself; a person's begins with their verb."""
@@ -92,6 +93,8 @@ class Rollout:
     salt: what draws this rollout's conversations; another rollout draws others.
     index: the step in the plan's ladder; 0 is the cautious one.
     soaked_s, total_s: seconds of progressing in this step, and since beginning or resuming late.
+    sliced_s: seconds of time slices, with those of the rollouts that it continues; see
+        `arbiter.swap.slices`.
     units_at_step: how many graded candidate conversations there were when this step began.
     budgets: how many budgets it may spend: one, and one more each time that it was resumed after.
     continues: the rollout of the same two versions whose evidence it goes on with.
@@ -109,6 +112,7 @@ class Rollout:
     index: int = 0
     soaked_s: float = 0.0
     total_s: float = 0.0
+    sliced_s: float = 0.0
     units_at_step: int = 0
     reason: str = ""
     budgets: int = 1
@@ -120,7 +124,8 @@ class Rollout:
             raise ValueError("The candidate is the stable version already.")
         if not 0 <= self.index < len(self.plan.ladder):
             raise ValueError(f"The plan has no step {self.index}.")
-        if not (self.soaked_s >= 0.0 and self.total_s >= 0.0 and self.units_at_step >= 0):
+        times = (self.soaked_s, self.total_s, self.sliced_s)
+        if not (all(time >= 0.0 for time in times) and self.units_at_step >= 0):
             raise ValueError("Times and counts of a rollout are 0 or more.")
         if self.budgets < 1 or self.continues == self.id:
             raise ValueError("A rollout has one budget at least, and goes on with another one.")
@@ -131,6 +136,11 @@ class Rollout:
         if self.shadow_only or not self.phase.is_live:
             return 0.0
         return self.plan.ladder[self.index]
+
+    @property
+    def is_in_turn(self) -> bool:
+        """Whether one of its versions has a turn now: nobody has while it is paused."""
+        return self.plan.of_windows and self.phase is Phase.PROGRESSING
 
     @property
     def is_waiting(self) -> bool:
@@ -219,7 +229,10 @@ def advance(
     if rollout.phase is Phase.PAUSED:
         return rollout, ()
     timed = replace(
-        rollout, soaked_s=rollout.soaked_s + elapsed_s, total_s=rollout.total_s + elapsed_s
+        rollout,
+        soaked_s=rollout.soaked_s + elapsed_s,
+        total_s=rollout.total_s + elapsed_s,
+        sliced_s=rollout.sliced_s + elapsed_s if rollout.plan.of_windows else 0.0,
     )
     if spent is not None:
         return _asking(timed, spent)
@@ -418,12 +431,20 @@ def retry(
         index=0,
         soaked_s=0.0,
         total_s=0.0,
+        sliced_s=_next_edge(rollout),
         units_at_step=candidate_units,
         shadow_only=False,
         reason=f"retried by {who}: {why}" if why else f"retried by {who}",
         budgets=1,
         continues=rollout.id,
     )
+
+
+def _next_edge(rollout: Rollout) -> float:
+    """Where a retry goes on: the coins of windows that there have been are known by now."""
+    if not rollout.sliced_s or rollout.plan.slice_s is None:
+        return 0.0
+    return (slot_at(rollout.sliced_s, rollout.plan.slice_s) + 1) * rollout.plan.slice_s
 
 
 def promote(rollout: Rollout, who: str, why: str) -> Taken:

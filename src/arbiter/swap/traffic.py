@@ -1,7 +1,8 @@
 """The live side of a rollout: who gets the candidate, and what became of it, in order.
 
 A conversation is one unit. Its arm is drawn when it is first seen and kept; its *first* request
-alone may count as evidence, so that a long conversation is not mistaken for many draws. Evidence
+alone may count as evidence, so that a long conversation is not mistaken for many draws. In time
+slices (`arbiter.swap.slices`) a window is the unit, and its arm that of everybody in it. Evidence
 is folded from units whose rows are durable, in the order of assignment: a unit that is still in
 flight holds back those behind it. So what is in memory never differs from a replay of the rows,
 and a slow failure cannot arrive after the verdict that it should have shaped.
@@ -12,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from arbiter.inference import Arm
 from arbiter.knowledge.outcomes import NO_FAULT
@@ -26,6 +27,15 @@ from arbiter.swap.metrics import Ending, judge
 from arbiter.swap.pairing import Pairing, never
 from arbiter.swap.rollout import Phase, Rollout, assign
 from arbiter.swap.shadow import Pair, PairRow, pair_of
+from arbiter.swap.slices import (
+    SLICE_S,
+    Windows,
+    conversation_of,
+    drawn_as,
+    slot_at,
+    slot_of,
+    unit_in,
+)
 
 REMEMBERED = 200_000
 """Conversations whose arm is kept in memory and that may count as evidence. Those after them are
@@ -51,6 +61,8 @@ class Assignment:
     plan: str
     """The digest of the rollout's plan."""
     is_chosen: bool = False
+    in_turns: bool = False
+    """Whether the other version has no turn now: it is not loaded for want of a free slot."""
     is_paired: bool = False
     """Whether the other version is to be asked the same: it is evidence as a pair, and no unit."""
 
@@ -107,13 +119,17 @@ class Record:
         """Every conversation that it has anything of."""
         paired = (*self.pairs_before, *self.pairs)
         units = (*self.units_before, *self.units)
-        return frozenset({*(pair.unit for pair in paired), *(row[1] for row in units)})
+        return frozenset(
+            {*(pair.unit for pair in paired), *(conversation_of(row[1]) for row in units)}
+        )
 
     @property
     def evidence(self) -> list[Unit | Pair]:
         """What counts for a verdict, in order."""
+        windows = Windows()
         found = [
-            pair_of(row) if isinstance(row, PairRow) else unit_of(row) for row in self.in_order
+            pair_of(row) if isinstance(row, PairRow) else windows.take(row[1], unit_of(row))
+            for row in self.in_order
         ]
         return [one for one in found if one is not None]
 
@@ -147,6 +163,9 @@ class Track:
         self._next = 0
         self._fresh = 0
         self._ended: dict[int, UnitRow | None] = {}
+        self._windows = Windows()
+        self._turn: tuple[int, Arm, float] | None = None
+        """The present window: its number, whose it is, and the chance that it was drawn with."""
         self.gap = Gap()
         """The interval on the difference, to show."""
         self._chain = Chain()
@@ -159,6 +178,7 @@ class Track:
             self.take(earlier)
         for unit in record.units:
             self._know(unit, record.waiting.get(unit[0]))
+        self._turn_again(record.units)
         for pair in record.pairs:
             self.pairing.take_again(pair)
             self._arms.setdefault(pair.unit, (Arm(pair.arm), 0.0))
@@ -175,8 +195,18 @@ class Track:
         if isinstance(row, PairRow):
             self.pairing.take(row)
             return
-        self._arms[row[1]] = (Arm(row[3]), row[4])
+        self._arms[conversation_of(row[1])] = (Arm(row[3]), row[4])
         self._fold(row)
+
+    def _turn_again(self, rows: Sequence[UnitRow]) -> None:
+        """Go on in the window of the last row: the clock may have been noted shortly before it."""
+        if not rows or self.rollout.plan.slice_s is None:
+            return
+        _, unit, _, arm, chance, *_ = rows[-1]
+        slot = slot_of(unit) or 0
+        self._turn = slot, Arm(arm), chance
+        begun = slot * self.rollout.plan.slice_s
+        self.rollout = replace(self.rollout, sliced_s=max(self.rollout.sliced_s, begun))
 
     @property
     def arms(self) -> Mapping[str, tuple[Arm, float]]:
@@ -185,7 +215,7 @@ class Track:
 
     def _know(self, row: UnitRow, waits: DecisionId | None) -> None:
         position = row[0]
-        self._arms[row[1]] = (Arm(row[3]), row[4])
+        self._arms[conversation_of(row[1])] = (Arm(row[3]), row[4])
         self._fresh = position + 1
         if waits is None:
             self._ended[position] = row
@@ -222,6 +252,8 @@ class Track:
         may_pair: whether this request, if it is its first one, can make a pair. It must not look at
         anything that is known only once there is an answer.
         """
+        if self.rollout.plan.of_windows:
+            return self._draw_in_turn(conversation)
         weight = self.weight
         if not (0 < weight < 1 or self.rollout.shadow_only):
             return None
@@ -240,7 +272,12 @@ class Track:
                     # nothing was drawn between two arms: there is no unit, and perhaps a pair
                     self._ended[position] = None
                     self._settle()
-        arm, probability = known
+        return self._assigned(unit, known, position, is_paired=is_paired)
+
+    def _assigned(
+        self, unit: str, drawn: tuple[Arm, float], position: int | None, *, is_paired: bool = False
+    ) -> Assignment:
+        arm, probability = drawn
         return Assignment(
             rollout=self.rollout.id,
             unit=unit,
@@ -253,7 +290,36 @@ class Track:
             is_chosen=position is not None
             and is_chosen(self.rollout.salt, unit, self.rollout.plan.judge_share),
             is_paired=is_paired,
+            in_turns=self.rollout.plan.of_windows,
         )
+
+    def _draw_in_turn(self, conversation: str) -> Assignment | None:
+        """The side of the present window; None while it is paused: then nobody has a turn.
+
+        A conversation that goes on in another window goes to the side of that one, and counts for
+        none: what was said in it before is the work of other answers.
+        """
+        if not self.rollout.is_in_turn:
+            self.pass_over(conversation)
+            return None
+        slot, arm, chance = self.turn()
+        key, position = unit_key(conversation), None
+        if key not in self._arms and len(self._arms) < REMEMBERED:
+            self._arms[key] = (arm, chance)
+            position = self._fresh
+            self._fresh += 1
+        return self._assigned(unit_in(slot, key), (arm, chance), position)
+
+    def turn(self) -> tuple[int, Arm, float]:
+        """The present window: its number, whose turn it is, and the chance that it was drawn with.
+
+        A window that has begun stays as it was drawn, whatever the share is by now.
+        """
+        slot = slot_at(self.rollout.sliced_s, self.rollout.plan.slice_s or SLICE_S)
+        if self._turn is None or slot != self._turn[0]:
+            weight = self.weight
+            self._turn = slot, assign(self.rollout.salt, drawn_as(slot), weight), weight
+        return self._turn
 
     def _is_paired(self, position: int, unit: str, may_pair: Callable[[], bool]) -> bool:
         salt, share = self.rollout.salt, self.rollout.plan.shadow
@@ -378,7 +444,7 @@ class Track:
 
     def _fold(self, row: UnitRow) -> None:
         self._chain.update(row)
-        unit, ending = unit_of(row), ending_of(row)
+        unit, ending = self._windows.take(row[1], unit_of(row)), ending_of(row)
         if unit is not None:
             self.evidence.update(unit)
             self.gap.update(unit)
