@@ -284,7 +284,7 @@ class RolloutSettings(_Section):
         "or 20 times as long as a load.",
     )
     calibration_cases: int = Field(
-        32, ge=10, description="Stored cases to run for each task when a version is registered."
+        48, ge=10, description="Stored cases to run for each task when a version is registered."
     )
 
     @field_validator("steps")

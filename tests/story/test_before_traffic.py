@@ -214,7 +214,7 @@ async def test_kept_apart_every_case_of_a_task_is_run(tmp_path: Path) -> None:
         await play.house.admission.add_task(task("chat", cases=50))
         usual = await play.house.check("primary", "new")
         whole = await play.house.check("primary", "new", apart="replay")
-        assert "on 32 cases" in sentence(usual, "quality")
+        assert "on 48 cases" in sentence(usual, "quality")
         assert "on 50 cases" in sentence(whole, "quality")
 
 
