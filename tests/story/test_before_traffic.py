@@ -15,8 +15,8 @@ from arbiter.inference import Chat, Limits, Message, Sampling, Tool, Tools
 from arbiter.knowledge.asked import read_asked
 from arbiter.refs import VersionId
 from arbiter.registry.registry import Standing
-from arbiter.swap.controller import RETRY_S
 from arbiter.swap.crashing import Place
+from arbiter.swap.driving import RETRY_S
 from arbiter.swap.findings import Compatibility
 from arbiter.swap.fitting import ENOUGH_SEEN
 from arbiter.swap.plan import Apart

@@ -17,8 +17,8 @@ from arbiter.registry.moves import Move
 from arbiter.registry.registry import Name, Registry, Version
 from arbiter.selection.contender import Choice
 from arbiter.swap.compatibility import ERRORS
-from arbiter.swap.controller import RolloutView
 from arbiter.swap.findings import Compatibility, first_share
+from arbiter.swap.looking import RolloutView
 from arbiter.swap.plan import Plan
 from arbiter.swap.records import Stored
 from arbiter.swap.rollout import Phase
