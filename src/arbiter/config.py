@@ -223,7 +223,7 @@ class RolloutSettings(_Section):
         0.05, ge=0, le=0.5, description="Share of conversations that stay with it so long; 0: none."
     )
     alpha_drift: float = Field(
-        0.001,
+        0.0001,
         gt=0,
         lt=0.5,
         description="An alarm has no cause once in 1 / alpha_drift graded conversations or less.",

@@ -104,7 +104,7 @@ class Plan(Rule):
     expiry_s: float = 7 * DAY_S
     keep_s: float = 7 * DAY_S
     holdback: float = 0.05
-    alpha_drift: float = 0.001
+    alpha_drift: float = 0.0001
     on_drift: OnDrift = OnDrift.UNDO
     budget: float | None = 100.0
     over_budget: Over = Over.ASK
