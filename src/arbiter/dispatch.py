@@ -87,10 +87,11 @@ from arbiter.selection.room import demanded, has_room
 from arbiter.selection.ruled import Preferences
 from arbiter.selection.selector import Selector
 from arbiter.swap.analysis import Failure
+from arbiter.swap.assignment import Assignment, Detour, Ended
 from arbiter.swap.controller import Controller
+from arbiter.swap.evidence_rows import failure_of
 from arbiter.swap.metrics import Ending
 from arbiter.swap.shadowing import Copies, Copy
-from arbiter.swap.traffic import Assignment, Detour, Ended, failure_of
 
 MOST_FALLBACKS = 3
 """How many versions that failed one request may be replaced by the next."""

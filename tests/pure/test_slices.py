@@ -14,8 +14,10 @@ from arbiter.errors import InvalidField
 from arbiter.inference import Arm
 from arbiter.refs import RolloutId, TaskName
 from arbiter.swap.analysis import OTHER, Unit
+from arbiter.swap.assignment import unit_key
 from arbiter.swap.audit import audit
 from arbiter.swap.basis import UnitRow
+from arbiter.swap.evidence_rows import Record
 from arbiter.swap.metrics import Mode
 from arbiter.swap.plan import CLOCK_STEPS, Apart, Plan
 from arbiter.swap.planning import plan_of
@@ -30,7 +32,7 @@ from arbiter.swap.slices import (
     unit_in,
 )
 from arbiter.swap.telling import explain
-from arbiter.swap.traffic import Record, Track, unit_key
+from arbiter.swap.traffic import Track
 
 LENGTH_S = 10.0
 PLAN = replace(

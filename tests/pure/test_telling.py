@@ -10,6 +10,7 @@ from tests.pure.records_of_rollouts import PLAN, begun, run
 from arbiter.refs import TaskName
 from arbiter.swap.analysis import Judgement, TaskEvidence, Verdict, verdict
 from arbiter.swap.course import POINTS, course
+from arbiter.swap.evidence_rows import Record, unit_of
 from arbiter.swap.plan import Apart
 from arbiter.swap.rollout import Phase, pause
 from arbiter.swap.shadow import Agreement
@@ -24,7 +25,6 @@ from arbiter.swap.telling import (
     to_go,
     worse_tasks,
 )
-from arbiter.swap.traffic import Record, unit_of
 
 ROLLOUT = replace(begun().track.rollout, soaked_s=5.0, total_s=5.0)
 NOTHING = Judgement(verdict=Verdict.INCONCLUSIVE, reason="Nothing is known yet.")

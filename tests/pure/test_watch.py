@@ -17,11 +17,11 @@ from arbiter.refs import DecisionId, TaskName
 from arbiter.stats.bets import HARM
 from arbiter.stats.drift import HoldbackAlarm
 from arbiter.swap.basis import Basis, UnitRow, chained
+from arbiter.swap.evidence_rows import unit_row
 from arbiter.swap.holdback import Holdback
 from arbiter.swap.plan import OnDrift, Plan
 from arbiter.swap.records import Entry
 from arbiter.swap.rollout import Phase, Rollout, assign, undo
-from arbiter.swap.traffic import unit_row
 from arbiter.swap.watch import (
     LEAST_BEFORE,
     Before,

@@ -21,10 +21,11 @@ from arbiter.config import RolloutSettings
 from arbiter.errors import InvalidField
 from arbiter.inference import Arm
 from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId
+from arbiter.swap.assignment import Assignment
 from arbiter.swap.plan import CLOCK_STEPS, Plan, Schedule
 from arbiter.swap.planning import plan_of
 from arbiter.swap.rollout import Phase, Rollout, ValidationVerdict, advance, begin
-from arbiter.swap.traffic import Assignment, Track
+from arbiter.swap.traffic import Track
 
 HOUR_S = 3600.0
 SCHEDULES = tuple(one.value for one in Schedule)

@@ -23,6 +23,7 @@ from arbiter.storage.database import Database, Row
 from arbiter.swap import rollout as steps
 from arbiter.swap.analysis import Evidence, Judgement
 from arbiter.swap.basis import PAIRS, Chain, UnitRow
+from arbiter.swap.evidence_rows import Record, ending_of, unit_of, unit_row
 from arbiter.swap.findings import Compatibility
 from arbiter.swap.metrics import judge
 from arbiter.swap.records import Entry, Stored
@@ -32,7 +33,7 @@ from arbiter.swap.retrying import record_of
 from arbiter.swap.rollout import LATE, WAITING, Phase, Rollout, Taken, assign
 from arbiter.swap.shadow import PairRow, is_drawn, pair_of
 from arbiter.swap.slices import Windows, drawn_as, slot_at, slot_of
-from arbiter.swap.traffic import Record, Track, ending_of, unit_of, unit_row
+from arbiter.swap.traffic import Track
 from arbiter.swap.watch import before_of
 from arbiter.swap.watch_audit import NOTES, Following, differs_since
 from arbiter.swap.watch_records import alarmed, watched

@@ -22,6 +22,7 @@ from arbiter.registry.registry import Registry, Version
 from arbiter.storage.database import Database
 from arbiter.swap import rollout as steps
 from arbiter.swap.analysis import Failure
+from arbiter.swap.assignment import Assignment, Detour, Ended
 from arbiter.swap.comparing import Comparing, paired
 from arbiter.swap.crashing import Crash, nowhere
 from arbiter.swap.driving import HOOK, Driver
@@ -40,7 +41,7 @@ from arbiter.swap.sides import Sides
 from arbiter.swap.slices import slice_s
 from arbiter.swap.taking import Taking
 from arbiter.swap.tracks import Tracks
-from arbiter.swap.traffic import Assignment, Detour, Ended, Track
+from arbiter.swap.traffic import Track
 from arbiter.swap.validation import Progress, Validator
 from arbiter.swap.watch import Alarm
 from arbiter.swap.watching import Watching

@@ -9,12 +9,13 @@ from arbiter.refs import DecisionId, ModelName, TaskName, VersionId
 from arbiter.registry.places import Places
 from arbiter.storage.database import Database
 from arbiter.swap.analysis import Failure
+from arbiter.swap.assignment import Assignment, Detour, Ended
 from arbiter.swap.judging import judging
 from arbiter.swap.metrics import Ending
 from arbiter.swap.pairing import never
 from arbiter.swap.rollout import Rollout
 from arbiter.swap.tracks import Tracks
-from arbiter.swap.traffic import Assignment, Detour, Ended, Track
+from arbiter.swap.traffic import Track
 from arbiter.swap.watching import Watching
 
 

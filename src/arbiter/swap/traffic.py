@@ -11,22 +11,23 @@ and a slow failure cannot arrive after the verdict that it should have shaped.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from arbiter.inference import Arm
 from arbiter.knowledge.outcomes import NO_FAULT
-from arbiter.refs import DecisionId, RolloutId, TaskName, VersionId
+from arbiter.refs import DecisionId, TaskName
 from arbiter.storage.database import Row, Statement
-from arbiter.swap.analysis import Evidence, Failure, Judgement, Unit, tripped
+from arbiter.swap.analysis import Evidence, Failure, Judgement, tripped
+from arbiter.swap.assignment import Assignment, Ended, unit_key
 from arbiter.swap.basis import Basis, Chain, UnitRow, basis_of
 from arbiter.swap.course import Gap
+from arbiter.swap.evidence_rows import NOTHING, Record, ending_of, ending_word, failure_of, unit_of
 from arbiter.swap.judging import Wait, Waits, is_chosen
 from arbiter.swap.metrics import Ending, judge
 from arbiter.swap.pairing import Pairing, never
 from arbiter.swap.rollout import Phase, Rollout, assign
-from arbiter.swap.shadow import Pair, PairRow, pair_of
+from arbiter.swap.shadow import PairRow, pair_of
 from arbiter.swap.slices import (
     SLICE_S,
     Windows,
@@ -40,105 +41,6 @@ from arbiter.swap.slices import (
 REMEMBERED = 200_000
 """Conversations whose arm is kept in memory and that may count as evidence. Those after them are
 split all the same, by the hash alone: whether one of them was seen before nobody could tell."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Assignment:
-    """A request's side of a rollout.
-
-    probability: the chance, when its conversation was assigned, that it went to the candidate.
-    position: its place in the record when it may count as evidence, None when it may not.
-    is_chosen: whether it is to be judged if no rule can grade it.
-    """
-
-    rollout: RolloutId
-    unit: str
-    arm: Arm
-    stable: VersionId
-    candidate: VersionId
-    probability: float
-    position: int | None
-    plan: str
-    """The digest of the rollout's plan."""
-    is_chosen: bool = False
-    in_turns: bool = False
-    """Whether the other version has no turn now: it is not loaded for want of a free slot."""
-    is_paired: bool = False
-    """Whether the other version is to be asked the same: it is evidence as a pair, and no unit."""
-
-    @property
-    def version(self) -> VersionId:
-        """The version of its arm."""
-        return self.stable if self.arm in {Arm.STABLE, Arm.HOLDBACK} else self.candidate
-
-    @property
-    def other(self) -> VersionId:
-        """The version of the other arm."""
-        return self.stable if self.arm is Arm.CANDIDATE else self.candidate
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Detour:
-    """A request that belongs to no side: one version is not there, so the other answers.
-
-    version: the one that is there. absent: the one that is not. why: in words.
-    """
-
-    version: VersionId
-    absent: VersionId
-    why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """The rows that are a rollout's evidence, each kind in the order of positions.
-
-    units_before, pairs_before: those of the rollouts that it continues, the oldest first.
-    given: every smaller position was given to a conversation, whether it has a row or not. No
-        other may get it: a change that is written down counts on what was there then.
-    """
-
-    units: Sequence[UnitRow] = ()
-    pairs: Sequence[PairRow] = ()
-    units_before: Sequence[UnitRow] = ()
-    pairs_before: Sequence[PairRow] = ()
-    given: int = 0
-    waiting: Mapping[int, DecisionId] = field(default_factory=dict)
-    """By position, the units that are to be judged and are not."""
-
-    @property
-    def in_order(self) -> Iterator[UnitRow | PairRow]:
-        """All of them, and those of this rollout in the order of assignment."""
-        yield from self.units_before
-        yield from self.pairs_before
-        rows: list[UnitRow | PairRow] = [*self.units, *self.pairs]
-        yield from sorted(rows, key=lambda row: row[0])
-
-    @property
-    def conversations(self) -> frozenset[str]:
-        """Every conversation that it has anything of."""
-        paired = (*self.pairs_before, *self.pairs)
-        units = (*self.units_before, *self.units)
-        return frozenset(
-            {*(pair.unit for pair in paired), *(conversation_of(row[1]) for row in units)}
-        )
-
-    @property
-    def evidence(self) -> list[Unit | Pair]:
-        """What counts for a verdict, in order."""
-        windows = Windows()
-        found = [
-            pair_of(row) if isinstance(row, PairRow) else windows.take(row[1], unit_of(row))
-            for row in self.in_order
-        ]
-        return [one for one in found if one is not None]
-
-
-NOTHING = Record()
-_ANSWERED = "answered"
-
-Ended = tuple[tuple[Statement, ...], Callable[[bool], None] | None]
-"""Rows to store for a request that has ended, and what to call once they are durable, or lost."""
 
 
 class Track:
@@ -475,71 +377,3 @@ class Track:
     def is_split(self) -> bool:
         """Whether conversations are being split now."""
         return self.rollout.phase in {Phase.PROGRESSING, Phase.PAUSED}
-
-
-def unit_row(row: Row) -> UnitRow:
-    """A row of the query ``list_units`` as it was written."""
-    position, unit, task, arm, probability, score, ending, latency = row[:8]
-    return (
-        int(position or 0),
-        str(unit),
-        str(task),
-        str(arm),
-        float(probability or 0.0),
-        None if score is None else float(score),
-        None if ending is None else str(ending),
-        None if latency is None else float(latency),
-    )
-
-
-def pair_row(row: Row) -> PairRow:
-    """A row of the query ``list_pairs`` as it was written."""
-    position, unit, task, arm, share, old, new = row
-    return PairRow(
-        position=int(position or 0),
-        unit=str(unit),
-        task=str(task),
-        arm=str(arm),
-        share=float(share or 0.0),
-        old=float(old or 0.0),
-        new=float(new or 0.0),
-    )
-
-
-def unit_of(row: UnitRow) -> Unit | None:
-    """What a row says as evidence; None when nothing graded it."""
-    _, _, task, arm, probability, score, _, _ = row
-    if score is None:
-        return None
-    return Unit(task=TaskName(task), arm=Arm(arm), probability=probability, score=score)
-
-
-def ending_of(row: UnitRow) -> Ending | None:
-    """How its version answered; None where that is unknown, or no version's doing."""
-    *_, how, latency = row
-    if how is None:
-        return None
-    return Ending(failure=None if how == _ANSWERED else Failure(how), latency_ms=latency)
-
-
-def ending_word(ending: Ending | None) -> str | None:
-    """How an ending is written down; None where there is none."""
-    if ending is None:
-        return None
-    return _ANSWERED if ending.failure is None else ending.failure.value
-
-
-def unit_key(conversation: str) -> str:
-    """What a conversation is kept as."""
-    return hashlib.sha256(conversation.encode(errors="replace")).hexdigest()[:32]
-
-
-def failure_of(code: str) -> Failure:
-    """The kind of failure that an error's code stands for.
-
-    >>> failure_of("load_failed"), failure_of("stream_cut")
-    (<Failure.LOAD: 'load'>, <Failure.CRASH: 'crash'>)
-    """
-    kinds = {"load_failed": Failure.LOAD, "engine_unavailable": Failure.LOAD}
-    kinds["engine_timeout"] = Failure.TIMEOUT
-    return kinds.get(code, Failure.CRASH)
