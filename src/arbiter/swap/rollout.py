@@ -124,9 +124,10 @@ class Rollout:
             raise ValueError("The candidate is the stable version already.")
         if not 0 <= self.index < len(self.plan.ladder):
             raise ValueError(f"The plan has no step {self.index}.")
-        times = (self.soaked_s, self.total_s, self.sliced_s)
-        if not (all(time >= 0.0 for time in times) and self.units_at_step >= 0):
-            raise ValueError("Times and counts of a rollout are 0 or more.")
+        if not (self.soaked_s >= 0.0 and self.total_s >= 0.0 and self.sliced_s >= 0.0):
+            raise ValueError("Times of a rollout are 0 or more.")
+        if self.units_at_step < 0:
+            raise ValueError("Counts of a rollout are 0 or more.")
         if self.budgets < 1 or self.continues == self.id:
             raise ValueError("A rollout has one budget at least, and goes on with another one.")
 
@@ -232,7 +233,7 @@ def advance(
         rollout,
         soaked_s=rollout.soaked_s + elapsed_s,
         total_s=rollout.total_s + elapsed_s,
-        sliced_s=rollout.sliced_s + elapsed_s if rollout.plan.of_windows else 0.0,
+        sliced_s=rollout.sliced_s + elapsed_s if rollout.plan.slice_s is not None else 0.0,
     )
     if spent is not None:
         return _asking(timed, spent)

@@ -79,8 +79,7 @@ def unit_in(slot: int, conversation: str) -> str:
 
 def slot_of(unit: str) -> int | None:
     """The window that a row belongs to; None where conversations are units themselves."""
-    word, _, rest = unit.partition(" ")
-    return int(rest.partition(" ")[0]) if word == "slot" else None
+    return int(unit.split(" ", 2)[1]) if unit.startswith("slot ") else None
 
 
 def conversation_of(unit: str) -> str:

@@ -154,7 +154,7 @@ class Track:
         may_pair: whether this request, if it is its first one, can make a pair. It must not look at
         anything that is known only once there is an answer.
         """
-        if self.rollout.plan.of_windows:
+        if self.rollout.plan.slice_s is not None:
             return self._draw_in_turn(conversation)
         weight = self.weight
         if not (0 < weight < 1 or self.rollout.shadow_only):
@@ -192,7 +192,7 @@ class Track:
             is_chosen=position is not None
             and is_chosen(self.rollout.salt, unit, self.rollout.plan.judge_share),
             is_paired=is_paired,
-            in_turns=self.rollout.plan.of_windows,
+            in_turns=self.rollout.plan.slice_s is not None,
         )
 
     def _draw_in_turn(self, conversation: str) -> Assignment | None:
