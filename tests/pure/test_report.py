@@ -18,8 +18,8 @@ from arbiter.swap.analysis import verdict
 from arbiter.swap.audit import audit
 from arbiter.swap.course import course
 from arbiter.swap.evidence_rows import Record, unit_of
-from arbiter.swap.rollout import pause
 from arbiter.swap.telling import explain, worse_tasks
+from arbiter.swap.verbs import pause
 
 HOSTILE = "<script>alert(1)</script> \"' &amp; </table> \x1b[2J \u202e <img src=x onerror=y>"
 VOID = {"meta", "path", "line", "polygon"}

@@ -22,17 +22,11 @@ from arbiter.swap.rollout import (
     Rollout,
     Taken,
     ValidationVerdict,
-    abort,
     advance,
     assign,
     begin,
-    pause,
-    promote,
-    resume,
-    retry,
-    step,
-    undo,
 )
+from arbiter.swap.verbs import abort, pause, promote, resume, retry, step, undo
 
 STABLE = VersionId("sha256:" + "a" * 64)
 CANDIDATE = VersionId("sha256:" + "b" * 64)

@@ -21,7 +21,7 @@ from arbiter.swap.evidence_rows import Record
 from arbiter.swap.metrics import Mode
 from arbiter.swap.plan import CLOCK_STEPS, Apart, Plan
 from arbiter.swap.planning import plan_of
-from arbiter.swap.rollout import Phase, abort, assign, pause, resume, retry
+from arbiter.swap.rollout import Phase, assign
 from arbiter.swap.slices import (
     Windows,
     conversation_of,
@@ -33,6 +33,7 @@ from arbiter.swap.slices import (
 )
 from arbiter.swap.telling import explain
 from arbiter.swap.traffic import Track
+from arbiter.swap.verbs import abort, pause, resume, retry
 
 LENGTH_S = 10.0
 PLAN = replace(

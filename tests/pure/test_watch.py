@@ -21,7 +21,8 @@ from arbiter.swap.evidence_rows import unit_row
 from arbiter.swap.holdback import Holdback
 from arbiter.swap.plan import OnDrift, Plan
 from arbiter.swap.records import Entry
-from arbiter.swap.rollout import Phase, Rollout, assign, undo
+from arbiter.swap.rollout import Phase, Rollout, assign
+from arbiter.swap.verbs import undo
 from arbiter.swap.watch import (
     LEAST_BEFORE,
     Before,

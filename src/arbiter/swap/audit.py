@@ -21,6 +21,7 @@ from arbiter.ledger import Kind, Ledger
 from arbiter.refs import RolloutId
 from arbiter.storage.database import Database, Row
 from arbiter.swap import rollout as steps
+from arbiter.swap import verbs
 from arbiter.swap.analysis import Evidence, Judgement
 from arbiter.swap.basis import PAIRS, Chain, UnitRow
 from arbiter.swap.evidence_rows import Record, ending_of, unit_of, unit_row
@@ -44,11 +45,11 @@ HOUSE = "arbiter"
 Verb = Callable[[Rollout, str, str], Taken]
 
 VERBS: tuple[tuple[str, Verb], ...] = (
-    ("paused", steps.pause),
-    ("resumed", steps.resume),
-    ("promoted", steps.promote),
-    ("aborted", steps.abort),
-    ("undone", steps.undo),
+    ("paused", verbs.pause),
+    ("resumed", verbs.resume),
+    ("promoted", verbs.promote),
+    ("aborted", verbs.abort),
+    ("undone", verbs.undo),
 )
 """How the reason of what a person did begins, and what does it again."""
 
@@ -371,7 +372,7 @@ class _Repeating:
 
 
 def _step(rollout: Rollout, who: str, why: str, *, candidate_units: int) -> Taken:
-    return steps.step(rollout, who, why, to=rollout.index + 1, candidate_units=candidate_units)
+    return verbs.step(rollout, who, why, to=rollout.index + 1, candidate_units=candidate_units)
 
 
 async def read_record(rollout: RolloutId, database: Database, ledger: Ledger) -> Recorded:

@@ -20,7 +20,7 @@ from arbiter.pool.pool import Pool, loadable
 from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId, new_id
 from arbiter.registry.registry import Registry, Version
 from arbiter.storage.database import Database
-from arbiter.swap import rollout as steps
+from arbiter.swap import verbs
 from arbiter.swap.analysis import Failure
 from arbiter.swap.assignment import Assignment, Detour, Ended
 from arbiter.swap.comparing import Comparing, paired
@@ -309,27 +309,27 @@ class Controller:
         def verb(found: Rollout) -> Taken:
             track = self._tracks.of(rollout)
             units = 0 if track is None else track.evidence.means.n_new
-            return steps.step(found, who, why, to=to, candidate_units=units)
+            return verbs.step(found, who, why, to=to, candidate_units=units)
 
         return await self._say(rollout, verb, who, asks=Asks.STEP)
 
     async def pause(self, rollout: RolloutId, *, who: str, why: str) -> Stored:
         """Keep the split as it is, and take no step. Raises `UnknownRollout`, `Conflict`."""
-        return await self._say(rollout, lambda r: steps.pause(r, who, why), who)
+        return await self._say(rollout, lambda r: verbs.pause(r, who, why), who)
 
     async def resume(self, rollout: RolloutId, *, who: str, why: str) -> Stored:
         """Go on. Raises `UnknownRollout`, `Conflict`."""
-        return await self._say(rollout, lambda r: steps.resume(r, who, why), who)
+        return await self._say(rollout, lambda r: verbs.resume(r, who, why), who)
 
     async def promote(self, rollout: RolloutId, *, who: str, why: str) -> Stored:
         """Promote without proof, on a person's word. Raises `UnknownRollout`, `Conflict`."""
         return await self._say(
-            rollout, lambda r: steps.promote(r, who, why), who, asks=Asks.PROMOTE
+            rollout, lambda r: verbs.promote(r, who, why), who, asks=Asks.PROMOTE
         )
 
     async def abort(self, rollout: RolloutId, *, who: str, why: str) -> Stored:
         """Go back to the stable version. Raises `UnknownRollout`, `Conflict`."""
-        return await self._say(rollout, lambda r: steps.abort(r, who, why), who)
+        return await self._say(rollout, lambda r: verbs.abort(r, who, why), who)
 
     async def undo(self, alias: ModelName, *, who: str, why: str) -> Stored:
         """Take back the last promotion of an alias, at once and without analysis.
@@ -362,7 +362,7 @@ class Controller:
             to = 1.0 if asks is Asks.PROMOTE else wanted.weight
             said = await self._herald.hooks.ask(track.rollout, asks, to=to)
             if said.answer is Answer.ABORT:
-                return await self._say(rollout, lambda r: steps.abort(r, HOOK, said.reason), HOOK)
+                return await self._say(rollout, lambda r: verbs.abort(r, HOOK, said.reason), HOOK)
             if said.answer is Answer.BLOCK:
                 raise Conflict(f"It is kept from that: {said.reason}.")
         async with track.lock:

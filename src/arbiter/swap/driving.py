@@ -16,6 +16,7 @@ from arbiter.refs import RolloutId, TaskName
 from arbiter.registry.registry import Registry
 from arbiter.storage.database import Database
 from arbiter.swap import rollout as steps
+from arbiter.swap import verbs
 from arbiter.swap.comparing import Comparing
 from arbiter.swap.crashing import Crash, Place
 from arbiter.swap.herald import Herald
@@ -154,7 +155,7 @@ class Driver:
         after, effects = self._advanced(track, elapsed_s, GO)
         said = self._herald.hooks.permit(before, after)
         if said.answer is Answer.ABORT:
-            (after, effects), who = steps.abort(before, HOOK, said.reason), HOOK
+            (after, effects), who = verbs.abort(before, HOOK, said.reason), HOOK
         elif said.answer is Answer.BLOCK:
             after, effects = self._advanced(track, elapsed_s, said)
         was = (before.phase, before.index, before.shadow_only)
@@ -204,7 +205,7 @@ class Driver:
             if said.answer is Answer.BLOCK:
                 raise Conflict(f"It is kept from that: {said.reason}.")
             if said.answer is Answer.ABORT:
-                begun, who = steps.abort(rollout, HOOK, said.reason), HOOK
+                begun, who = verbs.abort(rollout, HOOK, said.reason), HOOK
         async with track.lock:
             if track.rollout.phase is not Phase.VALIDATING:
                 return

@@ -11,7 +11,7 @@ from arbiter.ledger import Note
 from arbiter.refs import ModelName, RolloutId, VersionId
 from arbiter.registry.registry import Kind, Registry, Standing
 from arbiter.storage.database import Database, Statement
-from arbiter.swap import rollout as steps
+from arbiter.swap import verbs
 from arbiter.swap.basis import Basis
 from arbiter.swap.crashing import Crash, Place
 from arbiter.swap.herald import Herald
@@ -161,7 +161,7 @@ class Taking:
             raise UnknownRollout(
                 f"The last promotion of {alias} was taken back before: nothing to undo."
             )
-        undone, _ = steps.undo(found.rollout, who, why)
+        undone, _ = verbs.undo(found.rollout, who, why)
         ending, drifted = self._watching.undoing(undone, alarm)
         ended = replace(found, rollout=undone, ended_at=self._clock.now().isoformat())
         self._at(Place.UNDOING)
