@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 
-.PHONY: help setup demo test lint bench bench-noloss bench-gateway mutation lock docs clean
+.PHONY: help setup demo test lint kills bench bench-noloss bench-gateway mutation lock docs clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,6 +31,9 @@ lint: $(STAMP) ## format, lint, types, import contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+kills: $(STAMP) ## SIGKILL twenty times at each named place of a rollout and of its watch (half an hour)
+	@ARBITER_TEST_KILLS=20 $(BIN)/python -m pytest -q -n 2 tests/story/test_kill_a_rollout.py tests/story/test_kill_a_watch.py tests/story/test_slices.py
 
 bench: $(STAMP) ## every figure that the docs quote
 	@$(BIN)/python -m bench.run

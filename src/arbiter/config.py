@@ -223,7 +223,7 @@ class RolloutSettings(_Section):
         0.05, ge=0, le=0.5, description="Share of conversations that stay with it so long; 0: none."
     )
     alpha_drift: float = Field(
-        0.001,
+        0.0001,
         gt=0,
         lt=0.5,
         description="An alarm has no cause once in 1 / alpha_drift graded conversations or less.",
@@ -277,8 +277,14 @@ class RolloutSettings(_Section):
     hook_timeout_s: float = Field(
         10.0, gt=0, le=600, description="A hook that has not answered by then blocks."
     )
+    slice_s: float | None = Field(
+        None,
+        ge=1,
+        description="With --apart slices, how long each window is, seconds; by default 15 minutes, "
+        "or 20 times as long as a load.",
+    )
     calibration_cases: int = Field(
-        32, ge=10, description="Stored cases to run for each task when a version is registered."
+        48, ge=10, description="Stored cases to run for each task when a version is registered."
     )
 
     @field_validator("steps")

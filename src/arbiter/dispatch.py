@@ -88,10 +88,11 @@ from arbiter.selection.room import demanded, has_room
 from arbiter.selection.ruled import Preferences
 from arbiter.selection.selector import Selector
 from arbiter.swap.analysis import Failure
+from arbiter.swap.assignment import Assignment, Detour, Ended
 from arbiter.swap.controller import Controller
+from arbiter.swap.evidence_rows import failure_of
 from arbiter.swap.metrics import Ending
 from arbiter.swap.shadowing import Copies, Copy
-from arbiter.swap.traffic import Assignment, Detour, Ended, failure_of
 
 MOST_FALLBACKS = 3
 """How many versions that failed one request may be replaced by the next."""
@@ -133,6 +134,12 @@ class _Route(msgspec.Struct, frozen=True, kw_only=True):
         """The version that was replaced, where it is to answer all the same."""
         found = self.assignment
         return found.stable if found is not None and found.arm is Arm.HOLDBACK else None
+
+    @property
+    def out_of_turn(self) -> VersionId | None:
+        """The version of a rollout in time slices that has no turn now."""
+        found = self.assignment
+        return found.other if found is not None and found.in_turns else None
 
     def is_last(self, version: Version) -> bool:
         """Whether nothing follows this version that could serve when it fails."""
@@ -697,7 +704,9 @@ class Dispatch:
         versions = way.route.versions
         # the candidate serves for a stable version that is away, not for one that failed
         spare = None if isinstance(error, ServerGone | NotOffered) else way.route.spare
-        later = (n for n in range(number + 1, len(versions)) if versions[n].version != spare)
+        # whoever has no turn now would have to be loaded, for want of a free slot
+        barred = {spare, way.route.out_of_turn if isinstance(error, Busy) else None}
+        later = (n for n in range(number + 1, len(versions)) if versions[n].version not in barred)
         following = next((n for n in later if absent(versions[n].version) is None), None)
         if following is None or failed >= MOST_FALLBACKS:
             return None

@@ -75,10 +75,11 @@ from arbiter.storage.database import Database
 from arbiter.swap.admission import Admission
 from arbiter.swap.adoption import Adoption
 from arbiter.swap.calibrating import Calibrating
-from arbiter.swap.controller import Controller, RolloutView
+from arbiter.swap.controller import Controller
 from arbiter.swap.findings import Compatibility
 from arbiter.swap.harvest import Harvesting
 from arbiter.swap.intake import Intake
+from arbiter.swap.looking import RolloutView
 from arbiter.swap.pulling import Pulling
 from arbiter.swap.records import Stored
 from arbiter.swap.scouting import Scout

@@ -17,11 +17,12 @@ from arbiter.swap.plan import Plan
 from arbiter.swap.watch import Before, Sign, Since
 
 RUNS = 40
+ALPHA = Plan().alpha_drift
 GOOD = 500
 """Graded conversations before the fall."""
 
 
-def since(seed: int, *, old: float, share: float, alpha: float = 0.001) -> tuple[Since, Random]:
+def since(seed: int, *, old: float, share: float, alpha: float = ALPHA) -> tuple[Since, Random]:
     """A promotion of a model as good as the old one, after a rollout of 600 conversations."""
     dice = Random(seed)
     right = sum(dice.random() < old for _ in range(300)) / 300
@@ -31,7 +32,7 @@ def since(seed: int, *, old: float, share: float, alpha: float = 0.001) -> tuple
 
 def heard(
     seed: int, *, old: float, new: float, share: float, sign: Sign, most: int,
-    good: int = GOOD, alpha: float = 0.001,
+    good: int = GOOD, alpha: float = ALPHA,
 ) -> int | None:  # fmt: skip
     """Conversations from the fall to an alarm; None when it was not heard in so many."""
     found, dice = since(seed, old=old, share=share, alpha=alpha)
@@ -67,7 +68,7 @@ def test_a_model_as_good_as_the_old_one_is_seldom_taken_back_in_a_day_of_much_tr
 
 
 @pytest.mark.parametrize(
-    ("new", "share", "most"), [(0.8, 0.05, 3_600), (0.8, 0.1, 2_100), (0.72, 0.05, 1_500)]
+    ("new", "share", "most"), [(0.8, 0.05, 6_000), (0.8, 0.1, 3_000), (0.72, 0.05, 2_150)]
 )
 def test_a_fall_from_nine_of_ten_is_found_in_time(new: float, share: float, most: int) -> None:
     found = [
@@ -83,5 +84,5 @@ def test_against_its_own_mean_a_fall_is_suspected_much_sooner() -> None:
         for seed in range(RUNS)
     ]
     times = [2_000 if one is None else one for one in found]
-    assert median(times) <= 450
+    assert median(times) <= 600
     assert sum(one is not None and one < 0 for one in found) <= 2

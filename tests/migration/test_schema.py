@@ -60,7 +60,7 @@ prompts: decision:text#, task:text, messages:text, expected:text?, answer:text, 
 rollout_log: seq:int#, rollout:text, phase:text, step:int, weight:real, units:int, who:text,
     reason:text, basis:text, at:text
 rollouts: rollout:text#, alias:text, stable:text, candidate:text, plan:text, plan_digest:text,
-    salt:text, phase:text, step:int, soaked_s:real, total_s:real, units_at_step:int,
+    salt:text, phase:text, step:int, soaked_s:real, total_s:real, sliced_s:real, units_at_step:int,
     shadow_only:int, budgets:int, continues:text?, reason:text, findings:text,
     knowledge_before:text, knowledge_after:text?, started_at:text, ended_at:text?
 rules: task:text#, prefer:text?, pinned:text?, never:text, why:text, added_at:text

@@ -10,15 +10,17 @@ from arbiter.inference import Arm
 from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId
 from arbiter.storage.database import Row
 from arbiter.swap.analysis import Failure
+from arbiter.swap.assignment import Assignment
 from arbiter.swap.audit import Recorded
 from arbiter.swap.basis import UnitRow
+from arbiter.swap.evidence_rows import Record, pair_row, unit_row
 from arbiter.swap.findings import Compatibility, Finding
 from arbiter.swap.metrics import Ending
 from arbiter.swap.plan import Plan
 from arbiter.swap.records import Entry, Stored
 from arbiter.swap.rollout import Phase, Rollout, Taken, ValidationVerdict, advance, begin
 from arbiter.swap.shadow import PairRow
-from arbiter.swap.traffic import Assignment, Record, Track, pair_row, unit_row
+from arbiter.swap.traffic import Track
 
 TASKS = (TaskName("sum"), TaskName("code"))
 PLAN = Plan(tasks=TASKS, soak_s=10.0, min_units=10, expiry_s=1e6, shadow=0.0)

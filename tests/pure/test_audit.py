@@ -13,8 +13,9 @@ from tests.pure.records_of_rollouts import PLAN, Driven, begun, notes_of, run
 from arbiter.swap.analysis import Failure, verdict
 from arbiter.swap.audit import Recorded, audit
 from arbiter.swap.basis import UnitRow
-from arbiter.swap.rollout import Phase, abort, pause, promote, resume, undo
+from arbiter.swap.rollout import Phase
 from arbiter.swap.shadow import PairRow
+from arbiter.swap.verbs import abort, pause, promote, resume, undo
 
 PROMOTED = run(0.7, 0.97)
 ROLLED_BACK = run(0.95, 0.5)

@@ -16,7 +16,8 @@ from arbiter.inference import Arm
 from arbiter.refs import ModelName, RolloutId, TaskName, VersionId
 from arbiter.swap.analysis import Evidence, Judgement, Rule, Unit, Verdict, fold, verdict
 from arbiter.swap.plan import CLOCK_STEPS, Plan, Schedule
-from arbiter.swap.rollout import Effect, Phase, Rollout, advance, resume
+from arbiter.swap.rollout import Effect, Phase, Rollout, advance
+from arbiter.swap.verbs import resume
 
 HOUR = 3600.0
 CHAT = TaskName("chat")

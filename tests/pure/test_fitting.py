@@ -124,8 +124,12 @@ def test_too_few_requests_do_not_show_that_nobody_does() -> None:
         (82_000_000, 82_000_000, Apart.NO, "pass", "Both fit into memory together (82 MB)."),
         (82_000_000, 60_000_000, Apart.NO, BLOCK,
          ("Both together need 82 MB and the house has 60 MB: they would evict each other at "
-          "every other request. Raise pool.memory_mb, or let recorded cases alone decide: "
-          "--apart replay.")),
+          "every other request. Raise pool.memory_mb, or let recorded cases alone decide "
+          "(--apart replay), or let them take turns for a window of time each "
+          "(--apart slices).")),
+        (82_000_000, 60_000_000, Apart.SLICES, "warn",
+         ("Both together need 82 MB and the house has 60 MB: they take turns, a window of time "
+          "each, and a verdict takes days.")),
         (82_000_000, 60_000_000, Apart.REPLAY, "warn",
          ("Both together need 82 MB and the house has 60 MB: recorded cases alone decide, one "
           "version loaded after the other.")),

@@ -17,9 +17,9 @@ from arbiter.gateway.views import pairs_view
 from arbiter.swap.analysis import verdict
 from arbiter.swap.audit import audit
 from arbiter.swap.course import course
-from arbiter.swap.rollout import pause
+from arbiter.swap.evidence_rows import Record, unit_of
 from arbiter.swap.telling import explain, worse_tasks
-from arbiter.swap.traffic import Record, unit_of
+from arbiter.swap.verbs import pause
 
 HOSTILE = "<script>alert(1)</script> \"' &amp; </table> \x1b[2J \u202e <img src=x onerror=y>"
 VOID = {"meta", "path", "line", "polygon"}

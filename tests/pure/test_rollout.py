@@ -14,7 +14,7 @@ from arbiter.inference import Arm
 from arbiter.refs import ModelName, RolloutId, TaskName, VersionId
 from arbiter.swap.analysis import Judgement, Verdict
 from arbiter.swap.findings import first_share
-from arbiter.swap.metrics import Mode
+from arbiter.swap.metrics import Guard, Mode
 from arbiter.swap.plan import CLOCK_STEPS, Apart, Over, Plan, Schedule
 from arbiter.swap.rollout import (
     Effect,
@@ -22,17 +22,11 @@ from arbiter.swap.rollout import (
     Rollout,
     Taken,
     ValidationVerdict,
-    abort,
     advance,
     assign,
     begin,
-    pause,
-    promote,
-    resume,
-    retry,
-    step,
-    undo,
 )
+from arbiter.swap.verbs import abort, pause, promote, resume, retry, step, undo
 
 STABLE = VersionId("sha256:" + "a" * 64)
 CANDIDATE = VersionId("sha256:" + "b" * 64)
@@ -82,6 +76,10 @@ def test_validation_decides_how_it_begins(
 
 
 REPLAYED = Plan(apart=Apart.REPLAY)
+OFF = Guard(mode=Mode.OFF, margin=0.1)
+SLICED = Plan(
+    apart=Apart.SLICES, slice_s=900.0, shadow=0.0, holdback=0.0, reliability=OFF, latency=OFF
+)
 
 
 def test_kept_apart_a_pass_is_the_promotion() -> None:
@@ -106,7 +104,7 @@ def test_kept_apart_what_is_blocked_is_blocked_for_its_own_reason() -> None:
 def test_the_first_share_that_is_told_is_the_one_that_a_rollout_has(
     advice: ValidationVerdict, apart: Apart
 ) -> None:
-    plan = Plan(apart=apart, shadow=0.0)
+    plan = SLICED if apart is Apart.SLICES else Plan(apart=apart, shadow=0.0)
     begun, _ = begin(fresh(plan), advice, "so")
     share = 1.0 if begun.phase is Phase.PROMOTED else begun.weight
     assert first_share(plan, advice) == share
@@ -457,6 +455,7 @@ COSTLY = Judgement(
     verdict=Verdict.INCONCLUSIVE,
     reason="Not sure.",
     n_candidate=600,
+    n_answers=600,
     mean_stable=0.8,
     mean_candidate=0.6,
 )
@@ -476,7 +475,7 @@ def test_who_resumes_after_a_spent_budget_grants_another_one() -> None:
     assert on.budgets == 2
     after, _ = advance(on, COSTLY, elapsed_s=1.0, candidate_units=600)
     assert after.phase is Phase.PROGRESSING
-    dearer = replace(COSTLY, n_candidate=1100)
+    dearer = replace(COSTLY, n_candidate=1100, n_answers=1100)
     after, _ = advance(on, dearer, elapsed_s=1.0, candidate_units=1100)
     assert after.phase is Phase.PAUSED
 
@@ -650,9 +649,11 @@ def test_every_field_of_a_plan_is_part_of_its_digest() -> None:
         "budget": None, "over_budget": "abort",
         "judge_share": 0.1, "judge_within_s": 1.0, "shadow": 0.1,
         "quality": "dry_run", "reliability": {"mode": "off", "margin": 0.02},
-        "latency": {"margin": 0.1}, "apart": "replay",
+        "latency": {"margin": 0.1}, "apart": "replay", "slice_s": 60.0,
     }  # fmt: skip
     assert list(other) == list(Plan().to_dict())
+    del other["slice_s"]
+    assert replace(SLICED, slice_s=60.0).digest != SLICED.digest
     base = {"min_steps": 2, "reliability": {"mode": "critical", "margin": 0.02}}
     other["steps"] = [0.1, 0.2]
     digests = {Plan.from_dict({**base, name: value}).digest for name, value in other.items()}
@@ -667,6 +668,7 @@ def test_every_field_of_a_plan_is_part_of_its_digest() -> None:
         {"index": -1},
         {"soaked_s": -1.0},
         {"total_s": nan},
+        {"sliced_s": nan},
         {"units_at_step": -1},
     ],
 )

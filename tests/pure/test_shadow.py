@@ -13,13 +13,15 @@ from tests.pure.records_of_rollouts import PLAN, TASKS, fresh
 from arbiter.inference import Arm
 from arbiter.refs import DecisionId, parse_task
 from arbiter.swap.analysis import Evidence, Unit
+from arbiter.swap.assignment import Assignment
 from arbiter.swap.budget import overspent
+from arbiter.swap.evidence_rows import Record, pair_row, unit_row
 from arbiter.swap.metrics import judge
 from arbiter.swap.pairing import MOST_OPEN
 from arbiter.swap.plan import Plan
 from arbiter.swap.rollout import Phase, assign
 from arbiter.swap.shadow import Agreeing, Pair, PairRow, is_drawn
-from arbiter.swap.traffic import Assignment, Record, Track, pair_row, unit_row
+from arbiter.swap.traffic import Track
 
 
 def track(shadow: float = 0.5, record: Record | None = None) -> Track:

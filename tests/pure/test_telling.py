@@ -10,8 +10,9 @@ from tests.pure.records_of_rollouts import PLAN, begun, run
 from arbiter.refs import TaskName
 from arbiter.swap.analysis import Judgement, TaskEvidence, Verdict, verdict
 from arbiter.swap.course import POINTS, course
+from arbiter.swap.evidence_rows import Record, unit_of
 from arbiter.swap.plan import Apart
-from arbiter.swap.rollout import Phase, pause
+from arbiter.swap.rollout import Phase
 from arbiter.swap.shadow import Agreement
 from arbiter.swap.telling import (
     Outlook,
@@ -24,7 +25,7 @@ from arbiter.swap.telling import (
     to_go,
     worse_tasks,
 )
-from arbiter.swap.traffic import Record, unit_of
+from arbiter.swap.verbs import pause
 
 ROLLOUT = replace(begun().track.rollout, soaked_s=5.0, total_s=5.0)
 NOTHING = Judgement(verdict=Verdict.INCONCLUSIVE, reason="Nothing is known yet.")

@@ -17,11 +17,12 @@ from arbiter.refs import DecisionId, TaskName
 from arbiter.stats.bets import HARM
 from arbiter.stats.drift import HoldbackAlarm
 from arbiter.swap.basis import Basis, UnitRow, chained
+from arbiter.swap.evidence_rows import unit_row
 from arbiter.swap.holdback import Holdback
 from arbiter.swap.plan import OnDrift, Plan
 from arbiter.swap.records import Entry
-from arbiter.swap.rollout import Phase, Rollout, assign, undo
-from arbiter.swap.traffic import unit_row
+from arbiter.swap.rollout import Phase, Rollout, assign
+from arbiter.swap.verbs import undo
 from arbiter.swap.watch import (
     LEAST_BEFORE,
     Before,
@@ -97,7 +98,7 @@ def test_folding_is_the_alarm_beside_and_nothing_else() -> None:
     for one in found:
         alarm.update(one[5] or 0.0, one[3] == Arm.PROMOTED, one[4])
     assert since.log_beside == alarm.log_e
-    assert since.needed == 1_000.0
+    assert since.needed == 10_000.0
 
 
 def test_an_alarm_is_heard_at_the_row_that_sets_it_off_and_stays_heard() -> None:
@@ -112,7 +113,7 @@ def test_an_alarm_is_heard_at_the_row_that_sets_it_off_and_stays_heard() -> None
     assert later.log_beside < alarm.log_e
     assert later.alarms[Sign.DRIFTED] == alarm
     assert "it has become worse than the old version" in alarm.sentence
-    assert "of 1000." in alarm.sentence
+    assert "of 10000." in alarm.sentence
 
 
 def test_traffic_that_gets_harder_for_both_sets_off_the_alarm_before_alone() -> None:
@@ -153,8 +154,8 @@ def test_what_was_known_before_is_read_back_bit_for_bit(mean: float, count: int)
 def test_the_words_say_how_it_stands_and_how_often_that_would_be_wrong() -> None:
     told = " ".join(since_of(HALF, BEFORE, rows(0.9, 0.9, 100)).in_words)
     assert "stands at" in told
-    assert "of the 1000 that it takes" in told
-    assert "once in 1000 graded conversations or less often" in told
+    assert "of the 10000 that it takes" in told
+    assert "once in 10000 graded conversations or less often" in told
     assert "so it only tells" in told
     without = " ".join(Since(replace(PLAN, holdback=0.0), BEFORE).in_words)
     assert "beside" not in without

@@ -14,8 +14,8 @@ from pathlib import Path
 from tests.story.stage import Stage, name, stage, task
 
 from arbiter.refs import RolloutId
-from arbiter.swap.controller import SAVE_EVERY
 from arbiter.swap.crashing import Crash, Place
+from arbiter.swap.driving import SAVE_EVERY
 from arbiter.swap.records import Stored
 from arbiter.swap.rollout import Phase
 

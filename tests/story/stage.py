@@ -23,8 +23,10 @@ from arbiter.knowledge.tasks import Case, Grading, Task
 from arbiter.pool.memory import MemoryReader
 from arbiter.refs import ModelName, RolloutId, parse_name, parse_task
 from arbiter.swap.audit import audit, read_record
-from arbiter.swap.controller import TICK_S, Controller, RolloutView
+from arbiter.swap.controller import Controller
 from arbiter.swap.crashing import Crash
+from arbiter.swap.driving import TICK_S
+from arbiter.swap.looking import RolloutView
 from arbiter.swap.rollout import Phase
 from arbiter.swap.shadowing import QUIET_S
 

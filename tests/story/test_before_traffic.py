@@ -15,8 +15,8 @@ from arbiter.inference import Chat, Limits, Message, Sampling, Tool, Tools
 from arbiter.knowledge.asked import read_asked
 from arbiter.refs import VersionId
 from arbiter.registry.registry import Standing
-from arbiter.swap.controller import RETRY_S
 from arbiter.swap.crashing import Place
+from arbiter.swap.driving import RETRY_S
 from arbiter.swap.findings import Compatibility
 from arbiter.swap.fitting import ENOUGH_SEEN
 from arbiter.swap.plan import Apart
@@ -214,7 +214,7 @@ async def test_kept_apart_every_case_of_a_task_is_run(tmp_path: Path) -> None:
         await play.house.admission.add_task(task("chat", cases=50))
         usual = await play.house.check("primary", "new")
         whole = await play.house.check("primary", "new", apart="replay")
-        assert "on 32 cases" in sentence(usual, "quality")
+        assert "on 48 cases" in sentence(usual, "quality")
         assert "on 50 cases" in sentence(whole, "quality")
 
 

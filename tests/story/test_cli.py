@@ -241,6 +241,21 @@ def test_kept_apart_recorded_cases_alone_decide(furnished: Shell) -> None:
     assert "blocked" in told
 
 
+def test_in_turns_it_is_told_in_windows_and_how_long_that_takes(furnished: Shell) -> None:
+    furnished.ok("models", "add", furnished.model("aye", "yes "), "--no-calibrate")
+    told = furnished.ok("swap", "primary", "aye", "--apart", "slices", "--slice", "30m")
+    assert "Window 0 is one of the " in told
+    assert "half of the verdicts take more than 330 windows (165 h) if it is as good" in told
+    rollout = furnished.json("rollouts")["rollouts"][0]["rollout"]
+    plan = furnished.json("rollouts", "show", rollout)["plan"]
+    assert (plan["apart"], plan["slice_s"], plan["steps"]) == ("slices", 1800.0, [0.25, 0.5])
+    assert "windows of 30 min" in furnished.ok("rollouts", "show", rollout, "--explain")
+    furnished.ok("rollouts", "abort", rollout)
+    again = furnished.json("rollouts", "retry", rollout)
+    assert (again["continues"], again["phase"]) == (rollout, "progressing")
+    assert "As recorded" in furnished.ok("rollouts", "verify", again["rollout"])
+
+
 def test_a_swap_can_be_paused_promoted_and_undone(furnished: Shell) -> None:
     furnished.ok("models", "add", furnished.model("aye", "yes "), "--no-calibrate")
     result = furnished(
@@ -376,6 +391,8 @@ def test_a_choice_has_the_labels_that_its_cases_expect(shell: Shell) -> None:
         (("swap", "primary", "yea"), "already"),
         (("swap", "primary", "yea", "--check"), "already"),
         (("swap", "primary", "nay", "--apart", "maybe"), "replay"),
+        (("swap", "primary", "nay", "--slice", "30m"), "apart is slices"),
+        (("swap", "primary", "nay", "--apart", "slices", "--shadow", "0.2"), "In time slices"),
         (("swap", "primary", "nay", "--soak", "soon"), "Write it as 30s"),
         (("swap", "primary", "nay", "--steps", "few"), "Write percents"),
         (("swap", "primary", "nay", "--steps", "60,90"), "does not hold"),

@@ -59,3 +59,14 @@ def test_what_cannot_be_run_is_a_sentence() -> None:
         assert said.exit_code in {1, 2}
         assert about in " ".join(said.output.split())
         assert "Traceback" not in said.output
+
+
+def test_where_both_take_turns_a_window_is_the_unit() -> None:
+    said = shell(
+        "--p-old", ".9", "--p-new", ".2", "--runs", "3", "--requests", "2400", "--per-hour", "40",
+        "--slice", "15m",
+    )  # fmt: skip
+    assert said.exit_code == 0
+    assert "rollback      1.000 of runs" in said.stdout
+    assert "median windows  " in said.stdout
+    assert shell("--p-old", ".9", "--p-new", ".9", "--slice", "soon").exit_code != 0

@@ -16,7 +16,7 @@ from arbiter.demo.story import task_of
 from arbiter.house import House
 from arbiter.knowledge.rules import Rule
 from arbiter.refs import parse_name, parse_task
-from arbiter.swap.controller import RolloutView
+from arbiter.swap.looking import RolloutView
 from arbiter.swap.rollout import Phase
 
 pytest.importorskip("xllamacpp", reason="llama.cpp is not installed")

@@ -17,7 +17,7 @@ from arbiter.pool.instance import State
 from arbiter.pool.keeping import LOOK_EVERY_S, WARM_AFTER_S
 from arbiter.refs import RolloutId, VersionId
 from arbiter.registry.registry import Standing
-from arbiter.swap.controller import TICK_S
+from arbiter.swap.driving import TICK_S
 from arbiter.swap.plan import DAY_S
 from arbiter.swap.rollout import Phase
 from arbiter.swap.watching import LOOK_S

@@ -7,11 +7,14 @@ import os
 import shutil
 import signal
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from tests.story.crashed import newest
 from tests.story.stage import name, stage
+from tests.story.test_kill_a_rollout import AFTER
+from tests.story.test_kill_a_rollout import CASES as OF_ROLLOUTS
 from tests.story.watch_crashed import furnish, to_the_end
 
 from arbiter.swap.audit import audit, read_record
@@ -36,6 +39,14 @@ PLANS = {
 }
 
 CASES = [(place, number) for place in PLANS for number in range(TIMES)]
+
+
+def test_a_house_is_killed_equally_often_at_every_place_that_has_a_name() -> None:
+    """A new place has to be told when it comes, or this fails."""
+    killed = Counter(place for place, _ in (*OF_ROLLOUTS, *CASES))
+    assert set(killed) == set(Place)
+    assert {place for place, times in killed.items() if times < TIMES} == set()
+    assert set(PLANS) >= AFTER
 
 
 @pytest.fixture(scope="module")

@@ -28,11 +28,11 @@ from arbiter.judge.grading import TaskGrader
 from arbiter.pool.instance import State
 from arbiter.pool.presence import Presence
 from arbiter.refs import DecisionId, RolloutId, parse_task
+from arbiter.swap.assignment import Assignment
 from arbiter.swap.audit import audit, read_record
 from arbiter.swap.pairing import MOST_OPEN
 from arbiter.swap.rollout import Phase
 from arbiter.swap.shadowing import QUIET_S, Copies, Copy, Shadowing
-from arbiter.swap.traffic import Assignment
 
 
 @asynccontextmanager

@@ -25,7 +25,7 @@ from arbiter.refs import RolloutId, parse_task
 from arbiter.registry.registry import Standing
 from arbiter.storage.sqlite import SqliteDatabase
 from arbiter.swap.audit import Audit, audit, read_record
-from arbiter.swap.controller import TICK_S
+from arbiter.swap.driving import TICK_S
 from arbiter.swap.rollout import Phase
 
 OLD, BETTER, WORSE = 0.75, 0.97, 0.35

@@ -19,7 +19,8 @@ from arbiter.refs import RolloutId
 from arbiter.registry.registry import Registry
 from arbiter.storage.database import Database, Statement
 from arbiter.storage.sqlite import open_sqlite
-from arbiter.swap.controller import TICK_S, Controller
+from arbiter.swap.controller import Controller
+from arbiter.swap.driving import TICK_S
 from arbiter.swap.hooks import Hooks
 from arbiter.swap.lease import LEASE_S, RENEW_S, Leases
 from arbiter.swap.rollout import Phase
@@ -53,8 +54,7 @@ async def other(play: Stage, data: Path) -> AsyncIterator[Other]:
         knowledge=play.house.knowledge,
         leases=Leases(holder="other", is_sole=False, database=database, clock=play.clock),
     )
-    comparing = play.house.controller._comparing
-    assert comparing is not None
+    comparing = play.house.controller._driver.validation
     hooks = Hooks((), timeout_s=1.0, clock=play.clock)
     await controller.open(comparing._validator, hooks)
     try:
@@ -137,7 +137,8 @@ async def test_a_house_that_hangs_is_replaced_and_its_late_promotion_is_refused(
 ) -> None:
     async with two(tmp_path) as (play, second, rollout):
         controller = play.house.controller
-        hanging = controller._by_id[rollout]
+        hanging = controller.track(rollout)
+        assert hanging is not None
         while hanging.rollout.index == 0:
             await play.ask()
             await tick(play, second)
@@ -172,7 +173,7 @@ async def test_what_a_former_holder_decides_is_refused_by_the_database(tmp_path:
             Statement(query="take_lease", parameters=(rollout, "other", beat))
         )
         controller = play.house.controller
-        assert controller._leases[rollout].is_mine  # it does not know yet
+        assert controller._tracks.leases[rollout].is_mine  # it does not know yet
         with pytest.raises(Conflict, match="Another house drives"):
             await controller.promote(rollout, who="ada", why="I think that I may")
         assert await promotions(play, rollout) == 0

@@ -18,7 +18,7 @@ from arbiter.ledger import Kind
 from arbiter.pool.instance import State
 from arbiter.refs import RolloutId, VersionId, parse_task
 from arbiter.registry.registry import Standing
-from arbiter.swap.controller import TICK_S
+from arbiter.swap.driving import TICK_S
 from arbiter.swap.rollout import Phase
 from arbiter.swap.watch import Sign
 from arbiter.swap.watching import LOOK_S, WatchView

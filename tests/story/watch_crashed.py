@@ -13,8 +13,8 @@ from tests.story.crashed import killer
 from tests.story.stage import Stage, stage, task
 
 from arbiter.refs import RolloutId
-from arbiter.swap.controller import TICK_S
 from arbiter.swap.crashing import Crash, Place
+from arbiter.swap.driving import TICK_S
 from arbiter.swap.watching import LOOK_S
 
 MOST = 600

@@ -10,7 +10,7 @@ from arbiter.inference import Chat, Chunk, Limits, Message, Reply, Sampling, Too
 from arbiter.knowledge.outcome import Record
 from arbiter.registry.registry import Version
 from arbiter.selection.contender import Choice
-from arbiter.swap.controller import RolloutView
+from arbiter.swap.looking import RolloutView
 from arbiter.swap.records import Stored
 
 

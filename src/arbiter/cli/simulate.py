@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from arbiter.cli.options import AsJson, fail
+from arbiter.cli.options import AsJson, fail, seconds
 from arbiter.cli.output import OUT, number, show_json
 from arbiter.errors import ArbiterError, InvalidField
 from arbiter.studies.rollouts import Case, simulate
@@ -48,6 +48,14 @@ def rollout_simulate(
         float,
         typer.Option("--correlation", help="Between both models' answers to one prompt, at most."),
     ] = 0.6,
+    slice_: Annotated[
+        str | None,
+        typer.Option(
+            "--slice",
+            help="How long a window is, such as 15m, where both models take turns."
+            " (--apart slices)",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Simulate rollouts by the code that decides real ones, and tell how they end."""
@@ -64,6 +72,7 @@ def rollout_simulate(
             schedule=schedule,
             shadow=shadow,
             correlation=correlation,
+            slice_s=seconds(slice_),
         )
         found = simulate(case)
     except ArbiterError as error:
@@ -71,9 +80,10 @@ def rollout_simulate(
     if as_json:
         show_json(found)
         return
+    units = "units" if slice_ is None else "windows"
     for name in ("rollback", "promote", "inconclusive"):
         OUT.print(f"{name:<13} {number(found[name], digits=3)} of runs", markup=False)
-    OUT.print(f"median units  {number(found['median_units'], digits=0)}", markup=False)
+    OUT.print(f"median {units}  {number(found['median_units'], digits=0)}", markup=False)
     OUT.print(f"bad answers   {number(found['bad_answers'], digits=1)}", markup=False)
     if "median_pairs" in found:
         OUT.print(f"median pairs  {number(found['median_pairs'], digits=0)}", markup=False)

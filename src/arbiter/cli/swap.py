@@ -49,7 +49,15 @@ def swap(
     ] = None,
     apart: Annotated[
         str | None,
-        typer.Option("--apart", help="replay: recorded cases decide, one model loaded at a time."),
+        typer.Option(
+            "--apart",
+            help="One model loaded at a time. replay: recorded cases decide; slices: they take"
+            " turns, a window of time each, and a verdict takes days.",
+        ),
+    ] = None,
+    slice_: Annotated[
+        str | None,
+        typer.Option("--slice", help="With --apart slices: how long a window is, such as 30m."),
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Say what validation says, and start nothing.")
@@ -98,6 +106,7 @@ def swap(
             "schedule": schedule,
             "budget": budget,
             "apart": apart,
+            "slice_s": seconds(slice_),
             "holdback": None if holdback is None else holdback / 100,
             "shadow": shadow,
         }

@@ -28,7 +28,7 @@ from arbiter.inference import Limits
 from arbiter.knowledge.rules import Rule
 from arbiter.knowledge.tasks import Grading, Task, parse_cases
 from arbiter.refs import parse_name, parse_task, short
-from arbiter.swap.controller import RolloutView
+from arbiter.swap.looking import RolloutView
 from arbiter.swap.rollout import Phase
 
 SEED = 20_261_123

@@ -211,7 +211,8 @@ class StartRollout(ControlBody):
     quality: Literal["critical", "dry_run"] | None = None
     reliability: Literal["critical", "dry_run", "off"] | None = None
     latency: Literal["critical", "dry_run", "off"] | None = None
-    apart: Literal["no", "replay"] | None = None
+    apart: Literal["no", "replay", "slices"] | None = None
+    slice_s: float | None = None
 
 
 class Why(ControlBody):

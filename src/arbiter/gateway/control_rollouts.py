@@ -14,8 +14,9 @@ from arbiter.refs import RolloutId
 from arbiter.registry.registry import Registry
 from arbiter.storage.database import Database
 from arbiter.swap.audit import Audit, audit, read_record
-from arbiter.swap.controller import Controller, RolloutView
+from arbiter.swap.controller import Controller
 from arbiter.swap.course import course
+from arbiter.swap.looking import RolloutView
 from arbiter.swap.retrying import record_of
 from arbiter.swap.telling import explain
 
@@ -57,6 +58,7 @@ def explained_view(view: RolloutView, registry: Registry) -> Plain:
         log=view.log,
         interval=view.interval,
         agreement=view.agreement,
+        turn=view.turn,
     )
     plain = asdict(told)
     if view.watch is not None:

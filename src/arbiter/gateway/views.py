@@ -17,13 +17,23 @@ from arbiter.registry.moves import Move
 from arbiter.registry.registry import Name, Registry, Version
 from arbiter.selection.contender import Choice
 from arbiter.swap.compatibility import ERRORS
-from arbiter.swap.controller import RolloutView
 from arbiter.swap.findings import Compatibility, first_share
+from arbiter.swap.looking import RolloutView
 from arbiter.swap.plan import Plan
 from arbiter.swap.records import Stored
 from arbiter.swap.rollout import Phase
 from arbiter.swap.shadow import Agreement
-from arbiter.swap.telling import in_words, of_pairs, only_asked, outlook, to_go, worse_tasks
+from arbiter.swap.telling import (
+    in_words,
+    of_pairs,
+    of_turn,
+    only_asked,
+    outlook,
+    to_expect,
+    to_go,
+    units_of,
+    worse_tasks,
+)
 from arbiter.swap.watching import WatchView
 
 Plain = dict[str, object]
@@ -266,11 +276,16 @@ def rollout_view(view: RolloutView, registry: Registry) -> Plain:
         "progress": {task: list(done) for task, done in view.progress.items()},
         "log": [{**asdict(entry), "phase": entry.phase.value} for entry in view.log],
         "judgement": asdict(judgement),
-        "in_words": [*only_asked(view.stored.rollout), *in_words(judgement)],
+        "in_words": [
+            *only_asked(view.stored.rollout),
+            *of_turn(view.turn),
+            *in_words(judgement),
+            *to_expect(view.stored.rollout),
+        ],
         "interval": None if view.interval is None else list(view.interval),
         "pairs": pairs_view(view.agreement, view.open_pairs),
         "outlook": {**asdict(to_come), "is_estimate": True},
-        "to_go": list(to_go(to_come)),
+        "to_go": list(to_go(to_come, units_of(view.stored.rollout.plan))),
         "worse_tasks": list(worse_tasks(view.tasks, view.stored.rollout.plan)),
         "metrics": [
             {**asdict(one), "verdict": one.verdict.value, "sentence": one.sentence}

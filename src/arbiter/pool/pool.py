@@ -165,6 +165,10 @@ class Pool:
         places = self._places.of(spec.version)
         return replace(spec, places=places) if places else spec
 
+    def reload_s(self, loadable: Loadable) -> float:
+        """How long a load of a version is expected to take here, in seconds."""
+        return self._footprints.reload_s(loadable, self._spec(loadable))
+
     def room_for(self, loadable: Loadable) -> int:
         """The memory of this house that a version takes: none when another program runs it."""
         return 0 if loadable.is_outside else self.predicted_bytes(loadable)[0] or 0

@@ -17,12 +17,15 @@ from math import inf, isfinite, sqrt
 from random import Random
 from statistics import fmean, median_low
 
+from arbiter.config import RolloutSettings
 from arbiter.errors import InvalidField
 from arbiter.inference import Arm
 from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId
+from arbiter.swap.assignment import Assignment
 from arbiter.swap.plan import CLOCK_STEPS, Plan, Schedule
+from arbiter.swap.planning import plan_of
 from arbiter.swap.rollout import Phase, Rollout, ValidationVerdict, advance, begin
-from arbiter.swap.traffic import Assignment, Track
+from arbiter.swap.traffic import Track
 
 HOUR_S = 3600.0
 SCHEDULES = tuple(one.value for one in Schedule)
@@ -43,6 +46,7 @@ class Case:
         to all of the traffic.
     shadow: the share of conversations that are asked of both versions.
     correlation: between both versions' answers to one prompt, as far as their rates allow it.
+    slice_s: how long a window is, where both versions take turns; None: they share the traffic.
     """
 
     p_old: float
@@ -56,6 +60,7 @@ class Case:
     schedule: str = "proved"
     shadow: float = 0.0
     correlation: float = 0.6
+    slice_s: float | None = None
     first: int = 0
 
     def __post_init__(self) -> None:
@@ -70,6 +75,7 @@ class Case:
             ("per-hour", self.per_hour, 0.001, 1e9),
             ("shadow", self.shadow, 0, 1),
             ("correlation", self.correlation, 0, 1),
+            ("slice", self.slice_s or 1.0, 1, 1e6),
         ):
             if not least <= value <= most:
                 raise InvalidField(f"--{name} is from {least} to {most}.", param=name)
@@ -91,6 +97,9 @@ class Case:
     def plan(self) -> Plan:
         """The rollout's plan: a house's defaults, and every task declared."""
         names = tuple(TaskName(f"task-{number}") for number in range(1, self.tasks + 1))
+        if self.slice_s is not None:
+            windows = {"apart": "slices", "slice_s": self.slice_s, "schedule": self.schedule}
+            return plan_of(RolloutSettings(), (), windows)
         plan = Plan(tasks=names, judge_other=False, shadow=self.shadow)
         if self.schedule == Schedule.CLOCK.value:
             return replace(plan, schedule=Schedule.CLOCK, steps=CLOCK_STEPS)
@@ -110,8 +119,8 @@ class Case:
 class Ended:
     """How one run ended.
 
-    units: conversations until then. served: answers that the candidate gave until then. pairs:
-    conversations that both versions answered.
+    units: conversations until then, or graded windows. served: answers that the candidate gave
+    until then. pairs: conversations that both versions answered.
     """
 
     phase: Phase
@@ -132,11 +141,12 @@ def simulate_one(case: Case, seed: int) -> Ended:
     track = _begun(plan, salt=f"{dice.getrandbits(128):032x}")
     shares = list(accumulate(0.5**number for number in range(case.tasks)))
     served = number = 0
-    task = plan.tasks[0]
+    names = plan.tasks or plan.judged
+    task = names[0]
     for number in range(1, case.requests + 1):
         conversation = (number - 1) // case.unit
         if case.tasks > 1 and (number - 1) % case.unit == 0:
-            task = plan.tasks[bisect(shares, dice.random() * shares[-1])]
+            task = names[bisect(shares, dice.random() * shares[-1]) % len(names)]
         old, new = case.rates(number / case.per_hour, plan)
         drawn = track.draw(str(conversation), may_pair=_always)
         if drawn is None:
@@ -160,10 +170,15 @@ def simulate_one(case: Case, seed: int) -> Ended:
             break
     return Ended(
         phase=track.rollout.phase,
-        units=-(-number // case.unit),
+        units=-(-number // case.unit) if case.slice_s is None else _windows(track),
         served=served,
         pairs=track.evidence.n_pairs,
     )
+
+
+def _windows(track: Track) -> int:
+    means = track.evidence.means
+    return means.n_old + means.n_new
 
 
 def also_right(right: bool, one: float, other: float, correlation: float) -> float:
@@ -220,7 +235,8 @@ def simulate(case: Case) -> dict[str, float | None]:
     """All runs; the answer is plain JSON.
 
     rollback, promote, inconclusive: their shares of the runs.
-    median_units: conversations until the decision; None when half of the runs or more have none.
+    median_units: conversations until the decision, or graded windows; None when half of the runs or
+        more have none.
     bad_answers: what the candidate answered until it was rolled back, on average; None when no
         run was.
     median_pairs: conversations that were asked of both until then; only where some are.

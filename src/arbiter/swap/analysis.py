@@ -29,11 +29,9 @@ from typing import assert_never
 from arbiter.inference import Arm
 from arbiter.refs import TaskName
 from arbiter.stats.arrivals import SampleRatio
-from arbiter.stats.bets import non_inferiority
 from arbiter.stats.evalues import combine, from_log
 from arbiter.stats.means import BalancedMeans
-from arbiter.stats.sequential import EProcess
-from arbiter.swap.bucket import Bucket
+from arbiter.swap.bucket import Bucket, not_worse
 from arbiter.swap.shadow import Pair, PairTests
 
 OTHER = TaskName("(other)")
@@ -105,6 +103,11 @@ class Rule:
             raise ValueError("The trip numbers are at least 1, and fit into trip_window.")
 
     @property
+    def of_windows(self) -> bool:
+        """Whether a unit is a window of time, and its score the mean of many answers."""
+        return False
+
+    @property
     def judged(self) -> tuple[TaskName, ...]:
         """Every task that evidence against the candidate is kept for, in the declared order."""
         return (*self.tasks, OTHER) if self.judge_other or not self.tasks else self.tasks
@@ -116,12 +119,14 @@ class Unit:
 
     probability: the chance, at assignment, that it went to the candidate.
     score: its grade in [0, 1]; an answer that failed counts as 0 for the arm it was drawn for.
+    answers: how many graded answers the score is the mean of: more than one in a window of time.
     """
 
     task: TaskName
     arm: Arm
     probability: float
     score: float
+    answers: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +172,7 @@ class Judgement:
         compared with needed_worse and needed_not_worse.
     n_pairs: conversations that both versions answered; they are in both counts and both means.
     n_unserved: those of them whose client got the stable version's answer.
+    n_answers: graded answers that the candidate gave to somebody.
     """
 
     verdict: Verdict
@@ -184,6 +190,7 @@ class Judgement:
     needed_not_worse: float = 20.0
     n_pairs: int = 0
     n_unserved: int = 0
+    n_answers: int = 0
 
 
 class Evidence:
@@ -196,17 +203,21 @@ class Evidence:
     'inconclusive'
     """
 
-    __slots__ = ("_arrivals", "_buckets", "_log_worse", "_means", "_not_worse", "_pairs", "n_pairs",
-                 "n_unserved", "rule")  # fmt: skip
+    __slots__ = ("_arrivals", "_buckets", "_log_worse", "_means", "_not_worse", "_pairs",
+                 "n_answers", "n_pairs", "n_unserved", "rule")  # fmt: skip
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
         self.n_pairs = 0
         self.n_unserved = 0
+        self.n_answers = 0
+        """Graded answers that the candidate gave to somebody."""
         self._pairs = PairTests(rule.margin)
-        self._buckets = {task: Bucket(rule.margin) for task in rule.judged}
+        self._buckets = {
+            task: Bucket(rule.margin, of_windows=rule.of_windows) for task in rule.judged
+        }
         self._means = BalancedMeans()
-        self._not_worse = EProcess(non_inferiority(rule.margin))
+        self._not_worse = not_worse(rule.margin, of_windows=rule.of_windows)
         self._arrivals = SampleRatio()
         self._log_worse: float | None = None
 
@@ -229,6 +240,7 @@ class Evidence:
         score, pi = unit.score, unit.probability
         self._log_worse = None
         self._means.update(score, is_new, pi)
+        self.n_answers += unit.answers * is_new
         self._not_worse.update(score, is_new, pi)
         self._arrivals.update(is_new, pi)
         task = unit.task if unit.task in self._buckets else OTHER
@@ -245,6 +257,7 @@ class Evidence:
         self._log_worse = None
         self.n_pairs += 1
         self.n_unserved += pair.served is Arm.STABLE
+        self.n_answers += pair.served is Arm.CANDIDATE
         self._means.pair(pair.old, pair.new)
         task = pair.task if pair.task in self._buckets else OTHER
         if task in self._buckets:
@@ -376,6 +389,7 @@ def verdict(evidence: Evidence, *, in_words: bool = True) -> Judgement:
         needed_not_worse=1.0 / rule.alpha_promote,
         n_pairs=evidence.n_pairs,
         n_unserved=evidence.n_unserved,
+        n_answers=evidence.n_answers,
     )
 
 
@@ -408,11 +422,12 @@ def tripped(outcomes: Iterable[Failure | None], rule: Rule) -> str | None:
 
 def _reason(found: Verdict, evidence: Evidence, waiting: str | None, *, hold: bool) -> str:
     means, rule = evidence.means, evidence.rule
+    units = "windows" if rule.of_windows else "conversations"
     if not (means.n_old or means.n_new):
-        return "Nothing is known yet: no conversation has been graded."
+        return f"Nothing is known yet: no {units[:-1]} has been graded."
     seen = (
         f"{_number(means.new)} against {_number(means.old)} of stable, after {means.n_new} and"
-        f" {means.n_old} conversations{_asked_of_both(evidence.n_pairs)}"
+        f" {means.n_old} {units}{_asked_of_both(evidence.n_pairs)}"
     )
     against = f"{_size(evidence.log_worse)} of {1.0 / rule.alpha_rollback:.0f}"
     for_it = f"{_size(evidence.log_not_worse)} of {1.0 / rule.alpha_promote:.0f}"
@@ -429,7 +444,7 @@ def _reason(found: Verdict, evidence: Evidence, waiting: str | None, *, hold: bo
         case Verdict.ERROR:
             return (
                 f"The arms do not fill as they were drawn ({means.n_new} candidate and"
-                f" {means.n_old} stable conversations), so some are missing and none can be judged."
+                f" {means.n_old} stable {units}), so some are missing and none can be judged."
             )
         case Verdict.INCONCLUSIVE:
             rest = " Not promoted while in doubt." if hold else ""

@@ -21,8 +21,10 @@ from arbiter.ledger import Kind, Ledger
 from arbiter.refs import RolloutId
 from arbiter.storage.database import Database, Row
 from arbiter.swap import rollout as steps
+from arbiter.swap import verbs
 from arbiter.swap.analysis import Evidence, Judgement
 from arbiter.swap.basis import PAIRS, Chain, UnitRow
+from arbiter.swap.evidence_rows import Record, ending_of, unit_of, unit_row
 from arbiter.swap.findings import Compatibility
 from arbiter.swap.metrics import judge
 from arbiter.swap.records import Entry, Stored
@@ -31,7 +33,8 @@ from arbiter.swap.records import stored as read_stored
 from arbiter.swap.retrying import record_of
 from arbiter.swap.rollout import LATE, WAITING, Phase, Rollout, Taken, assign
 from arbiter.swap.shadow import PairRow, is_drawn, pair_of
-from arbiter.swap.traffic import Record, Track, ending_of, unit_of, unit_row
+from arbiter.swap.slices import Windows, drawn_as, slot_at, slot_of
+from arbiter.swap.traffic import Track
 from arbiter.swap.watch import before_of
 from arbiter.swap.watch_audit import NOTES, Following, differs_since
 from arbiter.swap.watch_records import alarmed, watched
@@ -42,11 +45,11 @@ HOUSE = "arbiter"
 Verb = Callable[[Rollout, str, str], Taken]
 
 VERBS: tuple[tuple[str, Verb], ...] = (
-    ("paused", steps.pause),
-    ("resumed", steps.resume),
-    ("promoted", steps.promote),
-    ("aborted", steps.abort),
-    ("undone", steps.undo),
+    ("paused", verbs.pause),
+    ("resumed", verbs.resume),
+    ("promoted", verbs.promote),
+    ("aborted", verbs.abort),
+    ("undone", verbs.undo),
 )
 """How the reason of what a person did begins, and what does it again."""
 
@@ -138,6 +141,7 @@ class _Repeating:
         self.folded = 0
         self.paired = 0
         self.done = 0
+        self._windows = Windows()
         self._chain = Chain()
         self._pairs = Chain(PAIRS)
         for row in recorded.record.units_before:
@@ -161,6 +165,7 @@ class _Repeating:
             raise _Differs("The plan is not the one that the rollout began with.")
         if not self.recorded.log:
             raise _Differs("The log is empty: not even the beginning is in it.")
+        self._check_windows()
         self._check_rows()
         self._check_pairs()
         for number, entry in enumerate(self.recorded.log, start=1):
@@ -173,6 +178,23 @@ class _Repeating:
         self._check_notes()
         self._check_since()
 
+    def _check_windows(self) -> None:
+        """Whether a window is a unit where the plan says so, drawn once, and each after the last.
+
+        The rows of a window before it is over, by the time of the log, are looked at in `_fold`.
+        """
+        last: tuple[int, float] = (0, 0.0)
+        for position, unit, _, _, chance, *_ in self.recorded.record.units:
+            where = f"The conversation at position {position}"
+            slot = slot_of(unit)
+            if (slot is not None) is not self._now.plan.of_windows:
+                raise _Differs(f"{where} is no unit of this plan.")
+            if slot is None:
+                continue
+            if slot < last[0] or (slot == last[0] and last[1] and chance != last[1]):
+                raise _Differs(f"{where} is in a window that was over, or was drawn otherwise.")
+            last = slot, chance
+
     def _check_rows(self) -> None:
         """Each row as it stands: drawn as the hash says, at a share that the rollout had."""
         shares = {entry.weight for entry in self.recorded.log}
@@ -180,7 +202,9 @@ class _Repeating:
             where = f"The conversation at position {position}"
             if probability not in shares:
                 raise _Differs(f"{where} has a share of {probability}, and the rollout never had.")
-            if assign(self._now.salt, unit, probability) is not Arm(arm):
+            slot = slot_of(unit)
+            drawn = unit if slot is None else drawn_as(slot)
+            if assign(self._now.salt, drawn, probability) is not Arm(arm):
                 raise _Differs(f"{where} is on the {arm} side, and was not drawn for it.")
             if score is not None and not 0.0 <= score <= 1.0:
                 raise _Differs(f"{where} has a score of {score}, which no grader gives.")
@@ -226,6 +250,9 @@ class _Repeating:
             row = rows.units[self.folded]
             if row[0] >= entry.basis.until:
                 break
+            slot, length_s = slot_of(row[1]), self._now.plan.slice_s
+            if slot and length_s and slot > slot_at(entry.basis.sliced_s, length_s):
+                raise _Differs(f"it was decided on window {slot}, which had not begun.")
             self._take(row)
             self.folded += 1
         while self.paired < len(rows.pairs):
@@ -250,7 +277,7 @@ class _Repeating:
 
     def _take(self, row: UnitRow) -> None:
         self._chain.update(row)
-        unit, ending = unit_of(row), ending_of(row)
+        unit, ending = self._windows.take(row[1], unit_of(row)), ending_of(row)
         if unit is not None:
             self.evidence.update(unit)
         if ending is not None:
@@ -345,7 +372,7 @@ class _Repeating:
 
 
 def _step(rollout: Rollout, who: str, why: str, *, candidate_units: int) -> Taken:
-    return steps.step(rollout, who, why, to=rollout.index + 1, candidate_units=candidate_units)
+    return verbs.step(rollout, who, why, to=rollout.index + 1, candidate_units=candidate_units)
 
 
 async def read_record(rollout: RolloutId, database: Database, ledger: Ledger) -> Recorded:

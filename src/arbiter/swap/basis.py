@@ -75,7 +75,7 @@ class Basis:
 
     until: every row with a smaller position was folded, and no other. rows: the hash of them.
     pairs_until, pairs: the same of its pairs.
-    soaked_s, total_s: the rollout's times before. elapsed_s: what was added to them.
+    soaked_s, total_s, sliced_s: the rollout's times before. elapsed_s: what was added to them.
     log_worse, log_not_worse: the evidence, as logarithms, that the rows came to.
     """
 
@@ -85,6 +85,7 @@ class Basis:
     pairs: str = NO_PAIRS
     soaked_s: float = 0.0
     total_s: float = 0.0
+    sliced_s: float = 0.0
     elapsed_s: float = 0.0
     log_worse: float = 0.0
     log_not_worse: float = 0.0
@@ -117,6 +118,7 @@ def basis_of(
         pairs=pairs,
         soaked_s=before.soaked_s,
         total_s=before.total_s,
+        sliced_s=before.sliced_s,
         elapsed_s=elapsed_s,
         log_worse=evidence.log_worse,
         log_not_worse=evidence.log_not_worse,

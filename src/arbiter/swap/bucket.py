@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from math import log
 
-from arbiter.stats.bets import HARM, non_inferiority, strict
+from arbiter.stats.adaptive import AGrapaE
+from arbiter.stats.bets import HARM, Side, non_inferiority, strict
 from arbiter.stats.evalues import log_sum
 from arbiter.stats.means import BalancedMeans
 from arbiter.stats.sequential import EProcess
@@ -13,6 +14,18 @@ from arbiter.swap.shadow import PairTests
 _HARM, _STRICT = log(0.8), log(0.2)
 """What the two e-processes of a task weigh. Any weights that sum to 1 keep the error rate. Harm at
 all is found with a quarter of the data that harm beyond the margin takes, so it weighs more."""
+
+
+Running = EProcess | AGrapaE
+"""Means of many answers vary far less than single answers do. Bets that learn how widely come to a
+verdict in two thirds of the windows that the closed-form ones take."""
+
+
+def not_worse(margin: float, *, of_windows: bool) -> Running:
+    """The evidence that the candidate is not worse by the margin; nothing of it yet."""
+    if of_windows:
+        return AGrapaE(side=Side.NOT_WORSE, margin=margin)
+    return EProcess(non_inferiority(margin))
 
 
 class Bucket:
@@ -27,12 +40,16 @@ class Bucket:
     __slots__ = ("_harm", "_log_worse", "_low", "_not_worse", "_strict", "_unfolded", "means",
                  "pairs")  # fmt: skip
 
-    def __init__(self, margin: float) -> None:
+    def __init__(self, margin: float, *, of_windows: bool = False) -> None:
+        """of_windows: a score is the mean of a window of time."""
         self.means = BalancedMeans()
         self.pairs = PairTests(margin)
-        self._harm = EProcess(HARM)
-        self._strict = EProcess(strict(margin))
-        self._not_worse = EProcess(non_inferiority(margin))
+        self._harm: Running = EProcess(HARM)
+        self._strict: Running = EProcess(strict(margin))
+        if of_windows:
+            self._harm = AGrapaE(side=Side.WORSE, margin=0.0)
+            self._strict = AGrapaE(side=Side.WORSE, margin=margin)
+        self._not_worse = not_worse(margin, of_windows=of_windows)
         self._unfolded: list[tuple[float, bool, float]] = []
         self._low = 1.0 - margin
         self._log_worse: tuple[float, float] | None = None

@@ -27,7 +27,7 @@ def overspent(judgement: Judgement, budget: float | None) -> str | None:
     if budget is None:
         return None
     # what it answered beside the stable version cost nobody anything
-    served = judgement.n_candidate - judgement.n_unserved
+    served = judgement.n_answers
     extra = extra_failures(served, judgement.mean_stable, judgement.mean_candidate)
     if extra <= budget:
         return None

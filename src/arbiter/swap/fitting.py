@@ -177,10 +177,17 @@ def memory(both_bytes: int, budget_bytes: int | None, apart: Apart) -> Finding:
             f"{short}: recorded cases alone decide, one version loaded after the other.",
             is_warning=True,
         )
+    if apart is Apart.SLICES:
+        return _memory(
+            ValidationVerdict.PASS,
+            f"{short}: they take turns, a window of time each, and a verdict takes days.",
+            is_warning=True,
+        )
     return _memory(
         ValidationVerdict.BLOCK,
         f"{short}: they would evict each other at every other request. Raise pool.memory_mb, or "
-        "let recorded cases alone decide: --apart replay.",
+        "let recorded cases alone decide (--apart replay), or let them take turns for a window of "
+        "time each (--apart slices).",
     )
 
 

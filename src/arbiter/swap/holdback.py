@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterable, Mapping
 from arbiter.inference import Arm
 from arbiter.refs import DecisionId, TaskName
 from arbiter.storage.database import Row, Statement
+from arbiter.swap.assignment import Assignment, Ended, unit_key
 from arbiter.swap.basis import UnitRow
+from arbiter.swap.evidence_rows import ending_word, unit_row
 from arbiter.swap.metrics import Ending
 from arbiter.swap.rollout import Rollout
-from arbiter.swap.traffic import REMEMBERED, Assignment, Ended, ending_word, unit_key, unit_row
+from arbiter.swap.traffic import REMEMBERED
 from arbiter.swap.watch import Before, Since, chance_after, held_back
 
 Arms = Mapping[str, tuple[Arm, float]]

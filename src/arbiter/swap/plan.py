@@ -50,6 +50,8 @@ class Apart(StrEnum):
     """Nothing: they share the traffic, so both must be loaded, or the swap is blocked."""
     REPLAY = "replay"
     """Recorded cases alone, one version loaded after the other; no traffic is shared."""
+    SLICES = "slices"
+    """Traffic: they take turns, a window of time each, and a window is one unit."""
 
 
 class OnDrift(StrEnum):
@@ -89,6 +91,8 @@ class Plan(Rule):
         does not depend on the arm; the client gets one answer, and no more is ever served.
     quality: whether grades decide. reliability, latency: see `arbiter.swap.metrics`.
     apart: what decides when both cannot be loaded together.
+    slice_s: with time slices, how long a window is, in seconds; None: not fixed yet. The shares are
+        then shares of windows, and `min_units` counts graded windows.
     """
 
     schedule: Schedule = Schedule.PROVED
@@ -100,7 +104,7 @@ class Plan(Rule):
     expiry_s: float = 7 * DAY_S
     keep_s: float = 7 * DAY_S
     holdback: float = 0.05
-    alpha_drift: float = 0.001
+    alpha_drift: float = 0.0001
     on_drift: OnDrift = OnDrift.UNDO
     budget: float | None = 100.0
     over_budget: Over = Over.ASK
@@ -111,6 +115,7 @@ class Plan(Rule):
     reliability: Guard = RELIABILITY
     latency: Guard = LATENCY
     apart: Apart = Apart.NO
+    slice_s: float | None = None
 
     def __post_init__(self) -> None:
         Rule.__post_init__(self)
@@ -127,6 +132,7 @@ class Plan(Rule):
             raise ValueError("One of quality, reliability and latency has to be critical.")
         if self.quality is Mode.OFF:
             raise ValueError("Quality is critical or a dry_run: grades are always looked at.")
+        self._check_slices()
 
     def _check_shares(self) -> None:
         if not (0.0 <= self.judge_share <= 1.0 and 0.0 < self.judge_within_s < inf):
@@ -140,6 +146,20 @@ class Plan(Rule):
         if not 0.0 <= self.shadow <= 1.0:
             raise ValueError(f"shadow is a share of conversations from 0 to 1, not {self.shadow}.")
 
+    def _check_slices(self) -> None:
+        if self.slice_s is not None and not 1.0 <= self.slice_s < inf:
+            raise ValueError("slice_s is the seconds of a window, 1 or more.")
+        if self.apart is not Apart.SLICES:
+            if self.slice_s is not None:
+                raise ValueError("slice_s is for versions that take turns: apart is slices.")
+            return
+        if self.shadow or self.holdback:
+            raise ValueError("In time slices only one version is loaded: no shadow, no holdback.")
+        if {self.reliability.mode, self.latency.mode} != {Mode.OFF}:
+            raise ValueError("In time slices grades decide: reliability and latency are off.")
+        if self.tasks:
+            raise ValueError("In time slices a unit is a window, of all tasks: none is declared.")
+
     def _check_steps(self) -> None:
         most = 0.5 if self.schedule is Schedule.PROVED else 0.99
         if not self.steps or not all(0.001 <= step <= most for step in self.steps):
@@ -148,6 +168,11 @@ class Plan(Rule):
             raise ValueError(f"Each step is larger than the one before; {self.steps} are not.")
         if not 0.001 <= self.unproven_first_step <= self.steps[0]:
             raise ValueError("unproven_first_step is from 0.001 up to the first of the steps.")
+
+    @property
+    def of_windows(self) -> bool:
+        """Whether a unit is a window of time, and its score the mean of many answers."""
+        return self.apart is Apart.SLICES
 
     @property
     def ladder(self) -> tuple[float, ...]:

@@ -9,7 +9,9 @@ import msgspec
 from arbiter.config import RolloutSettings
 from arbiter.errors import InvalidField
 from arbiter.refs import TaskName
-from arbiter.swap.plan import CLOCK_STEPS, Plan, Schedule
+from arbiter.swap.metrics import Mode
+from arbiter.swap.plan import CLOCK_STEPS, Apart, Plan, Schedule
+from arbiter.swap.slices import FIRST_STEP, LEAST_WINDOWS, STEPS
 
 
 def plan_of(
@@ -56,6 +58,8 @@ def plan_of(
             for name, (mode, margin, alpha) in guards.items()
         },
     }
+    if plain.get("apart") == Apart.SLICES.value:
+        plain |= _in_windows(settings, given)
     if settings.steps is not None and plain["schedule"] == settings.schedule:
         plain.setdefault("steps", list(settings.steps))
     if plain["schedule"] == Schedule.CLOCK.value:
@@ -70,6 +74,26 @@ def plan_of(
         return Plan.from_dict(plain)
     except (ValueError, msgspec.ValidationError) as error:
         raise InvalidField(f"This plan does not hold: {error}", param="plan") from error
+
+
+def _in_windows(settings: RolloutSettings, given: Mapping[str, object]) -> dict[str, object]:
+    """What the settings say of conversations does not fit windows; what a request says stays."""
+    by_clock = given.get("schedule", settings.schedule) == Schedule.CLOCK.value
+    usual: dict[str, object] = {
+        "tasks": [],
+        "slice_s": settings.slice_s,
+        "steps": list(CLOCK_STEPS if by_clock else STEPS),
+        "unproven_first_step": FIRST_STEP,
+        "min_steps": 1,
+        "min_units": LEAST_WINDOWS,
+        "shadow": 0.0,
+        "holdback": 0.0,
+        "reliability": {"mode": Mode.OFF.value, "margin": settings.reliability_margin},
+        "latency": {"mode": Mode.OFF.value, "margin": settings.latency_margin},
+    }
+    if "steps" in given:
+        del usual["unproven_first_step"]
+    return {name: value for name, value in usual.items() if name not in given}
 
 
 def _guard(mode: str, margin: float, alpha: float, change: object) -> dict[str, object]:

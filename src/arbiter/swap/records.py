@@ -52,6 +52,7 @@ def added(found: Stored) -> Statement:
             rollout.index,
             rollout.soaked_s,
             rollout.total_s,
+            rollout.sliced_s,
             rollout.units_at_step,
             int(rollout.shadow_only),
             rollout.budgets,
@@ -75,6 +76,7 @@ def saved(found: Stored, *, was: Phase) -> Statement:
             rollout.index,
             rollout.soaked_s,
             rollout.total_s,
+            rollout.sliced_s,
             rollout.units_at_step,
             int(rollout.shadow_only),
             rollout.budgets,
@@ -115,8 +117,8 @@ def logged(
 def stored(row: Row) -> Stored:
     """A rollout read back."""
     (rollout, alias, stable, candidate, plan, salt, phase, step) = row[:8]
-    (soaked, total, units, shadow_only, budgets, continues, reason, findings) = row[8:16]
-    (before, after, started, ended) = row[16:]
+    (soaked, total, sliced, units, shadow_only, budgets, continues, reason, findings) = row[8:17]
+    (before, after, started, ended) = row[17:]
     return Stored(
         rollout=Rollout(
             id=RolloutId(str(rollout)),
@@ -129,6 +131,7 @@ def stored(row: Row) -> Stored:
             index=int(step or 0),
             soaked_s=float(soaked or 0.0),
             total_s=float(total or 0.0),
+            sliced_s=float(sliced or 0.0),
             units_at_step=int(units or 0),
             shadow_only=bool(shadow_only),
             budgets=int(budgets or 1),

@@ -13,10 +13,12 @@ from arbiter.refs import DecisionId, RolloutId
 from arbiter.storage.database import Database
 from arbiter.swap.analysis import Verdict
 from arbiter.swap.basis import UnitRow
+from arbiter.swap.evidence_rows import Record, pair_row, unit_row
 from arbiter.swap.records import entry, stored
-from arbiter.swap.rollout import Rollout, retry
+from arbiter.swap.rollout import Rollout
 from arbiter.swap.shadow import PairRow
-from arbiter.swap.traffic import Record, Track, pair_row, unit_row
+from arbiter.swap.traffic import Track
+from arbiter.swap.verbs import retry
 
 
 async def record_of(database: Database, rollout: Rollout) -> Record:

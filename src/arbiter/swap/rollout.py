@@ -92,6 +92,8 @@ class Rollout:
     salt: what draws this rollout's conversations; another rollout draws others.
     index: the step in the plan's ladder; 0 is the cautious one.
     soaked_s, total_s: seconds of progressing in this step, and since beginning or resuming late.
+    sliced_s: seconds of time slices, with those of the rollouts that it continues; see
+        `arbiter.swap.slices`.
     units_at_step: how many graded candidate conversations there were when this step began.
     budgets: how many budgets it may spend: one, and one more each time that it was resumed after.
     continues: the rollout of the same two versions whose evidence it goes on with.
@@ -109,6 +111,7 @@ class Rollout:
     index: int = 0
     soaked_s: float = 0.0
     total_s: float = 0.0
+    sliced_s: float = 0.0
     units_at_step: int = 0
     reason: str = ""
     budgets: int = 1
@@ -120,8 +123,10 @@ class Rollout:
             raise ValueError("The candidate is the stable version already.")
         if not 0 <= self.index < len(self.plan.ladder):
             raise ValueError(f"The plan has no step {self.index}.")
-        if not (self.soaked_s >= 0.0 and self.total_s >= 0.0 and self.units_at_step >= 0):
-            raise ValueError("Times and counts of a rollout are 0 or more.")
+        if not (self.soaked_s >= 0.0 and self.total_s >= 0.0 and self.sliced_s >= 0.0):
+            raise ValueError("Times of a rollout are 0 or more.")
+        if self.units_at_step < 0:
+            raise ValueError("Counts of a rollout are 0 or more.")
         if self.budgets < 1 or self.continues == self.id:
             raise ValueError("A rollout has one budget at least, and goes on with another one.")
 
@@ -131,6 +136,11 @@ class Rollout:
         if self.shadow_only or not self.phase.is_live:
             return 0.0
         return self.plan.ladder[self.index]
+
+    @property
+    def is_in_turn(self) -> bool:
+        """Whether one of its versions has a turn now: nobody has while it is paused."""
+        return self.plan.of_windows and self.phase is Phase.PROGRESSING
 
     @property
     def is_waiting(self) -> bool:
@@ -154,10 +164,10 @@ def begin(rollout: Rollout, validation: ValidationVerdict, reason: str) -> Taken
     Raises:
         Conflict: the rollout has left validation before.
     """
-    _only_from(rollout, "begun", Phase.VALIDATING)
+    only_from(rollout, "begun", Phase.VALIDATING)
     if rollout.plan.apart is Apart.REPLAY and validation is not ValidationVerdict.BLOCK:
         if validation is ValidationVerdict.PASS:
-            return _promoted(rollout, f"Promoted on recorded cases, without traffic. {reason}")
+            return promoted(rollout, f"Promoted on recorded cases, without traffic. {reason}")
         reason = f"Recorded cases alone were to decide, and they do not. {reason}"
         return replace(rollout, phase=Phase.BLOCKED, reason=reason), ()
     match validation:
@@ -219,7 +229,10 @@ def advance(
     if rollout.phase is Phase.PAUSED:
         return rollout, ()
     timed = replace(
-        rollout, soaked_s=rollout.soaked_s + elapsed_s, total_s=rollout.total_s + elapsed_s
+        rollout,
+        soaked_s=rollout.soaked_s + elapsed_s,
+        total_s=rollout.total_s + elapsed_s,
+        sliced_s=rollout.sliced_s + elapsed_s if rollout.plan.slice_s is not None else 0.0,
     )
     if spent is not None:
         return _asking(timed, spent)
@@ -257,14 +270,14 @@ def _progress(
     may_rise = _may_rise(rollout, judgement, candidate_units)
     why = _promotion(rollout, judgement, candidate_units, may_rise=may_rise)
     if why is not None and blocked is None:
-        return _promoted(rollout, why)
+        return promoted(rollout, why)
     if rollout.total_s >= plan.expiry_s:
         return _asking(rollout, f"{LATE}{judgement.reason}")
     if not may_rise or (why is None and rollout.index + 1 == len(plan.ladder)):
         return rollout, ()
     if blocked is not None:
         return replace(rollout, reason=blocked), ()
-    return _risen(rollout, candidate_units, judgement.reason)
+    return risen(rollout, candidate_units, judgement.reason)
 
 
 def _served_at_last(
@@ -321,7 +334,8 @@ def _promotion(
     return None
 
 
-def _risen(rollout: Rollout, candidate_units: int, reason: str) -> Taken:
+def risen(rollout: Rollout, candidate_units: int, reason: str) -> Taken:
+    """The next step."""
     risen = replace(
         rollout,
         index=rollout.index + 1,
@@ -335,119 +349,6 @@ def _risen(rollout: Rollout, candidate_units: int, reason: str) -> Taken:
 
 def _asking(rollout: Rollout, reason: str) -> Taken:
     return replace(rollout, phase=Phase.PAUSED, reason=reason), (Effect.ASK_OPERATOR,)
-
-
-def pause(rollout: Rollout, who: str, why: str) -> Taken:
-    """Keep the weight, and stop the time and the steps. Raises `Conflict` unless it is live."""
-    if rollout.phase is Phase.PAUSED and not rollout.is_waiting:
-        return rollout, ()
-    _only_from(rollout, "paused", Phase.PROGRESSING, Phase.PAUSED)
-    return _said(rollout, Phase.PAUSED, who, why), ()
-
-
-def resume(rollout: Rollout, who: str, why: str) -> Taken:
-    """Go on at the same step; one whose time or budget was spent gets the whole of it again.
-
-    Raises:
-        Conflict: the rollout is not live.
-    """
-    if rollout.phase is Phase.PROGRESSING:
-        return rollout, ()
-    _only_from(rollout, "resumed", Phase.PAUSED)
-    on = _said(rollout, Phase.PROGRESSING, who, why)
-    if rollout.reason.startswith(SPENT):
-        on = replace(on, budgets=on.budgets + 1)
-    if on.total_s >= on.plan.expiry_s:
-        on = replace(on, total_s=0.0)
-    return on, (Effect.SET_WEIGHT,)
-
-
-def step(rollout: Rollout, who: str, why: str, *, to: int, candidate_units: int) -> Taken:
-    """Take the next step on a person's word, before its time; to a step that was taken, nothing.
-
-    to: the index of the step in the plan's ladder, so that saying it twice is saying it once.
-
-    Raises:
-        Conflict: the rollout is not progressing, or that is not its next step.
-    """
-    if rollout.phase.is_live and to <= rollout.index:
-        return rollout, ()
-    _only_from(rollout, "stepped", Phase.PROGRESSING)
-    if to >= len(rollout.plan.ladder):
-        raise Conflict(
-            "This rollout is at its last step.",
-            hint=f"To go further is to promote it: arbiter rollouts promote {rollout.id}.",
-        )
-    if to != rollout.index + 1:
-        raise Conflict(
-            f"This rollout is at step {rollout.index}, and takes one step at a time.",
-            hint=f"The next one is {rollout.index + 1}.",
-        )
-    words = f"stepped by {who}: {why}" if why else f"stepped by {who}"
-    return _risen(rollout, candidate_units, words)
-
-
-def retry(
-    rollout: Rollout,
-    who: str,
-    why: str,
-    *,
-    anew: RolloutId,
-    candidate_units: int,
-    is_proved_worse: bool,
-) -> Rollout:
-    """The same two versions once more, by the same plan, with the evidence there is.
-
-    anew: the id of the new rollout. The old one stays what it is. candidate_units: graded
-    candidate conversations so far. is_proved_worse: whether the evidence ever was enough to roll
-    back; it stays so, because to try until it comes out right would make the error rate a lie.
-
-    Raises:
-        Conflict: the rollout is not over without a promotion, or the candidate is proved worse.
-    """
-    _only_from(rollout, "retried", Phase.ROLLED_BACK, Phase.ABORTED, Phase.BLOCKED)
-    if is_proved_worse:
-        raise Conflict(
-            "The candidate of this rollout is proved to be worse, and a retry goes on with that.",
-            hint="Only another version is another question.",
-        )
-    return replace(
-        rollout,
-        id=anew,
-        phase=Phase.VALIDATING,
-        index=0,
-        soaked_s=0.0,
-        total_s=0.0,
-        units_at_step=candidate_units,
-        shadow_only=False,
-        reason=f"retried by {who}: {why}" if why else f"retried by {who}",
-        budgets=1,
-        continues=rollout.id,
-    )
-
-
-def promote(rollout: Rollout, who: str, why: str) -> Taken:
-    """Promote on a person's word, without proof. Raises `Conflict` unless it is live."""
-    if rollout.phase is Phase.PROMOTED:
-        return rollout, ()
-    _only_from(rollout, "promoted", Phase.PROGRESSING, Phase.PAUSED)
-    return _promoted(rollout, _words(Phase.PROMOTED, who, why))
-
-
-def abort(rollout: Rollout, who: str, why: str) -> Taken:
-    """Return to the stable version on a person's word. Raises `Conflict` once it is over."""
-    if rollout.phase is Phase.ABORTED:
-        return rollout, ()
-    _only_from(rollout, "aborted", Phase.VALIDATING, Phase.PROGRESSING, Phase.PAUSED)
-    return _said(rollout, Phase.ABORTED, who, why), (Effect.RESTORE_STABLE,)
-
-
-def undo(rollout: Rollout, who: str, why: str) -> Taken:
-    """Take a promotion back, without analysis. Raises `Conflict` unless it was promoted."""
-    if rollout.phase is Phase.UNDONE:
-        return rollout, ()
-    _only_from(rollout, "undone", Phase.PROMOTED)
-    return _said(rollout, Phase.UNDONE, who, why), (Effect.RESTORE_STABLE,)
 
 
 def assign(salt: str, conversation: str, weight: float) -> Arm:
@@ -474,21 +375,14 @@ def _back(rollout: Rollout, reason: str) -> Taken:
     return replace(rollout, phase=Phase.ROLLED_BACK, reason=reason), (Effect.RESTORE_STABLE,)
 
 
-def _promoted(rollout: Rollout, reason: str) -> Taken:
+def promoted(rollout: Rollout, reason: str) -> Taken:
+    """The promotion."""
     done = replace(rollout, phase=Phase.PROMOTED, reason=reason)
     return done, (Effect.MOVE_ALIAS,)
 
 
-def _said(rollout: Rollout, phase: Phase, who: str, why: str) -> Rollout:
-    return replace(rollout, phase=phase, reason=_words(phase, who, why))
-
-
-def _words(phase: Phase, who: str, why: str) -> str:
-    verb = "resumed" if phase is Phase.PROGRESSING else phase.value
-    return f"{verb} by {who}: {why}" if why else f"{verb} by {who}"
-
-
-def _only_from(rollout: Rollout, verb: str, *phases: Phase) -> None:
+def only_from(rollout: Rollout, verb: str, *phases: Phase) -> None:
+    """Raises `Conflict` unless the rollout is in one of these phases. verb: what was to be done."""
     if rollout.phase not in phases:
         raise Conflict(
             f"This rollout is {rollout.phase.replace('_', ' ')} and cannot be {verb}.",

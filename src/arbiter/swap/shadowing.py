@@ -38,8 +38,9 @@ from arbiter.pool.presence import Presence
 from arbiter.refs import DecisionId, ModelName, RolloutId, VersionId, short
 from arbiter.registry.registry import Registry
 from arbiter.storage.database import Database
+from arbiter.swap.assignment import Assignment
 from arbiter.swap.crashing import Crash, Place, nowhere
-from arbiter.swap.traffic import Assignment, Track
+from arbiter.swap.traffic import Track
 
 LOG = logging.getLogger(__name__)
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, log
 
+from arbiter.inference import Arm
 from arbiter.refs import TaskName
 from arbiter.stats.evalues import e_bh
 from arbiter.swap.analysis import Judgement, TaskEvidence
@@ -17,8 +18,11 @@ from arbiter.swap.plan import Apart, Plan
 from arbiter.swap.records import Entry
 from arbiter.swap.rollout import Phase, Rollout
 from arbiter.swap.shadow import NO_PAIRS, Agreement
+from arbiter.swap.slices import SLICE_S, expectation
 
 Interval = tuple[float, float]
+Turn = tuple[int, Arm, float]
+"""A window of time: its number, whose turn it is, and the chance that it was the candidate's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,11 +167,16 @@ def of_pairs(found: Agreement, waiting: int = 0) -> tuple[str, ...]:
     return tuple(told)
 
 
-def to_go(found: Outlook) -> tuple[str, ...]:
+def units_of(plan: Plan) -> str:
+    """What a unit of evidence is called, in the plural."""
+    return "windows" if plan.of_windows else "conversations"
+
+
+def to_go(found: Outlook, units_are: str = "conversations") -> tuple[str, ...]:
     """What is still to go, as sentences; none of what is unknown."""
     told = []
     if found.step_units is not None:
-        units = f"{found.step_units} graded candidate conversations" if found.step_units else ""
+        units = f"{found.step_units} graded candidate {units_are}" if found.step_units else ""
         time = "" if found.step_s is None else f"about {lasting(found.step_s)}"
         both = " and ".join(part for part in (time, units) if part)
         told.append(f"To the next step, by estimate: {both}.")
@@ -175,7 +184,7 @@ def to_go(found: Outlook) -> tuple[str, ...]:
         time = "" if found.seconds is None else f", about {lasting(found.seconds)}"
         told.append(
             f"To a {found.toward}, by estimate, if it goes on like this: {found.units}"
-            f" conversations{time}."
+            f" {units_are}{time}."
         )
     elif found.asks_s is not None:
         told.append("How long it takes to a verdict cannot be told yet.")
@@ -206,14 +215,16 @@ def explain(
     log: Sequence[Entry],
     interval: Interval | None,
     agreement: Agreement = NO_PAIRS,
+    turn: Turn | None = None,
 ) -> Explained:
-    """A rollout in sentences."""
+    """A rollout in sentences. turn: the present window of one in time slices."""
+    of_what = "windows" if rollout.plan.of_windows else "new conversations"
     return Explained(
         plan=_plan(rollout.plan),
         now=(
             (
                 f"It is {rollout.phase.replace('_', ' ')}; the candidate gets"
-                f" {rollout.weight:.0%} of new conversations."
+                f" {rollout.weight:.0%} of {of_what}."
             ),
             *only_asked(rollout),
             rollout.reason,
@@ -221,13 +232,36 @@ def explain(
             *in_words(judgement),
             of_interval(interval),
             *of_pairs(agreement),
-            *to_go(outlook(rollout, judgement)),
+            *of_turn(turn),
+            *to_go(outlook(rollout, judgement), units_of(rollout.plan)),
         ),
         tasks=_tasks(tasks, rollout.plan),
-        happened=tuple(_entry(entry) for entry in log),
+        happened=tuple(_entry(entry, units_of(rollout.plan)) for entry in log),
         would_end_it=_ends(rollout),
         meaning=_meaning(rollout.plan),
     )
+
+
+def of_turn(turn: Turn | None) -> tuple[str, ...]:
+    """Whose window it is, as a sentence; none where there are no windows.
+
+    >>> of_turn((17, Arm.CANDIDATE, 0.25))
+    ('Window 17 is one of the candidate, as 25% of windows are.',)
+    """
+    if turn is None:
+        return ()
+    slot, arm, chance = turn
+    share = chance if arm is Arm.CANDIDATE else 1.0 - chance
+    side = "candidate" if arm is Arm.CANDIDATE else "stable version"
+    return (f"Window {slot} is one of the {side}, as {share:.0%} of windows are.",)
+
+
+def to_expect(rollout: Rollout) -> tuple[str, ...]:
+    """How long a rollout in time slices may take; none of what is over or has no windows."""
+    length_s = rollout.plan.slice_s
+    if length_s is None or rollout.phase.is_final:
+        return ()
+    return (expectation(length_s),)
 
 
 def only_asked(rollout: Rollout) -> tuple[str, ...]:
@@ -247,6 +281,8 @@ def _plan(plan: Plan) -> tuple[str, ...]:
     digest = f"Its digest is {plan.digest}; it does not change while the rollout goes on."
     if plan.apart is Apart.REPLAY:
         return ("No traffic is shared: the graded cases alone promote it, or nothing does.", digest)
+    if plan.of_windows:
+        return (*_windows(plan), *_errors(plan), digest)
     steps = ", ".join(f"{share:.0%}" for share in plan.steps)
     return (
         (
@@ -258,6 +294,13 @@ def _plan(plan: Plan) -> tuple[str, ...]:
             " conversations at least."
         ),
         _shadow(plan),
+        *_errors(plan),
+        digest,
+    )
+
+
+def _errors(plan: Plan) -> tuple[str, ...]:
+    return (
         f"Less than {1.0 - plan.margin:.0%} of the stable version's score is worse.",
         (
             f"A candidate that is nowhere worse is rolled back with a chance of"
@@ -267,7 +310,28 @@ def _plan(plan: Plan) -> tuple[str, ...]:
             f"One that is worse by {plan.margin:.0%} is promoted with a chance of"
             f" {plan.alpha_promote:.1%} at most."
         ),
-        digest,
+    )
+
+
+def _windows(plan: Plan) -> tuple[str, ...]:
+    """A plan in time slices, as far as it differs from one that shares the traffic."""
+    length_s = plan.slice_s or SLICE_S
+    steps = ", ".join(f"{share:.0%}" for share in plan.steps)
+    return (
+        (
+            f"One version is loaded at a time. Time is cut into windows of {lasting(length_s)}: the"
+            f" candidate gets {steps} of them, one step after another;"
+            f" {plan.unproven_first_step:.0%} first when its stored cases proved nothing."
+        ),
+        (
+            "Everything in a window goes to one version, and what is graded in it counts as one"
+            " unit, with its mean. A conversation that goes on in the next window may change."
+        ),
+        (
+            f"Each step lasts {lasting(plan.soak_s)} and {plan.min_units} graded candidate windows"
+            " at least."
+        ),
+        expectation(length_s),
     )
 
 
@@ -284,7 +348,7 @@ def _tasks(tasks: Sequence[TaskEvidence], plan: Plan) -> tuple[str, ...]:
     worse = worse_tasks(tasks, plan)
     told = [
         f"{one.task}: {_mean(one.mean_candidate)} against {_mean(one.mean_stable)} of stable,"
-        f" after {one.n_candidate} and {one.n_stable} conversations; the evidence that it is"
+        f" after {one.n_candidate} and {one.n_stable} {units_of(plan)}; the evidence that it is"
         f" worse here is {_size(one.e_worse)}."
         for one in tasks
         if one.n_stable or one.n_candidate
@@ -297,10 +361,10 @@ def _tasks(tasks: Sequence[TaskEvidence], plan: Plan) -> tuple[str, ...]:
     return tuple(told)
 
 
-def _entry(entry: Entry) -> str:
+def _entry(entry: Entry, units_are: str) -> str:
     return (
         f"{entry.at[:19]}: {entry.phase.replace('_', ' ')}, {entry.weight:.0%}, by {entry.who},"
-        f" after {entry.units} graded candidate conversations. {entry.reason}"
+        f" after {entry.units} graded candidate {units_are}. {entry.reason}"
     )
 
 
@@ -344,12 +408,26 @@ def _meaning(plan: Plan) -> tuple[str, ...]:
             "The interval on the difference covers the truth at all times at once with a chance of"
             " 95 %, if the difference is constant. It is for looking at: no verdict reads it."
         ),
+        *_units(plan),
+        "What is still to go is an estimate from the pace so far. Evidence does not grow evenly.",
+    )
+
+
+def _units(plan: Plan) -> tuple[str, ...]:
+    if plan.of_windows:
+        return (
+            (
+                "A window is one unit: its score is the mean of the first answers of conversations"
+                " that began in it and were graded. It counts once something of a later one has"
+                " ended."
+            ),
+        )
+    return (
         (
             "A pair is a conversation that both versions were asked. It says more than one on"
             " either side, because luck with the prompt cancels out. It counts in both means."
         ),
         "A conversation is one unit, and only its first request counts, once a rule graded it.",
-        "What is still to go is an estimate from the pace so far. Evidence does not grow evenly.",
     )
 
 

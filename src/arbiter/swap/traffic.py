@@ -1,7 +1,8 @@
 """The live side of a rollout: who gets the candidate, and what became of it, in order.
 
 A conversation is one unit. Its arm is drawn when it is first seen and kept; its *first* request
-alone may count as evidence, so that a long conversation is not mistaken for many draws. Evidence
+alone may count as evidence, so that a long conversation is not mistaken for many draws. In time
+slices (`arbiter.swap.slices`) a window is the unit, and its arm that of everybody in it. Evidence
 is folded from units whose rows are durable, in the order of assignment: a unit that is still in
 flight holds back those behind it. So what is in memory never differs from a replay of the rows,
 and a slow failure cannot arrive after the verdict that it should have shaped.
@@ -10,119 +11,36 @@ and a slow failure cannot arrive after the verdict that it should have shaped.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from arbiter.inference import Arm
 from arbiter.knowledge.outcome import NO_FAULT
-from arbiter.refs import DecisionId, RolloutId, TaskName, VersionId
+from arbiter.refs import DecisionId, TaskName
 from arbiter.storage.database import Row, Statement
-from arbiter.swap.analysis import Evidence, Failure, Judgement, Unit, tripped
+from arbiter.swap.analysis import Evidence, Failure, Judgement, tripped
+from arbiter.swap.assignment import Assignment, Ended, unit_key
 from arbiter.swap.basis import Basis, Chain, UnitRow, basis_of
 from arbiter.swap.course import Gap
+from arbiter.swap.evidence_rows import NOTHING, Record, ending_of, ending_word, failure_of, unit_of
 from arbiter.swap.judging import Wait, Waits, is_chosen
 from arbiter.swap.metrics import Ending, judge
 from arbiter.swap.pairing import Pairing, never
 from arbiter.swap.rollout import Phase, Rollout, assign
-from arbiter.swap.shadow import Pair, PairRow, pair_of
+from arbiter.swap.shadow import PairRow, pair_of
+from arbiter.swap.slices import (
+    SLICE_S,
+    Windows,
+    conversation_of,
+    drawn_as,
+    slot_at,
+    slot_of,
+    unit_in,
+)
 
 REMEMBERED = 200_000
 """Conversations whose arm is kept in memory and that may count as evidence. Those after them are
 split all the same, by the hash alone: whether one of them was seen before nobody could tell."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Assignment:
-    """A request's side of a rollout.
-
-    probability: the chance, when its conversation was assigned, that it went to the candidate.
-    position: its place in the record when it may count as evidence, None when it may not.
-    is_chosen: whether it is to be judged if no rule can grade it.
-    """
-
-    rollout: RolloutId
-    unit: str
-    arm: Arm
-    stable: VersionId
-    candidate: VersionId
-    probability: float
-    position: int | None
-    plan: str
-    """The digest of the rollout's plan."""
-    is_chosen: bool = False
-    is_paired: bool = False
-    """Whether the other version is to be asked the same: it is evidence as a pair, and no unit."""
-
-    @property
-    def version(self) -> VersionId:
-        """The version of its arm."""
-        return self.stable if self.arm in {Arm.STABLE, Arm.HOLDBACK} else self.candidate
-
-    @property
-    def other(self) -> VersionId:
-        """The version of the other arm."""
-        return self.stable if self.arm is Arm.CANDIDATE else self.candidate
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Detour:
-    """A request that belongs to no side: one version is not there, so the other answers.
-
-    version: the one that is there. absent: the one that is not. why: in words.
-    """
-
-    version: VersionId
-    absent: VersionId
-    why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """The rows that are a rollout's evidence, each kind in the order of positions.
-
-    units_before, pairs_before: those of the rollouts that it continues, the oldest first.
-    given: every smaller position was given to a conversation, whether it has a row or not. No
-        other may get it: a change that is written down counts on what was there then.
-    """
-
-    units: Sequence[UnitRow] = ()
-    pairs: Sequence[PairRow] = ()
-    units_before: Sequence[UnitRow] = ()
-    pairs_before: Sequence[PairRow] = ()
-    given: int = 0
-    waiting: Mapping[int, DecisionId] = field(default_factory=dict)
-    """By position, the units that are to be judged and are not."""
-
-    @property
-    def in_order(self) -> Iterator[UnitRow | PairRow]:
-        """All of them, and those of this rollout in the order of assignment."""
-        yield from self.units_before
-        yield from self.pairs_before
-        rows: list[UnitRow | PairRow] = [*self.units, *self.pairs]
-        yield from sorted(rows, key=lambda row: row[0])
-
-    @property
-    def conversations(self) -> frozenset[str]:
-        """Every conversation that it has anything of."""
-        paired = (*self.pairs_before, *self.pairs)
-        units = (*self.units_before, *self.units)
-        return frozenset({*(pair.unit for pair in paired), *(row[1] for row in units)})
-
-    @property
-    def evidence(self) -> list[Unit | Pair]:
-        """What counts for a verdict, in order."""
-        found = [
-            pair_of(row) if isinstance(row, PairRow) else unit_of(row) for row in self.in_order
-        ]
-        return [one for one in found if one is not None]
-
-
-NOTHING = Record()
-_ANSWERED = "answered"
-
-Ended = tuple[tuple[Statement, ...], Callable[[bool], None] | None]
-"""Rows to store for a request that has ended, and what to call once they are durable, or lost."""
 
 
 class Track:
@@ -147,6 +65,9 @@ class Track:
         self._next = 0
         self._fresh = 0
         self._ended: dict[int, UnitRow | None] = {}
+        self._windows = Windows()
+        self._turn: tuple[int, Arm, float] | None = None
+        """The present window: its number, whose it is, and the chance that it was drawn with."""
         self.gap = Gap()
         """The interval on the difference, to show."""
         self._chain = Chain()
@@ -159,6 +80,7 @@ class Track:
             self.take(earlier)
         for unit in record.units:
             self._know(unit, record.waiting.get(unit[0]))
+        self._turn_again(record.units)
         for pair in record.pairs:
             self.pairing.take_again(pair)
             self._arms.setdefault(pair.unit, (Arm(pair.arm), 0.0))
@@ -175,8 +97,18 @@ class Track:
         if isinstance(row, PairRow):
             self.pairing.take(row)
             return
-        self._arms[row[1]] = (Arm(row[3]), row[4])
+        self._arms[conversation_of(row[1])] = (Arm(row[3]), row[4])
         self._fold(row)
+
+    def _turn_again(self, rows: Sequence[UnitRow]) -> None:
+        """Go on in the window of the last row: the clock may have been noted shortly before it."""
+        if not rows or self.rollout.plan.slice_s is None:
+            return
+        _, unit, _, arm, chance, *_ = rows[-1]
+        slot = slot_of(unit) or 0
+        self._turn = slot, Arm(arm), chance
+        begun = slot * self.rollout.plan.slice_s
+        self.rollout = replace(self.rollout, sliced_s=max(self.rollout.sliced_s, begun))
 
     @property
     def arms(self) -> Mapping[str, tuple[Arm, float]]:
@@ -185,7 +117,7 @@ class Track:
 
     def _know(self, row: UnitRow, waits: DecisionId | None) -> None:
         position = row[0]
-        self._arms[row[1]] = (Arm(row[3]), row[4])
+        self._arms[conversation_of(row[1])] = (Arm(row[3]), row[4])
         self._fresh = position + 1
         if waits is None:
             self._ended[position] = row
@@ -222,6 +154,8 @@ class Track:
         may_pair: whether this request, if it is its first one, can make a pair. It must not look at
         anything that is known only once there is an answer.
         """
+        if self.rollout.plan.slice_s is not None:
+            return self._draw_in_turn(conversation)
         weight = self.weight
         if not (0 < weight < 1 or self.rollout.shadow_only):
             return None
@@ -240,7 +174,12 @@ class Track:
                     # nothing was drawn between two arms: there is no unit, and perhaps a pair
                     self._ended[position] = None
                     self._settle()
-        arm, probability = known
+        return self._assigned(unit, known, position, is_paired=is_paired)
+
+    def _assigned(
+        self, unit: str, drawn: tuple[Arm, float], position: int | None, *, is_paired: bool = False
+    ) -> Assignment:
+        arm, probability = drawn
         return Assignment(
             rollout=self.rollout.id,
             unit=unit,
@@ -253,7 +192,36 @@ class Track:
             is_chosen=position is not None
             and is_chosen(self.rollout.salt, unit, self.rollout.plan.judge_share),
             is_paired=is_paired,
+            in_turns=self.rollout.plan.slice_s is not None,
         )
+
+    def _draw_in_turn(self, conversation: str) -> Assignment | None:
+        """The side of the present window; None while it is paused: then nobody has a turn.
+
+        A conversation that goes on in another window goes to the side of that one, and counts for
+        none: what was said in it before is the work of other answers.
+        """
+        if not self.rollout.is_in_turn:
+            self.pass_over(conversation)
+            return None
+        slot, arm, chance = self.turn()
+        key, position = unit_key(conversation), None
+        if key not in self._arms and len(self._arms) < REMEMBERED:
+            self._arms[key] = (arm, chance)
+            position = self._fresh
+            self._fresh += 1
+        return self._assigned(unit_in(slot, key), (arm, chance), position)
+
+    def turn(self) -> tuple[int, Arm, float]:
+        """The present window: its number, whose turn it is, and the chance that it was drawn with.
+
+        A window that has begun stays as it was drawn, whatever the share is by now.
+        """
+        slot = slot_at(self.rollout.sliced_s, self.rollout.plan.slice_s or SLICE_S)
+        if self._turn is None or slot != self._turn[0]:
+            weight = self.weight
+            self._turn = slot, assign(self.rollout.salt, drawn_as(slot), weight), weight
+        return self._turn
 
     def _is_paired(self, position: int, unit: str, may_pair: Callable[[], bool]) -> bool:
         salt, share = self.rollout.salt, self.rollout.plan.shadow
@@ -378,7 +346,7 @@ class Track:
 
     def _fold(self, row: UnitRow) -> None:
         self._chain.update(row)
-        unit, ending = unit_of(row), ending_of(row)
+        unit, ending = self._windows.take(row[1], unit_of(row)), ending_of(row)
         if unit is not None:
             self.evidence.update(unit)
             self.gap.update(unit)
@@ -409,71 +377,3 @@ class Track:
     def is_split(self) -> bool:
         """Whether conversations are being split now."""
         return self.rollout.phase in {Phase.PROGRESSING, Phase.PAUSED}
-
-
-def unit_row(row: Row) -> UnitRow:
-    """A row of the query ``list_units`` as it was written."""
-    position, unit, task, arm, probability, score, ending, latency = row[:8]
-    return (
-        int(position or 0),
-        str(unit),
-        str(task),
-        str(arm),
-        float(probability or 0.0),
-        None if score is None else float(score),
-        None if ending is None else str(ending),
-        None if latency is None else float(latency),
-    )
-
-
-def pair_row(row: Row) -> PairRow:
-    """A row of the query ``list_pairs`` as it was written."""
-    position, unit, task, arm, share, old, new = row
-    return PairRow(
-        position=int(position or 0),
-        unit=str(unit),
-        task=str(task),
-        arm=str(arm),
-        share=float(share or 0.0),
-        old=float(old or 0.0),
-        new=float(new or 0.0),
-    )
-
-
-def unit_of(row: UnitRow) -> Unit | None:
-    """What a row says as evidence; None when nothing graded it."""
-    _, _, task, arm, probability, score, _, _ = row
-    if score is None:
-        return None
-    return Unit(task=TaskName(task), arm=Arm(arm), probability=probability, score=score)
-
-
-def ending_of(row: UnitRow) -> Ending | None:
-    """How its version answered; None where that is unknown, or no version's doing."""
-    *_, how, latency = row
-    if how is None:
-        return None
-    return Ending(failure=None if how == _ANSWERED else Failure(how), latency_ms=latency)
-
-
-def ending_word(ending: Ending | None) -> str | None:
-    """How an ending is written down; None where there is none."""
-    if ending is None:
-        return None
-    return _ANSWERED if ending.failure is None else ending.failure.value
-
-
-def unit_key(conversation: str) -> str:
-    """What a conversation is kept as."""
-    return hashlib.sha256(conversation.encode(errors="replace")).hexdigest()[:32]
-
-
-def failure_of(code: str) -> Failure:
-    """The kind of failure that an error's code stands for.
-
-    >>> failure_of("load_failed"), failure_of("stream_cut")
-    (<Failure.LOAD: 'load'>, <Failure.CRASH: 'crash'>)
-    """
-    kinds = {"load_failed": Failure.LOAD, "engine_unavailable": Failure.LOAD}
-    kinds["engine_timeout"] = Failure.TIMEOUT
-    return kinds.get(code, Failure.CRASH)

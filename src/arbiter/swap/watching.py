@@ -27,15 +27,17 @@ from arbiter.pool.pool import Pool
 from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId
 from arbiter.registry.registry import Registry
 from arbiter.storage.database import Database, Statement
+from arbiter.swap.assignment import Assignment, Ended
 from arbiter.swap.crashing import Crash, Place
+from arbiter.swap.evidence_rows import unit_row
 from arbiter.swap.holdback import Arms, Holdback
 from arbiter.swap.metrics import Ending
 from arbiter.swap.plan import OnDrift
 from arbiter.swap.records import stored
 from arbiter.swap.retrying import record_of
 from arbiter.swap.rollout import Rollout
+from arbiter.swap.slices import conversation_of
 from arbiter.swap.telling import lasting
-from arbiter.swap.traffic import Assignment, Ended, unit_row
 from arbiter.swap.watch import Alarm, Before, Sign, Since, since_of
 from arbiter.swap.watch_records import (
     Watched,
@@ -173,7 +175,7 @@ class Watching:
         units = (*record.units_before, *record.units)
         return {
             **{pair.unit: (Arm(pair.arm), 0.0) for pair in paired},
-            **{row[1]: (Arm(row[3]), row[4]) for row in units},
+            **{conversation_of(row[1]): (Arm(row[3]), row[4]) for row in units},
         }
 
     async def _rollout(self, rollout: RolloutId) -> Rollout:

@@ -321,6 +321,7 @@ CREATE TABLE rollouts (
     step            INTEGER NOT NULL CHECK (step >= 0),
     soaked_s        DOUBLE PRECISION NOT NULL CHECK (soaked_s >= 0),
     total_s         DOUBLE PRECISION NOT NULL CHECK (total_s >= 0),
+    sliced_s        DOUBLE PRECISION NOT NULL DEFAULT 0 CHECK (sliced_s >= 0),  -- of time slices
     units_at_step   INTEGER NOT NULL CHECK (units_at_step >= 0),
     shadow_only     INTEGER NOT NULL DEFAULT 0 CHECK (shadow_only IN (0, 1)),
     budgets         INTEGER NOT NULL DEFAULT 1 CHECK (budgets >= 1),

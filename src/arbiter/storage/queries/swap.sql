@@ -40,13 +40,13 @@ ORDER BY o.at, d.decision;
 
 -- name: add_rollout
 INSERT INTO rollouts (rollout, alias, stable, candidate, plan, plan_digest, salt, phase, step,
-                      soaked_s, total_s, units_at_step, shadow_only, budgets, continues, reason,
-                      findings, knowledge_before, started_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING rollout;
+                      soaked_s, total_s, sliced_s, units_at_step, shadow_only, budgets, continues,
+                      reason, findings, knowledge_before, started_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING rollout;
 
 -- name: save_rollout
-UPDATE rollouts SET phase = ?, step = ?, soaked_s = ?, total_s = ?, units_at_step = ?,
-                    shadow_only = ?, budgets = ?, reason = ?, findings = ?, knowledge_after = ?,
+UPDATE rollouts SET phase = ?, step = ?, soaked_s = ?, total_s = ?, sliced_s = ?,
+                    units_at_step = ?, shadow_only = ?, budgets = ?, reason = ?, findings = ?, knowledge_after = ?,
                     ended_at = ?
 WHERE rollout = ? AND phase = ? RETURNING rollout;
 
@@ -56,25 +56,25 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: list_active_rollouts
 SELECT rollout, alias, stable, candidate, plan, salt, phase, step, soaked_s, total_s,
-       units_at_step, shadow_only, budgets, continues, reason, findings, knowledge_before,
+       sliced_s, units_at_step, shadow_only, budgets, continues, reason, findings, knowledge_before,
        knowledge_after, started_at, ended_at
 FROM rollouts WHERE phase IN ('validating', 'progressing', 'paused') ORDER BY rollout;
 
 -- name: list_rollouts
 SELECT rollout, alias, stable, candidate, plan, salt, phase, step, soaked_s, total_s,
-       units_at_step, shadow_only, budgets, continues, reason, findings, knowledge_before,
+       sliced_s, units_at_step, shadow_only, budgets, continues, reason, findings, knowledge_before,
        knowledge_after, started_at, ended_at
 FROM rollouts ORDER BY rollout DESC LIMIT 200;
 
 -- name: get_rollout
 SELECT rollout, alias, stable, candidate, plan, salt, phase, step, soaked_s, total_s,
-       units_at_step, shadow_only, budgets, continues, reason, findings, knowledge_before,
+       sliced_s, units_at_step, shadow_only, budgets, continues, reason, findings, knowledge_before,
        knowledge_after, started_at, ended_at
 FROM rollouts WHERE rollout = ?;
 
 -- name: last_promoted
 SELECT rollout, alias, stable, candidate, plan, salt, phase, step, soaked_s, total_s,
-       units_at_step, shadow_only, budgets, continues, reason, findings, knowledge_before,
+       sliced_s, units_at_step, shadow_only, budgets, continues, reason, findings, knowledge_before,
        knowledge_after, started_at, ended_at
 FROM rollouts WHERE alias = ? AND phase IN ('promoted', 'undone') ORDER BY rollout DESC LIMIT 1;
 
