@@ -63,17 +63,19 @@ from arbiter.knowledge.costs import Costs
 from arbiter.knowledge.guess import Guess
 from arbiter.knowledge.guesser import Guesser
 from arbiter.knowledge.learning import Learning
-from arbiter.knowledge.outcomes import NO_FAULT, Attempt, Outcome, Outcomes, Status
+from arbiter.knowledge.outcomes import NO_FAULT, NOT_BEGUN, Attempt, Outcome, Outcomes, Status
 from arbiter.knowledge.profiles import NOTHING, Profile, Profiles
 from arbiter.knowledge.prompts import Prompts
 from arbiter.knowledge.rules import Rules
 from arbiter.knowledge.speed import Speed
 from arbiter.knowledge.tasks import Task, Tasks
+from arbiter.knowledge.tries import Vain
 from arbiter.pool.fairness import Who
 from arbiter.pool.instance import Lease
 from arbiter.pool.pool import Pool, loadable
 from arbiter.pool.presence import Presence
 from arbiter.pool.reply import Receipt, Served, first_of, pieces_of
+from arbiter.pool.vain import answered, vain
 from arbiter.refs import GENERAL, DecisionId, ModelName, TaskName, VersionId, new_id, short
 from arbiter.registry.registry import Registry, Version
 from arbiter.selection.contender import (
@@ -97,8 +99,6 @@ MOST_FALLBACKS = 3
 
 FOUND_OUT_AT_ONCE = frozenset({ServerGone.code, NotOffered.code, CannotServe.code, KeyRefused.code})
 """Failures that cost nothing, so that any number of them may be passed over."""
-
-NOT_BEGUN = "no answer began, so nothing was counted for it"
 
 FRESH_TRIES = 3
 """How often one request may find its instance dead before its first byte."""
@@ -188,6 +188,8 @@ class _Journey:
     decided: Decided
     started: float
     attempts: list[Attempt] = field(default_factory=list)
+    vain: list[Vain] = field(default_factory=list)
+    """Every try that gave no answer, those of the same version too."""
     begun: _Begun | None = None
     served: Served | None = None
     failed: ArbiterError | None = None
@@ -678,7 +680,7 @@ class Dispatch:
                 f"({way.attempts[0].error}), served by the next",
             )
         first, rest, lease = way.begun
-        return Served(
+        served = Served(
             decided=way.decided,
             first=first,
             rest=rest,
@@ -688,6 +690,8 @@ class Dispatch:
             timed=ask.stream,
             wait_ms=way.wait_ms,
         )
+        served.earlier = tuple([one.cpu for one in way.vain])
+        return served
 
     def _following(self, way: _Journey, number: int, error: ArbiterError) -> int | None:
         """Which version of the route to try after this one failed so; None: nothing is left."""
@@ -723,14 +727,25 @@ class Dispatch:
         self, way: _Journey, version: Version, request: Generation | Embedding
     ) -> _Begun:
         """An answer whose first chunk is there; `_end` it. Raises `_Moved`."""
-        lease = await self._pool.take(
-            loadable(version),
-            who=Who(way.ask.caller, way.ask.conversation),
-            patient=way.route.is_last(version),
-            bounded=not way.ask.rehearsal or way.ask.counts,
-            helper=way.ask.helper,
-            options=way.ask.load_options,
-        )
+        asked_at, lease = self._clock.monotonic(), None
+        try:
+            lease = await self._pool.take(
+                loadable(version),
+                who=Who(way.ask.caller, way.ask.conversation),
+                patient=way.route.is_last(version),
+                bounded=not way.ask.rehearsal or way.ask.counts,
+                helper=way.ask.helper,
+                options=way.ask.load_options,
+            )
+            return await self._first(way, lease, request)
+        except BaseException as error:
+            why = error.why if isinstance(error, _Moved) else error
+            took = self._clock.monotonic() - asked_at
+            way.vain.append(vain(version.version, lease, why, took_s=took))
+            raise
+
+    async def _first(self, way: _Journey, lease: Lease, request: Generation | Embedding) -> _Begun:
+        """The first chunk of an instance's answer. Raises as `_begin`, its slot given back."""
         chunks = pieces_of(lease.runner, request)
         try:
             way.wait_ms = (self._clock.monotonic() - way.started) * 1000
@@ -796,9 +811,12 @@ class Dispatch:
             also=statements,
             then=then,
         )
+        # known a moment later, when the counters have moved
         if lease is not None:
-            # known a moment later, when the counters have moved
             self._behind.costs.expect(way.decided.decision, lease.then)
+        if way.vain:
+            last = None if lease is None else answered(way.tried, lease, took_ms=latency)
+            self._behind.costs.expect_tries(way.decided.decision, way.vain, last)
 
     def _unit(self, way: _Journey, status: Status, grade: float | None) -> Ended:
         """What the request says about its rollout, if its conversation is in one."""

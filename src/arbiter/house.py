@@ -339,6 +339,7 @@ class House:
         return receipt_of(
             record,
             await self.costs.find(id_),
+            tries=await self.costs.tries(id_),
             threads=usable_cores(),
             is_complete=record.outcome is not None and not self.costs.is_expected(id_),
         )

@@ -109,12 +109,18 @@ def receipt_view(receipt: Receipt) -> Plain:
     """A receipt as plain JSON."""
     view: Plain = {}
     for field in fields(receipt):
-        value = getattr(receipt, field.name)
-        if isinstance(value, Figure):
-            view[field.name] = figure_view(value)
-        else:
-            view[field.name] = dict(value) if isinstance(value, Mapping) else value
+        view[field.name] = _plain(getattr(receipt, field.name))
     return view
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Figure):
+        return figure_view(value)
+    if isinstance(value, tuple):
+        return [
+            {field.name: _plain(getattr(one, field.name)) for field in fields(one)} for one in value
+        ]
+    return dict(value) if isinstance(value, Mapping) else value
 
 
 def total_view(one: Total, names: Mapping[str, str]) -> Plain:

@@ -54,6 +54,8 @@ NO_FAULT = frozenset(
 The queries that add up what is kept leave out the same.
 """
 
+NOT_BEGUN = "no answer began, so nothing was counted for it"
+
 RECENT = 4_096
 """Decisions kept in memory."""
 

@@ -20,3 +20,20 @@ SELECT d.decision, d.task, d.alias, o.version, d.caller, d.at, o.status, o.laten
 FROM outcomes o JOIN decisions d ON d.decision = o.decision
      LEFT JOIN costs c ON c.decision = o.decision
 WHERE d.at >= ? ORDER BY d.at DESC, d.decision DESC LIMIT ?;
+
+-- name: add_try
+INSERT INTO tries (decision, position, version, place, error, took_ms, cpu_ms, gpu_ms, energy_mwh,
+                   energy_method, peak_bytes, cost)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (decision, position) DO NOTHING;
+
+-- name: get_tries
+SELECT version, place, error, took_ms, cost FROM tries WHERE decision = ? ORDER BY position;
+
+-- name: list_tries
+-- What the tries of requests that ended used in vain, since a moment.
+SELECT d.task, d.alias, t.version, d.caller, d.at, t.cpu_ms, t.gpu_ms, t.energy_mwh,
+       t.energy_method, t.peak_bytes, o.grade
+FROM tries t JOIN decisions d ON d.decision = t.decision
+     JOIN outcomes o ON o.decision = t.decision
+WHERE t.error IS NOT NULL AND d.at >= ? ORDER BY t.decision, t.position;
