@@ -60,6 +60,7 @@ from arbiter.inference import (
 )
 from arbiter.judge.grading import TaskGrader
 from arbiter.knowledge.costs import Costs
+from arbiter.knowledge.energies import Spend, Spender
 from arbiter.knowledge.guess import Guess
 from arbiter.knowledge.guesser import Guesser
 from arbiter.knowledge.learning import Learning
@@ -70,6 +71,7 @@ from arbiter.knowledge.rules import Rules
 from arbiter.knowledge.speed import Speed
 from arbiter.knowledge.tasks import Task, Tasks
 from arbiter.knowledge.tries import Vain
+from arbiter.pool.accelerators import Accelerators
 from arbiter.pool.fairness import Who
 from arbiter.pool.instance import Lease
 from arbiter.pool.pool import Pool, loadable
@@ -162,6 +164,7 @@ class Behind:
     copies: Copies
     selector: Selector
     situation: Situation
+    accelerators: Accelerators
     grader: TaskGrader
     clock: Clock
     dice: Random
@@ -472,6 +475,9 @@ class Dispatch:
         """Every contender with its profile; the same values again where nothing changed."""
         arms, before = self._arms(), self._seen.get(task, ())
         profiles, speeds = self._behind.profiles, self._behind.profiles.speeds
+        energies = self._behind.costs.energies
+        weights = self._behind.tasks.get(task).weights or self._behind.situation.weights
+        is_weighed = weights.energy > 0.0
         if len(before) != len(arms):
             before = tuple([Seen(contender=one, profile=NOTHING) for one in arms])
         seen = tuple(
@@ -481,6 +487,7 @@ class Dispatch:
                     one,
                     profiles.get(one.version, task),
                     speeds.get(one.version, task),
+                    spend=energies.get(one.version, task) if is_weighed else None,
                 )
                 for old, one in zip(before, arms, strict=True)
             ]
@@ -524,6 +531,10 @@ class Dispatch:
             memory_measured=measured,
             unavailable=self._pool.unavailable(version.artifact.format),
             absent=self._absent(version_id, name),
+            is_outside=loadable(version).is_outside,
+            no_accelerator=self._behind.accelerators.lacking(
+                format_=version.artifact.format, places=self._registry.places.of(version_id)
+            ),
         )
 
     def _absent(self, version: VersionId, name: ModelName) -> str | None:
@@ -813,10 +824,17 @@ class Dispatch:
         )
         # known a moment later, when the counters have moved
         if lease is not None:
-            self._behind.costs.expect(way.decided.decision, lease.then)
+            answered_it = status is Status.SUCCESS
+            counts = answered_it or status is Status.FAILURE
+            spender = Spender(version=way.tried, task=route.task.name, answered=answered_it)
+            self._behind.costs.expect(
+                way.decided.decision, lease.then, of=spender if counts else None
+            )
         if way.vain:
             last = None if lease is None else answered(way.tried, lease, took_ms=latency)
-            self._behind.costs.expect_tries(way.decided.decision, way.vain, last)
+            self._behind.costs.expect_tries(
+                way.decided.decision, way.vain, task=route.task.name, answered=last
+            )
 
     def _unit(self, way: _Journey, status: Status, grade: float | None) -> Ended:
         """What the request says about its rollout, if its conversation is in one."""
@@ -914,11 +932,18 @@ class _Answering:
             await self._dispatch.arrive(self._way, error)
 
 
-def _seen(old: Seen, one: Contender, profile: Profile, speed: Speed) -> Seen:
+def _seen(
+    old: Seen, one: Contender, profile: Profile, speed: Speed, *, spend: Spend | None
+) -> Seen:
     """The same value again where nothing changed, so that what follows from it can be kept."""
-    if old.contender is one and old.profile is profile and old.speed is speed:
+    if (
+        old.contender is one
+        and old.profile is profile
+        and old.speed is speed
+        and old.spend is spend
+    ):
         return old
-    return Seen(contender=one, profile=profile, speed=speed)
+    return Seen(contender=one, profile=profile, speed=speed, spend=spend)
 
 
 def _request(ask: Ask, can: frozenset[str]) -> Generation | Embedding:

@@ -8,7 +8,7 @@ them. The latest are kept in memory.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import msgspec
@@ -17,9 +17,10 @@ from msgspec import structs
 from arbiter.cost import MEMORY_ERROR_PCT, Cost, Figure, Method, unknown
 from arbiter.inference import Timings, Usage
 from arbiter.knowledge.cost_sums import Spent
+from arbiter.knowledge.energies import Energies, Spender
 from arbiter.knowledge.speed import timing
-from arbiter.knowledge.tries import Try, Vain
-from arbiter.refs import DecisionId, VersionId
+from arbiter.knowledge.tries import CANCELLED, Then, Try, Vain
+from arbiter.refs import DecisionId, TaskName, VersionId
 from arbiter.storage.database import Database, Row, Statement
 
 RECENT = 1_024
@@ -40,14 +41,28 @@ class Costs:
         self._recent: dict[DecisionId, Cost] = {}
         self._tries: dict[DecisionId, list[Try]] = {}
         self._expected: Counter[DecisionId] = Counter()
+        self.energies = Energies()
+        """What an answer of each version takes."""
 
-    def expect(self, decision: DecisionId, then: Callable[[Callable[[Cost], None]], None]) -> None:
-        """A request has ended; then: what is to be told whom to give its cost."""
+    async def load(self) -> None:
+        """Add up what answers took."""
+        self.energies.take(await self._database.read("sum_energy"))
+
+    def expect(self, decision: DecisionId, then: Then, *, of: Spender | None = None) -> None:
+        """A request has ended; then: what is to be told whom to give its cost.
+
+        of: whose energy it is; None where it is not to be learned from.
+        """
         self._expected[decision] += 1
-        then(lambda cost: self.add(decision, cost))
+        then(partial(self._spent_by, decision, of))
+
+    def _spent_by(self, decision: DecisionId, who: Spender | None, cost: Cost) -> None:
+        if who is not None:
+            self.energies.add(who, cost)
+        self.add(decision, cost)
 
     def expect_tries(
-        self, decision: DecisionId, failed: Sequence[Vain], answered: Try | None
+        self, decision: DecisionId, failed: Sequence[Vain], *, task: TaskName, answered: Try | None
     ) -> None:
         """The same of its tries that gave no answer. answered: the one that did after them."""
         self._tries[decision] = [one.tried for one in failed]
@@ -58,10 +73,15 @@ class Costs:
             del self._tries[next(iter(self._tries))]
         self._expected[decision] += len(failed)
         for position, one in enumerate(failed):
-            one.then(partial(self._add_try, decision, position, one.tried))
+            one.then(partial(self._add_try, decision, position, one.tried, task=task))
 
-    def _add_try(self, decision: DecisionId, position: int, tried: Try, cost: Cost) -> None:
+    def _add_try(
+        self, decision: DecisionId, position: int, tried: Try, cost: Cost, *, task: TaskName
+    ) -> None:
         self._came(decision)
+        if tried.error != CANCELLED:
+            who = Spender(version=tried.version, task=task, answered=False)
+            self.energies.add(who, cost)
         tried = structs.replace(tried, cost=cost)
         known = self._tries.get(decision)
         if known is not None:

@@ -37,3 +37,19 @@ SELECT d.task, d.alias, t.version, d.caller, d.at, t.cpu_ms, t.gpu_ms, t.energy_
 FROM tries t JOIN decisions d ON d.decision = t.decision
      JOIN outcomes o ON o.decision = t.decision
 WHERE t.error IS NOT NULL AND d.at >= ? ORDER BY t.decision, t.position;
+
+-- name: sum_energy
+-- What counters gave to the answers of each version at each task, tries in vain with no answer.
+SELECT version, task, SUM(energy_mwh), SUM(answers), alone
+FROM (SELECT o.version, o.task, c.energy_mwh,
+             CASE o.status WHEN 'success' THEN 1 ELSE 0 END AS answers,
+             CASE c.energy_method WHEN 'measured' THEN 1 ELSE 0 END AS alone
+      FROM costs c JOIN outcomes o ON o.decision = c.decision
+      WHERE c.energy_method IN ('measured', 'shared') AND o.status IN ('success', 'failure')
+        AND o.is_forgotten = 0
+      UNION ALL
+      SELECT t.version, d.task, t.energy_mwh, 0,
+             CASE t.energy_method WHEN 'measured' THEN 1 ELSE 0 END
+      FROM tries t JOIN decisions d ON d.decision = t.decision
+      WHERE t.energy_method IN ('measured', 'shared') AND t.error <> 'cancelled') AS own
+GROUP BY version, task, alone;
