@@ -46,7 +46,8 @@ def add(
         ),
     ] = None,
     needs: Annotated[
-        list[str] | None, typer.Option("--needs", help="A capability it needs, or gpu (repeatable).")
+        list[str] | None,
+        typer.Option("--needs", help="A capability it needs, or gpu (repeatable)."),
     ] = None,
     threshold: Annotated[
         float | None, typer.Option("--threshold", min=0, max=1, help="Least quality.")
