@@ -418,6 +418,7 @@ class House:
                 costs=self.costs,
                 registry=self.registry,
                 clock=self.clock,
+                record=self.record,
                 receipt=self.receipt,
                 hardware=self.hardware,
                 energy=self.meter.sums,

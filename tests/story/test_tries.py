@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -18,6 +19,7 @@ from arbiter.engines.base import Availability, Engine, EngineContext, LoadSpec, 
 from arbiter.engines.llama_cpp import LlamaCppEngine
 from arbiter.engines.scripted import Die, Hold, Say, Scripted, Step
 from arbiter.errors import EngineError
+from arbiter.gateway.control_costs import receipt_view
 from arbiter.hardware.found import Hardware
 from arbiter.inference import Chunk, Embedding, Finish, Generation, Sampling, Vectors
 from arbiter.knowledge.cost_sums import By, totals
@@ -203,6 +205,9 @@ async def test_tries_outlive_the_house(tmp_path: Path) -> None:
     ) as house:
         after = await house.receipt(decision)
     assert ended(before) == ["engine_error"]
+    hidden, shown = (receipt_view(before, to_admin=is_admin) for is_admin in (False, True))
+    assert "process " in json.dumps(shown)
+    assert "process " not in json.dumps(hidden)
     assert after.attempts == before.attempts
     assert after.cpu_ms == before.cpu_ms
     assert before.cpu_ms.value

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from msgspec import structs
 
 from arbiter.clock import Clock
 from arbiter.cost import Figure
 from arbiter.engines.base import Engine, ServerEngine
+from arbiter.errors import UnknownDecision
 from arbiter.gateway.control_base import Plain
+from arbiter.gateway.security import Access, caller_of
 from arbiter.hardware.machine import Snapshot, usable_cores
 from arbiter.hardware.uses import could_use
 from arbiter.knowledge.cost_sums import By, Total, total, totals
 from arbiter.knowledge.costs import MOST_ROWS, Costs
+from arbiter.knowledge.outcomes import Record
 from arbiter.knowledge.receipt import Receipt
 from arbiter.knowledge.spare import suggestions
 from arbiter.metering.account import Sums
@@ -32,6 +35,7 @@ class CostRooms:
     costs: Costs
     registry: Registry
     clock: Clock
+    record: Callable[[str], Awaitable[Record]]
     receipt: Callable[[str], Awaitable[Receipt]]
     hardware: Callable[[], Snapshot]
     energy: Callable[[], Mapping[str, Sums]]
@@ -44,8 +48,13 @@ def costs_router(rooms: CostRooms) -> APIRouter:
     router = APIRouter(tags=["costs"])
 
     @router.get("/decisions/{decision}/receipt")
-    async def receipt(decision: str) -> Plain:
-        return receipt_view(await rooms.receipt(decision))
+    async def receipt(decision: str, request: Request) -> Plain:
+        caller = caller_of(request.scope)
+        is_admin = Access.ADMIN in caller.access
+        if not is_admin and (await rooms.record(decision)).caller != caller.id:
+            # not even whether there is such a decision is anybody else's business
+            raise UnknownDecision(param="decision")
+        return receipt_view(await rooms.receipt(decision), to_admin=is_admin)
 
     @router.get("/costs")
     async def costs(
@@ -105,8 +114,11 @@ def figure_view(figure: Figure) -> Plain:
     }
 
 
-def receipt_view(receipt: Receipt) -> Plain:
-    """A receipt as plain JSON."""
+def receipt_view(receipt: Receipt, *, to_admin: bool = True) -> Plain:
+    """A receipt as plain JSON. to_admin: else processes and addresses of servers are left out."""
+    if not to_admin:
+        hidden = tuple(replace(one, place=None) for one in receipt.attempts)
+        receipt = replace(receipt, attempts=hidden)
     view: Plain = {}
     for field in fields(receipt):
         view[field.name] = _plain(getattr(receipt, field.name))
