@@ -151,6 +151,7 @@ async def open_house(  # noqa: PLR0913  # each is something that a test may put 
         if hardware is None:
             hardware = await asyncio.to_thread(find_hardware, domain=settings.metering.rapl)
         memory = memory or SystemMemory(tuple(hardware.accelerators.values()))
+        await memory.refresh()
         house = await _build(
             settings,
             base,
