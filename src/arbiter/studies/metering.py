@@ -17,7 +17,7 @@ from arbiter.studies.checks import Check
 
 
 async def checks(clock: Clock) -> AsyncIterator[Check]:
-    """One after the other, each as soon as it is done; about two minutes."""
+    """One after the other, each as soon as it is done; about two and a half minutes."""
     yield await check_v1(clock)
     yield await check_v2()
     yield await check_v3(clock)
