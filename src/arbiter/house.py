@@ -424,6 +424,7 @@ class House:
                 energy=self.meter.sums,
                 engines=self.pool.engines,
                 slots=self.settings.pool.slots,
+                server_slots=self.settings.pool.server_slots,
             ),
         )
 

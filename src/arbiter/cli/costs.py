@@ -143,7 +143,7 @@ def _show_attempts(attempts: Sequence[Found]) -> None:
         ("tried", "at", "ended", "took", "CPU", "energy"),
         [
             (
-                short(one["version"]),
+                one["name"] or short(one["version"]),
                 text(one["place"]),
                 text(one["error"] or "it answered"),
                 number(one["took_ms"]["value"], digits=1, unit=" ms"),

@@ -21,10 +21,10 @@ from arbiter.hardware.uses import could_use
 from arbiter.knowledge.cost_sums import By, Total, total, totals
 from arbiter.knowledge.costs import MOST_ROWS, Costs
 from arbiter.knowledge.outcomes import Record
-from arbiter.knowledge.receipt import Receipt
+from arbiter.knowledge.receipt import Receipt, TryView
 from arbiter.knowledge.spare import suggestions
 from arbiter.metering.account import Sums
-from arbiter.refs import parse_task
+from arbiter.refs import ModelName, VersionId, parse_task
 from arbiter.registry.registry import Registry
 
 
@@ -41,6 +41,7 @@ class CostRooms:
     energy: Callable[[], Mapping[str, Sums]]
     engines: Sequence[Engine]
     slots: int
+    server_slots: int
 
 
 def costs_router(rooms: CostRooms) -> APIRouter:
@@ -54,7 +55,8 @@ def costs_router(rooms: CostRooms) -> APIRouter:
         if not is_admin and (await rooms.record(decision)).caller != caller.id:
             # not even whether there is such a decision is anybody else's business
             raise UnknownDecision(param="decision")
-        return receipt_view(await rooms.receipt(decision), to_admin=is_admin)
+        names = rooms.registry.arms()
+        return receipt_view(await rooms.receipt(decision), names, to_admin=is_admin)
 
     @router.get("/costs")
     async def costs(
@@ -77,7 +79,17 @@ def costs_router(rooms: CostRooms) -> APIRouter:
             "task": only,
             "suggestions": [
                 {"name": names.get(one.version, one.version), **structs.asdict(one)}
-                for one in suggestions(spent, slots=rooms.slots, threads=usable_cores())
+                for one in suggestions(
+                    spent,
+                    slots=rooms.slots,
+                    server_slots=rooms.server_slots,
+                    outside={
+                        one.version
+                        for one in rooms.registry.versions()
+                        if one.artifact.identity is None
+                    },
+                    threads=usable_cores(),
+                )
             ],
             "is_cut": len(found) == MOST_ROWS,
             "energy": {name: sums_view(sums) for name, sums in rooms.energy().items()},
@@ -114,24 +126,31 @@ def figure_view(figure: Figure) -> Plain:
     }
 
 
-def receipt_view(receipt: Receipt, *, to_admin: bool = True) -> Plain:
-    """A receipt as plain JSON. to_admin: else processes and addresses of servers are left out."""
+def receipt_view(
+    receipt: Receipt, names: Mapping[VersionId, ModelName] = {}, *, to_admin: bool = True
+) -> Plain:
+    """A receipt as plain JSON. names: what people call versions.
+
+    to_admin: else processes and addresses of servers are left out.
+    """
     if not to_admin:
         hidden = tuple(replace(one, place=None) for one in receipt.attempts)
         receipt = replace(receipt, attempts=hidden)
     view: Plain = {}
     for field in fields(receipt):
         view[field.name] = _plain(getattr(receipt, field.name))
+    view["attempts"] = [_attempt(one, names) for one in receipt.attempts]
     return view
+
+
+def _attempt(one: TryView, names: Mapping[VersionId, ModelName]) -> Plain:
+    own = {field.name: _plain(getattr(one, field.name)) for field in fields(one)}
+    return {"name": names.get(VersionId(one.version)), **own}
 
 
 def _plain(value: object) -> object:
     if isinstance(value, Figure):
         return figure_view(value)
-    if isinstance(value, tuple):
-        return [
-            {field.name: _plain(getattr(one, field.name)) for field in fields(one)} for one in value
-        ]
     return dict(value) if isinstance(value, Mapping) else value
 
 
