@@ -476,8 +476,7 @@ class Dispatch:
         arms, before = self._arms(), self._seen.get(task, ())
         profiles, speeds = self._behind.profiles, self._behind.profiles.speeds
         energies = self._behind.costs.energies
-        weights = self._behind.tasks.get(task).weights or self._behind.situation.weights
-        is_weighed = weights.energy > 0.0
+        is_weighed = self._weighs_energy(task)
         if len(before) != len(arms):
             before = tuple([Seen(contender=one, profile=NOTHING) for one in arms])
         seen = tuple(
@@ -494,6 +493,13 @@ class Dispatch:
         )
         self._seen[task] = seen
         return seen
+
+    def _weighs_energy(self, task: TaskName) -> bool:
+        try:
+            own = self._behind.tasks.get(task).weights
+        except UnknownTask:
+            return False  # it went while one of its requests was answered
+        return (own or self._behind.situation.weights).energy > 0.0
 
     def _arms(self) -> Sequence[Contender]:
         """Whom `auto` may pick: one contender a version, made anew only when something changed."""

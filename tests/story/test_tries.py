@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.story.houses import MODELS, settings
-from tests.story.stage import Stage, name, stage
+from tests.story.stage import Stage, name, stage, task
 from tests.story.test_costs import counted, settled
 
 from arbiter.app import open_house
@@ -26,7 +26,7 @@ from arbiter.knowledge.cost_sums import By, totals
 from arbiter.knowledge.receipt import Receipt
 from arbiter.knowledge.rules import Rule
 from arbiter.knowledge.tries import NO_SLOT
-from arbiter.refs import GENERAL
+from arbiter.refs import GENERAL, parse_task
 
 
 async def receipt_of(play: Stage) -> Receipt:
@@ -211,3 +211,20 @@ async def test_tries_outlive_the_house(tmp_path: Path) -> None:
     assert after.attempts == before.attempts
     assert after.cpu_ms == before.cpu_ms
     assert before.cpu_ms.value
+
+
+@pytest.mark.parametrize("strategy", ["static", "learned"])
+async def test_a_task_that_is_removed_while_it_is_answered_breaks_nothing(
+    tmp_path: Path, strategy: str
+) -> None:
+    gate = asyncio.Event()
+    engine = Scripted(reply=lambda _: [Say("yes"), Hold(gate), Say("!")])
+    async with stage(tmp_path / "data", engine=engine, selection__strategy=strategy) as play:
+        await play.house.admission.register(play.script("owl", {}), name("owl"))
+        await play.house.admission.add_task(task("chat", cases=0))
+        asking = asyncio.create_task(play.ask("chat", model="auto", expected="yes"))
+        while not engine.runners or not engine.runners[0].in_flight:
+            await play.house.database.settle()
+        await play.house.admission.remove_task(parse_task("chat"))
+        gate.set()
+        assert await asking == "yes!"
