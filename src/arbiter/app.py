@@ -46,6 +46,7 @@ from arbiter.metering.estimate import Watts
 from arbiter.metering.levels import SystemMemory
 from arbiter.metering.meter import Meter
 from arbiter.metering.process import ProcessReader
+from arbiter.pool.accelerators import accelerators_of
 from arbiter.pool.footprints import Machine
 from arbiter.pool.keeping import Keeping
 from arbiter.pool.memory import MemoryReader
@@ -151,6 +152,7 @@ async def open_house(  # noqa: PLR0913  # each is something that a test may put 
         if hardware is None:
             hardware = await asyncio.to_thread(find_hardware, domain=settings.metering.rapl)
         memory = memory or SystemMemory(tuple(hardware.accelerators.values()))
+        await memory.refresh()
         house = await _build(
             settings,
             base,
@@ -254,7 +256,7 @@ async def _build(
         machine=Machine(name=platform.node(), meter=meter, memory=given.memory),
         registry=registry,
     )
-    for part in (ledger, registry, tasks, rules, profiles, learning, pool):
+    for part in (ledger, registry, tasks, rules, profiles, learning, pool, costs):
         await part.load()
     controller = Controller(
         registry=registry,
@@ -274,6 +276,7 @@ async def _build(
         ),
         crash=crash,
     )
+    accelerators = await asyncio.to_thread(accelerators_of, given.hardware)
     weights, grader, copies = settings.selection, TaskGrader(), Copies()
     guesser: Guesser | None = None
     if settings.selection.guess_tasks:
@@ -302,8 +305,11 @@ async def _build(
                     latency=weights.latency,
                     memory=weights.memory,
                     reliability=weights.reliability,
+                    energy=weights.energy,
                 ),
+                accelerator_bytes=accelerators.memory_bytes,
             ),
+            accelerators=accelerators,
             grader=grader,
             clock=clock,
             dice=dice,

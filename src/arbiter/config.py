@@ -71,6 +71,9 @@ class SelectionSettings(_Section):
     latency: float = Field(0.3, ge=0, description="Weight of latency.")
     memory: float = Field(0.2, ge=0, description="Weight of memory.")
     reliability: float = Field(0.1, ge=0, description="Weight of reliability.")
+    energy: float = Field(
+        0.0, ge=0, description="Weight of the energy that a solved task takes, where it is counted."
+    )
     limit_share: float = Field(
         0.9, ge=0.5, le=0.99, description="Share of answers that must keep to a latency limit."
     )
@@ -83,7 +86,7 @@ class SelectionSettings(_Section):
 
     @model_validator(mode="after")
     def _weigh(self) -> Self:
-        if self.quality + self.latency + self.memory + self.reliability <= 0:
+        if self.quality + self.latency + self.memory + self.reliability + self.energy <= 0:
             raise ValueError("one weight at least is above 0")
         return self
 

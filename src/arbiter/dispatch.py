@@ -60,21 +60,25 @@ from arbiter.inference import (
 )
 from arbiter.judge.grading import TaskGrader
 from arbiter.knowledge.costs import Costs
+from arbiter.knowledge.energies import Spend, Spender
 from arbiter.knowledge.guess import Guess
 from arbiter.knowledge.guesser import Guesser
 from arbiter.knowledge.learning import Learning
-from arbiter.knowledge.outcome import NO_FAULT, Attempt, Outcome, Status
+from arbiter.knowledge.outcome import NO_FAULT, NOT_BEGUN, Attempt, Outcome, Status
 from arbiter.knowledge.outcomes import Outcomes
 from arbiter.knowledge.profiles import NOTHING, Profile, Profiles
 from arbiter.knowledge.prompts import Prompts
 from arbiter.knowledge.rules import Rules
 from arbiter.knowledge.speed import Speed
 from arbiter.knowledge.tasks import Task, Tasks
+from arbiter.knowledge.tries import Vain
+from arbiter.pool.accelerators import Accelerators
 from arbiter.pool.fairness import Who
 from arbiter.pool.instance import Lease
 from arbiter.pool.pool import Pool, loadable
 from arbiter.pool.presence import Presence
 from arbiter.pool.reply import Receipt, Served, first_of, pieces_of
+from arbiter.pool.vain import answered, vain
 from arbiter.refs import GENERAL, DecisionId, ModelName, TaskName, VersionId, new_id, short
 from arbiter.registry.registry import Registry, Version
 from arbiter.selection.contender import (
@@ -99,8 +103,6 @@ MOST_FALLBACKS = 3
 
 FOUND_OUT_AT_ONCE = frozenset({ServerGone.code, NotOffered.code, CannotServe.code, KeyRefused.code})
 """Failures that cost nothing, so that any number of them may be passed over."""
-
-NOT_BEGUN = "no answer began, so nothing was counted for it"
 
 FRESH_TRIES = 3
 """How often one request may find its instance dead before its first byte."""
@@ -170,6 +172,7 @@ class Behind:
     copies: Copies
     selector: Selector
     situation: Situation
+    accelerators: Accelerators
     grader: TaskGrader
     clock: Clock
     dice: Random
@@ -196,6 +199,8 @@ class _Journey:
     decided: Decided
     started: float
     attempts: list[Attempt] = field(default_factory=list)
+    vain: list[Vain] = field(default_factory=list)
+    """Every try that gave no answer, those of the same version too."""
     begun: _Begun | None = None
     served: Served | None = None
     failed: ArbiterError | None = None
@@ -478,6 +483,8 @@ class Dispatch:
         """Every contender with its profile; the same values again where nothing changed."""
         arms, before = self._arms(), self._seen.get(task, ())
         profiles, speeds = self._behind.profiles, self._behind.profiles.speeds
+        energies = self._behind.costs.energies
+        is_weighed = self._weighs_energy(task)
         if len(before) != len(arms):
             before = tuple([Seen(contender=one, profile=NOTHING) for one in arms])
         seen = tuple(
@@ -487,12 +494,20 @@ class Dispatch:
                     one,
                     profiles.get(one.version, task),
                     speeds.get(one.version, task),
+                    spend=energies.get(one.version, task) if is_weighed else None,
                 )
                 for old, one in zip(before, arms, strict=True)
             ]
         )
         self._seen[task] = seen
         return seen
+
+    def _weighs_energy(self, task: TaskName) -> bool:
+        try:
+            own = self._behind.tasks.get(task).weights
+        except UnknownTask:
+            return False  # it went while one of its requests was answered
+        return (own or self._behind.situation.weights).energy > 0.0
 
     def _arms(self) -> Sequence[Contender]:
         """Whom `auto` may pick: one contender a version, made anew only when something changed."""
@@ -530,6 +545,10 @@ class Dispatch:
             memory_measured=measured,
             unavailable=self._pool.unavailable(version.artifact.format),
             absent=self._absent(version_id, name),
+            is_outside=loadable(version).is_outside,
+            no_accelerator=self._behind.accelerators.lacking(
+                format_=version.artifact.format, places=self._registry.places.of(version_id)
+            ),
         )
 
     def _absent(self, version: VersionId, name: ModelName) -> str | None:
@@ -686,7 +705,7 @@ class Dispatch:
                 f"({way.attempts[0].error}), served by the next",
             )
         first, rest, lease = way.begun
-        return Served(
+        served = Served(
             decided=way.decided,
             first=first,
             rest=rest,
@@ -696,6 +715,8 @@ class Dispatch:
             timed=ask.stream,
             wait_ms=way.wait_ms,
         )
+        served.earlier = tuple([one.cpu for one in way.vain])
+        return served
 
     def _following(self, way: _Journey, number: int, error: ArbiterError) -> int | None:
         """Which version of the route to try after this one failed so; None: nothing is left."""
@@ -733,14 +754,25 @@ class Dispatch:
         self, way: _Journey, version: Version, request: Generation | Embedding
     ) -> _Begun:
         """An answer whose first chunk is there; `_end` it. Raises `_Moved`."""
-        lease = await self._pool.take(
-            loadable(version),
-            who=Who(way.ask.caller, way.ask.conversation),
-            patient=way.route.is_last(version),
-            bounded=not way.ask.rehearsal or way.ask.counts,
-            helper=way.ask.helper,
-            options=way.ask.load_options,
-        )
+        asked_at, lease = self._clock.monotonic(), None
+        try:
+            lease = await self._pool.take(
+                loadable(version),
+                who=Who(way.ask.caller, way.ask.conversation),
+                patient=way.route.is_last(version),
+                bounded=not way.ask.rehearsal or way.ask.counts,
+                helper=way.ask.helper,
+                options=way.ask.load_options,
+            )
+            return await self._first(way, lease, request)
+        except BaseException as error:
+            why = error.why if isinstance(error, _Moved) else error
+            took = self._clock.monotonic() - asked_at
+            way.vain.append(vain(version.version, lease, why, took_s=took))
+            raise
+
+    async def _first(self, way: _Journey, lease: Lease, request: Generation | Embedding) -> _Begun:
+        """The first chunk of an instance's answer. Raises as `_begin`, its slot given back."""
         chunks = pieces_of(lease.runner, request)
         try:
             way.wait_ms = (self._clock.monotonic() - way.started) * 1000
@@ -806,9 +838,19 @@ class Dispatch:
             also=statements,
             then=then,
         )
+        # known a moment later, when the counters have moved
         if lease is not None:
-            # known a moment later, when the counters have moved
-            self._behind.costs.expect(way.decided.decision, lease.then)
+            answered_it = status is Status.SUCCESS
+            counts = answered_it or status is Status.FAILURE
+            spender = Spender(version=way.tried, task=route.task.name, answered=answered_it)
+            self._behind.costs.expect(
+                way.decided.decision, lease.then, of=spender if counts else None
+            )
+        if way.vain:
+            last = None if lease is None else answered(way.tried, lease, took_ms=latency)
+            self._behind.costs.expect_tries(
+                way.decided.decision, way.vain, task=route.task.name, answered=last
+            )
 
     def _unit(self, way: _Journey, status: Status, grade: float | None) -> Ended:
         """What the request says about its rollout, if its conversation is in one."""
@@ -906,11 +948,18 @@ class _Answering:
             await self._dispatch.arrive(self._way, error)
 
 
-def _seen(old: Seen, one: Contender, profile: Profile, speed: Speed) -> Seen:
+def _seen(
+    old: Seen, one: Contender, profile: Profile, speed: Speed, *, spend: Spend | None
+) -> Seen:
     """The same value again where nothing changed, so that what follows from it can be kept."""
-    if old.contender is one and old.profile is profile and old.speed is speed:
+    if (
+        old.contender is one
+        and old.profile is profile
+        and old.speed is speed
+        and old.spend is spend
+    ):
         return old
-    return Seen(contender=one, profile=profile, speed=speed)
+    return Seen(contender=one, profile=profile, speed=speed, spend=spend)
 
 
 def _request(ask: Ask, can: frozenset[str]) -> Generation | Embedding:

@@ -341,6 +341,7 @@ class House:
         return receipt_of(
             record,
             await self.costs.find(id_),
+            tries=await self.costs.tries(id_),
             threads=usable_cores(),
             is_complete=record.outcome is not None and not self.costs.is_expected(id_),
         )
@@ -419,11 +420,13 @@ class House:
                 costs=self.costs,
                 registry=self.registry,
                 clock=self.clock,
+                record=self.record,
                 receipt=self.receipt,
                 hardware=self.hardware,
                 energy=self.meter.sums,
                 engines=self.pool.engines,
                 slots=self.settings.pool.slots,
+                server_slots=self.settings.pool.server_slots,
             ),
         )
 

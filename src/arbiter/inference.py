@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, Protocol, TypeVar, assert_never
+from typing import Final, Literal, Protocol, TypeVar, assert_never
 
 import msgspec
 
@@ -366,6 +366,12 @@ class Arm(StrEnum):
     """The old version, which a few conversations keep while the new one is watched."""
 
 
+GPU: Final = "gpu"
+"""Needed of where a version runs, and not of itself: an accelerator."""
+
+PLACEMENT: Final = frozenset({GPU})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What a request or a task demands. None, or an empty set, demands nothing.
@@ -381,6 +387,15 @@ class Limits:
     max_memory_mb: float | None = None
     prompt_chars: int | None = None
     answer_tokens: int | None = None
+
+    @property
+    def abilities(self) -> frozenset[str]:
+        """What a version itself must be able to do: everything needed but where it is to run.
+
+        >>> sorted(Limits(needs=frozenset({"tools", "gpu"})).abilities)
+        ['tools']
+        """
+        return self.needs - PLACEMENT
 
     def narrowed(self, other: Limits) -> Limits:
         """Both demands at once: a request may narrow a task's limits, never widen them.

@@ -354,6 +354,7 @@ def test_every_route_declares_what_it_asks_of_its_caller() -> None:
         ("/api/push", Access.USE),
         ("/api/blobs/{digest}", Access.USE),
         ("/control/v1/decisions/{id}/feedback", Access.FEEDBACK),
+        ("/control/v1/decisions/{id}/receipt", Access.USE),
         ("/control/{rest:path}", Access.ADMIN),
     }
     with pytest.raises(TypeError, match="access"):

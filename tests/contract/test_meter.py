@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from arbiter.hardware.apple import Apple
 from arbiter.hardware.drm import Cards
 from arbiter.hardware.found import Hardware
 from arbiter.hardware.nvidia import Nvidia
-from arbiter.hardware.reading import AcceleratorReader, EnergyCounter, Reading
+from arbiter.hardware.reading import About, AcceleratorReader, EnergyCounter, Part, Reading
 from arbiter.metering.crowd import NO_PROCESS, OF_ALL, Crowd, Nobody
 from arbiter.metering.estimate import Watts
 from arbiter.metering.listening import listener_of
@@ -490,6 +491,46 @@ async def test_a_reader_that_breaks_ends_no_later_receipt(
         await asyncio.sleep(0)  # noqa: TID251  # as above
     await meter.close()
     assert caplog.messages[0] == "a sample could not be taken"
+
+
+class Hanging:
+    """A counter whose driver answers when it is let."""
+
+    about = About(name="slow", source="scripted", part=Part.CPU, update_s=0.001)
+
+    def __init__(self) -> None:
+        self.let = threading.Event()
+
+    def read(self) -> Reading:
+        """When it is let."""
+        self.let.wait(10.0)
+        return Reading(value=1)
+
+
+async def test_a_driver_that_does_not_answer_holds_no_receipt_up_for_ever(
+    clock: ManualClock, proc: Path
+) -> None:
+    counter = Hanging()
+    hardware = Hardware(counters=(counter,), proc=proc)
+    meter = Meter(hardware, clock=clock, reader=ProcessReader(proc=proc), limit_s=0.01)
+    crowd = meter.crowd_of(ScriptedTree(used_s=clock.monotonic))
+    ticket = crowd.begin()
+    clock.jump(1.0)
+    crowd.end(ticket)
+    waiting = [ticket.cost]
+    await meter.sample()
+    waiting.append(ticket.cost)
+    clock.jump(meter.patience_s)
+    await meter.sample()
+    given_up = ticket.cost
+    assert waiting == [None, None]
+    assert given_up is not None
+    assert given_up.energy_mwh.value is None
+    assert meter.samples == 0
+    counter.let.set()
+    while not meter.samples:
+        await meter.sample()
+    await meter.close()
 
 
 @dataclass(slots=True, kw_only=True)

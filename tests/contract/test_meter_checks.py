@@ -12,6 +12,7 @@ from arbiter.clock import SystemClock
 from arbiter.studies.check_cpu import check_v1, check_v2, check_v3
 from arbiter.studies.check_energy import check_v6, check_v7, check_v8
 from arbiter.studies.check_house import check_real, check_v11, check_v13
+from arbiter.studies.check_latency import check_v15, interval, told
 from arbiter.studies.check_memory import check_v4, check_v5
 from arbiter.studies.check_sharing import check_v9, check_v12
 from arbiter.studies.check_tokens import check_v10
@@ -88,6 +89,40 @@ async def test_v14_receipts_add_up_to_the_workers_account() -> None:
 
 BAD = judged("X", "x", error_pct=2.0, limit_pct=1.0, why="y")
 SKIPPED = not_verified("Y", "y", limit_pct=1.0, why="z")
+
+
+async def test_v15_a_meter_adds_little_latency() -> None:
+    found = await check_v15(CLOCK, processes=2, rounds=3, block_s=0.05)
+    # so few rounds say nothing on a machine that others use too: it ran, and what it says is whole
+    assert found.id == "V15"
+    assert "taking turns, 2 processes" in found.why
+
+
+@pytest.mark.parametrize(
+    ("added", "state", "error_pct"),
+    [
+        ((0.1, 0.1, 0.1, 0.1, 0.1, 0.1), "pass", 20.0),
+        ((-0.1, -0.2, -0.1, -0.3, -0.1, -0.2), "pass", 0.0),
+        ((0.9, 1.1, 0.8, 0.9, 1.0, 0.9), "fail", 160.0),
+        ((-3.0, 0.1, 0.0, 0.2, 0.1, 9.0), "not verified", None),
+    ],
+)
+def test_v15_claims_only_what_the_noise_allows(
+    added: tuple[float, ...], state: str, error_pct: float | None
+) -> None:
+    plain = [[1.0] * 20] * len(added)
+    check = told([[1.0 + more] * 20 for more in added], plain, processes=8)
+    assert check.state.value == state
+    assert check.error_pct == (None if error_pct is None else pytest.approx(error_pct))
+
+
+@pytest.mark.parametrize(
+    ("count", "low", "high"),
+    [(1, 0, 0), (5, 0, 4), (6, 0, 5), (11, 1, 9), (25, 7, 17)],
+)
+def test_the_interval_of_a_median_is_that_of_the_binomial(count: int, low: int, high: int) -> None:
+    # Conover, Practical Nonparametric Statistics: the ranks for 95 %
+    assert interval([float(n) for n in range(count)]) == (low, high)
 
 
 def test_a_check_beyond_its_limit_fails() -> None:

@@ -65,6 +65,8 @@ rollouts: rollout:text#, alias:text, stable:text, candidate:text, plan:text, pla
     knowledge_before:text, knowledge_after:text?, started_at:text, ended_at:text?
 rules: task:text#, prefer:text?, pinned:text?, never:text, why:text, added_at:text
 tasks: task:text#, spec:text, added_at:text
+tries: decision:text#, position:int#, version:text, place:text?, error:text?, took_ms:real,
+    cpu_ms:real?, gpu_ms:real?, energy_mwh:real?, energy_method:text, peak_bytes:big?, cost:text
 unit_judgements: rollout:text#, position:int#, score:real, is_late:int, at:text
 units: rollout:text#, position:int#, unit:text, task:text, arm:text, probability:real,
     decision:text, score:real?, ending:text?, latency_ms:real?, awaits:int
@@ -109,6 +111,7 @@ rollout_log.rollout rollouts.rollout
 rollouts.candidate versions.version
 rollouts.continues rollouts.rollout
 rollouts.stable versions.version
+tries.decision decisions.decision
 unit_judgements.position units.position
 unit_judgements.rollout units.rollout
 units.rollout rollouts.rollout
@@ -167,6 +170,14 @@ COST = {
     "gpu_method": "unknown",
     "memory_method": "unknown",
     "device_method": "unknown",
+}
+TRY = {
+    "decision": "dec_1",
+    "position": 0,
+    "version": A,
+    "took_ms": 9.0,
+    "energy_method": "unknown",
+    "cost": "{}",
 }
 FEEDBACK = {
     "decision": "dec_1",
@@ -460,6 +471,12 @@ FORBIDDEN: list[tuple[str, Mapping[str, apsw.SQLiteValue]]] = [
     ("costs", {**COST, "peak_bytes": -1}),
     ("costs", {**COST, "mean_bytes": -1}),
     ("costs", {**COST, "device_bytes": -1}),
+    ("tries", {**TRY, "decision": "dec_unknown"}),
+    ("tries", {**TRY, "took_ms": -1.0}),
+    ("tries", {**TRY, "cpu_ms": -1.0}),
+    ("tries", {**TRY, "gpu_ms": -1.0}),
+    ("tries", {**TRY, "energy_mwh": -1.0}),
+    ("tries", {**TRY, "peak_bytes": -1}),
     ("outcomes", {**OUTCOME, "grade": 1.5}),
     ("feedback", {**FEEDBACK, "decision": "dec_unknown"}),
     ("feedback", {**FEEDBACK, "score": 1.5}),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import pytest
 from msgspec import structs
 
 from arbiter.cost import (
@@ -16,9 +19,10 @@ from arbiter.cost import (
 from arbiter.inference import Arm, Decided, Timings, Usage
 from arbiter.knowledge.cost_sums import By, Spent, spread, total, totals
 from arbiter.knowledge.costs import PENDING, is_worth_a_row
-from arbiter.knowledge.outcome import Outcome, Record, Status
+from arbiter.knowledge.outcome import NOT_BEGUN, Outcome, Record, Status
 from arbiter.knowledge.receipt import NOT_ENDED, NOT_TOLD, Receipt, receipt_of
 from arbiter.knowledge.spare import suggestions
+from arbiter.knowledge.tries import NO_SLOT, Try
 from arbiter.refs import DecisionId, ModelName, TaskName, VersionId
 
 VERSION = VersionId("sha256:" + "a" * 64)
@@ -82,8 +86,14 @@ COST = Cost(
 )
 
 
-def receipt(record: Record = RECORD, cost: Cost | None = COST, *, settled: bool = True) -> Receipt:
-    return receipt_of(record, cost, threads=4, is_complete=settled)
+def receipt(
+    record: Record = RECORD,
+    cost: Cost | None = COST,
+    *,
+    settled: bool = True,
+    tries: Sequence[Try] = (),
+) -> Receipt:
+    return receipt_of(record, cost, threads=4, is_complete=settled, tries=tries)
 
 
 # -- together
@@ -143,6 +153,88 @@ def test_requests_that_wait_while_threads_are_spare_suggest_more_slots() -> None
     assert (found.version, found.setting) == ("v1", "pool.slots")
     assert "waited 50 ms for one of 4 slots (median of 40" in found.why
     assert "used 1.0 of 4 hardware threads" in found.why
+
+
+def test_who_is_run_by_another_program_has_a_setting_of_its_own() -> None:
+    (found,) = suggestions([WAITING] * 40, slots=4, server_slots=2, outside={"v1"}, threads=4)
+    assert found.setting == "pool.server_slots"
+    assert "one of 2 slots" in found.why
+
+
+def test_an_accelerator_that_stands_idle_is_told_and_a_busy_one_is_no_reason() -> None:
+    idle = structs.replace(WAITING, gpu_ms=5.0)
+    (found,) = suggestions([idle] * 40, slots=4, threads=4)
+    assert "it kept its accelerator busy for 20% of that time" in found.why
+    busy = structs.replace(WAITING, gpu_ms=45.0)  # its hardware threads are idle all the same
+    assert suggestions([busy] * 40, slots=4, threads=64) == ()
+
+
+def test_a_wait_that_nobody_notices_suggests_nothing() -> None:
+    quick = structs.replace(WAITING, served_ms=2.0, slot_wait_ms=15.0, cpu_ms=0.5)
+    assert suggestions([quick] * 40, slots=4, threads=4) == ()
+
+
+# -- tries
+
+
+FAILED = Try(
+    version=VERSION,
+    place="process 7",
+    error="instance_lost",
+    took_ms=30.0,
+    cost=structs.replace(
+        unknown_cost("nothing"),
+        cpu_ms=Figure(value=100.0, method=Method.MEASURED, error_pct=1.0),
+        energy_mwh=Figure(value=0.5, method=Method.MEASURED, error_pct=2.0),
+        energy_by={"cpu": 0.5},
+        peak_bytes=Figure(value=900.0, method=Method.MEASURED, error_pct=5.0),
+    ),
+)
+NO_SLOT_HAD = structs.replace(FAILED, place=None, error="busy", cost=unknown_cost(NO_SLOT))
+
+
+def test_what_a_try_used_in_vain_is_in_the_sums_and_it_is_listed() -> None:
+    found = receipt(tries=(FAILED, structs.replace(FAILED, place="process 8", error=None)))
+    assert (found.cpu_ms.value, found.cpu_ms.method) == (500.0, Method.SHARED)
+    assert found.energy_mwh.value == 2.0
+    assert found.energy_mwh.error_pct == pytest.approx((0.5 * 2.0 + 1.5 * 4.0) / 2.0)
+    assert found.energy_by["cpu"] >= 0.5
+    assert [(one.place, one.error) for one in found.attempts] == [
+        ("process 7", "instance_lost"), ("process 8", None),
+    ]  # fmt: skip
+    assert found.attempts[1].cpu_ms.value == 400.0
+    assert found.cpu_utilisation.value == 400 / 400 / 4  # of the one that answered
+
+
+def test_a_try_that_never_had_a_slot_leaves_nothing_missing() -> None:
+    found = receipt(tries=(NO_SLOT_HAD,))
+    assert (found.cpu_ms.value, found.cpu_ms.note) == (400.0, None)
+    assert found.attempts[0].cpu_ms.note == NO_SLOT
+
+
+def test_what_is_not_known_of_a_try_that_ran_is_told() -> None:
+    blind = structs.replace(FAILED, cost=unknown_cost("no process of its own"))
+    assert receipt(tries=(blind,)).cpu_ms.note == "without a try: no process of its own"
+
+
+def test_where_none_answered_the_receipt_is_that_of_the_tries() -> None:
+    outcome = structs.replace(
+        OUTCOME, status=Status.FAILURE, cpu=unknown(NOT_BEGUN), latency_ms=None, error="x"
+    )
+    found = receipt(structs.replace(RECORD, outcome=outcome), cost=None, tries=(FAILED,))
+    assert (found.cpu_ms.value, found.energy_mwh.value) == (100.0, 0.5)
+    assert [one.error for one in found.attempts] == ["instance_lost"]
+
+
+def test_tries_are_in_the_sums_and_are_no_requests() -> None:
+    vain = structs.replace(
+        ONE, version="v9", is_try=True, is_success=False, tokens_out=0, tokens_in=None, grade=0.0
+    )
+    whole = total("all", [ONE, vain])
+    assert (whole.requests, whole.failed, whole.tries) == (1, 0, 1)
+    assert whole.energy_mwh == pytest.approx(0.4)
+    assert whole.mwh_per_solved == pytest.approx(0.4)
+    assert (whole.with_energy, whole.solved) == (1, 1.0)
 
 
 def test_nothing_is_suggested_without_evidence_or_without_spare_threads() -> None:

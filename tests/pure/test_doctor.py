@@ -19,6 +19,10 @@ from arbiter.doctor.findings import (
     numbers,
     read_known_bad,
 )
+from arbiter.doctor.meters import Meters, look_at_meters, meter_findings
+from arbiter.hardware.found import find_hardware
+from arbiter.hardware.reading import Accelerator
+from arbiter.metering.process import ProcessReader
 
 KNOWN = read_known_bad((files("arbiter.doctor") / "known_bad.toml").read_text("utf-8"))
 TODAY = KNOWN.dated
@@ -31,6 +35,7 @@ WELL = Facts(
     servers=(ServerThere(url="http://127.0.0.1:11434", kind="ollama", version="0.17.1"),),
     strays=(),
     ahead_s=-5.0,
+    meters=Meters(counters=("package-0 (rapl)",)),
 )
 
 
@@ -40,6 +45,47 @@ def bad(facts: Facts, today: date = TODAY) -> list[Finding]:
 
 def test_a_machine_that_is_well_has_nothing_to_mend() -> None:
     assert bad(WELL) == []
+
+
+DENIED = Meters(missing={"rapl": "package-0: only root may read it"})
+
+
+def unread(maker: str, **why: str) -> Meters:
+    """A device that is on the bus, and that a reader does not see."""
+    return Meters(makers=(maker,), unseen=why)
+
+
+CARD = Accelerator(key="0000:03:00.0", name=None, source="drm", unknown={"energy": "none"})
+
+
+def told(meters: Meters) -> dict[str, str]:
+    """What is said of them, by what it is about."""
+    return {one.about: one.sentence for one in meter_findings(meters)}
+
+
+def test_a_machine_without_a_counter_is_told_what_may_be_done_instead() -> None:
+    said = told(Meters(missing={"rapl": "a virtual machine hides it"}))
+    assert "cpu_idle_w" in said["energy by rapl"]
+    assert bad(replace(WELL, meters=Meters(missing={"rapl": "not there"}))) == []
+    counted = told(Meters(counters=("GPU-7 (nvml)",), missing={"rapl": "not there"}))
+    assert counted["energy"] == "It is counted: GPU-7 (nvml)."
+    assert "cpu_idle_w" not in counted["energy by rapl"]
+
+
+def test_a_card_that_its_driver_tells_of_is_read_without_the_makers_library() -> None:
+    meters = Meters(makers=("AMD",), unseen={"amd": "not installed"}, accelerators=(CARD,))
+    assert told(meters)["accelerator 0000:03:00.0"] == "It is read by drm, but for energy: none."
+    assert bad(replace(WELL, meters=meters)) == []
+    seen = replace(CARD, name="Radeon", unknown={}, source="amdsmi")
+    said = told(Meters(makers=None, accelerators=(seen,)))
+    assert said["accelerator Radeon"] == "It is read by amdsmi."
+
+
+def test_this_machine_can_be_looked_at() -> None:
+    found = look_at_meters(find_hardware(), ProcessReader())
+    assert found.no_cpu is None
+    assert found.no_memory is None
+    assert list(meter_findings(found))
 
 
 FOLDER, NO_LLAMA = WELL.data_dir, EngineThere(name="x", loads_files=True, reason="not installed")
@@ -63,6 +109,16 @@ FOLDER, NO_LLAMA = WELL.data_dir, EngineThere(name="x", loads_files=True, reason
         ),
         ({"strays": ("/site/evil.pth",)}, "warn", "start of Python", "/site/evil.pth"),
         ({"ahead_s": 3600.0}, "warn", "clock", "timedatectl"),
+        ({"meters": Meters(no_cpu="hidden")}, "warn", "CPU time", "hidepid"),
+        ({"meters": Meters(no_memory="hidden")}, "warn", "memory of processes", "hidepid"),
+        ({"meters": DENIED}, "warn", "energy by rapl", "chmod g+r"),
+        ({"meters": unread("NVIDIA", nvidia="x is not installed.")}, "warn",
+         "accelerator of NVIDIA", "arbiter-house[nvidia]"),
+        ({"meters": unread("NVIDIA", nvidia="NVML: Driver Not Loaded")}, "warn",
+         "accelerator of NVIDIA", "NVIDIA's driver"),
+        ({"meters": unread("Intel", drm="no card")}, "warn", "accelerator of Intel", "driver"),
+        ({"meters": unread("Apple", apple="it is not installed.")}, "warn",
+         "accelerator of Apple", "arbiter-house[apple]"),
     ],
 )  # fmt: skip
 def test_each_fault_is_found_once_and_says_what_mends_it(

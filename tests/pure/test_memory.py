@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,7 +140,7 @@ def test_in_a_container_the_machine_is_as_large_as_its_group() -> None:
     assert whole.available > 1
 
 
-def test_a_device_with_memory_of_its_own_is_a_memory_and_others_are_none() -> None:
+async def test_a_device_with_memory_of_its_own_is_a_memory_and_others_are_none() -> None:
     pid = 77
     reader = SystemMemory(
         (
@@ -156,8 +158,76 @@ def test_a_device_with_memory_of_its_own_is_a_memory_and_others_are_none() -> No
             ),
         )
     )
+    assert reader.levels().keys() == {HOST}  # nothing was read yet
+    await reader.refresh()
     levels = reader.levels()
     assert levels.keys() == {HOST, GPU}
     assert levels[GPU] == Level(total=1000, available=700)
     assert reader.held(pid) == {GPU: 200}
+    assert reader.held(1) == {}
+
+
+class Slow:
+    """Devices whose driver answers when it is let; used: of a thousand."""
+
+    def __init__(self) -> None:
+        self.let = threading.Event()
+        self.let.set()
+        self.looks = 0
+        self.used = 300
+        self.threads: set[int] = set()
+
+    def look(self) -> Sequence[Device]:
+        self.looks += 1
+        self.threads.add(threading.get_ident())
+        self.let.wait(10.0)
+        if self.used < 0:
+            raise RuntimeError("the driver is gone")
+        return [Device(key=GPU, memory_bytes=1000, memory_used_bytes=self.used)]
+
+    def use(self) -> Sequence[Use]:
+        return []
+
+
+async def test_devices_are_never_read_where_requests_are_served() -> None:
+    slow = Slow()
+    reader = SystemMemory((slow,))
+    await reader.refresh()
+    assert reader.levels()[GPU].available == 700
+    assert reader.levels()[GPU].available == 700
+    assert slow.looks == 1
+    assert threading.get_ident() not in slow.threads
+
+
+async def test_a_driver_that_does_not_answer_holds_up_nobody_for_long() -> None:
+    slow = Slow()
+    reader = SystemMemory((slow,), limit_s=0.01)
+    while GPU not in reader.levels():
+        await reader.refresh()
+    before = slow.looks
+    slow.used = 900
+    slow.let.clear()
+    await asyncio.gather(reader.refresh(), reader.refresh())
+    assert reader.levels()[GPU].available == 700  # what it said last
+    assert slow.looks == before + 1  # and nobody asks it again meanwhile
+    slow.let.set()
+    while reader.levels()[GPU].available == 700:
+        await reader.refresh()
+    assert reader.levels()[GPU].available == 100
+
+
+async def test_a_reader_that_breaks_leaves_what_was_said_last() -> None:
+    slow = Slow()
+    reader = SystemMemory((slow,))
+    await reader.refresh()
+    slow.used = -1
+    await reader.refresh()
+    assert reader.levels()[GPU].available == 700
+
+
+async def test_without_devices_nothing_is_read() -> None:
+    reader = SystemMemory((Devices(),))
+    await reader.refresh()
+    await reader.refresh()
+    assert reader.levels().keys() == {HOST}
     assert reader.held(1) == {}

@@ -66,6 +66,9 @@ class Toy:
 class Plain:
     """A machine without any other bound, no pins, no names."""
 
+    async def refresh(self) -> None:
+        """Nothing takes long here."""
+
     def levels(self) -> Mapping[str, Level]:
         return {}
 

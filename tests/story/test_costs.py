@@ -15,11 +15,13 @@ from tests.story.test_cli import Shell
 from arbiter.app import open_house
 from arbiter.clock import SystemClock
 from arbiter.cost import NO_COUNTER, Method
-from arbiter.errors import UnknownDecision
+from arbiter.errors import NothingCapable, UnknownDecision
 from arbiter.hardware.found import Hardware
 from arbiter.house import House
-from arbiter.inference import Sampling
+from arbiter.inference import GPU, Limits, Sampling
+from arbiter.knowledge.energies import LEAST_ALONE
 from arbiter.knowledge.receipt import Receipt
+from arbiter.refs import GENERAL
 from arbiter.studies.standins import Course, SteppedCounter
 
 CLOCK = SystemClock()
@@ -139,6 +141,37 @@ async def test_a_client_that_hangs_up_is_counted_too(house: House) -> None:
     found = await settled(house, reply.decided.decision)
     assert found.status == "cancelled"
     assert found.cpu_ms.value is not None
+
+
+async def test_what_answers_take_is_known_after_a_restart_too(tmp_path: Path) -> None:
+    plain = {"calibration__enabled": False, "selection__energy": 0.5}
+    async with open_house(settings(tmp_path / "data", **plain), hardware=counted()) as house:
+        await house.add(MODELS / "sparrow.gguf", "sparrow")
+        await house.meter.sample()
+        for _ in range(LEAST_ALONE + 2):
+            decision = await asked(house)
+            await settled(house, decision)
+        version = house.registry.versions()[0].version
+        before = house.costs.energies.get(version, GENERAL)
+        assert before is not None
+        assert before.is_exclusive
+    async with open_house(settings(tmp_path / "data", **plain), hardware=Hardware()) as house:
+        after = house.costs.energies.get(version, GENERAL)
+        assert after is not None
+        assert after.answers >= before.answers
+        choice = house.select()
+    assert "energy" in choice.reason
+
+
+async def test_who_needs_an_accelerator_is_told_that_this_host_has_none(tmp_path: Path) -> None:
+    device = tmp_path / "sys" / "bus" / "pci" / "devices" / "0000:00:02.0"
+    device.mkdir(parents=True)
+    (device / "class").write_text("0x020000", encoding="ascii")
+    bare = Hardware(sys=tmp_path / "sys")
+    async with open_house(settings(tmp_path / "data"), hardware=bare) as house:
+        await house.add(MODELS / "sparrow.gguf", "sparrow")
+        with pytest.raises(NothingCapable, match="needs an accelerator that this host has not"):
+            house.select(limits=Limits(needs=frozenset({GPU})))
 
 
 # -- the command line

@@ -68,6 +68,44 @@ async def test_a_key_opens_what_its_scopes_say_and_nothing_else(tmp_path: Path) 
     }
 
 
+async def receipt_status(url: str, key: str, decision: str) -> int:
+    """Whether a key is shown what an answer cost."""
+    headers = {"authorization": f"Bearer {key}"}
+    async with (
+        aiohttp.ClientSession(url, headers=headers) as session,
+        session.get(f"/control/v1/decisions/{decision}/receipt") as got,
+    ):
+        body = await got.json()
+        assert got.status != 200 or body["decision"] == decision
+        return got.status
+
+
+async def test_who_asked_is_shown_what_the_answer_cost_and_others_only_as_admin(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path / "data") as play:
+        house = await furnished(play)
+        async with house.door() as address:
+            scopes = {"asks": ("use",), "other": ("use", "feedback"), "judges": ("feedback",)}
+            keys = {
+                name: (await house.keyring.make(name, given, who="test"))[1]
+                for name, given in {**scopes, "admin": ("admin",)}.items()
+            }
+            headers = {"authorization": f"Bearer {keys['asks']}"}
+            async with (
+                aiohttp.ClientSession(address.url, headers=headers) as session,
+                session.post("/v1/chat/completions", json=dict(CHAT)) as got,
+            ):
+                decision = got.headers["x-arbiter-decision"]
+            found = {
+                name: await receipt_status(address.url, key, decision)
+                for name, key in {**keys, "wrong": "ak_wrong"}.items()
+            }
+            nobodys = await receipt_status(address.url, keys["asks"], "dec_" + "0" * 26)
+    assert found == {"asks": 200, "other": 404, "judges": 403, "admin": 200, "wrong": 401}
+    assert nobodys == 404
+
+
 async def test_a_revoked_key_opens_nothing_from_that_moment_on(tmp_path: Path) -> None:
     async with stage(tmp_path / "data") as play:
         house = await furnished(play)

@@ -17,7 +17,7 @@ from arbiter.errors import InvalidField, StreamCut
 
 Task = Annotated[str | None, typer.Option("--task", help="The kind of work.", show_default=False)]
 Needs = Annotated[
-    list[str] | None, typer.Option("--needs", help="A capability it needs (repeatable).")
+    list[str] | None, typer.Option("--needs", help="A capability it needs, or gpu (repeatable).")
 ]
 Threshold = Annotated[float | None, typer.Option("--threshold", help="Least quality, 0 to 1.")]
 MaxLatency = Annotated[

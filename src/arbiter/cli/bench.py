@@ -60,7 +60,7 @@ def noloss(
 
 @app.command()
 def metering(as_json: AsJson = False) -> None:
-    """Repeat every check of the meter here; about two minutes. Ends with 1 when one fails."""
+    """Repeat every check of the meter here: some three minutes. Ends with 1 when one fails."""
     found: list[Check] = []
 
     async def work() -> None:

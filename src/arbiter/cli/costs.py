@@ -15,6 +15,7 @@ from arbiter.cli.options import AsJson, ConfigFile, DataDir, with_house
 from arbiter.cli.output import OUT, number, show_json, show_table, size, text
 from arbiter.cost import JOULES_IN_A_MWH
 from arbiter.knowledge.cost_sums import By
+from arbiter.refs import short
 
 app = typer.Typer(help="What answers cost: time, memory, energy.", no_args_is_help=False)
 
@@ -129,8 +130,30 @@ def _show_receipt(found: Found) -> None:
     rows += [_row(found, key, label, digits=0) for key, label in _COUNTS]
     rows.append(_row(found, "tokens_per_s", "tokens a second", digits=1))
     show_table(("what", "value", "method", "may be off by", "note"), rows, empty="")
+    _show_attempts(found["attempts"])
     if not found["is_complete"]:
         OUT.print("energy and memory are still to come: ask again in a second", markup=False)
+
+
+def _show_attempts(attempts: Sequence[Found]) -> None:
+    """Every try, where there was more than one: what the figures above are the sums of."""
+    if not attempts:
+        return
+    show_table(
+        ("tried", "at", "ended", "took", "CPU", "energy"),
+        [
+            (
+                one["name"] or short(one["version"]),
+                text(one["place"]),
+                text(one["error"] or "it answered"),
+                number(one["took_ms"]["value"], digits=1, unit=" ms"),
+                number(one["cpu_ms"]["value"], digits=1, unit=" ms"),
+                number(one["energy_mwh"]["value"], digits=4, unit=" mWh"),
+            )
+            for one in attempts
+        ],
+        empty="",
+    )
 
 
 def _row(
@@ -157,6 +180,7 @@ def _show_totals(found: Found) -> None:
             str(found["by"]),
             "answers",
             "failed",
+            "tried in vain",
             "tokens in",
             "out",
             "tokens/s p50",
@@ -195,6 +219,7 @@ def _total(one: Found) -> tuple[str, ...]:
         text(one["name"]),
         text(one["requests"]),
         text(one["failed"]),
+        text(one["tries"]),
         text(one["tokens_in"]),
         text(one["tokens_out"]),
         _spread(one["tokens_per_s"], "p50", digits=1, unit=""),

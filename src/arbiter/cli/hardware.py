@@ -39,6 +39,7 @@ def _show(found: Found) -> None:
         f"{size(found['memory_limit_bytes'])}",
         markup=False,
     )
+    _show_battery(found["battery"])
     OUT.print("")
     show_table(
         ("accelerator", "memory", "used", "busy", "driver", "not known"),
@@ -69,6 +70,17 @@ def _show(found: Found) -> None:
     OUT.print("")
     show_table(
         ("engine", "could use", "because"), [_engine(one) for one in found["engines"]], empty=""
+    )
+
+
+def _show_battery(found: Found | None) -> None:
+    if found is None:
+        return
+    OUT.print(
+        f"battery: {number(found['energy_mwh'], digits=0)} of "
+        f"{number(found['full_mwh'], digits=0)} mWh, {text(found['status'])}, "
+        f"{number(found['power_mw'], digits=0, unit=' mW')} (of the whole machine)",
+        markup=False,
     )
 
 

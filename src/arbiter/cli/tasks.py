@@ -46,7 +46,8 @@ def add(
         ),
     ] = None,
     needs: Annotated[
-        list[str] | None, typer.Option("--needs", help="A capability it needs (repeatable).")
+        list[str] | None,
+        typer.Option("--needs", help="A capability it needs, or gpu (repeatable)."),
     ] = None,
     threshold: Annotated[
         float | None, typer.Option("--threshold", min=0, max=1, help="Least quality.")
@@ -59,7 +60,7 @@ def add(
         float | None, typer.Option("--max-memory-mb", min=0, help="Most memory.")
     ] = None,
     weights: Annotated[
-        str | None, typer.Option("--weights", help="quality=0.7,latency=0.1,... for this task.")
+        str | None, typer.Option("--weights", help="quality=0.7,energy=0.1,... for this task.")
     ] = None,
     data_dir: DataDir = None,
     config: ConfigFile = None,

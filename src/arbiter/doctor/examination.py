@@ -22,7 +22,11 @@ from arbiter.doctor.facts import (
     strays,
 )
 from arbiter.doctor.findings import Finding, examine, read_known_bad
+from arbiter.doctor.meters import Meters, look_at_meters
 from arbiter.engines.base import EngineContext, installed_engines
+from arbiter.hardware.found import find_hardware
+from arbiter.hardware.powercap import Domain
+from arbiter.metering.process import ProcessReader
 
 
 async def examined(
@@ -51,5 +55,10 @@ async def examined(
             servers=servers,
             strays=await asyncio.to_thread(strays) if paranoid else None,
             ahead_s=await asyncio.to_thread(ahead_of, settings.data_dir, now),
+            meters=await asyncio.to_thread(_meters, settings.metering.rapl),
         )
     return examine(facts, known, today=now.date())
+
+
+def _meters(domain: Domain) -> Meters:
+    return look_at_meters(find_hardware(domain=domain), ProcessReader())

@@ -17,6 +17,7 @@ from urllib.parse import quote
 import apsw
 import psutil
 
+from arbiter.doctor.meters import Meters
 from arbiter.engines.base import Engine, ServerEngine
 from arbiter.errors import EngineError
 
@@ -70,6 +71,7 @@ class Facts:
 
     strays: files that run code at the start of Python and belong to no package; None: not looked.
     ahead_s: by how much the newest entry of the record is later than now; None without a record.
+    meters: what can be read of what answers cost; None: not looked.
     """
 
     data_dir: Folder
@@ -80,6 +82,7 @@ class Facts:
     servers: Sequence[ServerThere] = ()
     strays: Sequence[str] | None = None
     ahead_s: float | None = None
+    meters: Meters | None = None
 
 
 def look_at_folder(path: Path) -> Folder:

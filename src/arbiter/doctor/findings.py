@@ -7,9 +7,12 @@ import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from enum import StrEnum
 
 from arbiter.doctor.facts import Facts, Port
+from arbiter.doctor.finding import Finding, State
+from arbiter.doctor.meters import meter_findings
+
+__all__ = ["Finding", "State", "examine", "is_below", "numbers", "read_known_bad"]
 
 FREE_BYTES = 1_000_000_000
 """Room on the disk below which it is worth a word."""
@@ -19,24 +22,6 @@ OLD_DAYS = 180
 
 SQLITE_FIXED = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
 """Free of the bug of resetting a write-ahead log: from the first on, and in these branches."""
-
-
-class State(StrEnum):
-    """How bad it is."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that was looked at. mend: a command, or what to do; None when all is well."""
-
-    about: str
-    state: State
-    sentence: str
-    mend: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +89,7 @@ def examine(facts: Facts, known: KnownBad, *, today: date) -> tuple[Finding, ...
         *_age(known, today),
         *_strays(facts.strays),
         *_clock(facts),
+        *(() if facts.meters is None else meter_findings(facts.meters)),
     )
 
 

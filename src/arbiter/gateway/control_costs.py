@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from msgspec import structs
 
 from arbiter.clock import Clock
 from arbiter.cost import Figure
 from arbiter.engines.base import Engine, ServerEngine
+from arbiter.errors import UnknownDecision
 from arbiter.gateway.control_base import Plain
+from arbiter.gateway.security import Access, caller_of
 from arbiter.hardware.machine import Snapshot, usable_cores
 from arbiter.hardware.uses import could_use
 from arbiter.knowledge.cost_sums import By, Total, total, totals
 from arbiter.knowledge.costs import MOST_ROWS, Costs
-from arbiter.knowledge.receipt import Receipt
+from arbiter.knowledge.outcome import Record
+from arbiter.knowledge.receipt import Receipt, TryView
 from arbiter.knowledge.spare import suggestions
 from arbiter.metering.account import Sums
-from arbiter.refs import parse_task
+from arbiter.refs import ModelName, VersionId, parse_task
 from arbiter.registry.registry import Registry
 
 
@@ -32,11 +35,13 @@ class CostRooms:
     costs: Costs
     registry: Registry
     clock: Clock
+    record: Callable[[str], Awaitable[Record]]
     receipt: Callable[[str], Awaitable[Receipt]]
     hardware: Callable[[], Snapshot]
     energy: Callable[[], Mapping[str, Sums]]
     engines: Sequence[Engine]
     slots: int
+    server_slots: int
 
 
 def costs_router(rooms: CostRooms) -> APIRouter:
@@ -44,8 +49,14 @@ def costs_router(rooms: CostRooms) -> APIRouter:
     router = APIRouter(tags=["costs"])
 
     @router.get("/decisions/{decision}/receipt")
-    async def receipt(decision: str) -> Plain:
-        return receipt_view(await rooms.receipt(decision))
+    async def receipt(decision: str, request: Request) -> Plain:
+        caller = caller_of(request.scope)
+        is_admin = Access.ADMIN in caller.access
+        if not is_admin and (await rooms.record(decision)).caller != caller.id:
+            # not even whether there is such a decision is anybody else's business
+            raise UnknownDecision(param="decision")
+        names = rooms.registry.arms()
+        return receipt_view(await rooms.receipt(decision), names, to_admin=is_admin)
 
     @router.get("/costs")
     async def costs(
@@ -68,7 +79,17 @@ def costs_router(rooms: CostRooms) -> APIRouter:
             "task": only,
             "suggestions": [
                 {"name": names.get(one.version, one.version), **structs.asdict(one)}
-                for one in suggestions(spent, slots=rooms.slots, threads=usable_cores())
+                for one in suggestions(
+                    spent,
+                    slots=rooms.slots,
+                    server_slots=rooms.server_slots,
+                    outside={
+                        one.version
+                        for one in rooms.registry.versions()
+                        if one.artifact.identity is None
+                    },
+                    threads=usable_cores(),
+                )
             ],
             "is_cut": len(found) == MOST_ROWS,
             "energy": {name: sums_view(sums) for name, sums in rooms.energy().items()},
@@ -105,16 +126,32 @@ def figure_view(figure: Figure) -> Plain:
     }
 
 
-def receipt_view(receipt: Receipt) -> Plain:
-    """A receipt as plain JSON."""
+def receipt_view(
+    receipt: Receipt, names: Mapping[VersionId, ModelName] = {}, *, to_admin: bool = True
+) -> Plain:
+    """A receipt as plain JSON. names: what people call versions.
+
+    to_admin: else processes and addresses of servers are left out.
+    """
+    if not to_admin:
+        hidden = tuple(replace(one, place=None) for one in receipt.attempts)
+        receipt = replace(receipt, attempts=hidden)
     view: Plain = {}
     for field in fields(receipt):
-        value = getattr(receipt, field.name)
-        if isinstance(value, Figure):
-            view[field.name] = figure_view(value)
-        else:
-            view[field.name] = dict(value) if isinstance(value, Mapping) else value
+        view[field.name] = _plain(getattr(receipt, field.name))
+    view["attempts"] = [_attempt(one, names) for one in receipt.attempts]
     return view
+
+
+def _attempt(one: TryView, names: Mapping[VersionId, ModelName]) -> Plain:
+    own = {field.name: _plain(getattr(one, field.name)) for field in fields(one)}
+    return {"name": names.get(VersionId(one.version)), **own}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Figure):
+        return figure_view(value)
+    return dict(value) if isinstance(value, Mapping) else value
 
 
 def total_view(one: Total, names: Mapping[str, str]) -> Plain:

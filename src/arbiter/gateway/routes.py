@@ -169,6 +169,13 @@ ROUTES = (
         access=Access.FEEDBACK,
         handler=None,
     ),
+    Route(
+        # the same: what an answer cost is also told to who asked for it
+        methods=_GET,
+        path="/control/v1/decisions/{id}/receipt",
+        access=Access.USE,
+        handler=None,
+    ),
     Route(methods=_ANY, path="/control/{rest:path}", access=Access.ADMIN, handler=None),
 )
 """The first that fits counts."""

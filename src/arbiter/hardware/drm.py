@@ -58,15 +58,31 @@ class _Card:
 
 
 class Cards:
-    """Every card of a DRM driver that counts. An `AcceleratorReader`."""
+    """Every card of a DRM driver that counts. An `AcceleratorReader`.
 
-    def __init__(self, *, sys: Path = SYS, proc: Path = PROC) -> None:
+    told: addresses of those that another reader tells of. counted: whose energy it reads too.
+    """
+
+    def __init__(
+        self,
+        *,
+        sys: Path = SYS,
+        proc: Path = PROC,
+        told: frozenset[str] = frozenset(),
+        counted: frozenset[str] = frozenset(),
+    ) -> None:
         self._proc = proc
-        self._cards = tuple(_cards(sys))
+        self._every = tuple(_cards(sys))
+        self._cards = tuple(card for card in self._every if card.address not in told)
+        self._counted = counted
 
     def missing(self) -> str | None:
         """Why no card is seen."""
-        return None if self._cards else "no card of amdgpu, i915 or xe is in /sys/class/drm"
+        if self._cards:
+            return None
+        if self._every:
+            return "AMD SMI tells of every card that is here"
+        return "no card of amdgpu, i915 or xe is in /sys/class/drm"
 
     def look(self) -> tuple[Accelerator, ...]:
         """The cards."""
@@ -85,7 +101,8 @@ class Cards:
                     device=card.address,
                 ),
             )
-            for card in self._cards
+            for card in self._every
+            if card.address not in self._counted
             for path in _energy(card)
         )
 

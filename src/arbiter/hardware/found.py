@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from arbiter.hardware import apple, nvidia, powercap
+from arbiter.hardware import amd, apple, nvidia, powercap
+from arbiter.hardware.amd import Amd
 from arbiter.hardware.apple import Apple
 from arbiter.hardware.drm import Cards
 from arbiter.hardware.machine import PROC, SYS, Snapshot, snapshot
@@ -46,16 +47,21 @@ def find_hardware(
     proc: Path = PROC,
     sys: Path = SYS,
     nvml: nvidia.Library | str | None = None,
+    smi: amd.Library | str | None = None,
     monitor: apple.Monitor | str | None = None,
 ) -> Hardware:
-    """Look for everything that can be read. It may load NVIDIA's library: some milliseconds.
+    """Look for everything that can be read. It may load makers' libraries: some milliseconds.
 
-    domain: which of RAPL's overlapping counts to take. nvml, monitor: the libraries, or why there
-    are none; by default those that are installed.
+    domain: which of RAPL's overlapping counts to take. nvml, smi, monitor: the libraries, or why
+    there are none; by default those that are installed. A card that AMD's library tells of is not
+    told of a second time by its driver; its energy is, where the library has none.
     """
+    amds = Amd(amd.installed() if smi is None else smi)
+    counted = frozenset(one.about.device or "" for one in amds.counters())
     accelerators: dict[str, AcceleratorReader] = {
         "nvidia": Nvidia(nvidia.installed() if nvml is None else nvml),
-        "drm": Cards(sys=sys, proc=proc),
+        "amd": amds,
+        "drm": Cards(sys=sys, proc=proc, told=amds.addresses, counted=counted),
         "apple": Apple(apple.installed() if monitor is None else monitor),
     }
     root = sys / "class" / "powercap"

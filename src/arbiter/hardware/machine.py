@@ -14,6 +14,8 @@ from typing import Final
 
 import psutil
 
+from arbiter.hardware.battery import Battery
+from arbiter.hardware.battery import look as look_at_battery
 from arbiter.hardware.reading import Accelerator, AcceleratorReader, EnergyCounter, text_in
 
 PROC: Final = Path("/proc")
@@ -39,7 +41,7 @@ class Snapshot:
     usable_cores: those this process may run on. threads: hardware threads of all cores.
     load_1min: processes that ran or waited to run in the last minute, on average.
     memory_limit_bytes: what a control group lets this process have, if less than all.
-    on_battery: None when nobody can say.
+    on_battery: None when nobody can say. battery: None without one, or where it tells nothing.
     """
 
     system: str
@@ -52,6 +54,7 @@ class Snapshot:
     memory_available_bytes: int
     memory_limit_bytes: int | None
     on_battery: bool | None
+    battery: Battery | None
     accelerators: tuple[Accelerator, ...]
     counters: tuple[CounterView, ...]
     unknown: Mapping[str, str] = field(default_factory=dict)
@@ -108,6 +111,7 @@ def snapshot(
         memory_available_bytes=int(memory.available),
         memory_limit_bytes=memory_limit(sys),
         on_battery=battery,
+        battery=look_at_battery(sys),
         accelerators=tuple(one for reader in accelerators.values() for one in reader.look()),
         counters=tuple(_seen(counter) for counter in counters),
         unknown=unknown,

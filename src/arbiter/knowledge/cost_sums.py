@@ -33,7 +33,7 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
 
     day: in UTC. served_ms: from its slot to its end. tokens_per_s: while it was written.
     slot_wait_ms: until it had its slot, without what a load took. concurrency: among how many it
-    ran.
+    ran. is_try: it is no request but a try of one, which gave no answer.
     """
 
     version: str
@@ -56,6 +56,7 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
     grade: float | None = None
     slot_wait_ms: float | None = None
     concurrency: float | None = None
+    is_try: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +73,8 @@ class Spread:
 class Total:
     """What a group of requests cost together. None: known of none of them.
 
+    tries: how often somebody tried in vain before another try answered, or none did; what those
+    used is in the sums, at the version that used it.
     with_energy: of how many requests the energy was counted; estimated_mwh: what was estimated of
     others. wh_per_mtok: watt-hours for a million tokens written; mwh_per_solved: for each that was
     solved, by the grades.
@@ -80,6 +83,7 @@ class Total:
     key: str
     requests: int
     failed: int
+    tries: int
     tokens_in: int
     tokens_out: int
     tokens_cached: int
@@ -126,18 +130,20 @@ def totals(spent: Iterable[Spent], by: By) -> tuple[Total, ...]:
 def total(key: str, group: Sequence[Spent]) -> Total:
     """What these cost together."""
     counted = [one for one in group if one.energy_method in COUNTED]
-    graded = [one for one in group if one.grade is not None]
+    requests = [one for one in group if not one.is_try]
+    graded = [one for one in requests if one.grade is not None]
     return Total(
         key=key,
-        requests=len(group),
-        failed=sum(not one.is_success for one in group),
+        requests=len(requests),
+        failed=sum(not one.is_success for one in requests),
+        tries=len(group) - len(requests),
         tokens_in=sum(one.tokens_in or 0 for one in group),
         tokens_out=sum(one.tokens_out or 0 for one in group),
         tokens_cached=sum(one.tokens_cached or 0 for one in group),
         cpu_s=_sum(one.cpu_ms for one in group) if _any(group, "cpu_ms") else None,
         gpu_s=_sum(one.gpu_ms for one in group) if _any(group, "gpu_ms") else None,
         energy_mwh=sum(one.energy_mwh or 0.0 for one in counted) if counted else None,
-        with_energy=len(counted),
+        with_energy=sum(not one.is_try for one in counted),
         estimated_mwh=_estimated(group),
         wh_per_mtok=_quotient(
             [(one.energy_mwh, one.tokens_out) for one in counted], scale=1_000_000 / 1_000

@@ -1,20 +1,26 @@
 """What requests cost beside their time: energy, memory, accelerators; joined by decision id.
 
 It is known a moment after a request has ended, so it has a row of its own, written when it comes
-and only where something could be read. The latest are kept in memory.
+and only where something could be read. Tries that gave no answer have rows of their own, each of
+them. The latest are kept in memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
 
 import msgspec
+from msgspec import structs
 
 from arbiter.cost import MEMORY_ERROR_PCT, Cost, Figure, Method, unknown
 from arbiter.inference import Timings, Usage
 from arbiter.knowledge.cost_sums import Spent
+from arbiter.knowledge.energies import Energies, Spender
 from arbiter.knowledge.speed import timing
-from arbiter.refs import DecisionId
+from arbiter.knowledge.tries import CANCELLED, Then, Try, Vain
+from arbiter.refs import DecisionId, TaskName, VersionId
 from arbiter.storage.database import Database, Row, Statement
 
 RECENT = 1_024
@@ -33,16 +39,64 @@ class Costs:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._recent: dict[DecisionId, Cost] = {}
-        self._expected: set[DecisionId] = set()
+        self._tries: dict[DecisionId, list[Try]] = {}
+        self._expected: Counter[DecisionId] = Counter()
+        self.energies = Energies()
+        """What an answer of each version takes."""
 
-    def expect(self, decision: DecisionId, then: Callable[[Callable[[Cost], None]], None]) -> None:
-        """A request has ended; then: what is to be told whom to give its cost."""
-        self._expected.add(decision)
-        then(lambda cost: self.add(decision, cost))
+    async def load(self) -> None:
+        """Add up what answers took."""
+        self.energies.take(await self._database.read("sum_energy"))
+
+    def expect(self, decision: DecisionId, then: Then, *, of: Spender | None = None) -> None:
+        """A request has ended; then: what is to be told whom to give its cost.
+
+        of: whose energy it is; None where it is not to be learned from.
+        """
+        self._expected[decision] += 1
+        then(partial(self._spent_by, decision, of))
+
+    def _spent_by(self, decision: DecisionId, who: Spender | None, cost: Cost) -> None:
+        if who is not None:
+            self.energies.add(who, cost)
+        self.add(decision, cost)
+
+    def expect_tries(
+        self, decision: DecisionId, failed: Sequence[Vain], *, task: TaskName, answered: Try | None
+    ) -> None:
+        """The same of its tries that gave no answer. answered: the one that did after them."""
+        self._tries[decision] = [one.tried for one in failed]
+        if answered is not None:
+            self._tries[decision].append(answered)
+            self._database.enqueue(_try_statement(decision, len(failed), answered))
+        if len(self._tries) > RECENT:
+            del self._tries[next(iter(self._tries))]
+        self._expected[decision] += len(failed)
+        for position, one in enumerate(failed):
+            one.then(partial(self._add_try, decision, position, one.tried, task=task))
+
+    def _add_try(
+        self, decision: DecisionId, position: int, tried: Try, cost: Cost, *, task: TaskName
+    ) -> None:
+        self._came(decision)
+        if tried.error != CANCELLED:
+            who = Spender(version=tried.version, task=task, answered=False)
+            self.energies.add(who, cost)
+        tried = structs.replace(tried, cost=cost)
+        known = self._tries.get(decision)
+        if known is not None:
+            known[position] = tried
+        self._database.enqueue(_try_statement(decision, position, tried))
+
+    def _came(self, decision: DecisionId) -> None:
+        """One less is expected."""
+        self._expected[decision] -= 1
+        if self._expected[decision] <= 0:
+            del self._expected[decision]
 
     def add(self, decision: DecisionId, cost: Cost) -> None:
         """Remember a cost, and store it soon if there is anything to store."""
-        self._expected.discard(decision)
+        self._came(decision)
         self._recent[decision] = cost
         if len(self._recent) > RECENT:
             del self._recent[next(iter(self._recent))]
@@ -58,9 +112,23 @@ class Costs:
         return _cost(rows[0]) if rows else None
 
     async def spent(self, *, since: str = "", most: int = MOST_ROWS) -> Sequence[Spent]:
-        """What the latest requests cost, one value each. since: RFC 3339, or a beginning of it."""
+        """What the latest requests cost, one value each, and one for each try in vain.
+
+        since: RFC 3339, or a beginning of it.
+        """
         await self._database.settle()
-        return [_spent(row) for row in await self._database.read("list_costs", (since, most))]
+        rows = await self._database.read("list_costs", (since, most))
+        if len(rows) == most:
+            since = str(rows[-1][5])
+        tries = await self._database.read("list_tries", (since,))
+        return [*map(_spent, rows), *map(_in_vain, tries)]
+
+    async def tries(self, decision: DecisionId) -> Sequence[Try]:
+        """The tries of a request that was tried more than once, or in vain, in their order."""
+        recent = self._tries.get(decision)
+        if recent is not None:
+            return tuple(recent)
+        return [_try(row) for row in await self._database.read("get_tries", (decision,))]
 
     def is_expected(self, decision: DecisionId) -> bool:
         """Whether a cost is still to come."""
@@ -152,6 +220,59 @@ def _spent(row: Row) -> Spent:
         grade=_real(grade),
         slot_wait_ms=None if waited is None else max(0.0, waited - (_real(load) or 0.0)),
         concurrency=_real(concurrency),
+    )
+
+
+def _try_statement(decision: DecisionId, position: int, tried: Try) -> Statement:
+    cost = tried.cost
+    return Statement(
+        query="add_try",
+        parameters=(
+            decision,
+            position,
+            tried.version,
+            tried.place,
+            tried.error,
+            tried.took_ms,
+            cost.cpu_ms.value,
+            cost.gpu_ms.value,
+            cost.energy_mwh.value,
+            cost.energy_mwh.method.value,
+            _whole(cost.peak_bytes.value),
+            msgspec.json.encode(cost).decode(),
+        ),
+    )
+
+
+def _try(row: Row) -> Try:
+    version, place, error, took, cost = row
+    return Try(
+        version=VersionId(str(version)),
+        place=None if place is None else str(place),
+        error=None if error is None else str(error),
+        took_ms=_real(took) or 0.0,
+        cost=msgspec.json.decode(str(cost), type=Cost),
+    )
+
+
+def _in_vain(row: Row) -> Spent:
+    """What a try used: of a request that was graded, it solved nothing of it."""
+    task, alias, version, caller, at, cpu, gpu, energy, method, peak, grade = row
+    return Spent(
+        version=str(version),
+        task=str(task),
+        alias=str(alias),
+        caller=str(caller),
+        day=str(at)[:10],
+        is_success=False,
+        is_try=True,
+        tokens_out=0,
+        cpu_ms=_real(cpu),
+        gpu_ms=_real(gpu),
+        energy_mwh=_real(energy),
+        energy_method=str(method),
+        peak_bytes=_count(peak),
+        grade=None if grade is None else 0.0,
     )
 
 

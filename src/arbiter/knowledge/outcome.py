@@ -45,6 +45,8 @@ NO_FAULT = frozenset(
 The queries that add up what is kept leave out the same.
 """
 
+NOT_BEGUN = "no answer began, so nothing was counted for it"
+
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """A version that failed a request before its first byte, so that another served it."""

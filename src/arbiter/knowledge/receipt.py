@@ -1,11 +1,12 @@
 """The receipt of an answer: everything that it took, each figure with how it was come by.
 
-It is put together from the outcome and the cost; nothing is stored twice.
+It is put together from the outcome, the cost and the tries before it; nothing is stored twice.
+Where a request was tried more than once, time, energy and memory are those of all its tries.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from msgspec import structs
@@ -22,8 +23,9 @@ from arbiter.cost import (
     unknown_cost,
 )
 from arbiter.knowledge.costs import NOTHING_READ, PENDING
-from arbiter.knowledge.outcome import Outcome, Record
+from arbiter.knowledge.outcome import NOT_BEGUN, Outcome, Record
 from arbiter.knowledge.speed import timing
+from arbiter.knowledge.tries import Try, most_of, summed
 from arbiter.refs import DecisionId
 
 NOT_ENDED = "the request has not ended"
@@ -32,7 +34,27 @@ NO_TIME = "no answer was timed"
 TWO_SAMPLES_MS = 200.0
 """What was served for less has no two samples of its memory."""
 
+OF_THE_LAST = "of the try that answered"
+
 NO_ANE_USE = "no system tells how busy a neural engine is"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TryView:
+    """One try at a request: who was asked, where, how long, and what it used.
+
+    place: the process or the server; None where it had no slot. error: why it failed; None for the
+    try that answered.
+    """
+
+    version: str
+    place: str | None
+    error: str | None
+    took_ms: Figure
+    cpu_ms: Figure
+    gpu_ms: Figure
+    energy_mwh: Figure
+    peak_bytes: Figure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +67,8 @@ class Receipt:
     house may use, 0 to 1, while it was served; gpu_utilisation: of one accelerator. energy_mwh:
     above what the machine takes at rest; energy_by: the same by part of the machine.
     concurrency: among how many it ran at its model on average; is_exclusive: whether alone.
+    attempts: every try, where there was more than one or none gave an answer; cpu_ms, gpu_ms,
+    energy and the most memory are of all of them, the rest of the one that answered.
     is_complete: whether energy and memory are settled.
     """
 
@@ -73,13 +97,21 @@ class Receipt:
     tokens_per_s: Figure
     concurrency: float | None
     is_exclusive: bool | None
+    attempts: tuple[TryView, ...] = ()
     is_complete: bool
 
 
-def receipt_of(record: Record, cost: Cost | None, *, threads: int, is_complete: bool) -> Receipt:
+def receipt_of(
+    record: Record,
+    cost: Cost | None,
+    *,
+    threads: int,
+    is_complete: bool,
+    tries: Sequence[Try] = (),
+) -> Receipt:
     """The receipt of a decision. threads: the hardware threads that the house may use.
 
-    cost: None where nothing was read but time.
+    cost: None where nothing was read but time. tries: those that gave no answer.
     """
     decided, outcome = record.decided, record.outcome
     if cost is None:
@@ -90,6 +122,10 @@ def receipt_of(record: Record, cost: Cost | None, *, threads: int, is_complete: 
     cpu_ms = unknown(NOT_ENDED) if outcome is None else outcome.cpu
     if cpu_ms.value is not None:
         cpu_ms = structs.replace(cpu_ms, error_pct=CPU_ERROR_PCT)
+    every, tries = tries, [one for one in tries if one.error is not None]
+    mean = cost.mean_bytes
+    if tries and mean.value is not None:
+        mean = structs.replace(mean, note=OF_THE_LAST)
     return Receipt(
         decision=decided.decision,
         version=decided.version if outcome is None else outcome.version,
@@ -102,24 +138,71 @@ def receipt_of(record: Record, cost: Cost | None, *, threads: int, is_complete: 
         ),
         prefill_ms=_told(None if timings is None else timings.prefill_ms),
         decode_ms=_told(None if timings is None else timings.decode_ms),
-        cpu_ms=cpu_ms,
-        gpu_ms=cost.gpu_ms,
+        cpu_ms=_summed([*(one.cost.cpu_ms for one in tries), cpu_ms]),
+        gpu_ms=_summed([*(one.cost.gpu_ms for one in tries), cost.gpu_ms]),
         cpu_utilisation=_part(cpu_ms, served_ms, threads),
         gpu_utilisation=_part(cost.gpu_ms, served_ms, 1),
         ane_utilisation=unknown(NO_ANE_USE),
-        peak_bytes=cost.peak_bytes,
-        mean_bytes=cost.mean_bytes,
-        device_bytes=cost.device_bytes,
-        energy_mwh=cost.energy_mwh,
-        energy_by=cost.energy_by,
+        peak_bytes=most_of([*(one.cost.peak_bytes for one in tries), cost.peak_bytes]),
+        mean_bytes=mean,
+        device_bytes=most_of([*(one.cost.device_bytes for one in tries), cost.device_bytes]),
+        energy_mwh=_summed([*(one.cost.energy_mwh for one in tries), cost.energy_mwh]),
+        energy_by=_by_part([*(one.cost.energy_by for one in tries), cost.energy_by]),
         tokens_in=_told(None if usage is None else usage.prompt_tokens),
         tokens_out=_told(None if usage is None else usage.completion_tokens),
         tokens_cached=_told(None if usage is None else usage.cached_tokens),
         tokens_per_s=_rate(outcome, served_ms),
         concurrency=None if outcome is None else outcome.concurrency,
         is_exclusive=None if cpu_ms.method is Method.UNKNOWN else cpu_ms.method is Method.MEASURED,
+        attempts=_views(outcome, structs.replace(cost, cpu_ms=cpu_ms), served_ms, every),
         is_complete=is_complete,
     )
+
+
+def _views(
+    outcome: Outcome | None, cost: Cost, served_ms: float | None, tries: Sequence[Try]
+) -> tuple[TryView, ...]:
+    """Every try in its order, if there is more to tell than the receipt itself does."""
+    if not tries:
+        return ()
+    failed = [
+        TryView(
+            version=one.version,
+            place=one.place,
+            error=one.error,
+            took_ms=Figure(value=one.took_ms, method=Method.MEASURED),
+            cpu_ms=one.cost.cpu_ms,
+            gpu_ms=one.cost.gpu_ms,
+            energy_mwh=one.cost.energy_mwh,
+            peak_bytes=one.cost.peak_bytes,
+        )
+        for one in tries
+        if one.error is not None
+    ]
+    if outcome is None or outcome.cpu.note == NOT_BEGUN:
+        return tuple(failed)
+    last = TryView(
+        version=outcome.version,
+        place=next((one.place for one in tries if one.error is None), None),
+        error=outcome.error,
+        took_ms=_read(served_ms, outcome),
+        cpu_ms=cost.cpu_ms,
+        gpu_ms=cost.gpu_ms,
+        energy_mwh=cost.energy_mwh,
+        peak_bytes=cost.peak_bytes,
+    )
+    return (*failed, last)
+
+
+def _summed(figures: Sequence[Figure]) -> Figure:
+    """Over all tries. Where none answered, the last figure is of nobody and is not missing."""
+    *tried, last = figures
+    return summed(tried if tried and last.note == NOT_BEGUN else figures)
+
+
+def _by_part(parts: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+    names = dict.fromkeys(name for one in parts for name in one)
+    return {name: sum(one.get(name, 0.0) for one in parts) for name in names}
 
 
 def _nothing(outcome: Outcome | None) -> Cost:

@@ -63,16 +63,25 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """How much each part of a score counts; only their proportions matter."""
+    """How much each part of a score counts; only their proportions matter.
+
+    energy: of a solved task; it counts only where somebody gave it a weight.
+    """
 
     quality: float = 0.4
     latency: float = 0.3
     memory: float = 0.2
     reliability: float = 0.1
+    energy: float = 0.0
+
+    @property
+    def whole(self) -> float:
+        """All of them together."""
+        return self.quality + self.latency + self.memory + self.reliability + self.energy
 
     def __post_init__(self) -> None:
         """Refuse weights that cannot be a proportion."""
-        parts = (self.quality, self.latency, self.memory, self.reliability)
+        parts = (self.quality, self.latency, self.memory, self.reliability, self.energy)
         if min(parts) < 0 or not 0 < sum(parts) < float("inf"):
             raise InvalidField("Weights must be numbers from 0 up, not all 0.", param="weights")
 
@@ -106,6 +115,8 @@ class Task:
                 "latency": float(self.weights.latency),
                 "memory": float(self.weights.memory),
                 "reliability": float(self.weights.reliability),
+                # a task that does not weigh it keeps the digest that it had before it could
+                **({"energy": float(self.weights.energy)} if self.weights.energy else {}),
             },
         }
 
@@ -465,7 +476,7 @@ def _grading(value: object) -> Grading | None:
 
 
 def _weights(value: object) -> Weights:
-    names = ("quality", "latency", "memory", "reliability")
+    names = ("quality", "latency", "memory", "reliability", "energy")
     if isinstance(value, dict) and set(value) <= set(names):
         parts = {name: _number(value, name) for name in value}
         if all(part is not None for part in parts.values()):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from arbiter.clock import Clock
 from arbiter.cost import Footprint
@@ -37,8 +37,20 @@ LINGER_S: Final = 0.5
 PATIENCE_S: Final = 0.35
 """How long after its end a request waits for a counter to change, at least."""
 
+LIMIT_S: Final = 2.0
+"""How long a sample may take. A driver that does not answer must not hold up every receipt."""
+
 UPDATES: Final = 1.5
 """How many changes of the slowest counter it waits for at most."""
+
+
+class _Taking(NamedTuple):
+    """A sample that is being taken, and who was in flight when it was begun."""
+
+    task: asyncio.Task[Taken]
+    crowds: Sequence[Crowd]
+    at_rest: bool
+
 
 _ON_CPU: Final = frozenset({Part.CPU, Part.DRAM})
 
@@ -46,7 +58,8 @@ _ON_CPU: Final = frozenset({Part.CPU, Part.DRAM})
 class Meter:
     """The meter of one machine. Open it once, close it once; `attend` a runner for its `Crowd`.
 
-    watts: what a person said of the processor, for an estimate where nothing counts.
+    watts: what a person said of the processor, for an estimate where nothing counts. limit_s: how
+    long is waited for a sample; what is late is read on, and counts when it is there.
     """
 
     def __init__(
@@ -56,6 +69,7 @@ class Meter:
         clock: Clock,
         reader: ProcessReader,
         watts: Watts | None = None,
+        limit_s: float = LIMIT_S,
     ) -> None:
         self._hardware = hardware
         self._clock = clock
@@ -80,6 +94,8 @@ class Meter:
         self._at = clock.monotonic()
         self._busy_at = float("-inf")
         self._running: asyncio.Task[None] | None = None
+        self._limit_s = limit_s
+        self._taking: _Taking | None = None
         self.samples = 0
         """How many were taken."""
 
@@ -101,6 +117,9 @@ class Meter:
         if self._running is not None:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
+        if self._taking is not None:
+            self._taking.task.cancel()
+            await asyncio.gather(self._taking.task, return_exceptions=True)
         for ticket in self._unsettled:
             self._settle(ticket)
         self._unsettled = []
@@ -210,12 +229,20 @@ class Meter:
 
         at_rest: nothing was in flight since the one before, or only for a moment.
         """
-        crowds = [one for one in self._crowds.values() if one.inside or one.ended]
-        taken = await asyncio.to_thread(
-            self._sampler.take, () if at_rest else [one.tree for one in crowds]
-        )
+        if self._taking is None:
+            crowds = [one for one in self._crowds.values() if one.inside or one.ended]
+            trees = () if at_rest else [one.tree for one in crowds]
+            task = asyncio.create_task(asyncio.to_thread(self._sampler.take, trees))
+            self._taking = _Taking(task, () if at_rest else crowds, at_rest)
+        taking = self._taking
+        await asyncio.wait({taking.task}, timeout=self._limit_s)
+        if not taking.task.done():
+            self._settle_overdue()
+            return
+        self._taking = None
+        taken = taking.task.result()
         self.samples += 1
-        self._fold(taken, [] if at_rest else crowds, at_rest=at_rest)
+        self._fold(taken, taking.crowds, at_rest=taking.at_rest)
         for crowd in [one for one in self._crowds.values() if not one.users]:
             if not crowd.inside and not crowd.ended:
                 del self._crowds[crowd.tree.pid]
@@ -283,6 +310,15 @@ class Meter:
             else:
                 self._settle(ticket)
         self._unsettled = left
+
+    def _settle_overdue(self) -> None:
+        """Give those up who have waited long enough: what is late comes too late for them."""
+        now = self._clock.monotonic()
+        ended = [(one, one.ended_at) for one in self._unsettled]
+        for ticket, at in ended:
+            if at is not None and now - at >= self.patience_s:
+                self._settle(ticket)
+        self._unsettled = [one for one in self._unsettled if one.cost is None]
 
     def _settle(self, ticket: Ticket) -> None:
         ended = ticket.ended_at if ticket.ended_at is not None else ticket.begun_at

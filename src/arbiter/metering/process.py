@@ -2,7 +2,8 @@
 
 On Linux the CPU clock of a process is read directly: nanoseconds, threads that have ended
 included, half a microsecond a reading, where ``/proc/PID/stat`` counts ticks of 10 ms. Elsewhere
-psutil answers, as finely as the system does. What cannot be read is None, with the reason.
+psutil answers, as finely as the system does, and on a Mac ``proc_pid_rusage``
+(`arbiter.hardware.rusage`). What cannot be read is None, with the reason.
 
 Memory is read from ``/proc/PID/status``, which costs microseconds; ``smaps`` would hold up the
 process for as long as it walks its pages.
@@ -21,6 +22,8 @@ from typing import Final
 import psutil
 
 from arbiter.cost import Footprint, Method
+from arbiter.hardware.rusage import RusageReader
+from arbiter.hardware.rusage import installed as installed_rusage
 
 _NEEDED: Final = ("RssAnon", "RssFile")
 
@@ -63,15 +66,23 @@ class ProcessReader:
     """Reads processes by pid.
 
     proc: where the process file system is, for tests. read_cpu: the CPU clock, by default the
-    best that this system has.
+    best that this system has. rusage: macOS's account of processes, or why there is none; by
+    default what this system has.
     """
 
     def __init__(
-        self, *, proc: Path = Path("/proc"), read_cpu: Callable[[int], int] | None = None
+        self,
+        *,
+        proc: Path = Path("/proc"),
+        read_cpu: Callable[[int], int] | None = None,
+        rusage: RusageReader | str | None = None,
     ) -> None:
         self._proc = proc
         self._linux = sys.platform == "linux"
-        self._read_cpu = read_cpu or (kernel_cpu_ns if self._linux else portable_cpu_ns)
+        told = system_rusage() if rusage is None else rusage
+        self._rusage = None if isinstance(told, str) else told
+        best = kernel_cpu_ns if self._linux else portable_cpu_ns
+        self._read_cpu = read_cpu or (best if self._rusage is None else self._rusage.cpu_ns)
 
     def cpu_ns(self, pid: int) -> int | None:
         """Nanoseconds of CPU time since the process started; None when they cannot be read."""
@@ -116,6 +127,8 @@ class ProcessReader:
 
     def memory(self, pid: int) -> MemoryReading:
         """As `footprint`, with the reason when something is unknown."""
+        if self._rusage is not None:
+            return _on_a_mac(self._rusage, pid)
         try:
             text = (self._proc / str(pid) / "status").read_text(encoding="utf-8", errors="replace")
         except OSError as error:
@@ -168,6 +181,35 @@ def _parsed(text: str, pid: int) -> MemoryReading:
             method=Method.MEASURED,
         )
     )
+
+
+def _on_a_mac(rusage: RusageReader, pid: int) -> MemoryReading:
+    """What is its own, and the rest of what is in memory of it: the mapped files, at least.
+
+    Of a process whose own memory is compressed the rest is larger than that, so it is an estimate.
+    """
+    try:
+        told = rusage.read(pid)
+    except OSError as error:
+        return _nothing(str(error))
+    return MemoryReading(
+        footprint=Footprint(
+            anonymous_bytes=told.footprint_bytes,
+            weights_bytes=told.mapped_bytes,
+            method=Method.ESTIMATED,
+        )
+    )
+
+
+def system_rusage() -> RusageReader | str:
+    """This system's own, or why there is none."""
+    library = installed_rusage()
+    if isinstance(library, str):
+        return library
+    try:
+        return RusageReader(library)
+    except OSError as error:
+        return str(error)
 
 
 def _resident(pid: int) -> MemoryReading:

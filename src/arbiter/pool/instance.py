@@ -93,6 +93,8 @@ class Instance:
         self._next: LoadSpec | None = None
         """How it is to be loaded from the next load on, where that is otherwise than now."""
         self._not_before = 0.0
+        self.before_ready: Callable[[], Awaitable[None]] | None = None
+        """Waited for between a load and its being announced: what is to be measured is read."""
         self.was_lost = False
         """Whether what went wrong last was no load, but a runner that had been ready."""
 
@@ -327,6 +329,8 @@ class Instance:
         url = runner.place.url if isinstance(runner, ServedRunner) else None
         try:
             self._crowd = await self._meter.attend(runner.pid, url=url, reported=runner.reported)
+            if self.before_ready is not None:
+                await self.before_ready()
         except BaseException:
             # whoever gave up the load meanwhile must not leave a process behind
             await runner.unload()

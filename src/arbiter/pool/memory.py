@@ -20,6 +20,10 @@ from arbiter.pool.residency import Bytes
 class MemoryReader(Protocol):
     """Whoever can say how full the memories of this host are."""
 
+    async def refresh(self) -> None:
+        """Read what takes long, so that the others tell of this moment. Bounded in time."""
+        ...
+
     def levels(self) -> Mapping[str, Level]:
         """Every memory that can be read: the host's, and each accelerator's."""
         ...

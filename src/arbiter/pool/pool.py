@@ -187,6 +187,7 @@ class Pool:
                 prepare=self._placed,
             )
             self._doubts.attend(instance)
+            instance.before_ready = self.space.refresh
             found = self._tenants[loadable.version] = Tenant(loadable=loadable, instance=instance)
         return found
 

@@ -27,6 +27,7 @@ from arbiter.inference import (
     Timings,
     Usage,
 )
+from arbiter.knowledge.tries import summed
 from arbiter.pool.breaker import Sign
 from arbiter.pool.instance import Lease
 
@@ -63,6 +64,8 @@ class Served:
         wait_ms: float | None = None,
     ) -> None:
         self.decided = decided
+        self.earlier: tuple[Figure, ...] = ()
+        """The CPU time of the tries before this one, in milliseconds."""
         self.receipt = Receipt(wait_ms=wait_ms)
         self.text: list[str] = []
         self.is_text = True
@@ -93,6 +96,9 @@ class Served:
         if found.wait_ms is not None:
             words += f" wait_ms={found.wait_ms:.1f}"
         cpu, usage = found.cpu_ms, found.usage
+        if self.earlier:
+            words += f" attempts={len(self.earlier) + 1}"
+            cpu = summed((*self.earlier, cpu)) if cpu is not None else None
         if cpu is not None and cpu.value is not None:
             words += f" cpu_ms={cpu.value:.1f} cpu={cpu.method.value}"
         if usage.prompt_tokens is not None:

@@ -169,6 +169,10 @@ class Space:
         room = self._plan(tenant)
         return room.fits and not room.evict
 
+    async def refresh(self) -> None:
+        """Have the memories read, so that the next plan is made with what is so now."""
+        await self._memory.refresh()
+
     def budget(self) -> dict[str, int]:
         """What all models together may take now of each memory."""
         return self._budget(self._given)
@@ -244,6 +248,7 @@ class Space:
         try:
             while True:
                 self.freed.clear()
+                await self.refresh()  # before the plan: within it nothing may be waited for
                 pause_s = self._step(tenant)
                 if pause_s is None:
                     tenant.admitted = True
@@ -366,6 +371,7 @@ class Space:
 
         unused_s: whoever was not asked for in this long may leave for it.
         """
+        await self.refresh()
         need, version = self.need(tenant), tenant.version
         budget, claims = self.budget(), [wish.need for wish in self._wishes.values()]
         others = self.residents(wanted=version, since=None)

@@ -46,6 +46,7 @@ class Watch:
 
     async def _run(self) -> None:
         while True:
+            await self._pool.space.refresh()
             self.look()
             await self._clock.sleep(self._every_s)
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from arbiter.errors import NothingCapable, NothingThere
 from arbiter.inference import Considered, Dropped
+from arbiter.knowledge.energies import Spend
 from arbiter.knowledge.profiles import Profile
 from arbiter.knowledge.rules import Rule
 from arbiter.knowledge.speed import NEVER_TIMED, Speed
@@ -32,6 +33,8 @@ class Contender:
     context: tokens that it has room for here; None when its server does not say.
     memory_bytes: measured after a load, or estimated from the file; None when unknown.
     unavailable: why its engine cannot run here, or None. absent: why its server is not there now.
+    is_outside: another program runs it. no_accelerator: why it cannot run on one, or None where it
+    can or nobody knows.
     """
 
     name: ModelName
@@ -42,14 +45,20 @@ class Contender:
     memory_measured: bool = False
     unavailable: str | None = None
     absent: str | None = None
+    is_outside: bool = False
+    no_accelerator: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """The state of the house that a pick depends on. budget_bytes: memory for models, or None."""
+    """The state of the house that a pick depends on. budget_bytes: memory for models, or None.
+
+    accelerator_bytes: memory of this host's accelerators, None where that is not known.
+    """
 
     budget_bytes: int | None
     weights: Weights
+    accelerator_bytes: int | None = None
 
 
 class Reasons(Protocol):
@@ -101,11 +110,15 @@ class Scored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """A contender with its profile and its speed at the task in question."""
+    """A contender with its profile and its speed at the task in question.
+
+    spend: what an answer takes; None also where the task does not weigh energy.
+    """
 
     contender: Contender
     profile: Profile
     speed: Speed = NEVER_TIMED
+    spend: Spend | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

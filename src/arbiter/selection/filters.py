@@ -7,7 +7,7 @@ would not, with 95 %, however lucky or unlucky the timed ones were.
 
 from __future__ import annotations
 
-from arbiter.inference import Limits
+from arbiter.inference import GPU, Limits
 from arbiter.selection.bandit import Belief
 from arbiter.selection.contender import LEAST_SAMPLES, Seen, Situation
 from arbiter.selection.room import too_small
@@ -27,8 +27,22 @@ def _engine(seen: Seen, limits: Limits, situation: Situation) -> str | None:  # 
 
 
 def _capabilities(seen: Seen, limits: Limits, situation: Situation) -> str | None:  # noqa: ARG001  # one shape for all filters
-    missing = sorted(limits.needs - seen.contender.capabilities)
+    missing = sorted(limits.abilities - seen.contender.capabilities)
     return f"cannot do {', '.join(missing)}" if missing else None
+
+
+def _accelerator(seen: Seen, limits: Limits, situation: Situation) -> str | None:
+    """Of a need for an accelerator: there has to be one, and room in it for the whole model."""
+    if GPU not in limits.needs:
+        return None
+    one, there = seen.contender, situation.accelerator_bytes
+    if one.no_accelerator is not None or one.is_outside:
+        return one.no_accelerator
+    if one.memory_bytes is None or there is None or one.memory_bytes <= there:
+        return None
+    how = "needs" if one.memory_measured else "is estimated to need"
+    need, room = one.memory_bytes / MB, there / MB
+    return f"{how} {need:.0f} MB, the accelerators of this host have {room:.0f} MB"
 
 
 def _memory(seen: Seen, limits: Limits, situation: Situation) -> str | None:
@@ -102,7 +116,7 @@ def _believed(belief: Belief, limits: Limits) -> str | None:
     return None
 
 
-FILTERS = (_engine, _capabilities, _memory, _room, _latency)
+FILTERS = (_engine, _capabilities, _accelerator, _memory, _room, _latency)
 
 
 def drop_reason(

@@ -25,6 +25,7 @@ from arbiter.selection.contender import (
     Seen,
     Situation,
 )
+from arbiter.selection.energy import Scale, scale_of
 from arbiter.selection.filters import drop_reason
 from arbiter.selection.ruled import nobody_left, not_followed, ruled_out, ruled_reason
 from arbiter.selection.utility import Worth, explained, usual_latency, what_would_change, worth
@@ -77,6 +78,8 @@ class Plan:
         self._behind = 0
         self._cursor = 0
         self._usual = usual_latency(None)
+        self._scale: Scale | None = None
+        self._has_stirred = False
         self._untimed: set[int] = set()
         self._timed = (0, 0.0)
         self._dropped: dict[int, Dropped] = {}
@@ -112,6 +115,7 @@ class Plan:
         if self._vector is not None and (self._pending or self._behind):
             self._go_on()
         self._expect()
+        self._balance()
         if self._vector is None:
             self._weigh()
 
@@ -198,6 +202,7 @@ class Plan:
     def _take(self, place: int, found: Worth | Dropped) -> None:
         before = self._found[place]
         self._found[place] = found
+        self._has_stirred = True
         if place in self._vital or self._matters(before, found):
             self._vector = None
         elif place in self._front:
@@ -247,6 +252,7 @@ class Plan:
             situation=self._situation,
             weights=self._weights,
             others=self._usual,
+            scale=self._scale,
         )
 
     def _expect(self) -> None:
@@ -257,6 +263,17 @@ class Plan:
             self._usual = usual
             for place in sorted(self._untimed):
                 self._judge(place)
+
+    def _balance(self) -> None:
+        """Measure everybody's energy against the best of those who are able, where it counts."""
+        if not self._weights.energy or not self._has_stirred:
+            return
+        scale = scale_of(one.mwh for one in self._found if isinstance(one, Worth))
+        if scale != self._scale and (scale is None or not scale.is_near(self._scale)):
+            self._scale = scale
+            for place in range(len(self._seen)):
+                self._judge(place)
+        self._has_stirred = False
 
     def _weigh(self) -> None:
         """The probabilities of the most promising of those that are able."""

@@ -16,6 +16,7 @@ from arbiter.selection.contender import (
     Seen,
     Situation,
 )
+from arbiter.selection.energy import Scale, energy_part, energy_words, per_solved
 
 
 def latency_part(mean_ms: float | None, limits: Limits) -> float:
@@ -33,12 +34,25 @@ def memory_part(need: int | None, limits: Limits, situation: Situation) -> float
     return max(0.0, 1.0 - need / most)
 
 
-def static_score(seen: Seen, limits: Limits, situation: Situation, weights: Weights) -> Scored:
+def static_mwh(seen: Seen) -> float | None:
+    """The energy of a solved task by the mean of its grades; None where that is not known."""
+    return per_solved(seen.spend, seen.profile.mean_quality)
+
+
+def static_score(
+    seen: Seen,
+    limits: Limits,
+    situation: Situation,
+    weights: Weights,
+    *,
+    scale: Scale | None = None,
+) -> Scored:
     """Score a contender: quality, latency, memory and reliability, each in [0, 1].
 
     Latency scores ``1 - mean / limit`` (limit: the task's or request's, else 10 s), memory
     ``1 - footprint / limit`` (else the house's budget), reliability is the share of samples that
-    did not fail. A part that nobody measured counts 0.5.
+    did not fail. A part that nobody measured counts 0.5. Energy counts where it has a weight, as
+    `arbiter.selection.energy` says; scale: what it is measured against.
     """
     contender, profile = seen.contender, seen.profile
     if profile.samples < LEAST_SAMPLES:
@@ -56,6 +70,7 @@ def static_score(seen: Seen, limits: Limits, situation: Situation, weights: Weig
         (weights.latency, latency_part(mean, limits)),
         (weights.memory, memory_part(contender.memory_bytes, limits, situation)),
         (weights.reliability, NEUTRAL if rate is None else rate),
+        (weights.energy, energy_part(static_mwh(seen), scale)),
     )
     score = sum(weight * part for weight, part in parts) / sum(weight for weight, _ in parts)
     need = contender.memory_bytes
@@ -75,6 +90,11 @@ def static_score(seen: Seen, limits: Limits, situation: Situation, weights: Weig
                     else f"memory {need / 1e6:.0f} MB"
                     + ("" if contender.memory_measured else " (estimate)"),
                     "reliability unknown" if rate is None else f"reliability {rate:.2f}",
+                    *(
+                        (energy_words(static_mwh(seen), seen.spend, scale),)
+                        if weights.energy
+                        else ()
+                    ),
                 )
             )
         ),

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 
 from arbiter.inference import Dropped, Limits
+from arbiter.knowledge.energies import Spend
 from arbiter.knowledge.profiles import Profile
 from arbiter.knowledge.speed import Speed
 from arbiter.knowledge.tasks import Task
@@ -25,13 +26,15 @@ from arbiter.selection.contender import (
     Situation,
     preferred_of,
 )
+from arbiter.selection.energy import Scale, scale_of
 from arbiter.selection.filters import drop_reason
 from arbiter.selection.plan import Plan
 from arbiter.selection.ruled import nobody_left, not_followed, ruled_out, ruled_reason
-from arbiter.selection.scorers import static_score
+from arbiter.selection.scorers import static_mwh, static_score
 
 _Key = tuple[VersionId, TaskName, Limits]
-_Judged = tuple[Profile, Contender, Situation, Task, Scored | Dropped, Speed]
+_Energy = tuple[Spend | None, Scale | None]
+_Judged = tuple[Profile, Contender, Situation, Task, Scored | Dropped, Speed, _Energy]
 _CACHE_BOUND = 200_000
 _PLANS_BOUND = 16
 _TASKS_BOUND = 1_000
@@ -88,11 +91,19 @@ class Selector:
             return plan.pick(conversation, held)
         scored: list[Scored] = []
         dropped: list[Dropped] = []
+        scale = None
+        if (task.weights or situation.weights).energy:
+            scale = scale_of(
+                static_mwh(seen)
+                for seen in contenders
+                if ruled_out(seen.contender, task.name, rule) is None
+                and drop_reason(seen, limits, situation) is None
+            )
         for seen in contenders:
             one = seen.contender
             ruled = ruled_out(one, task.name, rule)
             verdict = (
-                self._judge(seen, task=task, limits=limits, situation=situation)
+                self._judge(seen, task=task, limits=limits, situation=situation, scale=scale)
                 if ruled is None
                 else Dropped(name=one.name, version=one.version, reason=ruled)
             )
@@ -145,7 +156,13 @@ class Selector:
             plan.look_again(contenders)
 
     def _judge(
-        self, seen: Seen, *, task: Task, limits: Limits, situation: Situation
+        self,
+        seen: Seen,
+        *,
+        task: Task,
+        limits: Limits,
+        situation: Situation,
+        scale: Scale | None = None,
     ) -> Scored | Dropped:
         contender = seen.contender
         key = (contender.version, task.name, limits)
@@ -154,19 +171,30 @@ class Selector:
             known is not None
             and known[0] is seen.profile
             and known[5] is seen.speed
+            and known[6] == (seen.spend, scale)
             and known[1] is contender
             and known[2] is situation
             and known[3] is task
         ):
             return known[4]
-        verdict = _verdict(seen, task=task, limits=limits, situation=situation)
+        verdict = _verdict(seen, task=task, limits=limits, situation=situation, scale=scale)
         if len(self._cache) >= _CACHE_BOUND:
             self._cache.clear()
-        self._cache[key] = (seen.profile, contender, situation, task, verdict, seen.speed)
+        self._cache[key] = (
+            seen.profile,
+            contender,
+            situation,
+            task,
+            verdict,
+            seen.speed,
+            (seen.spend, scale),
+        )
         return verdict
 
 
-def _verdict(seen: Seen, *, task: Task, limits: Limits, situation: Situation) -> Scored | Dropped:
+def _verdict(
+    seen: Seen, *, task: Task, limits: Limits, situation: Situation, scale: Scale | None
+) -> Scored | Dropped:
     one = seen.contender
     reason = drop_reason(seen, limits, situation)
     if reason is not None:
@@ -174,7 +202,7 @@ def _verdict(seen: Seen, *, task: Task, limits: Limits, situation: Situation) ->
     if one.absent is not None:
         # asked last: what is dropped for this alone may serve another time
         return Dropped(name=one.name, version=one.version, reason=one.absent, is_absent=True)
-    return static_score(seen, limits, situation, task.weights or situation.weights)
+    return static_score(seen, limits, situation, task.weights or situation.weights, scale=scale)
 
 
 def _order(scored: Scored) -> tuple[float, str]:

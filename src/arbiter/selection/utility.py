@@ -19,6 +19,7 @@ from arbiter.knowledge.tasks import Weights
 from arbiter.selection.bandit import Belief
 from arbiter.selection.chances import Arm
 from arbiter.selection.contender import NEUTRAL, Contender, Scored, Seen, Situation
+from arbiter.selection.energy import Scale, energy_part, energy_words, per_solved
 from arbiter.selection.scorers import latency_part, memory_part
 from arbiter.stats.estimators import Beta, beta_from
 
@@ -35,7 +36,9 @@ UNKNOWN = 0.2
 class Worth:
     """A contender at a task: what it is worth, and the parts that this comes from.
 
-    latency: the part of what was timed here; None when nothing was.
+    latency: the part of what was timed here; None when nothing was. mwh: of a solved task; None
+    when it is not known. scale: what that is measured against; energy is told of only with it or
+    where `is_energy_weighed`.
     """
 
     seen: Seen
@@ -43,6 +46,9 @@ class Worth:
     reliability: Beta
     latency: float | None
     arm: Arm
+    mwh: float | None = None
+    scale: Scale | None = None
+    is_energy_weighed: bool = False
 
     @property
     def quality(self) -> tuple[float, float]:
@@ -54,10 +60,12 @@ class Worth:
         belief, profile = self.belief, self.seen.profile
         low, high = self.quality
         quality = f"quality {belief.mean:.2f} (90 % credible {low:.2f} to {high:.2f}, "
+        energy = (energy_words(self.mwh, self.seen.spend, self.scale),)
         parts = (
             f"{quality}{belief.samples:.0f} graded here)",
             _latency_words(self.seen.speed),
             _memory_words(self.seen.contender),
+            *(energy if self.is_energy_weighed else ()),
             f"reliability {self.reliability.mean:.2f}" if profile.samples else NOT_ASKED,
             f"picked {probability:.0%} of the time",
         )
@@ -65,8 +73,11 @@ class Worth:
 
 
 def worth(seen: Seen, belief: Belief, *, limits: Limits, situation: Situation,
-          weights: Weights, others: float) -> Worth:  # fmt: skip
-    """What the contender is worth; others: the latency part to take when it was never timed."""
+          weights: Weights, others: float, scale: Scale | None = None) -> Worth:  # fmt: skip
+    """What the contender is worth; others: the latency part to take when it was never timed.
+
+    scale: what energy is measured against, where it has a weight and is known of anybody.
+    """
     profile = seen.profile
     failed = profile.samples - profile.successes
     reliability = FIRST_RELIABILITY.after(max(0, profile.successes), max(0, failed))
@@ -77,17 +88,26 @@ def worth(seen: Seen, belief: Belief, *, limits: Limits, situation: Situation,
     else:
         taken, doubt = latency, UNKNOWN / sqrt(1.0 + speed.timed)
     memory = memory_part(seen.contender.memory_bytes, limits, situation)
-    whole = weights.quality + weights.latency + weights.memory + weights.reliability
+    whole, mwh = weights.whole, None
+    energy = energy_doubt = 0.0
+    if weights.energy:
+        mwh = per_solved(seen.spend, belief.mean)
+        energy = energy_part(mwh, scale)
+        energy_doubt = UNKNOWN
+        if mwh is not None and seen.spend is not None:
+            energy_doubt = UNKNOWN / sqrt(1.0 + seen.spend.answers)
     mean = (
         weights.quality * belief.mean
         + weights.latency * taken
         + weights.memory * memory
         + weights.reliability * reliability.mean
+        + weights.energy * energy
     )
     square = (
         weights.quality**2 * belief.variance
         + weights.latency**2 * doubt * doubt
         + weights.reliability**2 * reliability.variance
+        + weights.energy**2 * energy_doubt * energy_doubt
     )
     return Worth(
         seen=seen,
@@ -95,6 +115,9 @@ def worth(seen: Seen, belief: Belief, *, limits: Limits, situation: Situation,
         reliability=reliability,
         latency=latency,
         arm=Arm(mean / whole, sqrt(square) / whole, belief.neglect, belief.samples),
+        mwh=mwh,
+        scale=scale,
+        is_energy_weighed=weights.energy > 0.0,
     )
 
 
@@ -151,8 +174,7 @@ def what_would_change(best: Worth, other: Worth, weights: Weights, task: str) ->
     """
     if weights.quality <= 0.0:
         return None
-    whole = weights.quality + weights.latency + weights.memory + weights.reliability
-    gap = (best.arm.mean - other.arm.mean) * whole / weights.quality
+    gap = (best.arm.mean - other.arm.mean) * weights.whole / weights.quality
     ahead, behind = best.seen.contender.name, other.seen.contender.name
     if gap < 0.0:
         return f"{behind} is worth more already; a share of conversations still tries {ahead}"

@@ -9,6 +9,7 @@ from arbiter.hardware.found import find_hardware
 from arbiter.studies.check_cpu import check_v1, check_v2, check_v3
 from arbiter.studies.check_energy import check_v6, check_v7, check_v8
 from arbiter.studies.check_house import check_real, check_v11, check_v13
+from arbiter.studies.check_latency import check_v15
 from arbiter.studies.check_memory import check_v4, check_v5
 from arbiter.studies.check_sharing import check_v9, check_v12
 from arbiter.studies.check_tokens import check_v10
@@ -16,7 +17,7 @@ from arbiter.studies.checks import Check
 
 
 async def checks(clock: Clock) -> AsyncIterator[Check]:
-    """One after the other, each as soon as it is done; about two minutes."""
+    """One after the other, each as soon as it is done; about two and a half minutes."""
     yield await check_v1(clock)
     yield await check_v2()
     yield await check_v3(clock)
@@ -31,6 +32,7 @@ async def checks(clock: Clock) -> AsyncIterator[Check]:
     yield check_v12()
     yield check_v13(_unread())
     yield await check_real(clock)
+    yield await check_v15(clock)
 
 
 def _unread() -> list[str]:

@@ -255,7 +255,7 @@ class Calibrating:
                         done=tally.done,
                         graded=profile.graded,
                         quality=profile.quality,
-                        is_choice=not can or task.limits.needs <= can,
+                        is_choice=not can or task.limits.abilities <= can,
                         is_loaded=states.get(id_) is State.READY,
                     )
                 )

@@ -103,7 +103,7 @@ class Comparing:
     async def _fitting(
         self, alias: ModelName, old: Version, new: Version, apart: Apart
     ) -> tuple[Finding, ...]:
-        needs = {task.name: task.limits.needs for task in self._tasks.in_force()}
+        needs = {task.name: task.limits.abilities for task in self._tasks.in_force()}
         demand = Demand(
             asked=await read_asked(self._database, alias),
             tasks={task: wanted for task, wanted in needs.items() if wanted},

@@ -209,6 +209,24 @@ CREATE TABLE costs (
     device_note     TEXT
 );
 
+-- Tries of a request that was tried more than once, or in vain. What those used that gave no answer
+-- is the request's cost too.
+CREATE TABLE tries (
+    decision        TEXT NOT NULL REFERENCES decisions (decision),
+    position        INTEGER NOT NULL,
+    version         TEXT NOT NULL,
+    place           TEXT,                        -- the process or the server that was asked
+    error           TEXT,                        -- NULL: it answered, and its cost is in costs
+    took_ms         DOUBLE PRECISION NOT NULL CHECK (took_ms >= 0),
+    cpu_ms          DOUBLE PRECISION CHECK (cpu_ms >= 0),
+    gpu_ms          DOUBLE PRECISION CHECK (gpu_ms >= 0),
+    energy_mwh      DOUBLE PRECISION CHECK (energy_mwh >= 0),
+    energy_method   TEXT NOT NULL,
+    peak_bytes      BIGINT CHECK (peak_bytes >= 0),
+    cost            TEXT NOT NULL,               -- JSON: every figure with its method and its note
+    PRIMARY KEY (decision, position)
+);
+
 CREATE TABLE feedback (
     decision        TEXT NOT NULL REFERENCES decisions (decision),
     source          TEXT NOT NULL,
