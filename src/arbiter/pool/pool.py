@@ -21,6 +21,7 @@ from arbiter.errors import (
     ArbiterError,
     EngineError,
     NotOffered,
+    OutOfMemory,
     ServerGone,
     ShuttingDown,
     StillInUse,
@@ -387,6 +388,8 @@ class Pool:
                 # here, and not for each request that is refused while it lasts
                 names = ", ".join(self._registry.names_of(version))
                 LOG.warning("%s failed: %s", names or short(version), reason)
+                if isinstance(instance.last_error, OutOfMemory) and not tenant.loadable.is_outside:
+                    self._footprints.fell_short(instance.spec, reason, tenant.had)
             if not instance.was_lost:
                 self._miss(version, instance.last_error)
         self.space.freed.set()

@@ -44,6 +44,7 @@ class Showing:
         held = self._footprints.measured(instance.spec) or {}
         chance = instance.usage.chance(now)
         reload_s = self._footprints.reload_s(tenant.loadable, instance.spec)
+        short = self._footprints.shortage(instance.spec)
         until, error = pinned.get(version), instance.last_error
         return InstanceView(
             version=version,
@@ -61,6 +62,7 @@ class Showing:
             predicted_bytes=tenant.loadable.estimated_bytes,
             measured_bytes=held.get(HOST),
             accelerator_bytes={m: size for m, size in held.items() if m != HOST},
+            too_little_bytes={} if short is None else short.had,
             chance=chance,
             worth=chance * reload_s,
             is_pinned=version in pinned,

@@ -16,7 +16,8 @@ class InstanceView:
 
     state_s: seconds since it came to be so. waits_for: why a load has no memory yet.
     predicted_bytes: the guess from its file; measured_bytes: what it was measured to hold of this
-    machine's memory, accelerator_bytes of its accelerators. expected_load_s: how long a load should
+    machine's memory, accelerator_bytes of its accelerators. too_little_bytes: of each memory, what
+    was not enough for it of late. expected_load_s: how long a load should
     take, from the last one or its size. chance: of being asked for in the next ten minutes; worth:
     that times the seconds of a load. waiting_by: who waits, by key. reloads_avoided: requests whose
     options another server would have loaded it again for.
@@ -37,6 +38,7 @@ class InstanceView:
     predicted_bytes: int | None
     measured_bytes: int | None
     accelerator_bytes: Mapping[str, int]
+    too_little_bytes: Mapping[str, int]
     chance: float
     worth: float
     is_pinned: bool
