@@ -154,21 +154,21 @@ def test_every_kind_of_event_is_documented() -> None:
     kinds = {f"rollout.{what}" for what in said | phases} | {f"instance.{s.value}" for s in State}
     kinds |= {f"breaker.{phase.value}" for phase in breaker.Phase}
     kinds |= {"version.expired", "version.fell", "model.changed", "calibration.case", "shadow.pair"}
-    kinds |= {"pool.stuck", "pin.set", "pin.removed", "settings.reloaded"}
+    kinds |= {"pool.stuck", "pin.set", "pin.removed", "settings.reloaded", "probe.failed"}
     kinds |= {f"calibration.{a.value}" for a in (Activity.WAITING, Activity.DONE)}
     page = read("docs/reference/events.md")
     assert [kind for kind in sorted(kinds) if f"| `{kind}` |" not in page] == []
     documented = set(
         re.findall(
             r"^\| `((?:rollout|instance|breaker|version|model|calibration|shadow"
-            r"|pool|pin|settings)\.\w+)`",
+            r"|pool|pin|probe|settings)\.\w+)`",
             page,
             re.MULTILINE,
         )
     )
     assert documented == kinds
     rooms = re.findall(r"\bEvent\(\s*kind=", _source())
-    assert len(rooms) == 9, "a tenth room announces: document it"
+    assert len(rooms) == 10, "an eleventh room announces: document it"
 
 
 def test_every_kind_of_ledger_entry_and_every_fault_is_documented() -> None:

@@ -264,6 +264,48 @@ async def test_nothing_is_loaded_for_who_hung_up_in_the_queue(
         assert (len(engine.loads), _state(play, "one")) == (1, State.READY)
 
 
+async def test_a_model_that_cannot_generate_is_found_out_though_its_port_is_well(
+    tmp_path: Path,
+) -> None:
+    """Ollama 17408: for hours every check of health was green, and nothing was generated."""
+    gate = asyncio.Event()
+    gate.set()
+    engine = _yes(Hold(gate))
+    async with _house(tmp_path, engine, "one", pool__probe_s=300.0) as play:
+        await _text(play, "one")
+        for _ in range(400):
+            play.clock.jump(1.0)
+            await play.house.database.settle()
+        assert play.house.pool.ailing() == {}
+        gate.clear()
+        while not play.house.pool.ailing():
+            play.clock.jump(1.0)
+            await play.house.database.settle()
+        assert await engine.runners[0].is_healthy()
+        assert set(play.house.pool.ailing().values()) == {
+            "it kept failing: a probe: no whole answer in 60 s"
+        }
+
+
+async def test_a_queue_that_stands_still_is_seen_from_outside(tmp_path: Path) -> None:
+    """Ollama 17408: the scheduler stood still, and had no heartbeat of its own."""
+    gate = asyncio.Event()
+    async with _house(tmp_path, _yes(Hold(gate)), "one", pool__slots=1) as play:
+        asking = [_asking(play, "one", f"{n}") for n in range(2)]
+        await _until(play, lambda: [s.waiting for s in play.house.pool.sights()] == [1])
+        play.house.watch.look()
+        assert play.house.ready() == {"ok": True, "models": 1}
+        (instance,) = play.house.pool.instances()
+        instance.turns.free += 1  # a fault, planted
+        play.house.watch.look()
+        play.house.watch.look()
+        assert play.house.ready() == {"ok": False, "models": 1}
+        gate.set()
+        await asyncio.gather(*asking)
+        play.house.watch.look()
+        assert play.house.ready() == {"ok": True, "models": 1}
+
+
 async def test_two_quick_changes_of_the_settings_leave_one_process_a_model(tmp_path: Path) -> None:
     """llama-swap 281: each of two quick edits started its own processes."""
     changed: dict[str, object] = {}
@@ -420,7 +462,7 @@ async def test_what_nobody_measured_is_null_and_neither_zero_nor_a_guess(tmp_pat
         assert isinstance(progress, Progress)
         assert (progress.expected_load_s, progress.sentence) == (None, "loading for 0 s")
         page = exposition(play.house.watched()).decode()
-        assert "arbiter_instance_measured_bytes{" not in page
+        assert 'kind="measured"' not in page
         engine.load_gate.set()
         await asking
         answered = await play.house.ask("hello", model="one")

@@ -6,11 +6,22 @@ request says here how it ended.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from arbiter.clock import Clock
 from arbiter.errors import ArbiterError
 from arbiter.pool.breaker import Breaker, Sign, Ticket, begun, ended, passed_over, sign_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probed:
+    """The latest probe. at: by the monotonic clock. why: what was wrong; empty when nothing was."""
+
+    at: float
+    sign: Sign
+    why: str
 
 
 class Passage:
@@ -49,11 +60,21 @@ class Health:
         self.breaker = Breaker()
         self.listener: Callable[[], None] | None = None
         """Called when the breaker opened, is tried, or closed."""
+        self.grace_s = 0.0
+        """How much longer than its pause it is passed over, so that a probe is the trial."""
+        self.probed: Probed | None = None
+        self.probes: Counter[Sign] = Counter()
+        """How many probes said so."""
 
     @property
     def ailing(self) -> str | None:
         """Why somebody else is to be asked for now, where there is somebody."""
-        return passed_over(self.breaker, self._clock.monotonic())
+        return passed_over(self.breaker, self._clock.monotonic() - self.grace_s)
+
+    def note(self, probed: Probed) -> None:
+        """It was probed."""
+        self.probed = probed
+        self.probes[probed.sign] += 1
 
     def begin(self) -> Passage:
         """A request begins."""

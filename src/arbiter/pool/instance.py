@@ -159,23 +159,33 @@ class Instance:
         asked = self._clock.monotonic()
         try:
             runner = await self.ensure_ready(admit, patient=patient)
-            now = self._clock.monotonic()
-            # nothing is awaited between the check in ensure_ready and this count, so a drain
-            # either sees this lease or this lease saw the drain
-            lease = Lease(
-                self,
-                runner,
-                self._crowd,
-                is_served=self._is_served,
-                bounded=bounded,
-                since=now,
-                load_ms=(now - asked) * 1000,
-            )
-            self._lent.begin(lease)
         except BaseException:
             self.leases -= 1
             self.turns.give()
             raise
+        return self._lend(runner, bounded=bounded, asked=asked)
+
+    def take_idle(self) -> Lease | None:
+        """A lease at once, if it is ready and nobody uses it; else None. Nothing is loaded."""
+        if self.busy or self.runner is None or not self.turns.take_free():
+            return None
+        self.leases += 1
+        return self._lend(self.runner, bounded=False, asked=self._clock.monotonic())
+
+    def _lend(self, runner: Runner, *, bounded: bool, asked: float) -> Lease:
+        # nothing is awaited between the check in ensure_ready and this count, so a drain
+        # either sees this lease or this lease saw the drain
+        now = self._clock.monotonic()
+        lease = Lease(
+            self,
+            runner,
+            self._crowd,
+            is_served=self._is_served,
+            bounded=bounded,
+            since=now,
+            load_ms=(now - asked) * 1000,
+        )
+        self._lent.begin(lease)
         return lease
 
     def give_back(self, lease: Lease) -> None:

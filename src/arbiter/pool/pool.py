@@ -106,6 +106,15 @@ class Pool:
         await self.pins.load()
 
     @property
+    def settings(self) -> PoolSettings:
+        """What holds now."""
+        return self._settings
+
+    def instances(self) -> tuple[Instance, ...]:
+        """Every instance that there is, in memory or not."""
+        return tuple(tenant.instance for tenant in self._tenants.values())
+
+    @property
     def revision(self) -> int:
         """Grows when a footprint becomes known."""
         return self._footprints.revision

@@ -44,6 +44,7 @@ class Showing:
         held = self._footprints.measured(instance.spec) or {}
         chance = instance.usage.chance(now)
         reload_s = self._footprints.reload_s(tenant.loadable, instance.spec)
+        probed = instance.health.probed
         short = self._footprints.shortage(instance.spec)
         until, error = pinned.get(version), instance.last_error
         return InstanceView(
@@ -70,6 +71,9 @@ class Showing:
             reloads_avoided=tenant.avoided.count,
             last_error=error.message if error is not None else None,
             ailing=instance.health.ailing,
+            probed_s=None if probed is None else now - probed.at,
+            probe=None if probed is None else probed.why or None,
+            probes={sign.value: count for sign, count in instance.health.probes.items()},
         )
 
     def progress(self, version: VersionId) -> Progress | None:

@@ -47,6 +47,12 @@ class InstanceView:
     last_error: str | None
     ailing: str | None
     """Why `auto` asks others for now."""
+    probed_s: float | None
+    """Seconds since the latest probe; None: it was never probed."""
+    probe: str | None
+    """What was wrong with that; None: nothing."""
+    probes: Mapping[str, int]
+    """How many probes it passed (``well``), failed (``ill``, ``lost``) or said nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
