@@ -389,6 +389,7 @@ class House:
                     measured_bytes=one.measured_bytes,
                     reloads_avoided=one.reloads_avoided,
                     probes=one.probes,
+                    is_slow=one.slow is not None,
                 )
                 for one in self.pool.views()
             ),

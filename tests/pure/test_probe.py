@@ -51,7 +51,6 @@ def _end(tokens: int | None = None) -> Finish:
         (replace(IDLE, is_outside=True, is_trial_due=True), "its breaker's pause is over"),
         (replace(IDLE, failures=2, idle_s=DOUBT_S, is_quiet=False), "it failed 2 times in a row"),
         (replace(IDLE, failures=2, idle_s=DOUBT_S - 1.0), None),
-        (replace(IDLE, is_slow=True, idle_s=DOUBT_S), "it was slow"),
         (replace(IDLE, is_passed_over=True, failures=1), None),
     ],
 )
@@ -70,7 +69,6 @@ def test_it_is_probed_when_it_is_idle_or_in_doubt_and_never_while_it_serves(
         failures=st.integers(0, 4),
         is_trial_due=st.booleans(),
         is_passed_over=st.booleans(),
-        is_slow=st.booleans(),
         is_outside=st.booleans(),
         is_quiet=st.booleans(),
     ),

@@ -17,6 +17,7 @@ from urllib.parse import quote
 import apsw
 import psutil
 
+from arbiter.doctor.instances import Complaint
 from arbiter.engines.base import Engine, ServerEngine
 from arbiter.errors import EngineError
 
@@ -70,6 +71,7 @@ class Facts:
 
     strays: files that run code at the start of Python and belong to no package; None: not looked.
     ahead_s: by how much the newest entry of the record is later than now; None without a record.
+    complaints: what is the matter with models that the running house has loaded.
     """
 
     data_dir: Folder
@@ -80,6 +82,7 @@ class Facts:
     servers: Sequence[ServerThere] = ()
     strays: Sequence[str] | None = None
     ahead_s: float | None = None
+    complaints: Sequence[Complaint] = ()
 
 
 def look_at_folder(path: Path) -> Folder:

@@ -303,6 +303,8 @@ class Instance:
         self._is_unserved = True
         self.runner = runner
         self._is_served = isinstance(runner, ServedRunner)
+        where = runner.place.url if isinstance(runner, ServedRunner) else ""
+        self.health.pace.runs(f"{where} {self.spec.context} {self.spec.slots} {self.spec.threads}")
         # whoever changed the file after it was checked and before it was loaded is found out
         self.file.doubt()
         self._watching = asyncio.create_task(self._watch(runner))

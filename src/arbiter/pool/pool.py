@@ -74,6 +74,7 @@ class Pool:
         self._engines = Engines(engines)
         self._settings = settings
         self._clock = clock
+        self._database = database
         self._announcer = announcer
         self._meter = machine.meter
         self._registry = registry
@@ -101,9 +102,10 @@ class Pool:
         self._closed = False
 
     async def load(self) -> None:
-        """Read the footprints that were measured before, and what is pinned."""
+        """Read the footprints that were measured before, what is pinned, and how fast all were."""
         await self._footprints.load()
         await self.pins.load()
+        await self._doubts.load(self._database)
 
     @property
     def settings(self) -> PoolSettings:
@@ -192,7 +194,7 @@ class Pool:
                 file=ModelFile(loadable.artifact, self._clock),
                 prepare=self._placed,
             )
-            self._doubts.attend(instance)
+            self._doubts.attend(instance, is_ours=not loadable.is_outside)
             found = self._tenants[loadable.version] = Tenant(loadable=loadable, instance=instance)
         return found
 

@@ -66,8 +66,8 @@ class Standing:
 
     is_ready: in memory, and offered. in_use: who uses it or waits for it. idle_s: seconds since it
     last served anybody or was probed. failures: in a row. is_trial_due: its breaker's pause is
-    over. is_slow: marked so. is_outside: another program runs it. is_quiet: the house serves
-    nobody.
+    over; is_passed_over: it is not yet. is_outside: another program runs it. is_quiet: the house
+    serves nobody.
     """
 
     is_ready: bool
@@ -76,7 +76,6 @@ class Standing:
     failures: int = 0
     is_trial_due: bool = False
     is_passed_over: bool = False
-    is_slow: bool = False
     is_outside: bool = False
     is_quiet: bool = True
 
@@ -98,8 +97,8 @@ def reason_to_probe(one: Standing, *, every_s: float) -> str | None:
         return "its breaker's pause is over"
     if one.is_outside or one.is_passed_over:
         return None
-    if (one.failures or one.is_slow) and one.idle_s >= min(DOUBT_S, every_s):
-        return f"it failed {one.failures} times in a row" if one.failures else "it was slow"
+    if one.failures and one.idle_s >= min(DOUBT_S, every_s):
+        return f"it failed {one.failures} times in a row"
     if one.is_quiet and one.idle_s >= every_s:
         return f"nobody asked it for {one.idle_s:.0f} s"
     return None

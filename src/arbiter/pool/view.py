@@ -47,6 +47,8 @@ class InstanceView:
     last_error: str | None
     ailing: str | None
     """Why `auto` asks others for now."""
+    slow: str | None
+    """How it is far slower than it was; None: it is not, as far as is known."""
     probed_s: float | None
     """Seconds since the latest probe; None: it was never probed."""
     probe: str | None
