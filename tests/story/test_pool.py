@@ -490,7 +490,9 @@ async def test_a_helper_puts_out_nobody_whom_people_use(tmp_path: Path) -> None:
         await _settle(play)
         assert _state(play, "main") is State.READY
         play.clock.jump(201.0)
-        with pytest.raises(Busy, match="No memory became free"):
+        with pytest.raises(
+            Busy, match=r"No memory became free for it in 300 s: 40\.\d MB needed, "
+        ):
             await judged
         play.clock.jump(UNUSED_S)
         assert await _text(play, "judge", helper=True) == "yes"

@@ -53,6 +53,8 @@ class Instance:
         prepare: Callable[[LoadSpec], LoadSpec] = lambda spec: spec,
     ) -> None:
         self.spec = spec
+        self.short_of: Callable[[], str | None] = lambda: None
+        """What it waits for, or waited for last, before a load."""
         self.engine = engine
         self.file = file
         self.state = State.COLD
@@ -318,8 +320,9 @@ class Instance:
         try:
             await within(self._clock, self._wait_s, admitted())
         except TimeoutError as error:
+            why = self.short_of()
             raise Busy(
-                f"No memory became free for it in {self._wait_s:.0f} s.",
+                f"No memory became free for it in {self._wait_s:.0f} s{f': {why}' if why else ''}.",
                 hint="Raise pool.memory_mb, or ask fewer models at once.",
                 retry_after_s=self.turns.retry_after_s,
             ) from error

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from arbiter.clock import Clock
@@ -194,6 +195,7 @@ class Pool:
                 file=ModelFile(loadable.artifact, self._clock),
                 prepare=self._placed,
             )
+            instance.short_of = partial(self.space.why, loadable.version)
             self._doubts.attend(instance, is_ours=not loadable.is_outside)
             found = self._tenants[loadable.version] = Tenant(loadable=loadable, instance=instance)
         return found

@@ -163,7 +163,11 @@ class Space:
 
     def waits_for(self, version: VersionId) -> str | None:
         """Why a version that is to be loaded has no memory yet; None: it does not wait for any."""
-        return self._why.get(version) if version in self._wishes else None
+        return self.why(version) if version in self._wishes else None
+
+    def why(self, version: VersionId) -> str | None:
+        """What the latest plan for a version said; None: there was none."""
+        return self._why.get(version)
 
     def has_room(self, tenant: Tenant) -> bool:
         """Whether a version waits for memory for which nobody has to leave."""
