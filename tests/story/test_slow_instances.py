@@ -12,7 +12,7 @@ from tests.story.houses import MODELS, settings
 from tests.story.stage import Stage, name, stage
 
 from arbiter.app import open_house
-from arbiter.engines.scripted import Say, Scripted, Step
+from arbiter.engines.scripted import Hold, Say, Scripted, Step
 from arbiter.gateway import views
 from arbiter.gateway.metrics import exposition
 from arbiter.inference import Ask, Chat, Generation, Message, Named
@@ -30,8 +30,10 @@ class Model:
         self.play: Stage | None = None
 
     def reply(self, request: Generation) -> Iterator[Step]:
-        del request
         assert self.play is not None
+        assert isinstance(request.work, Chat)
+        if request.work.messages[-1].content == "for ever":
+            yield Hold(asyncio.Event())
         self.play.clock.jump(self.takes_s)
         yield Say("yes")
 
@@ -95,6 +97,21 @@ async def test_a_slow_instance_is_told_and_passed_over_for_a_while_and_then_aske
                 kinds[(await anext(events)).kind] += 1
         assert kinds["pace.slow"] == 1
         assert {view.slow for view in play.house.pool.views()} == {None}
+
+
+async def test_who_shares_the_machine_with_another_model_is_not_slow_because_of_it(
+    tmp_path: Path,
+) -> None:
+    async with _house(tmp_path, "one", "two") as (play, model):
+        other = asyncio.create_task(play.house.ask("for ever", model="two"))
+        while sum(instance.leases for instance in play.house.pool.instances()) < 1:
+            await play.house.database.settle()
+        model.takes_s = 4.0
+        for _ in range(20):
+            await _ask(play, "one")
+        assert play.house.pool.ailing() == {}
+        other.cancel()
+        await asyncio.gather(other, return_exceptions=True)
 
 
 async def test_the_last_one_is_asked_however_slow_it_is(tmp_path: Path) -> None:

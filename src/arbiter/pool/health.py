@@ -70,6 +70,8 @@ class Health:
         self.grace_s = 0.0
         """How much longer than its pause it is passed over, so that a probe is the trial."""
         self.pace = Pace()
+        self.beside: Callable[[], int] = int
+        """How many the house serves elsewhere now: they share the machine."""
         self.on_pace: Callable[[Change], None] | None = None
         """Called when it has become slow, or is so no more."""
         self._slowed = 0
@@ -87,8 +89,8 @@ class Health:
         return passed_over(self.breaker, now - self.grace_s)
 
     def paced(self, one: Timing, usage: Usage, crowd: float) -> None:
-        """An answer came to its end, so fast. crowd: among how many it was made."""
-        change = self.pace.add(one, usage, crowd)
+        """An answer came to its end, so fast. crowd: among how many of it that was."""
+        change = self.pace.add(one, usage, crowd + self.beside())
         if change is None:
             return
         if change is Change.SLOW:

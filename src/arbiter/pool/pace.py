@@ -1,7 +1,10 @@
 """How fast an instance answers against its own history here, and when it has become far slower.
 
 Two times are looked at: until an answer begins, and for each token that is written. They are
-compared with answers of the same kind: as many at once, a prompt of about the same length.
+compared with answers of the same kind: as many at once in the house, a prompt of about the same
+length. How many other models were answering in an answer from before a restart is not on record:
+it is taken for one of a quieter kind, whose bound becomes higher by that, so it makes no alarm.
+
 `arbiter.stats.slowness` has the mathematics: while answers take no more than half as long again as
 8 in 10 of them did, one in 10,000 of them or fewer makes an alarm.
 

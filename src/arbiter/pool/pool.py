@@ -195,10 +195,14 @@ class Pool:
                 file=ModelFile(loadable.artifact, self._clock),
                 prepare=self._placed,
             )
+            instance.health.beside = partial(self._beside, instance)
             instance.short_of = partial(self.space.why, loadable.version)
             self._doubts.attend(instance, is_ours=not loadable.is_outside)
             found = self._tenants[loadable.version] = Tenant(loadable=loadable, instance=instance)
         return found
+
+    def _beside(self, instance: Instance) -> int:
+        return sum(one.instance.leases for one in self._tenants.values()) - instance.leases
 
     async def take(
         self,

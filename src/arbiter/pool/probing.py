@@ -48,6 +48,10 @@ GRACE_S: Final = 5.0
 """When a breaker's pause is over, a probe has this long to be the trial instead of a request."""
 
 
+BATTERY_S: Final = 10.0
+"""What was said of the battery is believed for so long: to ask takes a thread."""
+
+
 class Probing:
     """The background work. on_battery: whether this machine runs on its battery; None: unknown."""
 
@@ -65,6 +69,8 @@ class Probing:
         self._clock = clock
         self._announcer = announcer
         self._on_battery = on_battery
+        self._is_on_mains = False
+        self._ask_again_at = 0.0
         self._habits: dict[VersionId, frozenset[Fault]] = {}
         self._under_way: dict[Instance, asyncio.Task[None]] = {}
         self._task: asyncio.Task[None] | None = None
@@ -116,8 +122,12 @@ class Probing:
     async def _may_now(self) -> bool:
         if self._pool.settings.probe_on_battery:
             return True
-        # what nobody can say is taken for a battery
-        return await asyncio.to_thread(self._on_battery) is False
+        now = self._clock.monotonic()
+        if now >= self._ask_again_at:
+            # what nobody can say is taken for a battery
+            self._is_on_mains = await asyncio.to_thread(self._on_battery) is False
+            self._ask_again_at = now + BATTERY_S
+        return self._is_on_mains
 
     def _standing(self, instance: Instance) -> Standing:
         now, health = self._clock.monotonic(), instance.health
