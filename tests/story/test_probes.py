@@ -225,6 +225,24 @@ async def test_where_no_probe_comes_a_request_is_the_trial(tmp_path: Path) -> No
         assert play.house.pool.ailing() == {}
 
 
+async def test_probes_are_made_from_the_moment_on_in_which_the_settings_say_so(
+    tmp_path: Path,
+) -> None:
+    model = Model()
+    async with _house(tmp_path, model, pool__probe_s=0.0) as play:
+        await _ask(play)
+        for every_s, probed in ((0.0, 0), (EVERY_S, 1), (0.0, 1)):
+            pool = play.house.pool
+            changed = pool.settings.model_copy(update={"probe_s": every_s})
+            pool.reconfigure(changed, pool.budget_bytes)
+            await play.house.database.settle()
+            play.clock.jump(EVERY_S + 1.0)
+            for _ in range(5):
+                await play.house.database.settle()
+            await play.house.probing.settle()
+            assert len(model.probed) == probed
+
+
 async def test_a_probe_keeps_nobody_in_memory(tmp_path: Path) -> None:
     model = Model()
     async with _house(tmp_path, model, pool__memory_mb=60.0) as play:

@@ -101,6 +101,8 @@ class Pool:
             clock=clock,
         )
         self._closed = False
+        self.reconfigured = asyncio.Event()
+        """Set when other settings hold from now on."""
 
     async def load(self) -> None:
         """Read the footprints that were measured before, what is pinned, and how fast all were."""
@@ -367,6 +369,7 @@ class Pool:
         when they are next asked for.
         """
         self._settings = settings
+        self.reconfigured.set()
         self.budget_bytes = budget_bytes
         self.space.reconfigure(settings, {} if budget_bytes is None else {HOST: budget_bytes})
         for tenant in self._tenants.values():

@@ -93,8 +93,12 @@ class Probing:
 
     async def _run(self) -> None:
         while True:
-            await self._clock.sleep(LOOK_S)
             await self.look()
+            if self._pool.settings.probe_s:
+                await self._clock.sleep(LOOK_S)
+            else:
+                self._pool.reconfigured.clear()
+                await self._pool.reconfigured.wait()
 
     async def look(self) -> None:
         """Look once, and begin the probes that are due."""
