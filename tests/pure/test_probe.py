@@ -23,6 +23,7 @@ from arbiter.pool.breaker import Sign
 from arbiter.pool.probe import (
     DOUBT_S,
     MOST_PIECES,
+    TRIAL_S,
     Fault,
     Standing,
     faults,
@@ -49,6 +50,8 @@ def _end(tokens: int | None = None) -> Finish:
         (replace(IDLE, is_outside=True), None),
         (replace(IDLE, is_outside=True, failures=4), None),
         (replace(IDLE, is_outside=True, is_trial_due=True), "its breaker's pause is over"),
+        (replace(IDLE, is_trial_due=True, probed_s=TRIAL_S), "its breaker's pause is over"),
+        (replace(IDLE, is_trial_due=True, probed_s=TRIAL_S - 1.0), None),
         (replace(IDLE, failures=2, idle_s=DOUBT_S, is_quiet=False), "it failed 2 times in a row"),
         (replace(IDLE, failures=2, idle_s=DOUBT_S - 1.0), None),
         (replace(IDLE, is_passed_over=True, failures=1), None),

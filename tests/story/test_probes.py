@@ -13,17 +13,19 @@ from typing import Any
 
 import pytest
 from tests.standins.bad_servers import OPENAI, Act, answering, bad_server, reply
+from tests.standins.ollamas import ollama
 from tests.story.bad_backends import RIGHT, ask, street
 from tests.story.houses import MODELS, settings
 from tests.story.stage import Stage, name, stage
 
 from arbiter.app import open_house
 from arbiter.clock import ManualClock
-from arbiter.engines.scripted import Hold, Say, Scripted, Step
+from arbiter.engines.scripted import Die, Hold, Say, Scripted, Step
 from arbiter.inference import Chat, Generation
 from arbiter.knowledge.rules import Rule
 from arbiter.pool.breaker import FAILURES, PAUSES_S, Sign
 from arbiter.pool.instance import State
+from arbiter.pool.pool import loadable
 from arbiter.pool.probe import DOUBT_S
 from arbiter.pool.probing import GRACE_S
 from arbiter.pool.view import InstanceView
@@ -312,3 +314,69 @@ async def test_a_worker_that_stands_still_fails_its_probe_and_passes_when_it_goe
             await house.probing.look()
             await house.probing.settle()
         assert instance.health.breaker.failures == 0
+
+
+async def test_an_ollama_is_probed_as_a_trial_where_it_says_that_the_model_is_in_its_memory(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    async with (
+        asyncio.timeout(60),
+        ollama({"sparrow:latest": MODELS / "sparrow.gguf"}) as server,
+        open_house(
+            settings(
+                tmp_path / "data",
+                discovery__servers=[server.url],
+                discovery__usual=False,
+                calibration__enabled=False,
+                pool__probe_s=EVERY_S,
+            ),
+            clock=clock,
+            on_battery=lambda: False,
+        ) as house,
+    ):
+        await house.scout.look()
+        await house.ask("hello", model="sparrow")
+        (instance,) = house.pool.instances()
+
+        async def tried() -> dict[str, int]:
+            for _ in range(FAILURES):
+                instance.health.begin().tell(Sign.ILL, "engine_error")
+            clock.jump(PAUSES_S[-1])
+            await house.probing.look()
+            await house.probing.settle()
+            return {sign.value: count for sign, count in instance.health.probes.items()}
+
+        assert await tried() == {"well": 1}
+        assert house.pool.ailing() == {}
+        await server.said("/api/generate", {"model": "sparrow:latest", "keep_alive": 0})
+        assert await server.loaded() == []
+        assert await tried() == {"well": 1, "nothing": 1}
+        assert await server.loaded() == []
+
+
+async def test_an_instance_that_dies_in_a_probe_is_loaded_again_for_who_comes_next(
+    tmp_path: Path,
+) -> None:
+    model = Model()
+    async with _house(tmp_path, model) as play:
+        await _ask(play)
+        model.says = [Die()]
+        play.clock.jump(EVERY_S)
+        await _look(play)
+        assert _view(play).probe == "a probe: instance_lost"
+        model.says = [Say("hello there")]
+        assert await _ask(play) == "hello there"
+        assert len(play.engine.loads) == 2
+
+
+async def test_what_there_is_no_question_for_is_not_probed(tmp_path: Path) -> None:
+    model = Model()
+    async with stage(
+        tmp_path / "data", engine=Scripted(reply=model.reply), pool__probe_s=EVERY_S
+    ) as play:
+        script = play.script("one", {"one": 1.0}, capabilities=["image"])
+        await play.house.admission.register(script, name("one"))
+        await play.house.pool.warm(loadable(play.house.registry.resolve(name("one"))))
+        play.clock.jump(EVERY_S)
+        await _look(play)
+        assert (_view(play).probes, model.probed) == ({"nothing": 1}, [])

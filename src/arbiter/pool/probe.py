@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from math import isfinite
+from math import inf, isfinite
 from typing import Final
 
 from arbiter.inference import (
@@ -46,6 +46,9 @@ MOST_PIECES: Final = 64
 DOUBT_S: Final = 15.0
 """A doubtful instance is probed this often."""
 
+TRIAL_S: Final = 5.0
+"""A probe that was to be a trial and said nothing is not made again sooner."""
+
 _QUESTION: Final = "Say hello."
 _REPEATS: Final = 6
 """The same character so often in a row and nothing else: what broken numbers look like."""
@@ -66,8 +69,8 @@ class Standing:
 
     is_ready: in memory, and offered. in_use: who uses it or waits for it. idle_s: seconds since it
     last served anybody or was probed. failures: in a row. is_trial_due: its breaker's pause is
-    over; is_passed_over: it is not yet. is_outside: another program runs it. is_quiet: the house
-    serves nobody.
+    over; is_passed_over: it is not yet. probed_s: seconds since its latest probe. is_outside:
+    another program runs it. is_quiet: the house serves nobody.
     """
 
     is_ready: bool
@@ -76,6 +79,7 @@ class Standing:
     failures: int = 0
     is_trial_due: bool = False
     is_passed_over: bool = False
+    probed_s: float = inf
     is_outside: bool = False
     is_quiet: bool = True
 
@@ -93,9 +97,9 @@ def reason_to_probe(one: Standing, *, every_s: float) -> str | None:
     """
     if not one.is_ready or one.in_use:
         return None
-    if one.is_trial_due:
+    if one.is_trial_due and one.probed_s >= TRIAL_S:
         return "its breaker's pause is over"
-    if one.is_outside or one.is_passed_over:
+    if one.is_trial_due or one.is_outside or one.is_passed_over:
         return None
     if one.failures and one.idle_s >= min(DOUBT_S, every_s):
         return f"it failed {one.failures} times in a row"

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable
 from contextlib import aclosing
 from functools import partial
+from math import inf
 from typing import Final
 
 from arbiter.clock import Clock
@@ -145,6 +146,7 @@ class Probing:
             failures=breaker.failures,
             is_trial_due=is_open and now >= breaker.until,
             is_passed_over=is_open and now < breaker.until,
+            probed_s=inf if probed is None else now - probed.at,
             is_outside=isinstance(instance.runner, ServedRunner),
             is_quiet=not self._presence.is_anybody_here and not self._presence.spare.locked(),
         )
