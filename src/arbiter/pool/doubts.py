@@ -46,7 +46,7 @@ class Doubts:
         self._clock = clock
         self._tell = tell
         self._paces: dict[str, list[tuple[Timing, Usage, float]]] = {}
-        """How fast those answered before that have no instance yet."""
+        """How fast every version answered before this start."""
         self._doubted: dict[VersionId, Instance] = {}
         """Whose breaker is not closed, and who is slow."""
 
@@ -58,7 +58,7 @@ class Doubts:
 
     def attend(self, instance: Instance, *, is_ours: bool) -> None:
         """Hear from now on how it does. is_ours: no other program runs it, here or elsewhere."""
-        before = self._paces.pop(instance.spec.version, ())
+        before = self._paces.get(instance.spec.version, ())
         for one, usage, crowd in before if is_ours else ():
             instance.health.pace.remember(one, usage, crowd)
         instance.health.listener = partial(self._judged, instance)
