@@ -52,6 +52,7 @@ from arbiter.pool.keeping import Keeping
 from arbiter.pool.memory import MemoryReader
 from arbiter.pool.pool import Pool, loadable
 from arbiter.pool.presence import Presence
+from arbiter.pool.probing import Probing
 from arbiter.pool.reloading import Reloading
 from arbiter.pool.watch import Watch
 from arbiter.registry.agreement import BESIDE_LEDGER
@@ -184,6 +185,7 @@ async def _close(house: House) -> None:
     await house.shadowing.close()
     await house.calibrating.close()
     await house.keeping.close()
+    await house.probing.close()
     await house.watch.close()
     await house.prompts.close()
     await house.scout.close()
@@ -372,6 +374,10 @@ async def _build(
     keeping.open()
     watch = Watch(pool=pool, clock=clock, announcer=announcer, every_s=settings.pool.look_s)
     watch.open()
+    probing = Probing(
+        pool=pool, presence=presence, clock=clock, announcer=announcer, on_battery=on_battery
+    )
+    probing.open()
     most_in_idle_time = settings.calibration.most_cases or settings.rollout.calibration_cases
     examining = Examining(
         registry=registry,
@@ -450,6 +456,7 @@ async def _build(
         controller=controller,
         keeping=keeping,
         watch=watch,
+        probing=probing,
         reloading=Reloading(
             settings,
             reread=given.reread,

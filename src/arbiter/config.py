@@ -145,6 +145,16 @@ class PoolSettings(_Section):
         description="Look this often at what others leave, what is pinned and who is stuck; "
         "0 does not look.",
     )
+    probe_s: float = Field(
+        300.0,
+        ge=0,
+        description="Probe a loaded model with a few tokens when nobody asked it for so long, and "
+        "sooner when it fails; 0: never.",
+    )
+    probe_limit_s: float = Field(
+        60.0, gt=0, description="A probe that has no whole answer by then has failed."
+    )
+    probe_on_battery: bool = Field(False, description="Whether to probe on battery too.")
     priorities: dict[str, int] = Field(
         default_factory=dict,
         description="By name: who has more leaves memory later. Without one a model has 0.",

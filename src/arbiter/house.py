@@ -65,6 +65,7 @@ from arbiter.ledger import Ledger
 from arbiter.metering.meter import Meter
 from arbiter.pool.keeping import Keeping
 from arbiter.pool.pool import Pool
+from arbiter.pool.probing import Probing
 from arbiter.pool.reloading import Reloading
 from arbiter.pool.watch import Watch
 from arbiter.refs import GENERAL, DecisionId, parse_name, parse_task
@@ -140,6 +141,7 @@ class House:
     controller: Controller
     keeping: Keeping
     watch: Watch
+    probing: Probing
     reloading: Reloading
     calibrating: Calibrating
     shadowing: Shadowing
@@ -366,6 +368,13 @@ class House:
         """
         return await self.carrier.take_in(Path(path), who="python", prefer_theirs=prefer_theirs)
 
+    def ready(self) -> dict[str, object]:
+        """What ``/readyz`` tells: ok, while requests are taken and none stands still in a queue."""
+        return {
+            "ok": self.dispatch.is_open and self.watch.is_well,
+            "models": len(self.registry.names()),
+        }
+
     def watched(self) -> Watched:
         """What can be seen of this house now, as ``/metrics`` shows it."""
         return Watched(
@@ -381,6 +390,9 @@ class House:
                     loads=one.loads,
                     predicted_bytes=one.predicted_bytes,
                     measured_bytes=one.measured_bytes,
+                    reloads_avoided=one.reloads_avoided,
+                    probes=one.probes,
+                    is_slow=one.slow is not None,
                 )
                 for one in self.pool.views()
             ),
@@ -478,7 +490,7 @@ class House:
             answer=self.dispatch,
             models=self.cards,
             healthy=lambda: {"ok": True},
-            ready=lambda: {"ok": self.dispatch.is_open, "models": len(self.registry.names())},
+            ready=self.ready,
             watched=self.watched,
             clock=self.clock,
             shelf=HouseShelf(

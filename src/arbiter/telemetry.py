@@ -84,7 +84,11 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """An instance as it is now. Memory in bytes; None is unknown."""
+    """An instance as it is now. Memory in bytes; None is unknown.
+
+    reloads_avoided: requests whose options another server would have loaded it again for. probes:
+    how many there were, by what they said. is_slow: it is known to be far slower than it was.
+    """
 
     version: VersionId
     engine: str
@@ -94,6 +98,9 @@ class Loaded:
     loads: int
     predicted_bytes: int | None
     measured_bytes: int | None
+    reloads_avoided: int = 0
+    probes: Mapping[str, int] = field(default_factory=dict)
+    is_slow: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -430,6 +430,23 @@ async def test_options_of_sampling_reach_the_house_and_those_of_loading_do_not()
     )
 
 
+@pytest.mark.parametrize(
+    ("path", "work"), [("/api/embed", {"input": "hi"}), ("/api/embeddings", {"prompt": "hi"})]
+)
+@pytest.mark.parametrize(
+    ("options", "counted"),
+    [({"num_ctx": 8192, "seed": 1}, (("num_ctx", "8192"),)), ("nonsense", ()), (None, ())],
+)
+async def test_options_of_loading_that_come_with_a_text_for_a_vector_are_only_counted(
+    path: str, work: dict[str, object], options: object, counted: tuple[tuple[str, str], ...]
+) -> None:
+    house = ScriptedHouse()
+    async with at_the_door(house) as address:
+        sent = json.dumps({"model": "tiny", "options": options, **work}).encode()
+        await post(address, sent, path=path)
+    assert house.asks[0].load_options == counted
+
+
 async def test_ollamas_words_for_no_bound_are_no_bound() -> None:
     ask = await asked(messages=MESSAGES, options={"num_predict": -1, "seed": -1, "top_k": -5})
     assert ask.sampling == Sampling(top_k=0)

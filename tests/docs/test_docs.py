@@ -40,6 +40,7 @@ from arbiter.ledger import Fault, Kind
 from arbiter.pool import breaker
 from arbiter.pool.breaker import PAUSES_S
 from arbiter.pool.instance import State
+from arbiter.pool.pace import Change
 from arbiter.swap.calibrating import Activity
 from arbiter.swap.rollout import Phase
 
@@ -153,8 +154,9 @@ def test_every_kind_of_event_is_documented() -> None:
     phases = {phase.value for phase in Phase} - {"validating"}
     kinds = {f"rollout.{what}" for what in said | phases} | {f"instance.{s.value}" for s in State}
     kinds |= {f"breaker.{phase.value}" for phase in breaker.Phase}
+    kinds |= {f"pace.{change.value}" for change in Change}
     kinds |= {"version.expired", "version.fell", "model.changed", "calibration.case", "shadow.pair"}
-    kinds |= {"pool.stuck", "pin.set", "pin.removed", "settings.reloaded"}
+    kinds |= {"pool.stuck", "pin.set", "pin.removed", "settings.reloaded", "probe.failed"}
     kinds |= {"calibration.again", "calibration.examined"}
     kinds |= {f"calibration.{a.value}" for a in (Activity.WAITING, Activity.DONE)}
     page = read("docs/reference/events.md")
@@ -162,7 +164,7 @@ def test_every_kind_of_event_is_documented() -> None:
     documented = set(
         re.findall(
             r"^\| `((?:rollout|instance|breaker|version|model|calibration|shadow"
-            r"|pool|pin|settings)\.\w+)`",
+            r"|pool|pin|probe|pace|settings)\.\w+)`",
             page,
             re.MULTILINE,
         )

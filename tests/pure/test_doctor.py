@@ -19,6 +19,7 @@ from arbiter.doctor.findings import (
     numbers,
     read_known_bad,
 )
+from arbiter.doctor.instances import complaints
 from arbiter.doctor.meters import Meters, look_at_meters, meter_findings
 from arbiter.hardware.found import find_hardware
 from arbiter.hardware.reading import Accelerator
@@ -88,6 +89,9 @@ def test_this_machine_can_be_looked_at() -> None:
     assert list(meter_findings(found))
 
 
+SLOW = {"instances": [{"names": ["wren"], "slow": "late", "ailing": "it is slow: late"}]}
+SHORT = {"instances": [{"names": ["wren"], "too_little_bytes": {"host": 10**9}}]}
+
 FOLDER, NO_LLAMA = WELL.data_dir, EngineThere(name="x", loads_files=True, reason="not installed")
 
 
@@ -119,6 +123,8 @@ FOLDER, NO_LLAMA = WELL.data_dir, EngineThere(name="x", loads_files=True, reason
         ({"meters": unread("Intel", drm="no card")}, "warn", "accelerator of Intel", "driver"),
         ({"meters": unread("Apple", apple="it is not installed.")}, "warn",
          "accelerator of Apple", "arbiter-house[apple]"),
+        ({"complaints": complaints(SLOW)}, "warn", "model wren", "arbiter models unload wren"),
+        ({"complaints": complaints(SHORT)}, "warn", "model wren", "pool.context"),
     ],
 )  # fmt: skip
 def test_each_fault_is_found_once_and_says_what_mends_it(
@@ -139,6 +145,26 @@ def test_each_fault_is_found_once_and_says_what_mends_it(
 )  # fmt: skip
 def test_the_branches_of_sqlite_that_are_mended_are_known(version: str, is_fine: bool) -> None:
     assert bool(bad(replace(WELL, sqlite=version))) is not is_fine
+
+
+@pytest.mark.parametrize(
+    ("entry", "sentence"),
+    [
+        ({"ailing": "it kept failing: engine_error"}, "auto asks others for now: it kept failing"),
+        ({"probe": "a probe: it wrote nothing"}, "Its latest probe failed (a probe: it wrote"),
+        ({"short": "ab12", "slow": "late", "probe": "x", "ailing": "y"}, "It has become slow"),
+    ],
+)
+def test_what_ails_a_loaded_model_is_told(entry: dict[str, object], sentence: str) -> None:
+    found = complaints({"instances": [entry]})
+    assert found[0].sentence.startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    "told", [{}, {"instances": None}, {"instances": "x"}, {"instances": [1, {"names": ["a"]}]}]
+)
+def test_of_a_house_that_tells_nothing_nothing_is_said(told: dict[str, object]) -> None:
+    assert complaints(told) == ()
 
 
 def test_a_house_that_runs_has_its_port_and_what_is_not_there_yet_is_no_fault() -> None:

@@ -358,6 +358,7 @@ async def street(
         "discovery__usual": False,
         "calibration__enabled": False,
         "selection__strategy": "static",
+        "pool__probe_s": 0.0,
         **overrides,
     }
     async with open_house(

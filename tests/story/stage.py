@@ -213,6 +213,7 @@ async def stage(
                 "selection__strategy": "static",
                 "rollout__shadow": 0.0,
                 "pool__look_s": 0.0,
+                "pool__probe_s": 0.0,
                 **overrides,
             },
         ),

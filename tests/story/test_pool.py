@@ -14,11 +14,12 @@ from tests.story.stage import Memory, Stage, name, stage
 from arbiter.cost import Footprint, Method
 from arbiter.engines.base import LoadSpec
 from arbiter.engines.scripted import Hold, Say, Scripted, Step
-from arbiter.errors import Busy, NoRoom, StillInUse, StreamCut
+from arbiter.errors import Busy, NoRoom, OutOfMemory, StillInUse, StreamCut
 from arbiter.events import Event
 from arbiter.inference import Ask, Chat, Delta, Generation, Message, Named
 from arbiter.pool.instance import State
 from arbiter.pool.pool import loadable
+from arbiter.pool.shortage import BELIEVED_S
 from arbiter.pool.space import AGAIN_S, RECOVERY_S, UNUSED_S
 from arbiter.refs import VersionId
 
@@ -383,6 +384,75 @@ async def test_what_was_measured_to_need_more_than_others_leave_is_refused_with_
         assert await _text(play, "one") == "yes"
 
 
+async def test_a_load_that_ran_out_of_memory_is_not_tried_again_with_as_little(
+    tmp_path: Path,
+) -> None:
+    memory = Memory(total=10_000 * MB, available=300 * MB)
+    words = "8 layers\ncudaMalloc failed: out of memory"
+    engine = Scripted(reply=lambda _: [Say("yes")], fail_load=words, holds=_held(200))
+    async with stage(
+        tmp_path / "data", engine=engine, memory=memory, pool__headroom_mb=0.0
+    ) as play:
+        await _add(play, "one")
+        with pytest.raises(OutOfMemory, match="8 layers\ncudaMalloc failed"):
+            await _text(play, "one")
+        one = loadable(play.house.registry.resolve(name("one")))
+        assert play.house.pool.predicted_bytes(one) == (300 * MB + 1, False)
+        (view,) = play.house.pool.views()
+        assert (view.too_little_bytes, view.measured_bytes) == ({"host": 300 * MB}, None)
+        play.clock.jump(5.0)
+        with pytest.raises(NoRoom, match=r"ran out of memory with 300 MB .* now there are 300 MB"):
+            await _text(play, "one")
+        assert len(engine.loads) == 1
+        engine.fail_load = None
+        memory.available = 400 * MB
+        assert await _text(play, "one") == "yes"
+        assert play.house.pool.predicted_bytes(one) == (200 * MB, True)
+
+
+async def test_what_ran_out_of_memory_has_more_room_made_for_it_the_next_time(
+    tmp_path: Path,
+) -> None:
+    memory = Memory(total=10_000 * MB, available=1_000 * MB)
+    engine = Scripted(reply=lambda _: [Say("yes")], holds=_held(300))
+    async with stage(
+        tmp_path / "data", engine=engine, memory=memory, pool__headroom_mb=0.0
+    ) as play:
+        await _add(play, "one", "two")
+        await _text(play, "two")
+        memory.available = 700 * MB
+        engine.fail_load = "std::bad_alloc"
+        with pytest.raises(OutOfMemory):
+            await _text(play, "one")
+        engine.fail_load = None
+        play.clock.jump(11.0)
+        asking = _asking(play, "one", "a")
+        await _until(play, lambda: _state(play, "two") is State.COLD)
+        memory.available = 1_000 * MB
+        play.clock.jump(1.0)
+        assert await asking == "yes"
+
+
+async def test_after_a_while_what_ran_out_of_memory_is_tried_all_the_same(tmp_path: Path) -> None:
+    memory = Memory(total=10_000 * MB, available=300 * MB)
+    engine = Scripted(reply=lambda _: [Say("yes")], fail_load="std::bad_alloc")
+    async with stage(
+        tmp_path / "data", engine=engine, memory=memory, pool__headroom_mb=0.0
+    ) as play:
+        await _add(play, "one")
+        with pytest.raises(OutOfMemory):
+            await _text(play, "one")
+        play.clock.jump(BELIEVED_S[0] - 1.0)
+        with pytest.raises(NoRoom):
+            await _text(play, "one")
+        play.clock.jump(1.0)
+        with pytest.raises(OutOfMemory):
+            await _text(play, "one")
+        play.clock.jump(BELIEVED_S[0])
+        with pytest.raises(NoRoom, match="in 20 minutes"):
+            await _text(play, "one")
+
+
 async def test_a_footprint_is_learned_here_and_what_another_host_measured_counts_nothing(
     tmp_path: Path,
 ) -> None:
@@ -420,7 +490,9 @@ async def test_a_helper_puts_out_nobody_whom_people_use(tmp_path: Path) -> None:
         await _settle(play)
         assert _state(play, "main") is State.READY
         play.clock.jump(201.0)
-        with pytest.raises(Busy, match="No memory became free"):
+        with pytest.raises(
+            Busy, match=r"No memory became free for it in 300 s: 40\.\d MB needed, "
+        ):
             await judged
         play.clock.jump(UNUSED_S)
         assert await _text(play, "judge", helper=True) == "yes"

@@ -35,6 +35,7 @@ async def _house(
             calibration__enabled=False,
             selection__strategy="static",
             pool__look_s=0.0,
+            pool__probe_s=0.0,
             rollout__shadow=0.0,
             **changed,
         )

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
+import ollama
 import openai
 import pytest
 from tests.story.stage import Stage, name, stage
@@ -129,6 +130,25 @@ async def test_a_client_of_ollama_is_not_told_because_its_streams_have_no_commen
         _open(play)
         async with await asking as got:
             assert got.status == 503
+
+
+async def test_an_empty_line_would_break_the_official_client_of_ollama() -> None:
+    # why its streams are silent while a model loads; docs/reference/headers-and-metadata.md
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nConnection: close\r\n\r\n"
+        line = json.dumps({"message": {"role": "assistant", "content": "hi"}, "done": True})
+        writer.write(head + b"\n" + line.encode() + b"\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        client = ollama.AsyncClient(host=f"http://127.0.0.1:{port}")
+        with pytest.raises(json.JSONDecodeError):
+            async for _ in await client.chat(model="one", messages=[], stream=True):
+                pass
 
 
 @pytest.mark.parametrize(("stream", "after_s"), [(False, SOON_S), (True, 0.0)])

@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated
 
+import aiohttp
 import typer
 
-from arbiter.cli.client import is_running
+from arbiter.cli.client import Json, is_running, reach
 from arbiter.cli.options import AsJson, ConfigFile, DataDir, run, settings_from
 from arbiter.cli.output import OUT, show_json
 from arbiter.clock import SystemClock
+from arbiter.config import Settings
 from arbiter.doctor.examination import examined
 from arbiter.doctor.findings import State
+from arbiter.errors import ArbiterError
 
 _COLOURS = {State.OK: "green", State.WARN: "yellow", State.FAIL: "red"}
 
@@ -32,11 +35,13 @@ def doctor(
 
     async def work() -> None:
         settings = settings_from(data_dir, config)
+        running = await is_running(settings.data_dir)
         found = await examined(
             settings,
             SystemClock(),
-            is_running=await is_running(settings.data_dir),
+            is_running=running,
             paranoid=paranoid,
+            instances=await _instances(settings) if running else None,
         )
         if as_json:
             show_json({"findings": [{**asdict(one), "state": one.state.value} for one in found]})
@@ -50,3 +55,12 @@ def doctor(
             raise typer.Exit(1)
 
     run(work)
+
+
+async def _instances(settings: Settings) -> Json | None:
+    """What the running house tells of the models that it has loaded; None: it does not tell."""
+    try:
+        async with reach(settings) as client:
+            return None if client.own else await client.call("GET", "/instances")
+    except (ArbiterError, OSError, aiohttp.ClientError):
+        return None  # another key, or it closed meanwhile: the rest can be looked at all the same

@@ -170,10 +170,21 @@ def _what(one: Json) -> str:
         if one["is_pinned"]
         else "",
         "" if one["waits_for"] is None else f"waits for memory: {one['waits_for']}",
-        str(one["ailing"] or one["last_error"] or ""),
+        str(one["ailing"] or _slow(one) or one["probe"] or one["last_error"] or ""),
+        _too_little(one),
         f"{one['reloads_avoided']} reloads avoided" if one["reloads_avoided"] else "",
     ]
     return text("; ".join(filter(None, parts)))
+
+
+def _slow(one: Json) -> str:
+    return f"it is slow: {one['slow']}" if one["slow"] else ""
+
+
+def _too_little(one: Json) -> str:
+    short = one["too_little_bytes"]
+    found = short.items() if isinstance(short, dict) else ()
+    return ", ".join(f"{size(most)} ({memory}) were too little" for memory, most in found)
 
 
 def _budget(found: Json) -> None:

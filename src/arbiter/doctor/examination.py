@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from arbiter.doctor.facts import (
     strays,
 )
 from arbiter.doctor.findings import Finding, examine, read_known_bad
+from arbiter.doctor.instances import complaints
 from arbiter.doctor.meters import Meters, look_at_meters
 from arbiter.engines.base import EngineContext, installed_engines
 from arbiter.hardware.found import find_hardware
@@ -30,13 +32,18 @@ from arbiter.metering.process import ProcessReader
 
 
 async def examined(
-    settings: Settings, clock: Clock, *, is_running: bool, paranoid: bool
+    settings: Settings,
+    clock: Clock,
+    *,
+    is_running: bool,
+    paranoid: bool,
+    instances: Mapping[str, object] | None = None,
 ) -> tuple[Finding, ...]:
     """Every finding about this machine and this data directory.
 
     is_running: whether a house of this data directory runs. paranoid: look for code that runs when
-    Python starts, too. Nothing is changed, and nobody is asked but this machine and the servers
-    that the settings name.
+    Python starts, too. instances: what the running house tells of the models that it has loaded.
+    Nothing is changed, and nobody is asked but this machine and the servers that the settings name.
     """
     known = read_known_bad((files("arbiter.doctor") / "known_bad.toml").read_text("utf-8"))
     now = clock.now()
@@ -54,6 +61,7 @@ async def examined(
             engines=await asyncio.to_thread(look_at_engines, engines),
             servers=servers,
             strays=await asyncio.to_thread(strays) if paranoid else None,
+            complaints=complaints(instances or {}),
             ahead_s=await asyncio.to_thread(ahead_of, settings.data_dir, now),
             meters=await asyncio.to_thread(_meters, settings.metering.rapl),
         )

@@ -17,6 +17,7 @@ from urllib.parse import quote
 import apsw
 import psutil
 
+from arbiter.doctor.instances import Complaint
 from arbiter.doctor.meters import Meters
 from arbiter.engines.base import Engine, ServerEngine
 from arbiter.errors import EngineError
@@ -72,6 +73,7 @@ class Facts:
     strays: files that run code at the start of Python and belong to no package; None: not looked.
     ahead_s: by how much the newest entry of the record is later than now; None without a record.
     meters: what can be read of what answers cost; None: not looked.
+    complaints: what is the matter with models that the running house has loaded.
     """
 
     data_dir: Folder
@@ -83,6 +85,7 @@ class Facts:
     strays: Sequence[str] | None = None
     ahead_s: float | None = None
     meters: Meters | None = None
+    complaints: Sequence[Complaint] = ()
 
 
 def look_at_folder(path: Path) -> Folder:

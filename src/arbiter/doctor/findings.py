@@ -85,6 +85,7 @@ def examine(facts: Facts, known: KnownBad, *, today: date) -> tuple[Finding, ...
         _port(facts.port),
         _sqlite(facts.sqlite),
         *_engines(facts),
+        *_models(facts),
         *_versions(facts, known),
         *_age(known, today),
         *_strays(facts.strays),
@@ -176,6 +177,13 @@ def _engines(facts: Facts) -> Iterator[Finding]:
             state=State.WARN,
             sentence="Nothing here can load a model file.",
             mend='pip install "arbiter-house[llama]"',
+        )
+
+
+def _models(facts: Facts) -> Iterator[Finding]:
+    for one in facts.complaints:
+        yield Finding(
+            about=f"model {one.model}", state=State.WARN, sentence=one.sentence, mend=one.mend
         )
 
 

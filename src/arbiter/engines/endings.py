@@ -30,6 +30,15 @@ def is_out_of_memory(words: str, code: int | None) -> bool:
     return code == -signal.SIGKILL or _NO_MEMORY.search(words) is not None
 
 
+def memory_line(words: str) -> str:
+    r"""The line that says that memory was lacking; empty when none does.
+
+    >>> memory_line("3 layers on CUDA0\nstd::bad_alloc")
+    'std::bad_alloc'
+    """
+    return next((line for line in words.splitlines() if _NO_MEMORY.search(line)), "")
+
+
 def told(code: int | None) -> str:
     """How a process ended, in words.
 

@@ -21,8 +21,16 @@ from typing import Final
 
 from arbiter.cost import Footprint
 from arbiter.engines.base import Availability, Engine, EngineContext, LoadSpec, Runner
+from arbiter.engines.endings import is_out_of_memory
 from arbiter.engines.script import Script, read_script
-from arbiter.errors import EngineRefused, InstanceLost, LoadFailed, ModelFileError, StreamCut
+from arbiter.errors import (
+    EngineRefused,
+    InstanceLost,
+    LoadFailed,
+    ModelFileError,
+    OutOfMemory,
+    StreamCut,
+)
 from arbiter.inference import (
     Called,
     Chat,
@@ -139,7 +147,8 @@ class Scripted:
                 raise LoadFailed(f"The model could not be loaded: {error.message}") from error
             fail = fail or script.fail_load
         if fail:
-            raise LoadFailed(f"The model could not be loaded: {fail}")
+            kind = OutOfMemory if is_out_of_memory(fail, None) else LoadFailed
+            raise kind(f"The model could not be loaded: {fail}")
         reply = self.reply if script is None else _by_script(script)
         weight = 1 if script is None else script.tokens_per_reply_word
         if reply is None:

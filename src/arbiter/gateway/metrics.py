@@ -118,6 +118,17 @@ def _instances(loaded: Iterable[Loaded]) -> Iterator[Metric]:
         "arbiter_instance_waiting", "Requests that wait for an instance.", labels=by
     )
     loads = CounterMetricFamily("arbiter_instance_loads", "How often it was loaded.", labels=by)
+    slow = GaugeMetricFamily(
+        "arbiter_instance_slow", "1 while it is far slower than its own history.", labels=by
+    )
+    avoided = CounterMetricFamily(
+        "arbiter_instance_reloads_avoided",
+        "Requests whose options would have had another server load it again.",
+        labels=by,
+    )
+    probes = CounterMetricFamily(
+        "arbiter_instance_probes", "Probes, by what they said of it.", labels=(*by, "sign")
+    )
     memory = GaugeMetricFamily(
         "arbiter_instance_memory_bytes",
         "Memory of an instance, where it is known.",
@@ -129,10 +140,14 @@ def _instances(loaded: Iterable[Loaded]) -> Iterator[Metric]:
         in_flight.add_metric(who, one.in_flight)
         waiting.add_metric(who, one.waiting)
         loads.add_metric(who, one.loads)
+        slow.add_metric(who, float(one.is_slow))
+        avoided.add_metric(who, one.reloads_avoided)
+        for sign, count in one.probes.items():
+            probes.add_metric([*who, sign], count)
         for kind, size in (("predicted", one.predicted_bytes), ("measured", one.measured_bytes)):
             if size is not None:
                 memory.add_metric([*who, kind], size)
-    yield from (state, in_flight, waiting, loads, memory)
+    yield from (state, in_flight, waiting, loads, slow, avoided, probes, memory)
 
 
 def _rollouts(going: Iterable[Going]) -> Iterator[Metric]:

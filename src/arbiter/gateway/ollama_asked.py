@@ -169,6 +169,8 @@ class EmbedRequest(OllamaRequest, frozen=True, kw_only=True):
 
     input: str | Annotated[list[str], msgspec.Meta(max_length=MAX_INPUTS)] | None = None
     dimensions: Annotated[int, msgspec.Meta(ge=0, le=65536)] | None = None
+    options: object = None
+    """Only counted: none of them means anything for a vector."""
     keep_alive: KeepAlive | None = None
 
 
@@ -176,6 +178,8 @@ class OldEmbedRequest(OllamaRequest, frozen=True, kw_only=True):
     """A request for the vector of one text, in its old form."""
 
     prompt: str | None = None
+    options: object = None
+    """Only counted: none of them means anything for a vector."""
     keep_alive: KeepAlive | None = None
 
 
@@ -256,6 +260,7 @@ def ask_for_vectors(
         limits=extras.limits,
         conversation=conversation_of(whom, extras, caller, inputs),
         expected=extras.expected,
+        load_options=load_options(asked.options.items() if isinstance(asked.options, dict) else ()),
         caller=caller.id,
     )
 

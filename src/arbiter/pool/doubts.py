@@ -15,11 +15,15 @@ from typing import Final, Protocol
 from arbiter.clock import Clock
 from arbiter.engines.base import Runner, ServedRunner
 from arbiter.errors import EngineError, KeyRefused
+from arbiter.inference import Usage
+from arbiter.knowledge.speed import Timing
 from arbiter.pool.breaker import Phase, Sign, sign_of
 from arbiter.pool.instance import Instance
 from arbiter.pool.lease import Lease, Lender
+from arbiter.pool.pace import READ_AT_MOST, Change, remembered
 from arbiter.refs import VersionId, short
 from arbiter.registry.registry import Registry
+from arbiter.storage.database import Database
 
 LOG = logging.getLogger(__name__)
 _NOBODY: Final[Mapping[VersionId, str]] = MappingProxyType({})
@@ -41,12 +45,24 @@ class Doubts:
         self._places = registry.places
         self._clock = clock
         self._tell = tell
+        self._paces: dict[str, list[tuple[Timing, Usage, float]]] = {}
+        """How fast every version answered before this start."""
         self._doubted: dict[VersionId, Instance] = {}
-        """Whose breaker is not closed."""
+        """Whose breaker is not closed, and who is slow."""
 
-    def attend(self, instance: Instance) -> None:
-        """Hear from now on how its breaker stands."""
+    async def load(self, database: Database) -> None:
+        """Read how fast every version answered before."""
+        rows = await database.read("latest_paced", READ_AT_MOST)
+        for version, one, usage, crowd in remembered(rows):
+            self._paces.setdefault(version, []).append((one, usage, crowd))
+
+    def attend(self, instance: Instance, *, is_ours: bool) -> None:
+        """Hear from now on how it does. is_ours: no other program runs it, here or elsewhere."""
+        before = self._paces.get(instance.spec.version, ())
+        for one, usage, crowd in before if is_ours else ():
+            instance.health.pace.remember(one, usage, crowd)
         instance.health.listener = partial(self._judged, instance)
+        instance.health.on_pace = partial(self._paced, instance)
 
     def ailing(self) -> Mapping[VersionId, str]:
         """The versions that kept failing lately, each with why; who has others asks those.
@@ -70,10 +86,7 @@ class Doubts:
     def _judged(self, instance: Instance) -> None:
         """A breaker opened, is tried, or closed."""
         version, breaker = instance.spec.version, instance.health.breaker
-        if breaker.phase is Phase.CLOSED:
-            self._doubted.pop(version, None)
-        else:
-            self._doubted[version] = instance
+        self._look_at(instance)
         if breaker.phase is Phase.OPEN:
             names = ", ".join(self._registry.names_of(version))
             LOG.warning(
@@ -85,6 +98,25 @@ class Doubts:
         self._tell(f"breaker.{breaker.phase.value}", version=version, reason=breaker.why)
         if breaker.phase is Phase.OPEN and instance.runner is not None:
             self._move(instance, instance.runner, breaker.why)
+
+    def _paced(self, instance: Instance, change: Change) -> None:
+        """An instance has become slow, or is so no more."""
+        version, why = instance.spec.version, instance.health.pace.why
+        self._look_at(instance)
+        if why is not None:
+            names = ", ".join(self._registry.names_of(version))
+            LOG.warning("%s is slow: %s", names or short(version), why)
+        self._tell(f"pace.{change.value}", version=version, reason=why or "")
+        if why is not None and instance.runner is not None:
+            self._move(instance, instance.runner, f"it is slow: {why}")
+
+    def _look_at(self, instance: Instance) -> None:
+        """Have it in mind for as long as anything is the matter with it."""
+        version, health = instance.spec.version, instance.health
+        if health.breaker.phase is Phase.CLOSED and health.pace.why is None:
+            self._doubted.pop(version, None)
+        else:
+            self._doubted[version] = instance
 
     def _move(self, instance: Lender, runner: Runner, why: str) -> bool:
         """Have a version that fails at one place served at another, if it has one."""

@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from arbiter.clock import Clock
-from arbiter.cost import HOST, Method
+from arbiter.cost import HOST, Level, Method
 from arbiter.engines.base import LoadSpec, Runner
 from arbiter.metering.meter import Meter
 from arbiter.pool.loadable import Loadable
 from arbiter.pool.memory import MemoryReader
 from arbiter.pool.residency import Bytes
+from arbiter.pool.shortage import Shortage, at_least, lacking, shortage
 from arbiter.refs import VersionId
 from arbiter.storage.database import Database, Statement
 
@@ -52,12 +53,14 @@ class Footprint:
     """What is known of a version, a context and a number of slots on this host.
 
     held: of each memory; empty: never measured. private: what of it is no mapped file, known only
-    since it was loaded by this house. load_s: how long its latest load took.
+    since it was loaded by this house. load_s: how long its latest load took. shortage: what was
+    not enough for it of late.
     """
 
     held: dict[str, int] = field(default_factory=dict)
     private: dict[str, int] = field(default_factory=dict)
     load_s: float | None = None
+    shortage: Shortage | None = None
 
 
 class Footprints:
@@ -83,12 +86,33 @@ class Footprints:
             found.load_s = None if load_s is None else float(load_s)
 
     def predicted(self, loadable: Loadable, spec: LoadSpec) -> tuple[Bytes | None, bool]:
-        """What a version will hold, and whether that was measured; None when nobody knows."""
+        """What a version will hold, and whether that was measured; None when nobody knows.
+
+        Never less than what is known not to have been enough.
+        """
         found = self._known.get(_key(spec))
         if found is not None and found.held:
-            return found.held, True
+            return self._at_least(found.held, found), True
         guess = loadable.estimated_bytes
-        return (None if guess is None else {HOST: guess}), False
+        known: Bytes | None = None if guess is None else {HOST: guess}
+        if found is not None and found.shortage is not None:
+            known = self._at_least(known or {}, found) or None
+        return known, False
+
+    def _at_least(self, need: Bytes, found: Footprint) -> Bytes:
+        return at_least(need, found.shortage, self._clock.monotonic())
+
+    def shortage(self, spec: LoadSpec) -> Shortage | None:
+        """What was not enough for it, while that is believed."""
+        found = self._known.get(_key(spec))
+        known = None if found is None else found.shortage
+        return None if known is None or self._clock.monotonic() >= known.until else known
+
+    def fell_short(self, spec: LoadSpec, words: str, had: Mapping[str, Level]) -> None:
+        """A load of it ran out of memory. words: why; had: the memories as it began."""
+        known = self._known.setdefault(_key(spec), Footprint())
+        known.shortage = shortage(known.shortage, lacking(words, had), self._clock.monotonic())
+        self.revision += 1
 
     def measured(self, spec: LoadSpec) -> Bytes | None:
         """What was measured of it; None before its first load."""
@@ -116,7 +140,7 @@ class Footprints:
         read, private, method = self._read(runner)
         known = self._known.setdefault(_key(spec), Footprint())
         if load_s is not None:
-            known.load_s = load_s
+            known.load_s, known.shortage = load_s, None
         if not read:
             return
         fading = FADES if load_s is not None else 1.0

@@ -6,11 +6,29 @@ request says here how it ended.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
 
 from arbiter.clock import Clock
 from arbiter.errors import ArbiterError
+from arbiter.inference import Usage
+from arbiter.knowledge.speed import Timing
 from arbiter.pool.breaker import Breaker, Sign, Ticket, begun, ended, passed_over, sign_of
+from arbiter.pool.pace import Change, Pace
+
+SLOW_PAUSES_S: Final = (60.0, 120.0, 240.0, 480.0, 600.0)
+"""How long who has become slow is passed over, each time that it is found so in a row."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probed:
+    """The latest probe. at: by the monotonic clock. why: what was wrong; empty when nothing was."""
+
+    at: float
+    sign: Sign
+    why: str
 
 
 class Passage:
@@ -49,11 +67,45 @@ class Health:
         self.breaker = Breaker()
         self.listener: Callable[[], None] | None = None
         """Called when the breaker opened, is tried, or closed."""
+        self.grace_s = 0.0
+        """How much longer than its pause it is passed over, so that a probe is the trial."""
+        self.pace = Pace()
+        self.beside: Callable[[], int] = int
+        """How many the house serves elsewhere now: they share the machine."""
+        self.on_pace: Callable[[Change], None] | None = None
+        """Called when it has become slow, or is so no more."""
+        self._slowed = 0
+        self._slow_until = 0.0
+        self.probed: Probed | None = None
+        self.probes: Counter[Sign] = Counter()
+        """How many probes said so."""
 
     @property
     def ailing(self) -> str | None:
         """Why somebody else is to be asked for now, where there is somebody."""
-        return passed_over(self.breaker, self._clock.monotonic())
+        now = self._clock.monotonic()
+        if self.pace.why is not None and now < self._slow_until:
+            return f"it is slow: {self.pace.why}"
+        return passed_over(self.breaker, now - self.grace_s)
+
+    def paced(self, one: Timing, usage: Usage, crowd: float) -> None:
+        """An answer came to its end, so fast. crowd: among how many of it that was."""
+        change = self.pace.add(one, usage, crowd + self.beside())
+        if change is None:
+            return
+        if change is Change.SLOW:
+            self._slowed += 1
+            pause_s = SLOW_PAUSES_S[min(self._slowed, len(SLOW_PAUSES_S)) - 1]
+            self._slow_until = self._clock.monotonic() + pause_s
+        else:
+            self._slowed, self._slow_until = 0, 0.0
+        if self.on_pace is not None:
+            self.on_pace(change)
+
+    def note(self, probed: Probed) -> None:
+        """It was probed."""
+        self.probed = probed
+        self.probes[probed.sign] += 1
 
     def begin(self) -> Passage:
         """A request begins."""

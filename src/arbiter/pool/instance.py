@@ -53,6 +53,8 @@ class Instance:
         prepare: Callable[[LoadSpec], LoadSpec] = lambda spec: spec,
     ) -> None:
         self.spec = spec
+        self.short_of: Callable[[], str | None] = lambda: None
+        """What it waits for, or waited for last, before a load."""
         self.engine = engine
         self.file = file
         self.state = State.COLD
@@ -161,23 +163,33 @@ class Instance:
         asked = self._clock.monotonic()
         try:
             runner = await self.ensure_ready(admit, patient=patient)
-            now = self._clock.monotonic()
-            # nothing is awaited between the check in ensure_ready and this count, so a drain
-            # either sees this lease or this lease saw the drain
-            lease = Lease(
-                self,
-                runner,
-                self._crowd,
-                is_served=self._is_served,
-                bounded=bounded,
-                since=now,
-                load_ms=(now - asked) * 1000,
-            )
-            self._lent.begin(lease)
         except BaseException:
             self.leases -= 1
             self.turns.give()
             raise
+        return self._lend(runner, bounded=bounded, asked=asked)
+
+    def take_idle(self) -> Lease | None:
+        """A lease at once, if it is ready and nobody uses it; else None. Nothing is loaded."""
+        if self.busy or self.runner is None or not self.turns.take_free():
+            return None
+        self.leases += 1
+        return self._lend(self.runner, bounded=False, asked=self._clock.monotonic())
+
+    def _lend(self, runner: Runner, *, bounded: bool, asked: float) -> Lease:
+        # nothing is awaited between the check in ensure_ready and this count, so a drain
+        # either sees this lease or this lease saw the drain
+        now = self._clock.monotonic()
+        lease = Lease(
+            self,
+            runner,
+            self._crowd,
+            is_served=self._is_served,
+            bounded=bounded,
+            since=now,
+            load_ms=(now - asked) * 1000,
+        )
+        self._lent.begin(lease)
         return lease
 
     def give_back(self, lease: Lease) -> None:
@@ -295,6 +307,8 @@ class Instance:
         self._is_unserved = True
         self.runner = runner
         self._is_served = isinstance(runner, ServedRunner)
+        where = runner.place.url if isinstance(runner, ServedRunner) else ""
+        self.health.pace.runs(f"{where} {self.spec.context} {self.spec.slots} {self.spec.threads}")
         # whoever changed the file after it was checked and before it was loaded is found out
         self.file.doubt()
         self._watching = asyncio.create_task(self._watch(runner))
@@ -308,8 +322,9 @@ class Instance:
         try:
             await within(self._clock, self._wait_s, admitted())
         except TimeoutError as error:
+            why = self.short_of()
             raise Busy(
-                f"No memory became free for it in {self._wait_s:.0f} s.",
+                f"No memory became free for it in {self._wait_s:.0f} s{f': {why}' if why else ''}.",
                 hint="Raise pool.memory_mb, or ask fewer models at once.",
                 retry_after_s=self.turns.retry_after_s,
             ) from error

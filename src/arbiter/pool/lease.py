@@ -28,6 +28,11 @@ class Lender(Protocol):
         ...
 
     @property
+    def leases(self) -> int:
+        """How many there are now."""
+        ...
+
+    @property
     def spec(self) -> LoadSpec:
         """What it is that is lent, and how it was loaded."""
         ...

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from arbiter.clock import Clock
@@ -21,6 +22,7 @@ from arbiter.errors import (
     ArbiterError,
     EngineError,
     NotOffered,
+    OutOfMemory,
     ServerGone,
     ShuttingDown,
     StillInUse,
@@ -73,6 +75,7 @@ class Pool:
         self._engines = Engines(engines)
         self._settings = settings
         self._clock = clock
+        self._database = database
         self._announcer = announcer
         self._meter = machine.meter
         self._registry = registry
@@ -98,11 +101,23 @@ class Pool:
             clock=clock,
         )
         self._closed = False
+        self.reconfigured = asyncio.Event()
+        """Set when other settings hold from now on."""
 
     async def load(self) -> None:
-        """Read the footprints that were measured before, and what is pinned."""
+        """Read the footprints that were measured before, what is pinned, and how fast all were."""
         await self._footprints.load()
         await self.pins.load()
+        await self._doubts.load(self._database)
+
+    @property
+    def settings(self) -> PoolSettings:
+        """What holds now."""
+        return self._settings
+
+    def instances(self) -> tuple[Instance, ...]:
+        """Every instance that there is, in memory or not."""
+        return tuple(tenant.instance for tenant in self._tenants.values())
 
     @property
     def revision(self) -> int:
@@ -186,10 +201,15 @@ class Pool:
                 file=ModelFile(loadable.artifact, self._clock),
                 prepare=self._placed,
             )
-            self._doubts.attend(instance)
+            instance.health.beside = partial(self._beside, instance)
+            instance.short_of = partial(self.space.why, loadable.version)
             instance.before_ready = self.space.refresh
+            self._doubts.attend(instance, is_ours=not loadable.is_outside)
             found = self._tenants[loadable.version] = Tenant(loadable=loadable, instance=instance)
         return found
+
+    def _beside(self, instance: Instance) -> int:
+        return sum(one.instance.leases for one in self._tenants.values()) - instance.leases
 
     async def take(
         self,
@@ -354,6 +374,7 @@ class Pool:
         when they are next asked for.
         """
         self._settings = settings
+        self.reconfigured.set()
         self.budget_bytes = budget_bytes
         self.space.reconfigure(settings, {} if budget_bytes is None else {HOST: budget_bytes})
         for tenant in self._tenants.values():
@@ -392,6 +413,8 @@ class Pool:
                 # here, and not for each request that is refused while it lasts
                 names = ", ".join(self._registry.names_of(version))
                 LOG.warning("%s failed: %s", names or short(version), reason)
+                if isinstance(instance.last_error, OutOfMemory) and not tenant.loadable.is_outside:
+                    self._footprints.fell_short(instance.spec, reason, tenant.had)
             if not instance.was_lost:
                 self._miss(version, instance.last_error)
         self.space.freed.set()

@@ -27,6 +27,7 @@ from arbiter.inference import (
     Timings,
     Usage,
 )
+from arbiter.knowledge.speed import timing
 from arbiter.knowledge.tries import summed
 from arbiter.pool.breaker import Sign
 from arbiter.pool.instance import Lease
@@ -155,7 +156,21 @@ class Served:
             self._lease.passage.tell(Sign.ILL, "an empty answer")
         else:
             self._lease.passage.tell(Sign.WELL)
+            self._tell_pace(chunk)
         return True
+
+    def _tell_pace(self, end: Finish) -> None:
+        """How fast it was, against what the instance did before."""
+        found, owner = self.receipt, self._lease.instance
+        one = timing(
+            latency_ms=found.latency_ms,
+            wait_ms=found.wait_ms,
+            ttft_ms=found.ttft_ms,
+            usage=end.usage,
+            timings=end.timings,
+            prompt_chars=None,
+        )
+        owner.health.paced(one, end.usage, self._lease.concurrency or float(owner.leases))
 
 
 def _is_cut(error: ArbiterError) -> bool:

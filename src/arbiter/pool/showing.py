@@ -44,6 +44,8 @@ class Showing:
         held = self._footprints.measured(instance.spec) or {}
         chance = instance.usage.chance(now)
         reload_s = self._footprints.reload_s(tenant.loadable, instance.spec)
+        probed = instance.health.probed
+        short = self._footprints.shortage(instance.spec)
         until, error = pinned.get(version), instance.last_error
         return InstanceView(
             version=version,
@@ -61,6 +63,7 @@ class Showing:
             predicted_bytes=tenant.loadable.estimated_bytes,
             measured_bytes=held.get(HOST),
             accelerator_bytes={m: size for m, size in held.items() if m != HOST},
+            too_little_bytes={} if short is None else short.had,
             chance=chance,
             worth=chance * reload_s,
             is_pinned=version in pinned,
@@ -68,6 +71,10 @@ class Showing:
             reloads_avoided=tenant.avoided.count,
             last_error=error.message if error is not None else None,
             ailing=instance.health.ailing,
+            slow=instance.health.pace.why,
+            probed_s=None if probed is None else now - probed.at,
+            probe=None if probed is None else probed.why or None,
+            probes={sign.value: count for sign, count in instance.health.probes.items()},
         )
 
     def progress(self, version: VersionId) -> Progress | None:

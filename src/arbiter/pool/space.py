@@ -13,6 +13,7 @@ import logging
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from math import ceil
 from typing import Final
 
 from arbiter.clock import Clock
@@ -41,6 +42,7 @@ from arbiter.pool.residency import (
     total,
     unused,
 )
+from arbiter.pool.shortage import ran_out
 from arbiter.refs import VersionId, short
 from arbiter.registry.registry import Registry
 
@@ -68,7 +70,7 @@ class Tenant:
     unasked: it was loaded without anybody having asked for it, so it is the first to leave. spare:
     the load that nobody waits for, while it goes on. is_helper: only the house's helpers want it.
     has_claim: a person wants it, so that others may be asked to end their turn. leaves_for: whose
-    is what it frees, while it is on its way out.
+    is what it frees, while it is on its way out. had: every memory as its latest load began.
     """
 
     loadable: Loadable
@@ -80,6 +82,7 @@ class Tenant:
     spare: asyncio.Task[Runner] | None = None
     is_leaving: bool = False
     leaves_for: VersionId | None = None
+    had: Mapping[str, Level] = field(default_factory=dict)
     avoided: Avoided = field(default_factory=Avoided)
 
     @property
@@ -160,7 +163,11 @@ class Space:
 
     def waits_for(self, version: VersionId) -> str | None:
         """Why a version that is to be loaded has no memory yet; None: it does not wait for any."""
-        return self._why.get(version) if version in self._wishes else None
+        return self.why(version) if version in self._wishes else None
+
+    def why(self, version: VersionId) -> str | None:
+        """What the latest plan for a version said; None: there was none."""
+        return self._why.get(version)
 
     def has_room(self, tenant: Tenant) -> bool:
         """Whether a version waits for memory for which nobody has to leave."""
@@ -251,13 +258,17 @@ class Space:
                 await self.refresh()  # before the plan: within it nothing may be waited for
                 pause_s = self._step(tenant)
                 if pause_s is None:
-                    tenant.admitted = True
+                    self._let_in(tenant)
                     return
                 with suppress(TimeoutError):
                     await within(self._clock, pause_s, _until(self.freed))
         finally:
             del self._wishes[version]
             self.freed.set()
+
+    def _let_in(self, tenant: Tenant) -> None:
+        tenant.admitted = True  # from now on, so that nobody else plans with the same memory
+        tenant.had = self._memory.levels()
 
     def _step(self, tenant: Tenant) -> float | None:
         """Go on with a wish: None when there is room, else how long to wait at most."""
@@ -280,9 +291,10 @@ class Space:
         self._wishes[version] = replace(wish, is_claimed=is_awaiting or room.fits)
         if is_awaiting or not room.fits:
             return AGAIN_S
-        if room.is_alone:
-            self._check_alone(tenant)
-        elif not self._is_back(tenant):
+        refusal = self._no_room(tenant) if room.is_alone else None
+        if refusal is not None and not self._late:
+            raise refusal
+        if refusal is not None or not (room.is_alone or self._is_back(tenant)):
             self._why[version] = "memory that was freed is not back yet"
             return RECOVERY_LOOK_S
         return None
@@ -313,17 +325,27 @@ class Space:
         others = self.residents(wanted=tenant.version, since=None)
         return free_room(self.need(tenant), others, self.budget()).fits
 
-    def _check_alone(self, tenant: Tenant) -> None:
-        """What is known to need more than the machine has would end in swapping, or be killed."""
-        need, is_measured = self._footprints.predicted(tenant.loadable, tenant.instance.spec)
+    def _no_room(self, tenant: Tenant) -> NoRoom | None:
+        """Why what does not fit is not even tried alone: it is known to need more than there is.
+
+        It would end in swapping, or be killed.
+        """
         free = self._budget({})
+        short = self._footprints.shortage(tenant.instance.spec)
+        if short is not None:
+            for memory, size in short.had.items():
+                if free.get(memory, size + 1) <= size:
+                    left_s = ceil(short.until - self._clock.monotonic())
+                    return ran_out(memory, had=size, free=free[memory], left_s=left_s)
+        need, is_measured = self._footprints.predicted(tenant.loadable, tenant.instance.spec)
         for memory, size in (need or {}).items() if is_measured else ():
             if size > free.get(memory, size):
-                raise NoRoom(
+                return NoRoom(
                     f"It was measured to need {size / 1e6:.0f} MB of memory ({memory}), and other "
                     f"programs leave {free[memory] / 1e6:.0f} MB.",
                     hint="Close some of them, or lower pool.headroom_mb.",
                 )
+        return None
 
     def _send_away(self, tenant: Tenant, reason: str, *, for_: VersionId | None) -> None:
         """Have an instance leave in the background; whoever waits looks again when it is gone."""
@@ -381,11 +403,12 @@ class Space:
             room = make_room(need, unused(others, since=since), budget, reserved=total(claims))
         if not room.fits:
             return False
-        tenant.admitted = True  # from now on, so that nobody else plans with the same memory
+        self._let_in(tenant)
         for leaving in room.evict:
             self._send_away(self._tenants[leaving], f"evicted: {room.reason}", for_=version)
         if room.evict:
             await self.settle()
+            tenant.had = self._memory.levels()
         return True
 
     def yield_to_others(self) -> tuple[VersionId, ...]:

@@ -69,11 +69,17 @@ class Turns:
         if not last.done():
             last.set_exception(self._busy("Others wait for this model too, and with less."))
 
+    def take_free(self) -> bool:
+        """A slot at once, if one is free and nobody waits for it; `give` it back."""
+        if self.free <= 0 or self._line:
+            return False
+        self.free -= 1
+        self.served += 1
+        return True
+
     async def take(self, who: Who, *, bounded: bool) -> None:
         """A slot; `give` it back. bounded: raise `Busy` when it comes too late."""
-        if self.free > 0 and not self._line:
-            self.free -= 1
-            self.served += 1
+        if self.take_free():
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._line.join(who, turn)

@@ -16,7 +16,8 @@ class InstanceView:
 
     state_s: seconds since it came to be so. waits_for: why a load has no memory yet.
     predicted_bytes: the guess from its file; measured_bytes: what it was measured to hold of this
-    machine's memory, accelerator_bytes of its accelerators. expected_load_s: how long a load should
+    machine's memory, accelerator_bytes of its accelerators. too_little_bytes: of each memory, what
+    was not enough for it of late. expected_load_s: how long a load should
     take, from the last one or its size. chance: of being asked for in the next ten minutes; worth:
     that times the seconds of a load. waiting_by: who waits, by key. reloads_avoided: requests whose
     options another server would have loaded it again for.
@@ -37,6 +38,7 @@ class InstanceView:
     predicted_bytes: int | None
     measured_bytes: int | None
     accelerator_bytes: Mapping[str, int]
+    too_little_bytes: Mapping[str, int]
     chance: float
     worth: float
     is_pinned: bool
@@ -45,6 +47,14 @@ class InstanceView:
     last_error: str | None
     ailing: str | None
     """Why `auto` asks others for now."""
+    slow: str | None
+    """How it is far slower than it was; None: it is not, as far as is known."""
+    probed_s: float | None
+    """Seconds since the latest probe; None: it was never probed."""
+    probe: str | None
+    """What was wrong with that; None: nothing."""
+    probes: Mapping[str, int]
+    """How many probes it passed (``well``), failed (``ill``, ``lost``) or said nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,6 +44,11 @@ class Watch:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
 
+    @property
+    def is_well(self) -> bool:
+        """Whether it still looks, if it is to, and nothing stood still at its last look."""
+        return not self.stuck and (self._task is None or not self._task.done())
+
     async def _run(self) -> None:
         while True:
             await self._pool.space.refresh()

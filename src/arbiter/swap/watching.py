@@ -302,8 +302,9 @@ class Watching:
                 return f"another program runs the {role} version"
             if not self._pool.is_warm(version):
                 return f"the {role} version is not in memory"
-            if version in self._pool.ailing():
-                return f"the {role} version keeps failing"
+            ailing = self._pool.ailing().get(version)
+            if ailing is not None:
+                return f"of the {role} version: {ailing}"
         return None
 
     def _is_on(self, watch: _Watch) -> bool:

@@ -17,3 +17,17 @@ DELETE FROM pins WHERE name = ? RETURNING name;
 
 -- name: list_pins
 SELECT name, until FROM pins ORDER BY name;
+
+-- name: latest_paced
+-- The latest so many answers, and of these the latest of each version, oldest first: how fast each
+-- was, and among how many it was made.
+SELECT version, latency_ms, wait_ms, ttft_ms, prompt_tokens, completion_tokens, cached_tokens,
+       prefill_ms, decode_ms, concurrency
+FROM (SELECT recent.*, ROW_NUMBER() OVER (PARTITION BY version ORDER BY decision DESC) AS place
+      FROM (SELECT decision, version, latency_ms, wait_ms, ttft_ms, prompt_tokens,
+                   completion_tokens, cached_tokens, prefill_ms, decode_ms, concurrency
+            FROM outcomes
+            WHERE status = 'success' AND latency_ms IS NOT NULL AND concurrency IS NOT NULL
+              AND is_forgotten = 0
+            ORDER BY decision DESC LIMIT ?) AS recent) AS latest
+WHERE place <= ? ORDER BY decision;
