@@ -11,7 +11,8 @@ from arbiter.knowledge.profiles import NOTHING, Profile
 from arbiter.knowledge.speed import NEVER_TIMED, Expected, Speed
 from arbiter.knowledge.tasks import Task, Weights
 from arbiter.refs import ModelName, TaskName, VersionId
-from arbiter.selection.bandit import Belief, Table
+from arbiter.selection.bandit import Table
+from arbiter.selection.belief import Belief
 from arbiter.selection.contender import Contender, Seen, Situation
 from arbiter.selection.filters import ENOUGH_GRADED, drop_reason
 from arbiter.selection.selector import Selector

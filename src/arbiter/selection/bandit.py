@@ -12,8 +12,6 @@ clock, no engine and no request; lineage and the parents of tasks are told to it
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from math import sqrt
 from typing import Self
 
 from arbiter.knowledge.scores import (
@@ -28,6 +26,7 @@ from arbiter.knowledge.scores import (
     in_full,
 )
 from arbiter.refs import TaskName, VersionId
+from arbiter.selection.belief import Belief
 from arbiter.selection.cells import Cell, Column, Effects, Row
 from arbiter.selection.doubts import SUSPICION, doubt, is_suspicious, shown
 from arbiter.selection.falls import dropped, note, suspect
@@ -36,9 +35,6 @@ from arbiter.selection.succession import Bond, Kin, bond, succeed
 from arbiter.stats.estimators import (
     Beta,
     beta_from,
-    logistic,
-    logit,
-    normal_quantile,
     share_moments,
 )
 
@@ -66,32 +62,6 @@ def _whichever(_: Fall) -> bool:
 
 _DEEP = 4
 """Predecessors of predecessors that are looked at."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Belief:
-    """What is believed of a version at a task.
-
-    mean, variance: of its quality in [0, 1]. samples: scores it ever had there, cases included.
-    neglect: scores that
-    others had at the task for each of its own.
-    """
-
-    mean: float
-    variance: float
-    samples: float = 0.0
-    neglect: float = 0.0
-
-    @property
-    def deviation(self) -> float:
-        """The standard deviation."""
-        return sqrt(self.variance)
-
-    def interval(self, level: float = 0.9) -> tuple[float, float]:
-        """The credible interval, with a belief that is normal on the logit scale."""
-        inside = max(1e-4, min(1.0 - 1e-4, self.mean))
-        reach = normal_quantile(0.5 + level / 2.0) * self.deviation / (inside * (1.0 - inside))
-        return logistic(logit(inside) - reach), logistic(logit(inside) + reach)
 
 
 class Table:

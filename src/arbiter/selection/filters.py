@@ -8,7 +8,7 @@ would not, with 95 %, however lucky or unlucky the timed ones were.
 from __future__ import annotations
 
 from arbiter.inference import GPU, Limits
-from arbiter.selection.bandit import Belief
+from arbiter.selection.belief import Belief
 from arbiter.selection.contender import LEAST_SAMPLES, Seen, Situation
 from arbiter.selection.room import too_small
 

@@ -16,7 +16,7 @@ from math import ceil, sqrt
 from arbiter.inference import Limits
 from arbiter.knowledge.speed import Expected, Speed
 from arbiter.knowledge.tasks import Weights
-from arbiter.selection.bandit import Belief
+from arbiter.selection.belief import Belief
 from arbiter.selection.chances import Arm
 from arbiter.selection.contender import NEUTRAL, Contender, Scored, Seen, Situation
 from arbiter.selection.energy import Scale, energy_part, energy_words, per_solved
