@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 
+import aiohttp
 import pytest
 from tests.story.houses import MODELS, settings
 from tests.story.stage import Stage, name, stage, task
@@ -228,3 +229,24 @@ async def test_a_task_that_is_removed_while_it_is_answered_breaks_nothing(
         await play.house.admission.remove_task(parse_task("chat"))
         gate.set()
         assert await asking == "yes!"
+
+
+async def test_the_short_receipt_in_the_header_tells_how_often_it_was_tried(tmp_path: Path) -> None:
+    deaths = iter([True, False])
+
+    def reply(request: Generation) -> Iterable[Step]:
+        del request
+        return [Die()] if next(deaths) else [Say("yes")]
+
+    async with stage(tmp_path / "data", engine=Scripted(reply=reply)) as play:
+        await play.house.admission.register(play.script("slow", {}), name("slow"))
+        body = {"model": "slow", "messages": [{"role": "user", "content": "hi"}]}
+        async with (
+            play.house.door() as address,
+            aiohttp.ClientSession(address.url) as session,
+            session.post("/v1/chat/completions", json=body) as got,
+        ):
+            assert got.status == 200
+            said = got.headers["x-arbiter-receipt"].split()
+    assert "attempts=2" in said
+    assert not any(word.startswith("cpu_ms") for word in said)  # nobody could read it
