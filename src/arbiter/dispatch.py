@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
 from types import TracebackType
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 from msgspec import structs
@@ -92,6 +92,10 @@ from arbiter.swap.metrics import Ending
 from arbiter.swap.shadowing import Copies, Copy
 from arbiter.swap.traffic import Assignment, Detour, Ended, failure_of
 
+if TYPE_CHECKING:
+    # needs the extra otel
+    from arbiter.tracing.request import Trace, Traces
+
 MOST_FALLBACKS = 3
 """How many versions that failed one request may be replaced by the next."""
 
@@ -165,6 +169,8 @@ class Behind:
     grader: TaskGrader
     clock: Clock
     dice: Random
+    traces: Traces | None = None
+    """None where no traces are wanted."""
 
 
 class _Moved(Exception):
@@ -195,6 +201,7 @@ class _Journey:
     """The version that was asked last."""
     wait_ms: float | None = None
     """From the request's arrival to the slot that serves it."""
+    trace: Trace | None = None
 
 
 class Dispatch:
@@ -227,8 +234,27 @@ class Dispatch:
         """Whether it takes requests."""
         return not self._closed
 
+    @property
+    def is_traced(self) -> bool:
+        """Whether traces are written."""
+        return self._behind.traces is not None
+
     def set_out(self, ask: Ask) -> _Journey:
         """Decide who answers. Raises any `ArbiterError`; what it returns is to come to `arrive`."""
+        traces = self._behind.traces
+        if traces is None:
+            return self._set_out(ask)
+        trace = traces.begin(ask)
+        try:
+            way = self._set_out(ask)
+        except BaseException as error:
+            trace.refused(error)
+            raise
+        way.trace = trace
+        trace.decided(way.decided)
+        return way
+
+    def _set_out(self, ask: Ask) -> _Journey:
         if self._closed:
             raise ShuttingDown(retry_after_s=1)
         started = self._clock.monotonic()
@@ -276,6 +302,9 @@ class Dispatch:
             if isinstance(error, ArbiterError):
                 error.decision = way.decided.decision
                 way.failed = error
+            if way.trace is not None:
+                status, fault = _status(way.served, way.failed)
+                way.trace.ended(way.decided, way.served, status.value, fault)
             if not ask.rehearsal:
                 self._behind.presence.leave()
                 self._record(way)
@@ -664,6 +693,8 @@ class Dispatch:
                 request = _request(ask, self.capabilities(version))
                 way.begun = await self._open(way, version, request)
             except (EngineError, Busy) as error:
+                if way.trace is not None:
+                    way.trace.failed(error)
                 self._note(way.route, number, error)
                 following = self._following(way, number, error)
                 if following is None:
@@ -723,6 +754,8 @@ class Dispatch:
         self, way: _Journey, version: Version, request: Generation | Embedding
     ) -> _Begun:
         """An answer whose first chunk is there; `_end` it. Raises `_Moved`."""
+        if way.trace is not None:
+            way.trace.asks(version.version)
         lease = await self._pool.take(
             loadable(version),
             who=Who(way.ask.caller, way.ask.conversation),
@@ -734,8 +767,12 @@ class Dispatch:
         chunks = pieces_of(lease.runner, request)
         try:
             way.wait_ms = (self._clock.monotonic() - way.started) * 1000
+            if way.trace is not None:
+                way.trace.lent(lease)
             lease.start_metering()
             first = await first_of(chunks, lease)
+            if way.trace is not None:
+                way.trace.begun()
         except BaseException as error:
             await self._end(chunks, lease)
             if isinstance(error, EngineError) and self._pool.move_on(lease, error):

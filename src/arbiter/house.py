@@ -484,6 +484,7 @@ class House:
                 capabilities=self.dispatch.capabilities,
             ),
             tell_after_s=settings.tell_after_s,
+            reads_traces=self.dispatch.is_traced,
             control=control_app(self.control()),
         )
         async with serving(

@@ -21,6 +21,7 @@ from pydantic_core import PydanticUndefined
 
 from arbiter import app, errors, house
 from arbiter.cli.main import app as commands
+from arbiter.config import ENVIRONMENT as VARIABLES
 from arbiter.config import Settings
 from arbiter.gateway import rendering
 from arbiter.gateway.control import ControlRooms, control_app
@@ -32,11 +33,7 @@ REFERENCE = ROOT / "docs" / "reference"
 
 NOTE = "<!-- Written by `make docs`; changes by hand are lost. -->\n"
 
-ENVIRONMENT = {
-    "data_dir": "ARBITER_DATA_DIR",
-    "door.host": "ARBITER_HOST",
-    "door.port": "ARBITER_PORT",
-}
+ENVIRONMENT = {setting: name for name, setting in VARIABLES.items()}
 
 
 def _plain(text: str) -> str:

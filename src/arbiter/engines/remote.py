@@ -15,6 +15,7 @@ import ipaddress
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -24,6 +25,12 @@ import aiohttp
 _MOST_BYTES: Final = 64 * 1024 * 1024
 _CONNECT_S: Final = 5.0
 _LONGEST_PAUSE_S: Final = 3600
+
+CARRIED: Final[ContextVar[Mapping[str, str] | None]] = ContextVar("arbiter.carried", default=None)
+"""Headers that whoever asks has go with what it asks: the trace that it belongs to.
+
+A value of the asking task and not of the program, so that no engine has to hand it on.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,11 +175,15 @@ class Remote:
                 connector=aiohttp.TCPConnector(limit=self._connections, force_close=not self._keep),
                 headers=self._headers,
             )
+        headers = {"Content-Type": "application/json"} if body is not None else None
+        carried = CARRIED.get()
+        if carried is not None:
+            headers = {**carried, **(headers or {})}
         return await self._session.request(
             method,
             self.url + path,
             data=body,
-            headers={"Content-Type": "application/json"} if body is not None else None,
+            headers=headers,
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=min(_CONNECT_S, silence_s), sock_read=silence_s
