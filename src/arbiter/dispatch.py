@@ -59,6 +59,7 @@ from arbiter.inference import (
     prompt_chars,
 )
 from arbiter.judge.grading import TaskGrader
+from arbiter.knowledge import request_lines
 from arbiter.knowledge.costs import Costs
 from arbiter.knowledge.guess import Guess
 from arbiter.knowledge.guesser import Guesser
@@ -806,33 +807,35 @@ class Dispatch:
         latency = receipt.latency_ms
         if latency is None and status is Status.FAILURE:
             latency = (self._clock.monotonic() - way.started) * 1000
+        outcome = Outcome(
+            decision=way.decided.decision,
+            task=route.task.name,
+            version=way.tried,
+            status=status,
+            error=None if error is None else error.code,
+            detail=None if error is None else error.sentence[:2000],
+            latency_ms=latency,
+            wait_ms=None if latency is None else way.wait_ms,
+            load_ms=None if lease is None or latency is None else lease.load_ms,
+            ttft_ms=receipt.ttft_ms,
+            prompt_chars=prompt_chars(ask.work),
+            answer_room=ask.sampling.max_tokens,
+            needs=needed(ask.work),
+            usage=receipt.usage,
+            timings=receipt.timings,
+            cpu=unknown(NOT_BEGUN) if lease is None else lease.stop_metering(),
+            concurrency=None if lease is None else lease.concurrency,
+            grade=grade,
+            attempts=() if status is Status.REFUSED else tuple(way.attempts),
+        )
         self._outcomes.end(
             way.decided,
-            Outcome(
-                decision=way.decided.decision,
-                task=route.task.name,
-                version=way.tried,
-                status=status,
-                error=None if error is None else error.code,
-                detail=None if error is None else error.sentence[:2000],
-                latency_ms=latency,
-                wait_ms=None if latency is None else way.wait_ms,
-                load_ms=None if lease is None or latency is None else lease.load_ms,
-                ttft_ms=receipt.ttft_ms,
-                prompt_chars=prompt_chars(ask.work),
-                answer_room=ask.sampling.max_tokens,
-                needs=needed(ask.work),
-                usage=receipt.usage,
-                timings=receipt.timings,
-                cpu=unknown(NOT_BEGUN) if lease is None else lease.stop_metering(),
-                concurrency=None if lease is None else lease.concurrency,
-                grade=grade,
-                attempts=() if status is Status.REFUSED else tuple(way.attempts),
-            ),
+            outcome,
             caller=ask.caller,
             also=statements,
             then=then,
         )
+        request_lines.tell(way.decided, outcome, caller=ask.caller)
         if lease is not None:
             # known a moment later, when the counters have moved
             self._behind.costs.expect(way.decided.decision, lease.then)

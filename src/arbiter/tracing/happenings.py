@@ -13,12 +13,9 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, Status, StatusCode, Tracer, set_span_in_context
 
 from arbiter.clock import Clock
-from arbiter.events import Announcer, Event
+from arbiter.events import AS_MANY_AS_REQUESTS, Announcer, Event
 
 CAPACITY = 8_192
-TOO_MANY = frozenset({"calibration.case", "shadow.pair"})
-"""Kinds of which there are as many as requests."""
-
 OVER = frozenset(
     {"rollout.blocked", "rollout.aborted", "rollout.rolled_back", "rollout.undone"}
     | {"rollout.retired"}
@@ -46,7 +43,7 @@ class Happenings:
 
     def take(self, event: Event) -> None:
         """Write one event."""
-        if event.kind in TOO_MANY:
+        if event.kind in AS_MANY_AS_REQUESTS:
             return
         if event.kind.startswith("rollout."):
             self._rollout(event)
