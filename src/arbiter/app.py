@@ -281,7 +281,8 @@ async def _build(
         database=base, clock=clock, learner=table, profiles=profiles, announcer=announcer
     )
     outcomes = Outcomes(base, clock, learning)
-    prompts, costs = Prompts(base, clock, settings.privacy), Costs(base)
+    prompts = Prompts(base, clock, settings.privacy)
+    costs = Costs(base, outcomes.tally)
     meter = Meter(
         given.hardware, clock=clock, reader=ProcessReader(), watts=_watts(settings.metering)
     )

@@ -838,7 +838,8 @@ class Dispatch:
         request_lines.tell(way.decided, outcome, caller=ask.caller)
         if lease is not None:
             # known a moment later, when the counters have moved
-            self._behind.costs.expect(way.decided.decision, lease.then)
+            who = (way.decided.alias, way.tried, route.task.name)
+            self._behind.costs.expect(way.decided.decision, lease.then, who=who)
 
     def _unit(self, way: _Journey, status: Status, grade: float | None) -> Ended:
         """What the request says about its rollout, if its conversation is in one."""

@@ -61,11 +61,15 @@ class Announcer:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         """How often each kind was announced."""
+        self.swaps: Counter[tuple[str, str]] = Counter()
+        """How often each kind of rollouts' events was, by alias: of names that are registered."""
         self._listeners: list[Listener] = []
 
     def announce(self, event: Event) -> None:
         """Hand an event to everybody who listens now."""
         self.counts[event.kind] += 1
+        if event.kind.startswith("rollout."):
+            self.swaps[str(event.detail.get("alias")), event.kind.partition(".")[2]] += 1
         level = logging.DEBUG if event.kind in AS_MANY_AS_REQUESTS else logging.INFO
         if LOG.isEnabledFor(level):
             LOG.log(level, "%s", event.kind, extra=told(event.detail))

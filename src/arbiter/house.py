@@ -368,6 +368,7 @@ class House:
         return Watched(
             requests=self.outcomes.tally,
             events=dict(self.announcer.counts),
+            swaps=dict(self.announcer.swaps),
             instances=tuple(
                 Loaded(
                     version=one.version,
@@ -376,6 +377,7 @@ class House:
                     in_flight=one.leases,
                     waiting=one.waiting,
                     loads=one.loads,
+                    reloads_avoided=one.reloads_avoided,
                     predicted_bytes=one.predicted_bytes,
                     measured_bytes=one.measured_bytes,
                 )

@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from arbiter.cost import MEMORY_ERROR_PCT, Cost, Figure, Method, unknown
+from arbiter.cost import JOULES_IN_A_MWH, MEMORY_ERROR_PCT, Cost, Figure, Method, unknown
 from arbiter.inference import Timings, Usage
 from arbiter.knowledge.cost_sums import Spent
 from arbiter.knowledge.speed import timing
 from arbiter.refs import DecisionId
 from arbiter.storage.database import Database, Row, Statement
+from arbiter.telemetry import Key, Series, Tally
 
 RECENT = 1_024
 """Costs kept in memory."""
@@ -30,18 +31,30 @@ NOTHING_READ = "nothing of it could be read"
 class Costs:
     """The costs of requests. The only writer of them."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, tally: Tally | None = None) -> None:
         self._database = database
+        self._tally = tally or Tally()
         self._recent: dict[DecisionId, Cost] = {}
         self._expected: set[DecisionId] = set()
 
-    def expect(self, decision: DecisionId, then: Callable[[Callable[[Cost], None]], None]) -> None:
-        """A request has ended; then: what is to be told whom to give its cost."""
-        self._expected.add(decision)
-        then(lambda cost: self.add(decision, cost))
+    def expect(
+        self,
+        decision: DecisionId,
+        then: Callable[[Callable[[Cost], None]], None],
+        *,
+        who: Key | None = None,
+    ) -> None:
+        """A request has ended; then: what is to be told whom to give its cost.
 
-    def add(self, decision: DecisionId, cost: Cost) -> None:
+        who: where it is added up, for whoever watches the house.
+        """
+        self._expected.add(decision)
+        then(lambda cost: self.add(decision, cost, who=who))
+
+    def add(self, decision: DecisionId, cost: Cost, *, who: Key | None = None) -> None:
         """Remember a cost, and store it soon if there is anything to store."""
+        if who is not None:
+            _count_cost(self._tally.of(who), cost)
         self._expected.discard(decision)
         self._recent[decision] = cost
         if len(self._recent) > RECENT:
@@ -65,6 +78,15 @@ class Costs:
     def is_expected(self, decision: DecisionId) -> bool:
         """Whether a cost is still to come."""
         return decision in self._expected
+
+
+def _count_cost(series: Series, cost: Cost) -> None:
+    energy, gpu = cost.energy_mwh, cost.gpu_ms
+    series.gpu_ms += gpu.value or 0.0
+    if energy.value is not None:
+        method = energy.method.value
+        joules = energy.value * JOULES_IN_A_MWH
+        series.joules[method] = series.joules.get(method, 0.0) + joules
 
 
 def is_worth_a_row(cost: Cost) -> bool:
