@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arbiter.doctor.facts import EngineThere, Facts, Folder, Port, ServerThere
+from arbiter.doctor.facts import ConfigThere, EngineThere, Facts, Folder, Port, ServerThere
 from arbiter.doctor.findings import (
     Finding,
     State,
@@ -42,6 +42,14 @@ def test_a_machine_that_is_well_has_nothing_to_mend() -> None:
     assert bad(WELL) == []
 
 
+CONFIG = ConfigThere(path="/etc/arbiter.toml", mode=0o600, holds_keys=True)
+
+
+def test_a_file_without_keys_may_be_read_by_others() -> None:
+    assert bad(replace(WELL, config=CONFIG)) == []
+    assert bad(replace(WELL, config=replace(CONFIG, mode=0o644, holds_keys=False))) == []
+
+
 FOLDER, NO_LLAMA = WELL.data_dir, EngineThere(name="x", loads_files=True, reason="not installed")
 
 
@@ -53,6 +61,9 @@ FOLDER, NO_LLAMA = WELL.data_dir, EngineThere(name="x", loads_files=True, reason
         ({"data_dir": replace(FOLDER, damage="page 3")}, "fail", "database", "import"),
         ({"data_dir": replace(FOLDER, free_bytes=10**6)}, "warn", "disk", "Make room"),
         ({"port": Port(where="h:1", is_free=False)}, "fail", "port", "--port"),
+        ({"config": replace(CONFIG, mode=0o644)}, "warn", "config", "chmod 600"),
+        ({"names": 0, "servers": ()}, "warn", "models", "models add"),
+        ({"lacks": {"otel": "Traces are to be sent to x"}}, "fail", "extra otel", "[otel]"),
         ({"sqlite": "3.40.1"}, "fail", "sqlite", "apsw"),
         ({"engines": (NO_LLAMA,)}, "warn", "engines", "llama"),
         ({"packages": {"starlette": "1.0.0"}}, "fail", "package starlette", "starlette>=1.0.1"),

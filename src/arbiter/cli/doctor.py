@@ -37,6 +37,7 @@ def doctor(
             SystemClock(),
             is_running=await is_running(settings.data_dir),
             paranoid=paranoid,
+            config=config,
         )
         if as_json:
             show_json({"findings": [{**asdict(one), "state": one.state.value} for one in found]})

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
-from arbiter.doctor.facts import Facts, Port
+from arbiter.doctor.facts import ConfigThere, Facts, Port
 
 FREE_BYTES = 1_000_000_000
 """Room on the disk below which it is worth a word."""
@@ -97,9 +97,12 @@ def examine(facts: Facts, known: KnownBad, *, today: date) -> tuple[Finding, ...
     """Every finding, in the order in which a person would mend them."""
     return (
         *_data(facts),
+        *_config(facts.config),
         _port(facts.port),
         _sqlite(facts.sqlite),
         *_engines(facts),
+        *_extras(facts),
+        *_models(facts),
         *_versions(facts, known),
         *_age(known, today),
         *_strays(facts.strays),
@@ -150,6 +153,20 @@ def _data(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def _config(config: ConfigThere | None) -> Iterator[Finding]:
+    if config is None:
+        return
+    if config.holds_keys and config.mode & 0o077:
+        yield Finding(
+            about="config",
+            state=State.WARN,
+            sentence=f"Others may read {config.path}, and keys stand in it.",
+            mend=f"chmod 600 {config.path}",
+        )
+    else:
+        yield _ok("config", f"{config.path} is valid.")
+
+
 def _port(port: Port) -> Finding:
     if port.house:
         return _ok("port", f"A house of this data directory listens at {port.where}.")
@@ -190,6 +207,28 @@ def _engines(facts: Facts) -> Iterator[Finding]:
             state=State.WARN,
             sentence="Nothing here can load a model file.",
             mend='pip install "arbiter-house[llama]"',
+        )
+
+
+def _extras(facts: Facts) -> Iterator[Finding]:
+    for extra, why in facts.lacks.items():
+        yield Finding(
+            about=f"extra {extra}",
+            state=State.FAIL,
+            sentence=f"{why}, and what does so is not installed.",
+            mend=f'pip install "arbiter-house[{extra}]"',
+        )
+
+
+def _models(facts: Facts) -> Iterator[Finding]:
+    if facts.names:
+        yield _ok("models", f"{facts.names} registered.")
+    elif facts.names == 0 and not facts.servers:
+        yield Finding(
+            about="models",
+            state=State.WARN,
+            sentence="No model is registered, and no server that offers one answers here.",
+            mend="arbiter models add FILE.gguf",
         )
 
 
