@@ -67,6 +67,7 @@ FOLDER, NO_LLAMA = WELL.data_dir, EngineThere(name="x", loads_files=True, reason
         ({"sqlite": "3.40.1"}, "fail", "sqlite", "apsw"),
         ({"engines": (NO_LLAMA,)}, "warn", "engines", "llama"),
         ({"packages": {"starlette": "1.0.0"}}, "fail", "package starlette", "starlette>=1.0.1"),
+        ({"packages": {"litellm": "1.82.8"}}, "fail", "package litellm", "litellm!=1.82.7,!="),
         ({"packages": {"torch": "2.9.1+cpu"}}, "fail", "package torch", "torch>=2.10"),
         (
             {"servers": (ServerThere(url="http://x:1", kind="ollama", version="0.17.0-rc1"),)},
@@ -125,5 +126,5 @@ def test_versions_are_compared_by_their_numbers(parts: list[int], place: int) ->
 
 def test_every_row_of_the_table_names_its_source() -> None:
     for one in (*KNOWN.packages, *KNOWN.servers):
-        assert one.source.startswith("CVE-")
+        assert one.source.startswith(("CVE-", "MAL-"))
         assert numbers(one.below)

@@ -13,8 +13,8 @@ from opentelemetry.trace import SpanKind, StatusCode
 from tests.story.stage import Stage, stage, task
 from tests.story.traced import Kept, ids, said
 
-from arbiter.engines.scripted import Scripted
-from arbiter.errors import UnknownModel
+from arbiter.engines.scripted import Die, Hold, Say, Scripted
+from arbiter.errors import StreamCut, UnknownModel
 
 SECRET = "marmalade-4711"
 STEPS = {"unproven_first_step": 0.3, "steps": [0.5], "min_steps": 1, "soak_s": 3600.0}
@@ -23,6 +23,12 @@ STEPS = {"unproven_first_step": 0.3, "steps": [0.5], "min_steps": 1, "soak_s": 3
 async def furnished(play: Stage) -> None:
     await play.add("owl", {"chat": 1.0})
     await play.house.admission.add_task(task("chat", cases=0))
+
+
+async def streamed(play: Stage) -> None:
+    async with play.house.stream("chat now", model="owl") as reply:
+        async for _ in reply.chunks():
+            pass
 
 
 async def test_a_request_is_a_span_with_what_it_waited_for_below_it(tmp_path: Path) -> None:
@@ -99,9 +105,7 @@ async def test_a_stream_tells_when_its_first_piece_came(tmp_path: Path) -> None:
     kept = Kept()
     async with stage(tmp_path / "data", spans=kept.processor) as play:
         await furnished(play)
-        async with play.house.stream("chat now", model="owl") as reply:
-            async for _ in reply.chunks():
-                pass
+        await streamed(play)
     found = said(kept.one("chat owl"))
     assert found["gen_ai.request.stream"] is True
     assert found["gen_ai.response.time_to_first_chunk"] == 0.0
@@ -161,19 +165,58 @@ async def test_a_request_that_nobody_can_serve_is_told_with_its_code(tmp_path: P
     assert found.status.status_code is StatusCode.UNSET
 
 
+DIES = [
+    {"match": "live", "reply": "no", "die_after_tokens": 0},
+    {"match": "^chat ", "right": "yes", "wrong": "no", "accuracy": 1.0, "salt": "rat"},
+]
+
+
 async def test_a_version_that_fails_and_the_one_that_serves_have_a_span_each(
     tmp_path: Path,
 ) -> None:
     kept = Kept()
     async with stage(tmp_path / "data", spans=kept.processor) as play:
+        await play.house.admission.add_task(task("chat"))
+        await play.add("owl", {"chat": 0.5})
+        await play.add("rat", {}, rules=DIES)
+        answered = await play.house.ask("chat live", model="auto", task="chat")
+    served = answered.reply.decided
+    (request,) = kept.named("chat task:chat")
+    assert "failed" in served.reason
+    assert said(request)["arbiter.version"] == served.version
+    assert said(request)["arbiter.status"] == "success"
+    assert "error.type" not in said(request)
+    engines = [said(one) for one in kept.named("engine") if one.parent is not None]
+    asked = [one for one in engines if "error.type" in one]
+    assert asked
+    assert {one["error.type"] for one in asked} == {"instance_lost"}
+    assert served.version not in {one["arbiter.version"] for one in asked}
+    assert kept.below(request)[-2:] == ["queue", "engine"]
+
+
+async def test_a_client_that_hangs_up_ends_every_span(tmp_path: Path) -> None:
+    kept, goes_on = Kept(), asyncio.Event()
+    engine = Scripted(reply=lambda _: (Say("one"), Hold(goes_on), Say("two")))
+    async with stage(tmp_path / "data", spans=kept.processor, engine=engine) as play:
         await play.add("owl", {"chat": 1.0})
-        await play.add("rat", {"chat": 1.0}, fail_load="out of luck")
-        await play.house.admission.add_task(task("chat", cases=0))
-        for _ in range(6):
-            await play.ask(model="auto")
-    engines = kept.named("engine")
-    assert engines
-    assert all("error.type" not in said(span) for span in kept.named("chat task:chat"))
+        async with play.house.stream("chat now", model="owl") as reply:
+            await anext(reply.chunks())
+    request = kept.one("chat owl")
+    assert said(request)["arbiter.status"] == "cancelled"
+    assert request.status.status_code is StatusCode.UNSET
+    assert kept.below(request) == ["decide", "queue", "engine"]
+
+
+async def test_a_stream_that_breaks_off_is_told_with_its_code(tmp_path: Path) -> None:
+    kept = Kept()
+    engine = Scripted(reply=lambda _: (Say("one"), Die()))
+    async with stage(tmp_path / "data", spans=kept.processor, engine=engine) as play:
+        await play.add("owl", {"chat": 1.0})
+        with pytest.raises(StreamCut):
+            await streamed(play)
+    for name in ("chat owl", "engine"):
+        assert said(kept.one(name))["error.type"] == "stream_cut"
+        assert kept.one(name).status.status_code is StatusCode.ERROR
 
 
 async def test_a_rollout_is_a_span_with_its_steps_below_it(tmp_path: Path) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from typing import Any
 
 from arbiter.doctor.facts import ConfigThere, Facts, Port
 
@@ -41,12 +42,29 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bad:
-    """Versions of something that are known to be bad: all below this one."""
+    """Versions of something that are known to be bad: all below this one, or exactly these."""
 
     name: str
-    below: str
     why: str
     source: str
+    below: str = ""
+    exactly: tuple[str, ...] = ()
+
+    def has(self, version: str) -> bool:
+        """Whether a version is one of them.
+
+        >>> Bad(name="x", why="", source="", exactly=("1.82.7",)).has("1.82.7")
+        True
+        """
+        return version in self.exactly or (bool(self.below) and is_below(version, self.below))
+
+    @property
+    def mend(self) -> str:
+        """The command that replaces such a version of a package."""
+        if self.below:
+            return f'pip install --upgrade "{self.name}>={self.below}"'
+        others = ",".join(f"!={one}" for one in self.exactly)
+        return f'pip install --upgrade "{self.name}{others}"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +81,18 @@ def read_known_bad(text: str) -> KnownBad:
     found = tomllib.loads(text)
     return KnownBad(
         dated=found["dated"],
-        packages=tuple(Bad(**one) for one in found["package"]),
-        servers=tuple(
-            Bad(name=one["kind"], **{k: v for k, v in one.items() if k != "kind"})
-            for one in found["server"]
-        ),
+        packages=tuple(_bad(one, name=one["name"]) for one in found["package"]),
+        servers=tuple(_bad(one, name=one["kind"]) for one in found["server"]),
+    )
+
+
+def _bad(row: Mapping[str, Any], *, name: str) -> Bad:
+    return Bad(
+        name=name,
+        why=row["why"],
+        source=row["source"],
+        below=row.get("below", ""),
+        exactly=tuple(row.get("exactly", ())),
     )
 
 
@@ -235,16 +260,16 @@ def _models(facts: Facts) -> Iterator[Finding]:
 def _versions(facts: Facts, known: KnownBad) -> Iterator[Finding]:
     for bad in known.packages:
         version = facts.packages.get(bad.name)
-        if version is not None and is_below(version, bad.below):
+        if version is not None and bad.has(version):
             yield Finding(
                 about=f"package {bad.name}",
                 state=State.FAIL,
                 sentence=f"{bad.name} {version}: {bad.why} ({bad.source}).",
-                mend=f'pip install --upgrade "{bad.name}>={bad.below}"',
+                mend=bad.mend,
             )
     for server in facts.servers:
         worst = [one for one in known.servers if one.name == server.kind]
-        bad_here = [one for one in worst if is_below(server.version or "", one.below)]
+        bad_here = [one for one in worst if one.has(server.version or "")]
         for bad in bad_here:
             yield Finding(
                 about=f"server {server.url}",
