@@ -243,6 +243,26 @@ def test_every_field_of_a_script_is_documented() -> None:
     assert [name for name in sorted(fields) if f"`{name}`" not in page] == []
 
 
+def test_every_attribute_of_a_span_is_documented() -> None:
+    source = "\n".join(
+        path.read_text(encoding="utf-8") for path in (SOURCE / "tracing").glob("*.py")
+    )
+    names = set(re.findall(r'"((?:gen_ai|arbiter|server|error)\.[a-z_.]+[a-z])"', source))
+    names |= {f"gen_ai.request.{one}" for one in re.findall(r'"(\w+)": sampling\.', source)}
+    assert {"gen_ai.request.seed", "gen_ai.usage.input_tokens", "arbiter.reason"} <= names
+    page = read("docs/how-to/trace-it.md")
+    groups = ("gen_ai.request.", "gen_ai.usage.", "arbiter.")
+    missing = [
+        name
+        for name in sorted(names)
+        if f"`{name}`" not in page
+        and not any(
+            name.startswith(group) and f"`.{name.removeprefix(group)}`" in page for group in groups
+        )
+    ]
+    assert missing == []
+
+
 def test_every_dependency_is_explained() -> None:
     project = tomllib.loads(read("pyproject.toml"))["project"]
     extras = project["optional-dependencies"].values()

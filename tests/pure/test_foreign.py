@@ -95,6 +95,11 @@ def test_presets_may_use_the_names_of_variables_and_give_aliases() -> None:
     )  # fmt: skip
 
 
+def test_a_preset_of_a_repository_says_that_nothing_is_fetched() -> None:
+    (found,) = read("[ggml-org/a-GGUF:Q8_0]\nload-on-startup = true\n", suffix=".ini")
+    assert "nothing is downloaded" in (found.why or "")
+
+
 INI = """version = 1
 [*]
 ctx-size = 4096

@@ -24,6 +24,7 @@ _FETCHED = frozenset(
     | {"llama-arg-hf-repo", "llama-arg-model-url", "llama-arg-docker-repo"}
 )
 _SECRET = re.compile(r"token|key|secret|password")
+_NOT_FETCHED = "it names a repository, and nothing is downloaded here: name the file instead"
 _CONTAINERS = frozenset({"docker", "podman", "nerdctl"})
 _WHOLE = ("models", "macros")
 _ALIASES = frozenset({"alias", "a", "llama-arg-alias"})
@@ -201,7 +202,9 @@ def _preset(name: str, flags: list[tuple[str, str]]) -> Found:
     """A preset; the aliases that it gives its model are names here too."""
     named = (value for flag, value in flags if flag in _ALIASES)
     aliases = tuple(one.strip() for value in named for one in value.split(",") if one.strip())
-    return _of_flags(name, flags, aliases=aliases)
+    found = _of_flags(name, flags, aliases=aliases)
+    # a section that is named like a repository is about what llama.cpp fetches from there
+    return replace(found, why=_NOT_FETCHED) if found.path is None and "/" in name else found
 
 
 def _of_flags(
@@ -226,11 +229,7 @@ def _of_flags(
             not_taken.append(flag if _SECRET.search(flag) else f"{flag} {value}".strip())
     why = None
     if path is None:
-        why = (
-            "it names a repository, and nothing is downloaded here: name the file instead"
-            if has_repository
-            else "it names no model file"
-        )
+        why = _NOT_FETCHED if has_repository else "it names no model file"
     return Found(
         name=name,
         path=path,

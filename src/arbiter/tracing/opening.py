@@ -28,7 +28,7 @@ from arbiter.tracing.request import Traces
 
 LOG = logging.getLogger(__name__)
 _UNNAMED = "unknown_service"
-CLOSE_S = 5.0
+CLOSE_S = 2.0
 """How long what is left may take to be sent when the house closes."""
 
 
@@ -46,7 +46,11 @@ async def opened(
     """
     own = version("arbiter-house")
     provider = TracerProvider(resource=_resource(own), shutdown_on_exit=False)
-    provider.add_span_processor(processor or _to_endpoint(settings))
+    exporter: OTLPSpanExporter | None = None
+    if processor is None:
+        exporter = _to_endpoint(settings)
+        processor = BatchSpanProcessor(exporter)
+    provider.add_span_processor(processor)
     tracer = provider.get_tracer("arbiter", own)
     happenings = Happenings(tracer, announcer, clock)
     listening = asyncio.create_task(happenings.listen())
@@ -57,13 +61,17 @@ async def opened(
         with suppress(asyncio.CancelledError):
             await listening
         happenings.close()
-        await asyncio.to_thread(_flushed, provider)
+        await _sent(provider, exporter)
 
 
-def _flushed(provider: TracerProvider) -> None:
-    """Send what is left; a collector that does not answer holds nobody up for long."""
-    provider.force_flush(int(CLOSE_S * 1000))
-    provider.shutdown()
+async def _sent(provider: TracerProvider, exporter: OTLPSpanExporter | None) -> None:
+    """Send what is left; a collector that is gone is not tried for long."""
+    closing = asyncio.create_task(asyncio.to_thread(provider.shutdown))
+    _, late = await asyncio.wait({closing}, timeout=CLOSE_S)
+    if late and exporter is not None:
+        # it sleeps between its tries, and this wakes it for good
+        exporter.shutdown()  # type: ignore[no-untyped-call]  # theirs
+    await closing
 
 
 def _resource(own: str) -> Resource:
@@ -74,11 +82,11 @@ def _resource(own: str) -> Resource:
     return found
 
 
-def _to_endpoint(settings: TelemetrySettings) -> SpanProcessor:
+def _to_endpoint(settings: TelemetrySettings) -> OTLPSpanExporter:
     url = settings.traces_url
     if url is not None and not is_loopback(url):
         LOG.warning("traces of requests are sent to %s, which is not this machine", url)
     session = requests.Session()
     session.trust_env = False
     session.max_redirects = 0
-    return BatchSpanProcessor(OTLPSpanExporter(endpoint=url, session=session))
+    return OTLPSpanExporter(endpoint=url, session=session)
