@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 
-.PHONY: help setup demo test lint kills bench bench-noloss bench-gateway mutation lock docs clean
+.PHONY: help setup demo test lint kills bench bench-noloss bench-gateway mutation clients lock docs clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,6 +48,10 @@ mutation: $(STAMP) ## mutation score of the pure modules (minutes)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/mutation.txt
 	@$(BIN)/python -m bench.mutation
 
+clients: $(STAMP) ## LangChain, LlamaIndex and DSPy in .clients, so that their examples are tested
+	@$(PYTHON) -m venv .clients
+	@.clients/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/clients.txt
+
 docs: $(STAMP) ## write the generated parts of the docs again
 	@$(BIN)/python tests/docs/generate.py
 
@@ -55,4 +59,4 @@ lock: ## resolve the dependencies again and write the hashes
 	@$(BIN)/python requirements/lock.py
 
 clean: ## remove what was built
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis mutants
+	rm -rf $(VENV) .clients build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis mutants

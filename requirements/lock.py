@@ -1,7 +1,8 @@
 """Resolve what pyproject.toml asks for and write it down with hashes: `make lock`.
 
-Three locks: the core alone, everything that `make test` and `make lint` need, and the mutation
-runner, which stands alone because it needs other packages on other Pythons.
+Four locks: the core alone, everything that `make test` and `make lint` need, the mutation
+runner, which stands alone because it needs other packages on other Pythons, and clients that are
+too large to be everybody's, for the examples in the docs.
 """
 
 from __future__ import annotations
@@ -31,7 +32,12 @@ def main() -> None:
     llama = project["project"]["optional-dependencies"]["llama"]
     groups = project["dependency-groups"]
     everything = [*core, *llama, *groups["dev"]]
-    locks = {"core": core, "dev": everything, "mutation": [*everything, *groups["mutation"]]}
+    locks = {
+        "core": core,
+        "dev": everything,
+        "mutation": [*everything, *groups["mutation"]],
+        "clients": groups["clients"],
+    }
     for name, wanted in locks.items():
         source = HERE / f"{name}.in"
         source.write_text("\n".join(dict.fromkeys(wanted)) + "\n", encoding="utf-8")

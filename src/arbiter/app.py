@@ -14,15 +14,16 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random, SystemRandom
+from typing import TYPE_CHECKING
 
 import psutil
 
 from arbiter.clock import Clock, SystemClock
-from arbiter.config import MeteringSettings, Settings, load_settings
+from arbiter.config import MeteringSettings, Settings, TelemetrySettings, load_settings
 from arbiter.cost import HOST
 from arbiter.dispatch import Behind, Dispatch
 from arbiter.engines.base import Engine, EngineContext, Waits, installed_engines
-from arbiter.errors import HouseLocked, StorageError
+from arbiter.errors import ConfigError, HouseLocked, StorageError
 from arbiter.events import Announcer
 from arbiter.gateway.keyring import Keyring
 from arbiter.gateway.security import Access, Key, hashed
@@ -79,6 +80,12 @@ from arbiter.swap.scouting import Scout
 from arbiter.swap.shadowing import Copies, Shadowing
 from arbiter.swap.validation import Validator
 
+if TYPE_CHECKING:
+    # needs the extra otel
+    from opentelemetry.sdk.trace import SpanProcessor
+
+    from arbiter.tracing.request import Traces
+
 SHARE_OF_FREE_MEMORY = 0.7
 """Memory for models when nobody set it: this much of what was free when the house opened."""
 
@@ -131,6 +138,7 @@ async def open_house(  # noqa: PLR0913  # each is something that a test may put 
     memory: MemoryReader | None = None,
     crash: Crash | None = None,
     reread: Callable[[], Settings] | None = None,
+    spans: SpanProcessor | None = None,
 ) -> AsyncIterator[House]:
     """Build the house on a data directory, and close it again in reverse order.
 
@@ -138,7 +146,8 @@ async def open_house(  # noqa: PLR0913  # each is something that a test may put 
     model and commits what is queued. hardware: what is read of the machine; by default all that
     can be. memory: who says how full its memories are. crash: called at the named places of a
     rollout, for tests that kill the house there. reread: where the settings come from when they
-    are read again; by default they stay as they are. Raises `HouseLocked`, `StorageError`,
+    are read again; by default they stay as they are. spans: what takes the spans of traces in place
+    of the endpoint of the settings. Raises `HouseLocked`, `StorageError`,
     `ConfigError`.
     """
     clock = clock or SystemClock()
@@ -154,6 +163,10 @@ async def open_house(  # noqa: PLR0913  # each is something that a test may put 
             hardware = await asyncio.to_thread(find_hardware, domain=settings.metering.rapl)
         memory = memory or SystemMemory(tuple(hardware.accelerators.values()))
         await memory.refresh()
+        announcer = Announcer()
+        traces = await stack.enter_async_context(
+            _traced(settings.telemetry, spans, announcer, clock)
+        )
         house = await _build(
             settings,
             base,
@@ -173,10 +186,37 @@ async def open_house(  # noqa: PLR0913  # each is something that a test may put 
             dice=dice,
             on_battery=on_battery,
             crash=crash,
-            given=_Given(hardware=hardware, memory=memory, reread=reread or (lambda: settings)),
+            given=_Given(
+                hardware=hardware,
+                memory=memory,
+                reread=reread or (lambda: settings),
+                announcer=announcer,
+                traces=traces,
+            ),
         )
         stack.push_async_callback(_close, house)
         yield house
+
+
+@asynccontextmanager
+async def _traced(
+    settings: TelemetrySettings, spans: SpanProcessor | None, announcer: Announcer, clock: Clock
+) -> AsyncIterator[Traces | None]:
+    """Traces where an endpoint is set, or spans are taken; else None, and nothing is imported."""
+    if settings.disabled or (settings.traces_url is None and spans is None):
+        yield None
+        return
+    try:
+        from arbiter.tracing.opening import opened  # noqa: PLC0415  # an extra, and half a second
+    except ImportError as error:
+        raise ConfigError(
+            f"Traces are to be sent to {settings.traces_url}, and OpenTelemetry is not installed.",
+            hint='pip install "arbiter-house[otel]", or unset telemetry.otlp_endpoint and the '
+            "variable OTEL_EXPORTER_OTLP_ENDPOINT.",
+            param="telemetry.otlp_endpoint",
+        ) from error
+    async with opened(settings, processor=spans, announcer=announcer, clock=clock) as traces:
+        yield traces
 
 
 async def _close(house: House) -> None:
@@ -207,6 +247,8 @@ class _Given:
     hardware: Hardware
     memory: MemoryReader
     reread: Callable[[], Settings]
+    announcer: Announcer
+    traces: Traces | None
 
 
 async def _build(
@@ -220,7 +262,7 @@ async def _build(
     crash: Crash | None,
     given: _Given,
 ) -> House:
-    announcer, presence = Announcer(), Presence(clock)
+    announcer, presence = given.announcer, Presence(clock)
     ledger = Ledger(base, clock, beside=BESIDE_LEDGER)
     registry = Registry(base, clock, ledger)
     keyring = Keyring(
@@ -244,7 +286,8 @@ async def _build(
         database=base, clock=clock, learner=table, profiles=profiles, announcer=announcer
     )
     outcomes = Outcomes(base, clock, learning)
-    prompts, costs = Prompts(base, clock, settings.privacy), Costs(base)
+    prompts = Prompts(base, clock, settings.privacy)
+    costs = Costs(base, outcomes.tally)
     meter = Meter(
         given.hardware, clock=clock, reader=ProcessReader(), watts=_watts(settings.metering)
     )
@@ -315,6 +358,7 @@ async def _build(
             grader=grader,
             clock=clock,
             dice=dice,
+            traces=given.traces,
         )
     )
     validator = Validator(

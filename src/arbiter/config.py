@@ -32,6 +32,16 @@ LOG = logging.getLogger(__name__)
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8017
 
+ENVIRONMENT = {
+    "ARBITER_HOST": "door.host",
+    "ARBITER_PORT": "door.port",
+    "ARBITER_DATA_DIR": "data_dir",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "telemetry.otlp_endpoint",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "telemetry.otlp_traces_endpoint",
+    "OTEL_SDK_DISABLED": "telemetry.disabled",
+}
+"""Variables that set something. Those of OpenTelemetry are its own."""
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -408,6 +418,57 @@ class MeteringSettings(_Section):
         return self
 
 
+class TelemetrySettings(_Section):
+    """Traces, for OpenTelemetry. Nothing is written or sent unless an endpoint is set."""
+
+    otlp_endpoint: str | None = Field(
+        None,
+        description="Address of an OTLP collector, to which traces are sent, such as "
+        "http://127.0.0.1:4318; /v1/traces is put behind it.",
+    )
+    otlp_traces_endpoint: str | None = Field(
+        None, description="The whole address for traces, taken as it is and in place of the other."
+    )
+    record_content: bool = Field(
+        False, description="Whether traces hold what was asked and answered."
+    )
+    disabled: bool = Field(False, description="Write no traces, whatever endpoint is set.")
+
+    @field_validator("otlp_endpoint", "otlp_traces_endpoint")
+    @classmethod
+    def _http(cls, value: str | None) -> str | None:
+        if value is not None and urlsplit(value).scheme not in {"http", "https"}:
+            raise ValueError("it begins with http:// or https://")
+        return value
+
+    @property
+    def traces_url(self) -> str | None:
+        """Where traces are sent; None: nowhere.
+
+        >>> TelemetrySettings(otlp_endpoint="http://127.0.0.1:4318/").traces_url
+        'http://127.0.0.1:4318/v1/traces'
+        """
+        if self.disabled:
+            return None
+        if self.otlp_traces_endpoint is not None:
+            return self.otlp_traces_endpoint
+        base = self.otlp_endpoint
+        return None if base is None else f"{base.rstrip('/')}/v1/traces"
+
+
+class LogSettings(_Section):
+    """What `arbiter up` writes to its standard error."""
+
+    format: Literal["text", "json"] = Field(
+        "text", description="Lines for people, or one JSON object a line."
+    )
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "warning",
+        description="The least that is written. From info on, every request and everything that "
+        "happens to models has a line; prompts and keys never do.",
+    )
+
+
 class Settings(_Section):
     """Everything that can be set."""
 
@@ -421,6 +482,8 @@ class Settings(_Section):
     calibration: CalibrationSettings = CalibrationSettings()
     privacy: PrivacySettings = PrivacySettings()
     metering: MeteringSettings = MeteringSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+    log: LogSettings = LogSettings()
     discovery: DiscoverySettings = DiscoverySettings()
     aliases: dict[str, str] = Field(
         default_factory=lambda: {
@@ -455,11 +518,7 @@ def load_settings(
     variable = environment.get("ARBITER_CONFIG")
     named = config or (Path(variable) if variable else None)
     tree = _file(named) if named is not None else {}
-    for name, field in (
-        ("ARBITER_HOST", "door.host"),
-        ("ARBITER_PORT", "door.port"),
-        ("ARBITER_DATA_DIR", "data_dir"),
-    ):
+    for name, field in ENVIRONMENT.items():
         if environment.get(name):
             _put(tree, field, environment[name])
     if environment.get("OLLAMA_HOST", "").strip(" \t\"'"):

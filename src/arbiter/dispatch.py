@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
 from types import TracebackType
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 from msgspec import structs
@@ -59,6 +59,7 @@ from arbiter.inference import (
     prompt_chars,
 )
 from arbiter.judge.grading import TaskGrader
+from arbiter.knowledge import request_lines
 from arbiter.knowledge.costs import Costs
 from arbiter.knowledge.energies import Spend, Spender
 from arbiter.knowledge.guess import Guess
@@ -97,6 +98,10 @@ from arbiter.swap.controller import Controller
 from arbiter.swap.evidence_rows import failure_of
 from arbiter.swap.metrics import Ending
 from arbiter.swap.shadowing import Copies, Copy
+
+if TYPE_CHECKING:
+    # needs the extra otel
+    from arbiter.tracing.request import Trace, Traces
 
 MOST_FALLBACKS = 3
 """How many versions that failed one request may be replaced by the next."""
@@ -176,6 +181,8 @@ class Behind:
     grader: TaskGrader
     clock: Clock
     dice: Random
+    traces: Traces | None = None
+    """None where no traces are wanted."""
 
 
 class _Moved(Exception):
@@ -208,6 +215,7 @@ class _Journey:
     """The version that was asked last."""
     wait_ms: float | None = None
     """From the request's arrival to the slot that serves it."""
+    trace: Trace | None = None
 
 
 class Dispatch:
@@ -240,8 +248,27 @@ class Dispatch:
         """Whether it takes requests."""
         return not self._closed
 
+    @property
+    def is_traced(self) -> bool:
+        """Whether traces are written."""
+        return self._behind.traces is not None
+
     def set_out(self, ask: Ask) -> _Journey:
         """Decide who answers. Raises any `ArbiterError`; what it returns is to come to `arrive`."""
+        traces = self._behind.traces
+        if traces is None:
+            return self._set_out(ask)
+        trace = traces.begin(ask)
+        try:
+            way = self._set_out(ask)
+        except BaseException as error:
+            trace.refused(error)
+            raise
+        way.trace = trace
+        trace.decided(way.decided)
+        return way
+
+    def _set_out(self, ask: Ask) -> _Journey:
         if self._closed:
             raise ShuttingDown(retry_after_s=1)
         started = self._clock.monotonic()
@@ -289,6 +316,9 @@ class Dispatch:
             if isinstance(error, ArbiterError):
                 error.decision = way.decided.decision
                 way.failed = error
+            if way.trace is not None:
+                status, fault = _status(way.served, way.failed)
+                way.trace.ended(way.decided, way.served, status.value, fault)
             if not ask.rehearsal:
                 self._behind.presence.leave()
                 self._record(way)
@@ -691,6 +721,8 @@ class Dispatch:
                 request = _request(ask, self.capabilities(version))
                 way.begun = await self._open(way, version, request)
             except (EngineError, Busy) as error:
+                if way.trace is not None:
+                    way.trace.failed(error)
                 self._note(way.route, number, error)
                 following = self._following(way, number, error)
                 if following is None:
@@ -754,6 +786,8 @@ class Dispatch:
         self, way: _Journey, version: Version, request: Generation | Embedding
     ) -> _Begun:
         """An answer whose first chunk is there; `_end` it. Raises `_Moved`."""
+        if way.trace is not None:
+            way.trace.asks(version.version)
         asked_at, lease = self._clock.monotonic(), None
         try:
             lease = await self._pool.take(
@@ -776,8 +810,12 @@ class Dispatch:
         chunks = pieces_of(lease.runner, request)
         try:
             way.wait_ms = (self._clock.monotonic() - way.started) * 1000
+            if way.trace is not None:
+                way.trace.lent(lease)
             lease.start_metering()
             first = await first_of(chunks, lease)
+            if way.trace is not None:
+                way.trace.begun()
         except BaseException as error:
             await self._end(chunks, lease)
             if isinstance(error, EngineError) and self._pool.move_on(lease, error):
@@ -811,40 +849,45 @@ class Dispatch:
         latency = receipt.latency_ms
         if latency is None and status is Status.FAILURE:
             latency = (self._clock.monotonic() - way.started) * 1000
+        outcome = Outcome(
+            decision=way.decided.decision,
+            task=route.task.name,
+            version=way.tried,
+            status=status,
+            error=None if error is None else error.code,
+            detail=None if error is None else error.sentence[:2000],
+            latency_ms=latency,
+            wait_ms=None if latency is None else way.wait_ms,
+            load_ms=None if lease is None or latency is None else lease.load_ms,
+            ttft_ms=receipt.ttft_ms,
+            prompt_chars=prompt_chars(ask.work),
+            answer_room=ask.sampling.max_tokens,
+            needs=needed(ask.work),
+            usage=receipt.usage,
+            timings=receipt.timings,
+            cpu=unknown(NOT_BEGUN) if lease is None else lease.stop_metering(),
+            concurrency=None if lease is None else lease.concurrency,
+            grade=grade,
+            attempts=() if status is Status.REFUSED else tuple(way.attempts),
+        )
         self._outcomes.end(
             way.decided,
-            Outcome(
-                decision=way.decided.decision,
-                task=route.task.name,
-                version=way.tried,
-                status=status,
-                error=None if error is None else error.code,
-                detail=None if error is None else error.sentence[:2000],
-                latency_ms=latency,
-                wait_ms=None if latency is None else way.wait_ms,
-                load_ms=None if lease is None or latency is None else lease.load_ms,
-                ttft_ms=receipt.ttft_ms,
-                prompt_chars=prompt_chars(ask.work),
-                answer_room=ask.sampling.max_tokens,
-                needs=needed(ask.work),
-                usage=receipt.usage,
-                timings=receipt.timings,
-                cpu=unknown(NOT_BEGUN) if lease is None else lease.stop_metering(),
-                concurrency=None if lease is None else lease.concurrency,
-                grade=grade,
-                attempts=() if status is Status.REFUSED else tuple(way.attempts),
-            ),
+            outcome,
             caller=ask.caller,
             also=statements,
             then=then,
         )
+        request_lines.tell(way.decided, outcome, caller=ask.caller)
         # known a moment later, when the counters have moved
         if lease is not None:
             answered_it = status is Status.SUCCESS
             counts = answered_it or status is Status.FAILURE
             spender = Spender(version=way.tried, task=route.task.name, answered=answered_it)
             self._behind.costs.expect(
-                way.decided.decision, lease.then, of=spender if counts else None
+                way.decided.decision,
+                lease.then,
+                of=spender if counts else None,
+                who=(way.decided.alias, way.tried, route.task.name),
             )
         if way.vain:
             last = None if lease is None else answered(way.tried, lease, took_ms=latency)

@@ -8,11 +8,19 @@ A slow listener loses events rather than slowing the house, and can see how many
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+
+from arbiter.logs import told
+
+LOG = logging.getLogger("arbiter.events")
+
+AS_MANY_AS_REQUESTS = frozenset({"calibration.case", "shadow.pair"})
+"""Kinds that are logged at the level of debugging."""
 
 Detail = str | int | float | bool | None
 
@@ -48,16 +56,23 @@ class Listener:
 
 
 class Announcer:
-    """Tells every listener, and never waits for one."""
+    """Tells every listener and the log, and never waits for one."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         """How often each kind was announced."""
+        self.swaps: Counter[tuple[str, str]] = Counter()
+        """How often each kind of rollouts' events was, by alias: of names that are registered."""
         self._listeners: list[Listener] = []
 
     def announce(self, event: Event) -> None:
         """Hand an event to everybody who listens now."""
         self.counts[event.kind] += 1
+        if event.kind.startswith("rollout."):
+            self.swaps[str(event.detail.get("alias")), event.kind.partition(".")[2]] += 1
+        level = logging.DEBUG if event.kind in AS_MANY_AS_REQUESTS else logging.INFO
+        if LOG.isEnabledFor(level):
+            LOG.log(level, "%s", event.kind, extra=told(event.detail))
         for listener in self._listeners:
             listener.offer(event)
 

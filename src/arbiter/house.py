@@ -380,6 +380,7 @@ class House:
         return Watched(
             requests=self.outcomes.tally,
             events=dict(self.announcer.counts),
+            swaps=dict(self.announcer.swaps),
             instances=tuple(
                 Loaded(
                     version=one.version,
@@ -388,9 +389,9 @@ class House:
                     in_flight=one.leases,
                     waiting=one.waiting,
                     loads=one.loads,
+                    reloads_avoided=one.reloads_avoided,
                     predicted_bytes=one.predicted_bytes,
                     measured_bytes=one.measured_bytes,
-                    reloads_avoided=one.reloads_avoided,
                     probes=one.probes,
                     is_slow=one.slow is not None,
                 )
@@ -501,6 +502,7 @@ class House:
                 capabilities=self.dispatch.capabilities,
             ),
             tell_after_s=settings.tell_after_s,
+            reads_traces=self.dispatch.is_traced,
             control=control_app(self.control()),
         )
         async with serving(

@@ -466,6 +466,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     rehearsal: a validation run: served like any request, but no rollout sees it and it is kept
         out of the record, because whoever runs it keeps its own.
     counts: only how many tokens the prompt has is wanted; always a rehearsal too.
+    trace: headers by which its sender names the trace that it belongs to; only where they are read.
     """
 
     target: Target
@@ -482,6 +483,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     counts: bool = False
     helper: bool = False
     load_options: tuple[tuple[str, str], ...] = ()
+    trace: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

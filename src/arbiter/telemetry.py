@@ -61,6 +61,9 @@ class Series:
     completion_tokens: int = 0
     cached_tokens: int = 0
     cpu_ms: float = 0.0
+    gpu_ms: float = 0.0
+    joules: dict[str, float] = field(default_factory=dict)
+    """Energy, by how it was come by; added when a request's cost is known."""
 
 
 class Tally:
@@ -126,3 +129,5 @@ class Watched:
     """How often each kind of event was announced."""
     instances: tuple[Loaded, ...]
     rollouts: tuple[Going, ...]
+    swaps: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """How often each kind of event of a rollout was, by alias and kind."""

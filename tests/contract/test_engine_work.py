@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.contract.engines_support import (
     HAS_LLAMA,
+    HOUSE,
     LLAMA,
     OLLAMA,
     PROMPTS,
@@ -49,6 +50,7 @@ KINDS = [
     pytest.param(LLAMA, marks=needs_llama),
     pytest.param(SERVED, marks=needs_llama),
     pytest.param(OLLAMA, marks=needs_llama),
+    pytest.param(HOUSE, marks=needs_llama),
 ]
 over_every_engine = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 

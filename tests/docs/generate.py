@@ -21,22 +21,20 @@ from pydantic_core import PydanticUndefined
 
 from arbiter import app, errors, house
 from arbiter.cli.main import app as commands
+from arbiter.config import ENVIRONMENT as VARIABLES
 from arbiter.config import Settings
-from arbiter.gateway import rendering
+from arbiter.gateway import metrics, rendering
 from arbiter.gateway.control import ControlRooms, control_app
 from arbiter.gateway.routes import ROUTES
 from arbiter.judge.graders import KINDS, needs_expected, parse_grader
+from arbiter.telemetry import MOST_SERIES
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "docs" / "reference"
 
 NOTE = "<!-- Written by `make docs`; changes by hand are lost. -->\n"
 
-ENVIRONMENT = {
-    "data_dir": "ARBITER_DATA_DIR",
-    "door.host": "ARBITER_HOST",
-    "door.port": "ARBITER_PORT",
-}
+ENVIRONMENT = {setting: name for name, setting in VARIABLES.items()}
 
 
 def _plain(text: str) -> str:
@@ -342,6 +340,33 @@ def _schema_kind(facts: Mapping[str, Any]) -> str:
     return words.get(str(facts.get("type")), "any")
 
 
+# -- metrics
+
+
+def metrics_page() -> str:
+    """Every family of `/metrics`."""
+    rows = [
+        (
+            f"`{family.name}{'_total' if family.type == 'counter' else ''}`",
+            family.type,
+            ", ".join(family._labelnames),  # type: ignore[attr-defined]  # it has no other way
+            family.documentation,
+        )
+        for family in metrics.families()
+    ]
+    return (
+        "# Metrics\n\n" + NOTE + "\n`GET /metrics` is a page for Prometheus; "
+        "[watch it](../how-to/watch-it.md) says how to read it.\nTimes are in seconds, memory is "
+        "in bytes, energy in joules. Everything counts from the start of the\nhouse. What is not "
+        "known is missing, and never 0.\n\n"
+        "`version` is the beginning of its digest. `alias`, `version` and `task` are names that "
+        "are registered,\nnever what a client made up. Up to "
+        f"{MOST_SERIES:,} combinations of them are told apart; what is one too\nmany is added up "
+        "under `others`. A histogram has `_bucket`, `_sum` and `_count`.\n\n"
+        + _table(("name", "kind", "labels", "what it is"), rows)
+    )
+
+
 # -- the Python API
 
 
@@ -473,6 +498,7 @@ def _expects(kind: str) -> str:
 # -- writing
 
 PAGES: Mapping[str, Callable[[], str]] = {
+    "metrics.md": metrics_page,
     "cli.md": cli_page,
     "configuration.md": configuration_page,
     "errors.md": errors_page,

@@ -246,6 +246,26 @@ def test_every_field_of_a_script_is_documented() -> None:
     assert [name for name in sorted(fields) if f"`{name}`" not in page] == []
 
 
+def test_every_attribute_of_a_span_is_documented() -> None:
+    source = "\n".join(
+        path.read_text(encoding="utf-8") for path in (SOURCE / "tracing").glob("*.py")
+    )
+    names = set(re.findall(r'"((?:gen_ai|arbiter|server|error)\.[a-z_.]+[a-z])"', source))
+    names |= {f"gen_ai.request.{one}" for one in re.findall(r'"(\w+)": sampling\.', source)}
+    assert {"gen_ai.request.seed", "gen_ai.usage.input_tokens", "arbiter.reason"} <= names
+    page = read("docs/how-to/trace-it.md")
+    groups = ("gen_ai.request.", "gen_ai.usage.", "arbiter.")
+    missing = [
+        name
+        for name in sorted(names)
+        if f"`{name}`" not in page
+        and not any(
+            name.startswith(group) and f"`.{name.removeprefix(group)}`" in page for group in groups
+        )
+    ]
+    assert missing == []
+
+
 def test_every_dependency_is_explained() -> None:
     project = tomllib.loads(read("pyproject.toml"))["project"]
     extras = project["optional-dependencies"].values()
@@ -383,24 +403,26 @@ def door(folder: Path) -> Iterator[str]:
             running.communicate(timeout=30)
 
 
-def python_blocks(page: Path) -> list[tuple[Block, str | None]]:
-    """The Python blocks of a page, each with the output that the page says follows."""
+def blocks_with_output(
+    page: Path, language: str = "python", *, mark: str = ""
+) -> list[tuple[Block, str | None]]:
+    """Blocks of a page that are so marked, each with the output that the page says follows."""
     found = list(blocks_of(page))
     pairs: list[tuple[Block, str | None]] = []
     for block, after in zip(found, [*found[1:], None], strict=False):
-        if block.language == "python" and block.mark != "shown only":
+        if block.language == language and block.mark == mark:
             said = after.text if after is not None and after.mark == "output" else None
             pairs.append((block, said))
     return pairs
 
 
-WITH_CODE = [page for page in PAGES if python_blocks(page)]
+WITH_CODE = [page for page in PAGES if blocks_with_output(page)]
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=[str(p.relative_to(ROOT)) for p in WITH_CODE])
 def test_python_in_the_pages_runs(page: Path, folder: Path, request: pytest.FixtureRequest) -> None:
     """A block that begins with ``# name.py`` is a file; every other one is a program."""
-    for block, said in python_blocks(page):
+    for block, said in blocks_with_output(page):
         text = block.text
         if DOOR in text:
             text = text.replace(DOOR, str(request.getfixturevalue("door")))
@@ -421,6 +443,62 @@ def test_python_in_the_pages_runs(page: Path, folder: Path, request: pytest.Fixt
         assert done.returncode == 0, f"line {block.line}:\n{done.stderr}"
         if said is not None:
             assert done.stdout == said
+
+
+CLIENTS = ROOT / ".clients" / "bin" / "python"
+"""Clients that are too large for everybody's environment: `make clients`."""
+
+NEEDS_CLIENTS = [
+    (page, block, said)
+    for page in PAGES
+    for block, said in blocks_with_output(page, mark="needs: clients")
+]
+
+
+@pytest.mark.live
+@pytest.mark.skipif(not CLIENTS.exists(), reason="needs the larger clients: make clients")
+@pytest.mark.parametrize(
+    ("page", "block", "said"),
+    NEEDS_CLIENTS,
+    ids=[f"{page.name}:{block.line}" for page, block, _ in NEEDS_CLIENTS],
+)
+def test_larger_clients_in_the_pages_run(
+    page: Path, block: Block, said: str | None, folder: Path, door: str
+) -> None:
+    path = folder / "program.py"
+    path.write_text(block.text.replace(DOOR, door), encoding="utf-8")
+    done = subprocess.run(
+        [str(CLIENTS), str(path)],
+        cwd=folder,
+        env={"HOME": str(folder), "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, f"{page.name}, line {block.line}:\n{done.stderr}"
+    assert done.stdout == said
+
+
+RUNS = [page for page in PAGES if blocks_with_output(page, "sh", mark="runs")]
+
+
+@pytest.mark.live
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+@pytest.mark.parametrize("page", RUNS, ids=[str(p.relative_to(ROOT)) for p in RUNS])
+def test_commands_that_are_shown_with_their_output_have_it(
+    page: Path, folder: Path, door: str
+) -> None:
+    for block, said in blocks_with_output(page, "sh", mark="runs"):
+        done = subprocess.run(
+            ["sh", "-c", block.text.replace(DOOR, door)],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.stdout == said, f"line {block.line}:\n{done.stderr}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_IDS)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arbiter.doctor.facts import EngineThere, Facts, Folder, Port, ServerThere
+from arbiter.doctor.facts import ConfigThere, EngineThere, Facts, Folder, Port, ServerThere
 from arbiter.doctor.findings import (
     Finding,
     State,
@@ -92,6 +92,14 @@ def test_this_machine_can_be_looked_at() -> None:
 SLOW = {"instances": [{"names": ["wren"], "slow": "late", "ailing": "it is slow: late"}]}
 SHORT = {"instances": [{"names": ["wren"], "too_little_bytes": {"host": 10**9}}]}
 
+CONFIG = ConfigThere(path="/etc/arbiter.toml", mode=0o600, holds_keys=True)
+
+
+def test_a_file_without_keys_may_be_read_by_others() -> None:
+    assert bad(replace(WELL, config=CONFIG)) == []
+    assert bad(replace(WELL, config=replace(CONFIG, mode=0o644, holds_keys=False))) == []
+
+
 FOLDER, NO_LLAMA = WELL.data_dir, EngineThere(name="x", loads_files=True, reason="not installed")
 
 
@@ -103,9 +111,13 @@ FOLDER, NO_LLAMA = WELL.data_dir, EngineThere(name="x", loads_files=True, reason
         ({"data_dir": replace(FOLDER, damage="page 3")}, "fail", "database", "import"),
         ({"data_dir": replace(FOLDER, free_bytes=10**6)}, "warn", "disk", "Make room"),
         ({"port": Port(where="h:1", is_free=False)}, "fail", "port", "--port"),
+        ({"config": replace(CONFIG, mode=0o644)}, "warn", "config", "chmod 600"),
+        ({"names": 0, "servers": ()}, "warn", "models", "models add"),
+        ({"lacks": {"otel": "Traces are to be sent to x"}}, "fail", "extra otel", "[otel]"),
         ({"sqlite": "3.40.1"}, "fail", "sqlite", "apsw"),
         ({"engines": (NO_LLAMA,)}, "warn", "engines", "llama"),
         ({"packages": {"starlette": "1.0.0"}}, "fail", "package starlette", "starlette>=1.0.1"),
+        ({"packages": {"litellm": "1.82.8"}}, "fail", "package litellm", "litellm!=1.82.7,!="),
         ({"packages": {"torch": "2.9.1+cpu"}}, "fail", "package torch", "torch>=2.10"),
         (
             {"servers": (ServerThere(url="http://x:1", kind="ollama", version="0.17.0-rc1"),)},
@@ -196,5 +208,5 @@ def test_versions_are_compared_by_their_numbers(parts: list[int], place: int) ->
 
 def test_every_row_of_the_table_names_its_source() -> None:
     for one in (*KNOWN.packages, *KNOWN.servers):
-        assert one.source.startswith("CVE-")
-        assert numbers(one.below)
+        assert one.source.startswith(("CVE-", "MAL-"))
+        assert numbers(one.below) or one.exactly

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arbiter.cli.foreign import located, read
+from arbiter.cli.foreign import beside_models, located, read
 from arbiter.errors import InvalidField
 
 SWAP = """
@@ -52,8 +52,52 @@ def test_a_llama_swap_configuration_gives_its_models_files_and_aliases() -> None
     )  # fmt: skip
     assert located(tiny, Path("/etc/llama")) == Path("/etc/llama/models/tiny.gguf")
     whys = [one.why or "" for one in (cloud, vllm, broken, empty)]
-    assert ["downloaded" in whys[0], "no model file" in whys[1]] == [True, True]
+    assert ["downloaded" in whys[0], "a container" in whys[1]] == [True, True]
     assert ["cannot be read" in whys[2], "no cmd" in whys[3]] == [True, True]
+
+
+ELSEWHERE = """
+hooks: {on_startup: {preload: [box]}}
+peers: {other: {proxy: "http://192.0.2.24", apiKey: sk-hunter2}}
+models:
+  boxed:
+    proxy: "http://127.0.0.1:${PORT}"
+    cmd: /usr/bin/docker run --rm ghcr.io/ggml-org/llama.cpp:server -m /models/a.gguf
+  remote: {proxy: "http://192.0.2.23:8000", cmd: ssh box serve}
+  fetched: {cmd: llama-server --model-url https://example.org/a.gguf --hf-token hf_hunter2}
+"""
+
+
+def test_what_runs_elsewhere_is_named_with_the_way_to_connect_it() -> None:
+    boxed, remote, fetched = read(ELSEWHERE, suffix=".yaml")
+    assert [one.path for one in (boxed, remote, fetched)] == [None, None, None]
+    assert boxed.why == (
+        "it runs in a container, whose files are not this machine's: "
+        "once it runs, name its address under discovery.servers"
+    )
+    assert remote.why == (
+        "it names no model file; once it runs, name http://192.0.2.23:8000 under discovery.servers"
+    )
+    assert "nothing is downloaded" in (fetched.why or "")
+    assert beside_models(ELSEWHERE, suffix=".yaml") == ("hooks:", "peers:")
+
+
+def test_no_secret_of_a_file_is_repeated() -> None:
+    told = (*read(ELSEWHERE, suffix=".yaml"), beside_models(ELSEWHERE, suffix=".yaml"))
+    assert "hunter2" not in repr(told)
+
+
+def test_presets_may_use_the_names_of_variables_and_give_aliases() -> None:
+    text = "[a]\nLLAMA_ARG_MODEL = /m/a.gguf\nLLAMA_ARG_CTX_SIZE = 512\nalias = b, c\n"
+    (found,) = read(text, suffix=".ini")
+    assert (found.path, found.aliases, found.left) == (
+        "/m/a.gguf", ("b", "c"), ("llama-arg-ctx-size 512",),
+    )  # fmt: skip
+
+
+def test_a_preset_of_a_repository_says_that_nothing_is_fetched() -> None:
+    (found,) = read("[ggml-org/a-GGUF:Q8_0]\nload-on-startup = true\n", suffix=".ini")
+    assert "nothing is downloaded" in (found.why or "")
 
 
 INI = """version = 1

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import aiohttp
 
@@ -81,9 +81,15 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    data_dir: Path, config: Path | None = None, *, discover: bool = False
+    data_dir: Path,
+    config: Path | None = None,
+    *,
+    discover: bool = False,
+    log: IO[bytes] | None = None,
 ) -> AsyncIterator[Running]:
     """`arbiter up` on this data directory, stopped by SIGTERM when it still runs.
+
+    log: where its standard error goes.
 
     discover: look for models beside it; what runs on this machine is no part of most tests.
     """
@@ -92,7 +98,7 @@ async def running(
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "arbiter", "up", "--port", "0", "--json",
         "--data-dir", str(data_dir), *more,
-        stdout=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE, stderr=log,
     )  # fmt: skip
     try:
         assert process.stdout is not None

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
+from opentelemetry.sdk.trace import SpanProcessor
 from tests.story.houses import settings
 
 from arbiter.app import open_house
@@ -192,6 +193,7 @@ async def stage(
     seed: int = 7,
     crash: Crash | None = None,
     untouched: bool = True,
+    spans: SpanProcessor | None = None,
     **overrides: object,
 ) -> AsyncIterator[Stage]:
     """An open house on a manual clock; nothing is run in idle time unless a story says so.
@@ -224,6 +226,7 @@ async def stage(
         memory=memory or Memory(),
         reread=reread,
         crash=crash,
+        spans=spans,
     ) as house:
         yield Stage(house=house, clock=clock, engine=scripted, folder=folder)
         for found in await house.controller.list() if untouched else ():

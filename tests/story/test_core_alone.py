@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+SHARED = {"opentelemetry"}
 MODEL = ROOT / "src" / "arbiter" / "demo" / "models" / "sparrow.gguf"
 
 
@@ -27,12 +28,18 @@ def _core(folder: Path) -> Path:
     names = re.findall(r"^([a-zA-Z0-9._-]+)==", lock, re.MULTILINE)
     for wanted in ("arbiter-house", *names):
         found = distribution(wanted)
-        tops = {file.parts[0] for file in found.files or () if ".." not in file.parts}
+        tops = {_top(file.parts) for file in found.files or () if ".." not in file.parts}
         for top in tops - {"__pycache__"}:
             link = site / top
             if not link.exists():
+                link.parent.mkdir(exist_ok=True)
                 link.symlink_to(Path(str(found.locate_file(top))))
     return folder / "bin" / "python"
+
+
+def _top(parts: tuple[str, ...]) -> str:
+    """What to link: of a folder that several packages share, the part of this one."""
+    return "/".join(parts[:2]) if parts[0] in SHARED else parts[0]
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +75,16 @@ async def test_the_command_line_runs_and_a_model_says_how_to_get_its_engine(
     code, out = await _run(python, "-m", "arbiter", "demo")
     assert code == 1
     assert 'pip install "arbiter-house[llama]"' in out
+
+
+async def test_traces_without_their_extra_say_how_to_get_it(python: Path, tmp_path: Path) -> None:
+    told = ["env", "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318", str(python)]
+    command = ["-m", "arbiter", "status", "--data-dir", str(tmp_path / "data")]
+    code, out = await _run(Path("/usr/bin/env"), *told[1:], *command)
+    assert code == 1
+    assert 'pip install "arbiter-house[otel]"' in out
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT" in out
+    code, out = await _run(
+        Path("/usr/bin/env"), *told[1:2], "OTEL_SDK_DISABLED=true", *told[2:], *command
+    )
+    assert code == 0, out

@@ -11,6 +11,7 @@ from tests.story.houses import MODELS, running, settings
 from arbiter.clock import SystemClock
 from arbiter.config import Settings
 from arbiter.doctor.examination import examined
+from arbiter.doctor.facts import lacking
 from arbiter.doctor.findings import Finding, State
 
 
@@ -57,3 +58,29 @@ async def test_a_server_is_asked_for_its_version(tmp_path: Path) -> None:
         given = settings(tmp_path / "data", discovery__usual=False, discovery__servers=[ollama.url])
         seen = await found(given)
     assert "ollama" in seen[f"server {ollama.url}"].sentence
+
+
+async def test_a_new_house_without_a_model_is_told_how_to_get_one(tmp_path: Path) -> None:
+    async with running(tmp_path / "data"):
+        pass
+    seen = await found(settings(tmp_path / "data", discovery__usual=False))
+    assert seen["models"].mend == "arbiter models add FILE.gguf"
+
+
+async def test_keys_in_a_file_that_others_may_read_and_traces_without_their_extra(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "arbiter.toml"
+    file.write_text("", encoding="utf-8")
+    file.chmod(0o644)
+    given = settings(
+        tmp_path / "data",
+        discovery__usual=False,
+        door__keys=["a-key"],
+        telemetry__otlp_endpoint="http://127.0.0.1:4318",
+    )
+    every = await examined(given, SystemClock(), is_running=False, paranoid=False, config=file)
+    seen = {one.about: one for one in every}
+    assert seen["config"].mend == f"chmod 600 {file}"
+    assert "extra otel" not in seen, "it is installed here"
+    assert list(lacking(given, {})) == ["otel"]

@@ -42,6 +42,7 @@ def doctor(
             is_running=running,
             paranoid=paranoid,
             instances=await _instances(settings) if running else None,
+            config=config,
         )
         if as_json:
             show_json({"findings": [{**asdict(one), "state": one.state.value} for one in found]})

@@ -10,16 +10,25 @@ import configparser
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
 
 from arbiter.errors import InvalidField
 
-_PATH = frozenset({"m", "model"})
-_TEMPLATE = frozenset({"chat-template-file"})
-_OURS = frozenset({"host", "port", "api-key", "api-key-file", "alias", "a"})
+_PATH = frozenset({"m", "model", "llama-arg-model"})
+_TEMPLATE = frozenset({"chat-template-file", "llama-arg-chat-template-file"})
+_FETCHED = frozenset(
+    {"hf", "hfr", "hf-repo", "mu", "model-url", "dr", "docker-repo"}
+    | {"llama-arg-hf-repo", "llama-arg-model-url", "llama-arg-docker-repo"}
+)
+_SECRET = re.compile(r"token|key|secret|password")
+_NOT_FETCHED = "it names a repository, and nothing is downloaded here: name the file instead"
+_CONTAINERS = frozenset({"docker", "podman", "nerdctl"})
+_WHOLE = ("models", "macros")
+_ALIASES = frozenset({"alias", "a", "llama-arg-alias"})
+_OURS = _ALIASES | {"host", "port", "api-key", "api-key-file"}
 """What the house does by itself: where a worker listens, and who may speak to it."""
 
 _MACRO = re.compile(r"\$\{([A-Za-z0-9_.-]+)\}")
@@ -30,8 +39,8 @@ _MOST_ROUNDS = 10
 class Found:
     """A model that a file configures.
 
-    path: None when it names no file; why then says what it has instead. template: a file with its
-    chat template. aliases: further names. left: what was not taken.
+    path: None when there is no file to take; why then says what there is instead. template: a file
+    with its chat template. aliases: further names. left: what was not taken.
     """
 
     name: str
@@ -75,6 +84,18 @@ def llama_swap(text: str) -> tuple[Found, ...]:
     return tuple(_swapped(str(name), model, macros) for name, model in models.items())
 
 
+def beside_models(text: str, *, suffix: str) -> tuple[str, ...]:
+    r"""What a llama-swap configuration says beside its models, by name: none of it is taken.
+
+    >>> beside_models("models: {a: {cmd: x}}\nhooks: {}\ngroups: {}", suffix=".yaml")
+    ('hooks:', 'groups:')
+    """
+    if suffix.lower() not in {".yaml", ".yml"}:
+        return ()
+    whole = yaml.safe_load(text)
+    return tuple(f"{key}:" for key in whole if key not in _WHOLE)
+
+
 def _macros(found: object) -> dict[str, str]:
     if isinstance(found, Mapping):
         return {str(name): str(value) for name, value in found.items()}
@@ -90,14 +111,26 @@ def _swapped(name: str, model: object, macros: Mapping[str, str]) -> Found:
         words = shlex.split(command)
     except ValueError as error:
         return Found(name=name, path=None, why=f"its cmd cannot be read: {error}")
-    aliases = model.get("aliases")
+    aliases, proxy = model.get("aliases"), model.get("proxy")
     left = [f"{key}:" for key in model if key not in {"cmd", "aliases", "name", "macros"}]
-    return _of_flags(
+    found = _of_flags(
         name,
         _flags(words),
         aliases=tuple(map(str, aliases)) if isinstance(aliases, list) else (),
         left=left,
     )
+    if words and words[0].rpartition("/")[2] in _CONTAINERS:
+        why = "it runs in a container, whose files are not this machine's"
+        return replace(found, path=None, why=f"{why}: {_connect(proxy)}")
+    if found.path is None and isinstance(proxy, str):
+        return replace(found, why=f"{found.why}; {_connect(proxy)}")
+    return found
+
+
+def _connect(proxy: object) -> str:
+    """How a server that somebody else starts comes into the house."""
+    where = proxy if isinstance(proxy, str) and "${" not in proxy else "its address"
+    return f"once it runs, name {where} under discovery.servers"
 
 
 def _without_comments(command: str) -> str:
@@ -151,9 +184,27 @@ def presets(text: str) -> tuple[Found, ...]:
     if not parser.sections():
         raise InvalidField("There is no model in it.", hint="Each [section] is one.")
     return tuple(
-        _of_flags(name, [(key.lstrip("-"), value) for key, value in parser[name].items()])
+        _preset(name, [(_flag(key), value) for key, value in parser[name].items()])
         for name in parser.sections()
     )
+
+
+def _flag(key: str) -> str:
+    """A preset's key as a flag: it may be one, short or long, or the variable in its place.
+
+    >>> _flag("--ctx-size"), _flag("llama_arg_model")
+    ('ctx-size', 'llama-arg-model')
+    """
+    return key.lstrip("-").replace("_", "-")
+
+
+def _preset(name: str, flags: list[tuple[str, str]]) -> Found:
+    """A preset; the aliases that it gives its model are names here too."""
+    named = (value for flag, value in flags if flag in _ALIASES)
+    aliases = tuple(one.strip() for value in named for one in value.split(",") if one.strip())
+    found = _of_flags(name, flags, aliases=aliases)
+    # a section that is named like a repository is about what llama.cpp fetches from there
+    return replace(found, why=_NOT_FETCHED) if found.path is None and "/" in name else found
 
 
 def _of_flags(
@@ -173,15 +224,12 @@ def _of_flags(
         elif flag in _TEMPLATE:
             template = value
         elif flag not in _OURS:
-            has_repository = has_repository or flag in {"hf", "hf-repo"}
-            not_taken.append(f"{flag} {value}".strip())
+            has_repository = has_repository or flag in _FETCHED
+            # a token that stands in a file is not repeated on a screen
+            not_taken.append(flag if _SECRET.search(flag) else f"{flag} {value}".strip())
     why = None
     if path is None:
-        why = (
-            "it names a repository, and nothing is downloaded here: name the file instead"
-            if has_repository
-            else "it names no model file"
-        )
+        why = _NOT_FETCHED if has_repository else "it names no model file"
     return Found(
         name=name,
         path=path,

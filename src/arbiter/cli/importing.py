@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from arbiter.cli.client import Client, Json
-from arbiter.cli.foreign import Found, located, read
+from arbiter.cli.foreign import Found, beside_models, located, read
 from arbiter.cli.options import AsJson, ConfigFile, DataDir, followed, read_file, with_house
 from arbiter.cli.output import ERR, OUT, show_json, text
 from arbiter.errors import ArbiterError
@@ -40,7 +40,8 @@ def import_(
 
     async def work(client: Client) -> None:
         told = []
-        for found in read(read_file(file), suffix=file.suffix):
+        written = read_file(file)
+        for found in read(written, suffix=file.suffix):
             if dry_run or found.path is None:
                 told.append(_would(found, beside))
             else:
@@ -48,8 +49,11 @@ def import_(
                 told.append(await _register(client, found, beside, more, quiet=as_json))
             if not as_json:
                 _show(told[-1])
+        left = beside_models(written, suffix=file.suffix)
         if as_json:
-            show_json({"models": told})
+            show_json({"models": told, "left": list(left)})
+        elif left:
+            ERR.print(f"of the file itself not taken: {', '.join(left)}", markup=False)
         if any(one["state"] == "failed" for one in told):
             raise typer.Exit(1)
 
@@ -88,8 +92,7 @@ def _told(found: Found, state: str, why: str) -> Json:
 
 
 def _show(done: Json) -> None:
-    names = text(done["aliases"])
-    aliases = f" ({names})" if names else ""
+    aliases = f" ({text(done['aliases'])})" if done["aliases"] else ""
     OUT.print(f"{done['state']}: {done['name']}{aliases}: {done['why']}", markup=False)
     left = done["left"]
     if isinstance(left, list) and left:

@@ -7,7 +7,8 @@ import gc
 import json
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Annotated
 
@@ -49,9 +50,11 @@ from arbiter.cli.options import (
     with_house,
 )
 from arbiter.cli.output import ERR, OUT, show_json
+from arbiter.config import LogSettings
 from arbiter.errors import ArbiterError, Conflict
 from arbiter.gateway.control_discovery import report_view
 from arbiter.house import House, reachable
+from arbiter.logs import written
 from arbiter.swap.scouting import Report
 
 app = typer.Typer(
@@ -130,7 +133,11 @@ def up(
         for one in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(one, stop.set)
         reread = partial(settings_from, data_dir, config, **given)
-        async with open_house(settings, reread=reread) as house, house.door() as address:
+        async with (
+            _logged(settings.log),
+            open_house(settings, reread=reread) as house,
+            house.door() as address,
+        ):
             reloads = _Reloads(house)
             loop.add_signal_handler(signal.SIGHUP, reloads.begin)
             url = reachable(address)
@@ -156,6 +163,13 @@ def up(
             ERR.print("closing: running requests may end", markup=False)
 
     run(work)
+
+
+@asynccontextmanager
+async def _logged(settings: LogSettings) -> AsyncIterator[None]:
+    """Write the log, of what happens while the house is opened and closed too."""
+    with written(form=settings.format, level=settings.level):
+        yield
 
 
 class _Reloads:

@@ -16,10 +16,13 @@ from arbiter.doctor.facts import (
     Facts,
     ahead_of,
     installed,
+    lacking,
+    look_at_config,
     look_at_engines,
     look_at_folder,
     look_at_port,
     look_at_servers,
+    names_in,
     strays,
 )
 from arbiter.doctor.findings import Finding, examine, read_known_bad
@@ -38,12 +41,14 @@ async def examined(
     is_running: bool,
     paranoid: bool,
     instances: Mapping[str, object] | None = None,
+    config: Path | None = None,
 ) -> tuple[Finding, ...]:
     """Every finding about this machine and this data directory.
 
     is_running: whether a house of this data directory runs. paranoid: look for code that runs when
-    Python starts, too. instances: what the running house tells of the models that it has loaded.
-    Nothing is changed, and nobody is asked but this machine and the servers that the settings name.
+    Python starts, too. config: the file that the settings come from. instances: what the running
+    house tells of the models that it has loaded. Nothing is changed, and nobody is asked but this
+    machine and the servers that the settings name.
     """
     known = read_known_bad((files("arbiter.doctor") / "known_bad.toml").read_text("utf-8"))
     now = clock.now()
@@ -53,15 +58,19 @@ async def examined(
         servers = await look_at_servers(
             engines, settings.discovery.servers, usual=settings.discovery.usual
         )
+        packages = await asyncio.to_thread(installed)
         facts = Facts(
             data_dir=await asyncio.to_thread(look_at_folder, settings.data_dir),
             port=look_at_port(settings.door.host, settings.door.port, house=is_running),
             sqlite=apsw.sqlite_lib_version(),
-            packages=await asyncio.to_thread(installed),
+            packages=packages,
             engines=await asyncio.to_thread(look_at_engines, engines),
             servers=servers,
             strays=await asyncio.to_thread(strays) if paranoid else None,
             complaints=complaints(instances or {}),
+            config=None if config is None else look_at_config(config, settings),
+            names=await asyncio.to_thread(names_in, settings.data_dir),
+            lacks=lacking(settings, packages),
             ahead_s=await asyncio.to_thread(ahead_of, settings.data_dir, now),
             meters=await asyncio.to_thread(_meters, settings.metering.rapl),
         )

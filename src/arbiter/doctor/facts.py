@@ -8,7 +8,7 @@ import socket
 import stat
 import sysconfig
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import distributions
 from pathlib import Path
@@ -17,12 +17,14 @@ from urllib.parse import quote
 import apsw
 import psutil
 
+from arbiter.config import Settings
 from arbiter.doctor.instances import Complaint
 from arbiter.doctor.meters import Meters
 from arbiter.engines.base import Engine, ServerEngine
 from arbiter.errors import EngineError
 
 _DATABASE = "arbiter.db"
+_EXPORTER = "opentelemetry-exporter-otlp-proto-http"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,15 @@ class ServerThere:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigThere:
+    """The configuration file that is in force. holds_keys: a key of a door or a server is in it."""
+
+    path: str
+    mode: int
+    holds_keys: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """Everything that was looked at.
 
@@ -74,6 +85,8 @@ class Facts:
     ahead_s: by how much the newest entry of the record is later than now; None without a record.
     meters: what can be read of what answers cost; None: not looked.
     complaints: what is the matter with models that the running house has loaded.
+    names: how many models are registered; None without a database. lacks: extras that the settings
+    ask for and that are not installed, each with what it is for.
     """
 
     data_dir: Folder
@@ -86,6 +99,38 @@ class Facts:
     ahead_s: float | None = None
     meters: Meters | None = None
     complaints: Sequence[Complaint] = ()
+    config: ConfigThere | None = None
+    names: int | None = None
+    lacks: Mapping[str, str] = field(default_factory=dict)
+
+
+def look_at_config(path: Path, settings: Settings) -> ConfigThere:
+    """Who may read a configuration file, and whether it matters."""
+    return ConfigThere(
+        path=str(path),
+        mode=stat.S_IMODE(path.stat().st_mode),
+        holds_keys=bool(settings.door.keys or settings.discovery.keys),
+    )
+
+
+def names_in(path: Path) -> int | None:
+    """How many models the database of a data directory has a name for."""
+    database = path / _DATABASE
+    if not database.exists():
+        return None
+    try:
+        ((count,),) = _read(database, "SELECT COUNT(*) FROM names WHERE kind = 'model'")
+    except apsw.Error:
+        return None
+    return int(str(count))
+
+
+def lacking(settings: Settings, packages: Mapping[str, str]) -> dict[str, str]:
+    """The extras that these settings need and that are not there."""
+    wants_traces = settings.telemetry.traces_url is not None
+    if wants_traces and not {"opentelemetry-sdk", _EXPORTER} <= packages.keys():
+        return {"otel": f"Traces are to be sent to {settings.telemetry.traces_url}"}
+    return {}
 
 
 def look_at_folder(path: Path) -> Folder:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
-from arbiter.doctor.facts import Facts, Port
+from arbiter.doctor.facts import ConfigThere, Facts, Port
 from arbiter.doctor.finding import Finding, State
 from arbiter.doctor.meters import meter_findings
 
@@ -26,12 +27,29 @@ SQLITE_FIXED = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bad:
-    """Versions of something that are known to be bad: all below this one."""
+    """Versions of something that are known to be bad: all below this one, or exactly these."""
 
     name: str
-    below: str
     why: str
     source: str
+    below: str = ""
+    exactly: tuple[str, ...] = ()
+
+    def has(self, version: str) -> bool:
+        """Whether a version is one of them.
+
+        >>> Bad(name="x", why="", source="", exactly=("1.82.7",)).has("1.82.7")
+        True
+        """
+        return version in self.exactly or (bool(self.below) and is_below(version, self.below))
+
+    @property
+    def mend(self) -> str:
+        """The command that replaces such a version of a package."""
+        if self.below:
+            return f'pip install --upgrade "{self.name}>={self.below}"'
+        others = ",".join(f"!={one}" for one in self.exactly)
+        return f'pip install --upgrade "{self.name}{others}"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +66,18 @@ def read_known_bad(text: str) -> KnownBad:
     found = tomllib.loads(text)
     return KnownBad(
         dated=found["dated"],
-        packages=tuple(Bad(**one) for one in found["package"]),
-        servers=tuple(
-            Bad(name=one["kind"], **{k: v for k, v in one.items() if k != "kind"})
-            for one in found["server"]
-        ),
+        packages=tuple(_bad(one, name=one["name"]) for one in found["package"]),
+        servers=tuple(_bad(one, name=one["kind"]) for one in found["server"]),
+    )
+
+
+def _bad(row: Mapping[str, Any], *, name: str) -> Bad:
+    return Bad(
+        name=name,
+        why=row["why"],
+        source=row["source"],
+        below=row.get("below", ""),
+        exactly=tuple(row.get("exactly", ())),
     )
 
 
@@ -82,9 +107,11 @@ def examine(facts: Facts, known: KnownBad, *, today: date) -> tuple[Finding, ...
     """Every finding, in the order in which a person would mend them."""
     return (
         *_data(facts),
+        *_config(facts.config),
         _port(facts.port),
         _sqlite(facts.sqlite),
         *_engines(facts),
+        *_extras(facts),
         *_models(facts),
         *_versions(facts, known),
         *_age(known, today),
@@ -137,6 +164,20 @@ def _data(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def _config(config: ConfigThere | None) -> Iterator[Finding]:
+    if config is None:
+        return
+    if config.holds_keys and config.mode & 0o077:
+        yield Finding(
+            about="config",
+            state=State.WARN,
+            sentence=f"Others may read {config.path}, and keys stand in it.",
+            mend=f"chmod 600 {config.path}",
+        )
+    else:
+        yield _ok("config", f"{config.path} is valid.")
+
+
 def _port(port: Port) -> Finding:
     if port.house:
         return _ok("port", f"A house of this data directory listens at {port.where}.")
@@ -180,7 +221,26 @@ def _engines(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def _extras(facts: Facts) -> Iterator[Finding]:
+    for extra, why in facts.lacks.items():
+        yield Finding(
+            about=f"extra {extra}",
+            state=State.FAIL,
+            sentence=f"{why}, and what does so is not installed.",
+            mend=f'pip install "arbiter-house[{extra}]"',
+        )
+
+
 def _models(facts: Facts) -> Iterator[Finding]:
+    if facts.names:
+        yield _ok("models", f"{facts.names} registered.")
+    elif facts.names == 0 and not facts.servers:
+        yield Finding(
+            about="models",
+            state=State.WARN,
+            sentence="No model is registered, and no server that offers one answers here.",
+            mend="arbiter models add FILE.gguf",
+        )
     for one in facts.complaints:
         yield Finding(
             about=f"model {one.model}", state=State.WARN, sentence=one.sentence, mend=one.mend
@@ -190,16 +250,16 @@ def _models(facts: Facts) -> Iterator[Finding]:
 def _versions(facts: Facts, known: KnownBad) -> Iterator[Finding]:
     for bad in known.packages:
         version = facts.packages.get(bad.name)
-        if version is not None and is_below(version, bad.below):
+        if version is not None and bad.has(version):
             yield Finding(
                 about=f"package {bad.name}",
                 state=State.FAIL,
                 sentence=f"{bad.name} {version}: {bad.why} ({bad.source}).",
-                mend=f'pip install --upgrade "{bad.name}>={bad.below}"',
+                mend=bad.mend,
             )
     for server in facts.servers:
         worst = [one for one in known.servers if one.name == server.kind]
-        bad_here = [one for one in worst if is_below(server.version or "", one.below)]
+        bad_here = [one for one in worst if one.has(server.version or "")]
         for bad in bad_here:
             yield Finding(
                 about=f"server {server.url}",

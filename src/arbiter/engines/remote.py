@@ -17,6 +17,7 @@ import re
 import ssl
 from collections.abc import Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from math import inf
 from types import TracebackType
@@ -35,6 +36,12 @@ _LONGEST_IDLE_S: Final = 15.0
 
 _TARGET: Final = re.compile(r"/[!-~]*")
 _VALUE: Final = re.compile(r"[!-~]([ -~]*[!-~])?")
+
+CARRIED: Final[ContextVar[Mapping[str, str] | None]] = ContextVar("arbiter.carried", default=None)
+"""Headers that whoever asks has go with what it asks: the trace that it belongs to.
+
+A value of the asking task and not of the program, so that no engine has to hand it on.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +162,7 @@ class Remote:
         """
         if self._where is None:
             self._where = _where(self.url, self._key, keep=self._keep)
-        request = self._where.request(method, path, body)
+        request = self._where.request(method, path, body, CARRIED.get())
         kept = self._kept()
         if kept is not None:
             try:
@@ -251,14 +258,17 @@ class _Where:
     common: str
     context: ssl.SSLContext | None
 
-    def request(self, method: str, path: str, body: bytes | None) -> bytes:
-        """A request as bytes. Raises ValueError for a path that is none."""
+    def request(
+        self, method: str, path: str, body: bytes | None, carried: Mapping[str, str] | None
+    ) -> bytes:
+        """A request as bytes, with these headers too. Raises ValueError for a path that is none."""
         target = self.base + path
         if not _TARGET.fullmatch(target):
             raise ValueError(f"{target!r} is no path")
         kind = "" if body is None else "Content-Type: application/json\r\n"
         size = "" if body is None else f"Content-Length: {len(body)}\r\n"
-        head = f"{method} {target} HTTP/1.1\r\n{self.common}{kind}{size}\r\n"
+        more = "" if carried is None else _lines(carried)
+        head = f"{method} {target} HTTP/1.1\r\n{self.common}{kind}{size}{more}\r\n"
         return head.encode("ascii") + (body or b"")
 
 
@@ -289,6 +299,13 @@ def _where(url: str, key: str | None, *, keep: bool) -> _Where:
         base=parts.path.rstrip("/"),
         common="".join(f"{line}\r\n" for line in lines),
         context=ssl.create_default_context() if secure else None,
+    )
+
+
+def _lines(headers: Mapping[str, str]) -> str:
+    """Headers as they are sent, but for those that no header can carry."""
+    return "".join(
+        f"{name}: {value}\r\n" for name, value in headers.items() if _VALUE.fullmatch(value)
     )
 
 

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 import msgspec
+from msgspec import structs
 from starlette.types import Receive, Send
 
 from arbiter.errors import ArbiterError, ShuttingDown, StreamCut
@@ -25,6 +26,7 @@ from arbiter.gateway.waiting import Patiently
 from arbiter.inference import Ask, Awaited, Chunk, Decided, Finish
 
 _MAX_REASON = 200
+_TRACE = (b"traceparent", b"tracestate")
 _UNPRINTABLE = dict.fromkeys((*range(32), *range(127, 160)), " ")
 
 SSE: tuple[Header, ...] = (
@@ -95,6 +97,8 @@ class Writer(msgspec.Struct, frozen=True, kw_only=True):
 
 async def exchange(request: Request, rooms: Rooms, ask: Ask, writer: Writer) -> None:
     """Have a request answered, and send the answer or what went wrong."""
+    if rooms.reads_traces:
+        ask = structs.replace(ask, trace=trace_of(request.head))
     under_way = _Exchange(request, rooms, writer)
     try:
         await under_way.answer(ask)
@@ -103,6 +107,20 @@ async def exchange(request: Request, rooms: Rooms, ask: Ask, writer: Writer) -> 
         await under_way.fail(ShuttingDown())
     except Exception as error:  # noqa: BLE001  # a client must get an answer; it is logged
         await under_way.fail(known(error))
+
+
+def trace_of(head: Head) -> tuple[tuple[str, str], ...]:
+    """The headers by which a client names its trace (W3C Trace Context); what is odd is left out.
+
+    >>> trace_of(Head({b"traceparent": b"00-1-2-01", b"tracestate": b"a=1"}))
+    (('traceparent', '00-1-2-01'), ('tracestate', 'a=1'))
+    """
+    found = [
+        (name.decode(), head[name].decode("ascii", "replace"))
+        for name in _TRACE
+        if name in head and name not in head.doubled
+    ]
+    return tuple(found)
 
 
 class _Exchange:

@@ -28,6 +28,12 @@ def exposition(watched: Watched) -> bytes:
     return generate_latest(registry)
 
 
+def families() -> Iterator[Metric]:
+    """Every family that the page can have, without a sample."""
+    nothing = Watched(requests=Tally(), events={}, swaps={}, instances=(), rollouts=())
+    return _Collector(nothing).collect()
+
+
 class _Collector:
     def __init__(self, watched: Watched) -> None:
         self._watched = watched
@@ -35,6 +41,7 @@ class _Collector:
     def collect(self) -> Iterator[Metric]:
         yield from _requests(self._watched.requests)
         yield _events(self._watched.events.items())
+        yield _swaps(self._watched.swaps.items())
         yield from _instances(self._watched.instances)
         yield from _rollouts(self._watched.rollouts)
 
@@ -47,16 +54,30 @@ def _who(key: Key) -> list[str]:
 def _requests(tally: Tally) -> Iterator[Metric]:
     found = [(_who(key), series) for key, series in tally]
     counted = CounterMetricFamily(
-        "arbiter_requests", "Requests that have ended.", labels=(*_WHO, "status")
+        "arbiter_requests",
+        "Requests that have ended: `success`, `failure`, `cancelled` or `refused`.",
+        labels=(*_WHO, "status"),
     )
     errors = CounterMetricFamily(
-        "arbiter_request_errors", "Requests that ended in an error.", labels=(*_WHO, "code")
+        "arbiter_request_errors",
+        "Requests that ended in an error, by its code.",
+        labels=(*_WHO, "code"),
     )
     tokens = CounterMetricFamily(
-        "arbiter_tokens", "Tokens as the engines counted them.", labels=(*_WHO, "kind")
+        "arbiter_tokens",
+        "Tokens as the engines counted them: `prompt`, `completion`, and `cached` of the prompt.",
+        labels=(*_WHO, "kind"),
     )
     cpu = CounterMetricFamily(
         "arbiter_cpu_seconds", "CPU time of the engines' processes, where it is known.", labels=_WHO
+    )
+    gpu = CounterMetricFamily(
+        "arbiter_gpu_seconds", "Time of accelerators, where it is known.", labels=_WHO
+    )
+    energy = CounterMetricFamily(
+        "arbiter_energy_joules",
+        "Energy above rest, where it is known: `measured`, `shared`, `engine` or `estimated`.",
+        labels=(*_WHO, "method"),
     )
     for who, series in found:
         for status, count in series.statuses.items():
@@ -71,7 +92,10 @@ def _requests(tally: Tally) -> Iterator[Metric]:
         for kind, count in kinds.items():
             tokens.add_metric([*who, kind], count)
         cpu.add_metric(who, series.cpu_ms / 1000.0)
-    yield from (counted, errors, tokens, cpu)
+        gpu.add_metric(who, series.gpu_ms / 1000.0)
+        for method, joules in series.joules.items():
+            energy.add_metric([*who, method], joules)
+    yield from (counted, errors, tokens, cpu, gpu, energy)
     yield from _times(found)
 
 
@@ -106,6 +130,17 @@ def _events(events: Iterable[tuple[str, int]]) -> Metric:
     return family
 
 
+def _swaps(swaps: Iterable[tuple[tuple[str, str], int]]) -> Metric:
+    family = CounterMetricFamily(
+        "arbiter_swaps",
+        "Steps of rollouts: `started`, `progressing`, `promoted`, `rolled_back` and the others.",
+        labels=("alias", "step"),
+    )
+    for (alias, step), count in sorted(swaps):
+        family.add_metric([alias, step], count)
+    return family
+
+
 def _instances(loaded: Iterable[Loaded]) -> Iterator[Metric]:
     by = ("version", "engine")
     state = GaugeMetricFamily(
@@ -123,7 +158,7 @@ def _instances(loaded: Iterable[Loaded]) -> Iterator[Metric]:
     )
     avoided = CounterMetricFamily(
         "arbiter_instance_reloads_avoided",
-        "Requests whose options would have had another server load it again.",
+        "Requests whose options would have had another server load the model again.",
         labels=by,
     )
     probes = CounterMetricFamily(
@@ -131,7 +166,7 @@ def _instances(loaded: Iterable[Loaded]) -> Iterator[Metric]:
     )
     memory = GaugeMetricFamily(
         "arbiter_instance_memory_bytes",
-        "Memory of an instance, where it is known.",
+        "Memory of an instance, where it is known: `predicted`, `measured`.",
         labels=(*by, "kind"),
     )
     for one in loaded:
@@ -156,10 +191,14 @@ def _rollouts(going: Iterable[Going]) -> Iterator[Metric]:
         "arbiter_rollout_weight", "The candidate's share of new conversations.", labels=by
     )
     evidence = GaugeMetricFamily(
-        "arbiter_rollout_e_value", "Evidence, as an e-value.", labels=(*by, "says")
+        "arbiter_rollout_e_value",
+        "Evidence that it is `worse`, or `not_worse`, as an e-value.",
+        labels=(*by, "says"),
     )
     needed = GaugeMetricFamily(
-        "arbiter_rollout_e_value_needed", "What decides.", labels=(*by, "says")
+        "arbiter_rollout_e_value_needed",
+        "The e-value that decides.",
+        labels=(*by, "says"),
     )
     for one in going:
         who = [one.alias, one.rollout]

@@ -17,6 +17,7 @@ from starlette.types import Send
 
 from arbiter.errors import ArbiterError, LoadFailed, MethodNotAllowed, NotProvided, Unexpected
 from arbiter.inference import Usage
+from arbiter.logs import told
 
 Header = tuple[bytes, bytes]
 
@@ -104,10 +105,19 @@ def known(error: Exception) -> ArbiterError:
             # while a model cannot be loaded every request says so; the pool has told it once
             is_told = isinstance(error, LoadFailed | NotProvided)
             level = logging.DEBUG if is_told else logging.WARNING
-            log.log(level, "a request failed: %s: %s", error.code, error.sentence)
+            # what an engine said may quote the prompt; it is in the record, for who runs the house
+            words = error.sentence if error.ours else "the engine's words are in the record"
+            log.log(level, "a request failed: %s: %s", error.code, words, extra=_which(error))
+        elif error.decision is None:
+            # one that was decided on has a line of its own
+            log.info("request refused", extra=told({"error": error.code, "status": error.status}))
         return error
     log.error("a request failed unexpectedly", exc_info=error)
     return Unexpected()
+
+
+def _which(error: ArbiterError) -> dict[str, object]:
+    return told({"decision": error.decision})
 
 
 class ErrorBody(Protocol):

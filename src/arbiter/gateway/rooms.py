@@ -104,6 +104,7 @@ class Rooms:
     healthy: what ``/healthz`` says; ``{"ok": False}`` in it turns the answer into a 503.
     ready: the same of ``/readyz``. watched: what ``/metrics`` shows.
     tell_after_s: how long whoever waits for a stream may hear nothing; 0: for ever.
+    reads_traces: whether a request may say which trace it belongs to.
     control: an application mounted at ``/control``; it finds its caller with
         `arbiter.gateway.security.caller_of`.
     """
@@ -116,4 +117,5 @@ class Rooms:
     clock: Clock
     shelf: Shelf
     tell_after_s: float = 0.0
+    reads_traces: bool = False
     control: ASGIApp | None = None

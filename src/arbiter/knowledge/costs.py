@@ -14,7 +14,7 @@ from functools import partial
 import msgspec
 from msgspec import structs
 
-from arbiter.cost import MEMORY_ERROR_PCT, Cost, Figure, Method, unknown
+from arbiter.cost import JOULES_IN_A_MWH, MEMORY_ERROR_PCT, Cost, Figure, Method, unknown
 from arbiter.inference import Timings, Usage
 from arbiter.knowledge.cost_sums import Spent
 from arbiter.knowledge.energies import Energies, Spender
@@ -22,6 +22,7 @@ from arbiter.knowledge.speed import timing
 from arbiter.knowledge.tries import CANCELLED, Then, Try, Vain
 from arbiter.refs import DecisionId, TaskName, VersionId
 from arbiter.storage.database import Database, Row, Statement
+from arbiter.telemetry import Key, Series, Tally
 
 RECENT = 1_024
 """Costs kept in memory."""
@@ -36,8 +37,9 @@ NOTHING_READ = "nothing of it could be read"
 class Costs:
     """The costs of requests. The only writer of them."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, tally: Tally | None = None) -> None:
         self._database = database
+        self._tally = tally or Tally()
         self._recent: dict[DecisionId, Cost] = {}
         self._tries: dict[DecisionId, list[Try]] = {}
         self._expected: Counter[DecisionId] = Counter()
@@ -48,18 +50,28 @@ class Costs:
         """Add up what answers took."""
         self.energies.take(await self._database.read("sum_energy"))
 
-    def expect(self, decision: DecisionId, then: Then, *, of: Spender | None = None) -> None:
+    def expect(
+        self,
+        decision: DecisionId,
+        then: Then,
+        *,
+        of: Spender | None = None,
+        who: Key | None = None,
+    ) -> None:
         """A request has ended; then: what is to be told whom to give its cost.
 
-        of: whose energy it is; None where it is not to be learned from.
+        of: whose energy it is; None where it is not to be learned from. who: where it is added up,
+        for whoever watches the house.
         """
         self._expected[decision] += 1
-        then(partial(self._spent_by, decision, of))
+        then(partial(self._spent_by, decision, of, who))
 
-    def _spent_by(self, decision: DecisionId, who: Spender | None, cost: Cost) -> None:
-        if who is not None:
-            self.energies.add(who, cost)
-        self.add(decision, cost)
+    def _spent_by(
+        self, decision: DecisionId, spender: Spender | None, who: Key | None, cost: Cost
+    ) -> None:
+        if spender is not None:
+            self.energies.add(spender, cost)
+        self.add(decision, cost, who=who)
 
     def expect_tries(
         self, decision: DecisionId, failed: Sequence[Vain], *, task: TaskName, answered: Try | None
@@ -94,9 +106,11 @@ class Costs:
         if self._expected[decision] <= 0:
             del self._expected[decision]
 
-    def add(self, decision: DecisionId, cost: Cost) -> None:
+    def add(self, decision: DecisionId, cost: Cost, *, who: Key | None = None) -> None:
         """Remember a cost, and store it soon if there is anything to store."""
         self._came(decision)
+        if who is not None:
+            _count_cost(self._tally.of(who), cost)
         self._recent[decision] = cost
         if len(self._recent) > RECENT:
             del self._recent[next(iter(self._recent))]
@@ -133,6 +147,15 @@ class Costs:
     def is_expected(self, decision: DecisionId) -> bool:
         """Whether a cost is still to come."""
         return decision in self._expected
+
+
+def _count_cost(series: Series, cost: Cost) -> None:
+    energy, gpu = cost.energy_mwh, cost.gpu_ms
+    series.gpu_ms += gpu.value or 0.0
+    if energy.value is not None:
+        method = energy.method.value
+        joules = energy.value * JOULES_IN_A_MWH
+        series.joules[method] = series.joules.get(method, 0.0) + joules
 
 
 def is_worth_a_row(cost: Cost) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from arbiter.cost import Cost, Figure, unknown, unknown_cost
-from arbiter.engines.base import LoadSpec, Runner, ServedRunner
+from arbiter.engines.base import Engine, LoadSpec, Runner, ServedRunner
 from arbiter.metering.crowd import NO_PROCESS, Crowd, Nobody
 from arbiter.metering.ticket import Ticket
 from arbiter.pool.absence import Absence
@@ -35,6 +35,11 @@ class Lender(Protocol):
     @property
     def spec(self) -> LoadSpec:
         """What it is that is lent, and how it was loaded."""
+        ...
+
+    @property
+    def engine(self) -> Engine:
+        """What runs it."""
         ...
 
     def give_back(self, lease: Lease, /) -> None:

@@ -72,6 +72,7 @@ class Served:
         self.is_text = True
         """Whether nothing but text has come: no tool call, no vector."""
         self.finished = False
+        self.reason: FinishReason | None = None
         self.error: ArbiterError | None = None
         self._first: Chunk | None = first
         self._rest: AsyncIterator[Chunk] | None = rest
@@ -144,6 +145,7 @@ class Served:
             self.is_text = self.is_text and isinstance(chunk, Thought)
             return False
         self.finished = True
+        self.reason = chunk.reason
         self.receipt.usage = chunk.usage
         self.receipt.timings = chunk.timings
         self.receipt.latency_ms = (self._clock.monotonic() - self._started) * 1000
