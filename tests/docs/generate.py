@@ -23,7 +23,8 @@ from arbiter import app, errors, house
 from arbiter.cli.main import app as commands
 from arbiter.config import Settings
 from arbiter.gateway import rendering
-from arbiter.gateway.control import ControlRooms, control_app
+from arbiter.gateway.control import control_app
+from arbiter.gateway.control_rooms import ControlRooms
 from arbiter.gateway.routes import ROUTES
 from arbiter.judge.graders import KINDS, needs_expected, parse_grader
 

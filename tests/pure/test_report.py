@@ -12,7 +12,7 @@ from tests.pure.records_of_rollouts import Driven, begun, run
 
 from arbiter.cli.plots import HEIGHT, WIDTH
 from arbiter.cli.report import page
-from arbiter.gateway.control_rollouts import audit_view
+from arbiter.gateway.control_looking import audit_view
 from arbiter.gateway.views import pairs_view
 from arbiter.swap.analysis import verdict
 from arbiter.swap.audit import audit

@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from arbiter.errors import ArbiterError
 from arbiter.gateway.rendering import error_body
+from arbiter.inference import Limits
 from arbiter.refs import TaskName
 
 Plain = dict[str, object]
@@ -27,6 +28,24 @@ class ControlBody(BaseModel):
     """A request's JSON: no field that is not known, and none changed later."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LimitsBody(ControlBody):
+    """Demands of a task or a request."""
+
+    needs: tuple[str, ...] = ()
+    threshold: float | None = Field(None, ge=0, le=1)
+    max_latency_ms: float | None = Field(None, gt=0)
+    max_memory_mb: float | None = Field(None, gt=0)
+
+    def limits(self) -> Limits:
+        """As the house's own value."""
+        return Limits(
+            needs=frozenset(self.needs),
+            threshold=self.threshold,
+            max_latency_ms=self.max_latency_ms,
+            max_memory_mb=self.max_memory_mb,
+        )
 
 
 def streamed(work: Callable[[Say], Awaitable[Plain]]) -> StreamingResponse:
