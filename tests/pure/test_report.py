@@ -101,6 +101,7 @@ def test_a_page_is_whole_and_needs_nothing_else(driven: Driven) -> None:
     assert "prefers-color-scheme: dark" in text
 
 
+@pytest.mark.security("S-35")
 def test_nobodys_words_are_markup() -> None:
     driven = begun()
     driven.take(pause(driven.track.rollout, HOSTILE, HOSTILE), who=HOSTILE)

@@ -42,6 +42,7 @@ async def furnished(play: Stage) -> House:
     return play.house
 
 
+@pytest.mark.security("S-27")
 async def test_a_key_opens_what_its_scopes_say_and_nothing_else(tmp_path: Path) -> None:
     async with stage(tmp_path / "data") as play:
         house = await furnished(play)
@@ -81,6 +82,7 @@ async def test_a_revoked_key_opens_nothing_from_that_moment_on(tmp_path: Path) -
                 await house.keyring.revoke(kept.id)
 
 
+@pytest.mark.security("S-25")
 async def test_a_restart_forgets_no_key_and_no_secret_is_on_the_disk(tmp_path: Path) -> None:
     data = tmp_path / "data"
     async with stage(data) as play:
@@ -122,6 +124,7 @@ async def test_a_house_for_others_opens_once_it_has_a_key(tmp_path: Path) -> Non
             assert address.port
 
 
+@pytest.mark.security("S-09")
 async def test_the_commands_of_whoever_runs_the_house_need_no_key(tmp_path: Path) -> None:
     async with running(tmp_path / "data") as up:
         made = await up.control("POST", "/keys", {"name": "laptop"})

@@ -118,7 +118,7 @@ async def _render_http(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     if error.status_code == 404:
-        return _answer(UnknownRoute(f"There is nothing at {request.url.path}."))
+        return _answer(UnknownRoute(f"There is nothing at {request.scope['path']!r:.120}."))
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "")
         return _answer(MethodNotAllowed(allowed=allowed.split(", ")))
