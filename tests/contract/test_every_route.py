@@ -31,7 +31,6 @@ def filled(path: str) -> str:
 
 def of_control() -> Iterator[tuple[str, str]]:
     """Whatever the control application answers to, its own description included."""
-
     for path, methods in generate.openapi()["paths"].items():
         for method in methods:
             yield method.upper(), f"/control{filled(path)}"
