@@ -22,7 +22,7 @@ from yarl import URL
 
 from arbiter.gateway.routes import ROUTES
 
-CHAT = {"model": "old", "messages": [{"role": "user", "content": "chat hi"}]}
+CHAT: Mapping[str, object] = {"model": "old", "messages": [{"role": "user", "content": "chat hi"}]}
 
 
 @dataclass
@@ -54,10 +54,10 @@ class Visit:
 
 
 @asynccontextmanager
-async def visiting(tmp_path: Path, **overrides: object) -> AsyncIterator[Visit]:
+async def visiting(tmp_path: Path) -> AsyncIterator[Visit]:
     """Such a house."""
     folder = tmp_path / "data"
-    async with stage(folder, **overrides) as play:
+    async with stage(folder) as play:
         await play.add("old", {"chat": 0.9})
         await play.alias("primary", "old")
         async with play.house.door() as at, aiohttp.ClientSession() as session:
@@ -206,7 +206,7 @@ async def test_no_field_of_a_request_makes_the_house_call_anybody(visit: Visit) 
     async with server:
         canary = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
         picture = {"type": "image_url", "image_url": {"url": canary}}
-        asked = [
+        asked: list[tuple[str, dict[str, object]]] = [
             ("/v1/chat/completions", dict(CHAT)),
             ("/v1/completions", {"model": "old", "prompt": "chat hi"}),
             ("/v1/responses", {"model": "old", "input": "chat hi"}),
