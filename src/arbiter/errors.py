@@ -30,6 +30,7 @@
     │   ├── RolloutActive
     │   ├── StillInUse
     │   ├── HouseLocked
+    │   ├── Stale                  what was to be changed is not what the caller read
     │   └── TooLittleEvidence      the record says too little about what was asked
     ├── ModelFileError             a model file that cannot be trusted or read
     ├── KnowledgeFileError         a file of knowledge that cannot be trusted or read
@@ -285,6 +286,13 @@ class StillInUse(Conflict):
     """Something still depends on this."""
 
     code = "still_in_use"
+
+
+class Stale(Conflict):
+    """It was changed since you read it, so nothing was done."""
+
+    code = "changed_meanwhile"
+    status = 412
 
 
 class HouseLocked(Conflict):

@@ -291,6 +291,26 @@ def control_page() -> str:
         "at most, the median `p50`, and what 9 of 10 answers keep to: `p90` of times, `p10` of\n"
         "rates. Older answers count less. What was never timed is null. `speed` of a model\n"
         "itself is that of all its tasks together.\n\n"
+        "## Lists\n\n"
+        "What is listed comes in parts, in an order that stays: by name, or the oldest first;\n"
+        "rollouts and the ledger the newest first. `?limit=` says how many at most, 200 unless\n"
+        "you say so and never more than 1000. `next` in the answer is null at the end. Else send\n"
+        "it as `?after=`, as it is. What comes and goes meanwhile neither repeats nor skips what\n"
+        "stays. The commands put the parts together. Sums and states (`/costs`, `/calibration`,\n"
+        "`/prompts`) are no lists and come whole.\n\n"
+        "## Changing what somebody else may have changed\n\n"
+        "An alias, a task, a rule and a rollout have an `etag`: in the answer, in lists, and as\n"
+        "a header where one of them is shown or changed. It changes with what people decided: what\n"
+        "an alias points at, what a task or a rule says, the phase and the step of a rollout.\n"
+        "Send it in `If-Match` with the next `PUT`, `DELETE` or verb, and nothing is done unless\n"
+        "the state is still that one. Otherwise the answer is 412 with the code\n"
+        "`changed_meanwhile` and the tag that it has now. `If-Match: *` wants something to be\n"
+        "there, `If-None-Match: *` nothing. `/undo` goes by the tag of its alias.\n\n"
+        "Without these headers a change is meant whatever the state is, and so are the\n"
+        "commands: who writes `arbiter alias set` has said what is wanted. Nothing is lost by it\n"
+        "unseen: moves, rollouts and the ledger tell who did what, and a rule's answer has the one\n"
+        "that it replaced.\n\n"
+        "Settings have no tag. They are a file of yours, which the house reads and never writes.\n\n"
         "## Routes\n\n",
     ]
     routes = [
@@ -300,7 +320,7 @@ def control_page() -> str:
     parts.append(_table(("method", "path", "about", "body"), routes))
     parts.append("\n## Bodies\n")
     for name, schema in sorted(schemas.items()):
-        if name in {"HTTPValidationError", "ValidationError"}:
+        if name == "Error":
             continue
         about = _plain(str(schema.get("description", "")))
         parts.append(f"\n### {name}\n\n{about}\n\n")

@@ -38,7 +38,7 @@ def list_(data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson =
     """Every name and what it points at."""
 
     async def work(client: Client) -> None:
-        found = await client.call("GET", "/aliases")
+        found = await client.listed("/aliases", "aliases")
         if as_json:
             show_json(found)
             return
@@ -65,7 +65,7 @@ def history(
     """Everything that a name ever pointed at, by whom and why."""
 
     async def work(client: Client) -> None:
-        found = await client.call("GET", f"/aliases/{segment(alias)}/moves")
+        found = await client.listed(f"/aliases/{segment(alias)}/moves", "moves")
         if as_json:
             show_json(found)
             return

@@ -132,7 +132,7 @@ def ps(data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson = Fa
     """What is in memory now: predicted beside measured, who waits, what a load takes."""
 
     async def work(client: Client) -> None:
-        found = await client.call("GET", "/instances")
+        found = await client.listed("/instances", "instances")
         if as_json:
             show_json(found)
             return

@@ -26,7 +26,7 @@ def list_(
         return
 
     async def work(client: Client) -> None:
-        found = await client.call("GET", "/keys")
+        found = await client.listed("/keys", "keys")
         if as_json:
             show_json(found)
             return

@@ -177,7 +177,7 @@ def sources(data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson
     """How far each source of feedback is believed, and the counts that say so."""
 
     async def work(client: Client) -> None:
-        found = await client.call("GET", "/knowledge/sources")
+        found = await client.listed("/knowledge/sources", "sources")
         if as_json:
             show_json(found)
             return

@@ -17,6 +17,8 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
+_PART = 200
+
 _FACTS = ("name", "alias", "version", "from", "to", "stable", "candidate", "why", "reason")
 """What of an entry's body is shown in a line of the list."""
 
@@ -35,8 +37,8 @@ def list_(
     """The latest entries, the newest first, and the head: the hash of the last one."""
 
     async def work(client: Client) -> None:
-        asked = {"limit": limit, **({} if kind is None else {"kind": kind})}
-        found = await client.call("GET", f"/ledger?{urlencode(asked)}")
+        asked = {"limit": min(limit, _PART), **({} if kind is None else {"kind": kind})}
+        found = await client.listed(f"/ledger?{urlencode(asked)}", "entries", most=limit)
         if as_json:
             show_json(found)
             return

@@ -146,7 +146,7 @@ def list_(data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson =
     """Every registered version, with the names that point at it."""
 
     async def work(client: Client) -> None:
-        found = await client.call("GET", "/models")
+        found = await client.listed("/models", "models")
         if as_json:
             show_json(found)
             return

@@ -72,7 +72,7 @@ def list_(data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson =
     """Every rule."""
 
     async def work(client: Client) -> None:
-        found = await client.call("GET", "/rules")
+        found = await client.listed("/rules", "rules")
         if as_json:
             show_json(found)
             return

@@ -19,6 +19,8 @@ rollouts = typer.Typer(help="Rollouts: how swaps go.", invoke_without_command=Tr
 Id = Annotated[str, typer.Argument(help="A rollout's id.", show_default=False)]
 Why = Annotated[str, typer.Option("--why", help="The reason, for the record.")]
 LOOK_EVERY_S = 0.2
+_SHOWN = 200
+"""How many rollouts the list has, the newest first."""
 
 
 def swap(
@@ -190,7 +192,7 @@ def list_(
         return
 
     async def work(client: Client) -> None:
-        found = await client.call("GET", "/rollouts")
+        found = await client.listed("/rollouts", "rollouts", most=_SHOWN)
         if as_json:
             show_json(found)
             return

@@ -111,7 +111,7 @@ def list_(data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson =
     """Every task, and what it demands."""
 
     async def work(client: Client) -> None:
-        found = await client.call("GET", "/tasks")
+        found = await client.listed("/tasks", "tasks")
         if as_json:
             show_json(found)
             return

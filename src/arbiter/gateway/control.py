@@ -7,9 +7,13 @@ on to its end even when nobody listens any more.
 
 from __future__ import annotations
 
-from fastapi import FastAPI, Request
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from arbiter.errors import (
@@ -22,7 +26,9 @@ from arbiter.gateway.control_aliases import aliases_router
 from arbiter.gateway.control_calibration import calibration_router
 from arbiter.gateway.control_costs import costs_router
 from arbiter.gateway.control_decisions import decisions_router
+from arbiter.gateway.control_description import describing
 from arbiter.gateway.control_discovery import discovery_router
+from arbiter.gateway.control_events import events_router
 from arbiter.gateway.control_house import house_router
 from arbiter.gateway.control_instances import instances_router
 from arbiter.gateway.control_keys import keys_router
@@ -37,6 +43,8 @@ from arbiter.gateway.control_rules import rules_router
 from arbiter.gateway.control_tasks import tasks_router
 from arbiter.gateway.rendering import error_body
 
+_OURS: Final = {"ours": True, "decision": None}
+
 
 def control_app(rooms: ControlRooms) -> FastAPI:
     """The application to be mounted at ``/control``."""
@@ -46,8 +54,10 @@ def control_app(rooms: ControlRooms) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/v1/openapi.json",
+        description="Everything that a person may look at or change. The command line uses it.",
     )
-    for router in (
+    app.openapi = describing(app)  # type: ignore[method-assign]  # as the framework's docs have it
+    routers = (
         discovery_router(rooms.scout, rooms.pulling, rooms.registry),
         calibration_router(rooms.calibrating),
         prompts_router(rooms.prompts, rooms.harvesting),
@@ -82,16 +92,20 @@ def control_app(rooms: ControlRooms) -> FastAPI:
             ledger=rooms.ledger,
         ),
         house_router(rooms),
-    ):
+        events_router(rooms.announcer),
+    )
+    for router in routers:
         app.include_router(router, prefix="/v1")
     app.add_exception_handler(ArbiterError, _render)
     app.add_exception_handler(RequestValidationError, _render_invalid)
-    app.add_exception_handler(HTTPException, _render_http)
+    app.add_exception_handler(HTTPException, _rendering(routers))
     return app
 
 
 def _answer(error: ArbiterError) -> Response:
     headers = {} if error.retry_after_s is None else {"retry-after": str(error.retry_after_s)}
+    if isinstance(error, MethodNotAllowed):
+        headers["allow"] = error.allowed
     return Response(
         error_body(error, to_admin=True),
         status_code=error.status,
@@ -114,16 +128,30 @@ async def _render_invalid(request: Request, error: Exception) -> Response:  # no
     return _answer(InvalidField(f"{field or 'The body'}: {first['msg']}.", param=field or None))
 
 
-async def _render_http(request: Request, error: Exception) -> Response:
-    if not isinstance(error, HTTPException):
-        raise error
-    if error.status_code == 404:
-        return _answer(UnknownRoute(f"There is nothing at {request.scope['path']!r:.120}."))
-    if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
-        return _answer(MethodNotAllowed(allowed=allowed.split(", ")))
-    return JSONResponse(
-        {"error": {"message": str(error.detail), "type": "invalid_request_error", "code": None}},
-        status_code=error.status_code,
-        headers=dict(error.headers or {}),
-    )
+def _rendering(
+    routers: Sequence[APIRouter],
+) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """What tells of the framework's own refusals.
+
+    It names one route's methods where several share an address, so they are put together here.
+    """
+    routes = [r for router in routers for r in router.routes if isinstance(r, APIRoute)]
+
+    async def render(request: Request, error: Exception) -> Response:
+        if not isinstance(error, HTTPException):
+            raise error
+        path = str(request.scope["path"])
+        if error.status_code == 404:
+            return _answer(UnknownRoute(f"There is nothing at {path!r:.120}."))
+        if error.status_code == 405:
+            inner = path.removeprefix("/control").removeprefix("/v1")
+            there = [r.methods or set() for r in routes if r.path_regex.match(inner)]
+            return _answer(MethodNotAllowed(allowed=frozenset().union(*there)))
+        detail = {"message": str(error.detail), "type": "invalid_request_error"}
+        return JSONResponse(
+            {"error": {**detail, "param": None, "code": None}, "arbiter": _OURS},
+            status_code=error.status_code,
+            headers=dict(error.headers or {}),
+        )
+
+    return render

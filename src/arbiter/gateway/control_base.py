@@ -21,8 +21,6 @@ Say = Callable[[Plain], None]
 WHO: Final = "operator"
 """Who did it, in the record, when it was done through the control API."""
 
-_NDJSON = "application/x-ndjson"
-
 
 class ControlBody(BaseModel):
     """A request's JSON: no field that is not known, and none changed later."""
@@ -48,7 +46,13 @@ class LimitsBody(ControlBody):
         )
 
 
-def streamed(work: Callable[[Say], Awaitable[Plain]]) -> StreamingResponse:
+class Lines(StreamingResponse):
+    """An answer that comes line by line, each a JSON object."""
+
+    media_type = "application/x-ndjson"
+
+
+def streamed(work: Callable[[Say], Awaitable[Plain]], *, etag: str | None = None) -> Lines:
     """Run work to its end, telling its progress line by line; the last line is its result.
 
     A listener that goes away does not stop the work: a half-registered model would be worse.
@@ -70,7 +74,7 @@ def streamed(work: Callable[[Say], Awaitable[Plain]]) -> StreamingResponse:
             yield json.dumps(line).encode() + b"\n"
         await running
 
-    return StreamingResponse(stream(), media_type=_NDJSON)
+    return Lines(stream(), headers=None if etag is None else {"etag": etag})
 
 
 def telling(say: Say) -> Callable[[TaskName, int, int], None]:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 
 from arbiter.gateway.control_base import ControlBody, Plain
 from arbiter.gateway.keyring import USUAL, Kept, Keyring
+from arbiter.gateway.paging import Wanted
 from arbiter.gateway.security import caller_of
 
 
@@ -23,8 +24,9 @@ def keys_router(keyring: Keyring) -> APIRouter:
     router = APIRouter(tags=["keys"])
 
     @router.get("/keys")
-    async def list_keys() -> Plain:
-        return {"keys": [key_view(kept) for kept in keyring.all()]}
+    async def list_keys(page: Wanted) -> Plain:
+        found, after = page.of(keyring.all(), key=lambda kept: kept.id)
+        return {"keys": [key_view(kept) for kept in found], "next": after}
 
     @router.post("/keys", status_code=201)
     async def make(body: MakeKey, request: Request) -> Plain:

@@ -6,14 +6,15 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Body
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Body, Response
 from pydantic import Field
 
 from arbiter.errors import InvalidField
 from arbiter.gateway import views
-from arbiter.gateway.control_base import WHO, ControlBody, Plain, Say, streamed, telling
+from arbiter.gateway.control_base import WHO, ControlBody, Lines, Plain, Say, streamed, telling
 from arbiter.gateway.control_rooms import ControlRooms
+from arbiter.gateway.etags import If, alias_tag, rollout_tag
+from arbiter.gateway.paging import Wanted
 from arbiter.pool.instance import State
 from arbiter.refs import ModelName, RolloutId, parse_name
 from arbiter.swap.comparing import paired
@@ -74,8 +75,8 @@ def checking_router(rooms: ControlRooms) -> APIRouter:
     """The address that starts nothing."""
     router = APIRouter(tags=["rollouts"])
 
-    @router.post("/check")
-    async def check(body: StartRollout) -> StreamingResponse:
+    @router.post("/check", response_class=Lines)
+    async def check(body: StartRollout) -> Lines:
         alias, model, plan = _meant(rooms, body)
         paired(rooms.registry, alias, model)  # refused before anything is run
 
@@ -95,25 +96,35 @@ def rollouts_router(rooms: ControlRooms) -> APIRouter:
     router = APIRouter(tags=["rollouts"])
     controller, registry = rooms.controller, rooms.registry
 
-    @router.get("/rollouts")
-    async def list_rollouts() -> Plain:
-        return {"rollouts": [views.stored_view(s, registry) for s in await controller.list()]}
-
-    @router.post("/rollouts", status_code=201)
-    async def start(body: StartRollout) -> Plain:
-        alias, model, plan = _meant(rooms, body)
-        stored = await controller.start(alias, model, plan, who=WHO)
+    def told(stored: Stored, response: Response) -> Plain:
+        response.headers["etag"] = rollout_tag(stored.rollout)
         return views.stored_view(stored, registry)
 
+    @router.get("/rollouts")
+    async def list_rollouts(page: Wanted) -> Plain:
+        read = await controller.list(before=page.after, limit=page.limit + 1)
+        found, after = page.cut([*read], key=lambda one: one.rollout.id)
+        return {"rollouts": [views.stored_view(one, registry) for one in found], "next": after}
+
+    @router.post("/rollouts", status_code=201)
+    async def start(body: StartRollout, response: Response) -> Plain:
+        alias, model, plan = _meant(rooms, body)
+        return told(await controller.start(alias, model, plan, who=WHO), response)
+
     @router.get("/rollouts/{rollout}")
-    async def show(rollout: str) -> Plain:
-        return views.rollout_view(await controller.view(RolloutId(rollout)), registry)
+    async def show(rollout: str, response: Response) -> Plain:
+        view = await controller.view(RolloutId(rollout))
+        response.headers["etag"] = rollout_tag(view.stored.rollout)
+        return views.rollout_view(view, registry)
 
     @router.post("/rollouts/{rollout}/{verb}")
     async def say(
         rollout: str,
         verb: Literal["pause", "resume", "step", "promote", "abort", "retry"],
         body: SayRollout,
+        *,
+        still: If,
+        response: Response,
     ) -> Plain:
         if (verb == "step") is (body.to is None):
             raise InvalidField("The verb step takes `to`, the step to take.", param="to")
@@ -125,12 +136,20 @@ def rollouts_router(rooms: ControlRooms) -> APIRouter:
             "retry": controller.retry,
             "step": partial(controller.step, to=body.to or 0),
         }
-        stored = await verbs[verb](RolloutId(rollout), who=WHO, why=body.why)
-        return views.stored_view(stored, registry)
+        stored = await verbs[verb](
+            RolloutId(rollout),
+            who=WHO,
+            why=body.why,
+            still=lambda found: still.check(rollout_tag(found)),
+        )
+        return told(stored, response)
 
     @router.post("/undo/{alias:path}")
-    async def undo(alias: str, body: Annotated[Why, Body()]) -> Plain:
-        stored = await controller.undo(parse_name(alias, what="alias"), who=WHO, why=body.why)
+    async def undo(alias: str, body: Annotated[Why, Body()], still: If) -> Plain:
+        name = parse_name(alias, what="alias")
+        found = next((one for one in registry.names() if one.name == name), None)
+        still.check(None if found is None else alias_tag(found))
+        stored = await controller.undo(name, who=WHO, why=body.why)
         state = rooms.pool.states().get(stored.rollout.stable)
         return {**views.stored_view(stored, registry), "loaded": state is State.READY}
 

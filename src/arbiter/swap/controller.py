@@ -105,6 +105,15 @@ class RolloutView:
     """Conversations that were drawn for a pair and are not one yet."""
 
 
+Still = Callable[[Rollout], None]
+"""Looks at a rollout that somebody is about to change, and raises if it is not as they read it."""
+
+
+def whatever(found: Rollout) -> None:
+    """Have it changed whatever state it is in."""
+    del found
+
+
 class Controller:
     """Every rollout of this house."""
 
@@ -386,8 +395,13 @@ class Controller:
         self._follow(found, track, lease)
         self._announce(rollout, "started")
 
-    async def retry(self, rollout: RolloutId, *, who: str, why: str) -> Stored:
+    async def retry(
+        self, rollout: RolloutId, *, who: str, why: str, still: Still = whatever
+    ) -> Stored:
         """Try the same two versions again in a new rollout that goes on with the evidence.
+
+        still: raises what keeps somebody from it who wants the rollout to be as they read it; so
+        it does of the verbs below.
 
         Raises `UnknownRollout`, `Conflict` when it is not over, was promoted, or proved its
         candidate worse, and when the alias has moved since or has another rollout going on.
@@ -395,6 +409,7 @@ class Controller:
         for row in await self._database.read("retried_as", (rollout,)):
             return await self.find(RolloutId(str(row[0])))
         found = await self.find(rollout)
+        still(found.rollout)
         if self._registry.resolve(found.rollout.alias).version != found.rollout.stable:
             raise Conflict(
                 f"{found.rollout.alias} has moved since.", hint="Start anew: arbiter swap."
@@ -413,7 +428,9 @@ class Controller:
         await self._begin(fresh, track, who=who)
         return fresh
 
-    async def step(self, rollout: RolloutId, *, who: str, why: str, to: int) -> Stored:
+    async def step(
+        self, rollout: RolloutId, *, who: str, why: str, to: int, still: Still = whatever
+    ) -> Stored:
         """Take the next step before its time. Raises `UnknownRollout`, `Conflict`."""
 
         def verb(found: Rollout) -> Taken:
@@ -421,25 +438,33 @@ class Controller:
             units = 0 if track is None else track.evidence.means.n_new
             return steps.step(found, who, why, to=to, candidate_units=units)
 
-        return await self._say(rollout, verb, who, asks=Asks.STEP)
+        return await self._say(rollout, verb, who, asks=Asks.STEP, still=still)
 
-    async def pause(self, rollout: RolloutId, *, who: str, why: str) -> Stored:
+    async def pause(
+        self, rollout: RolloutId, *, who: str, why: str, still: Still = whatever
+    ) -> Stored:
         """Keep the split as it is, and take no step. Raises `UnknownRollout`, `Conflict`."""
-        return await self._say(rollout, lambda r: steps.pause(r, who, why), who)
+        return await self._say(rollout, lambda r: steps.pause(r, who, why), who, still=still)
 
-    async def resume(self, rollout: RolloutId, *, who: str, why: str) -> Stored:
+    async def resume(
+        self, rollout: RolloutId, *, who: str, why: str, still: Still = whatever
+    ) -> Stored:
         """Go on. Raises `UnknownRollout`, `Conflict`."""
-        return await self._say(rollout, lambda r: steps.resume(r, who, why), who)
+        return await self._say(rollout, lambda r: steps.resume(r, who, why), who, still=still)
 
-    async def promote(self, rollout: RolloutId, *, who: str, why: str) -> Stored:
+    async def promote(
+        self, rollout: RolloutId, *, who: str, why: str, still: Still = whatever
+    ) -> Stored:
         """Promote without proof, on a person's word. Raises `UnknownRollout`, `Conflict`."""
         return await self._say(
-            rollout, lambda r: steps.promote(r, who, why), who, asks=Asks.PROMOTE
+            rollout, lambda r: steps.promote(r, who, why), who, asks=Asks.PROMOTE, still=still
         )
 
-    async def abort(self, rollout: RolloutId, *, who: str, why: str) -> Stored:
+    async def abort(
+        self, rollout: RolloutId, *, who: str, why: str, still: Still = whatever
+    ) -> Stored:
         """Go back to the stable version. Raises `UnknownRollout`, `Conflict`."""
-        return await self._say(rollout, lambda r: steps.abort(r, who, why), who)
+        return await self._say(rollout, lambda r: steps.abort(r, who, why), who, still=still)
 
     async def undo(
         self,
@@ -501,13 +526,16 @@ class Controller:
         who: str,
         *,
         asks: Asks | None = None,
+        still: Still = whatever,
     ) -> Stored:
         track = self._by_id.get(rollout)
         if track is None:
             over = await self.find(rollout)
+            still(over.rollout)
             if verb(over.rollout)[0] == over.rollout:  # or says why one that is over refuses
                 return over
             raise UnknownRollout(f"Rollout {rollout} is not going on.")
+        still(track.rollout)
         if asks is not None and (wanted := verb(track.rollout)[0]) != track.rollout:
             to = 1.0 if asks is Asks.PROMOTE else wanted.weight
             said = await self._hooks.ask(track.rollout, asks, to=to)
@@ -517,6 +545,7 @@ class Controller:
                 raise Conflict(f"It is kept from that: {said.reason}.")
         async with track.lock:
             leads = await self._leads(track)
+            still(track.rollout)
             after, effects = verb(track.rollout)
             if after == track.rollout:
                 return self._stored[rollout]
@@ -806,12 +835,12 @@ class Controller:
             open_pairs=track.pairing.open,
         )
 
-    async def list(self) -> tuple[Stored, ...]:
-        """The latest 200 rollouts, the newest first."""
+    async def list(self, *, before: str = "", limit: int = 200) -> tuple[Stored, ...]:
+        """The latest rollouts, the newest first. before: only those older than this one."""
         return tuple(
             [
                 await self.find(RolloutId(str(row[0])))
-                for row in await self._database.read("list_rollouts")
+                for row in await self._database.read("list_rollouts", (before, before, limit))
             ]
         )
 
