@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from arbiter.cli.client import Client, Json, segment
+from arbiter.cli.listing import show_list
 from arbiter.cli.options import AsJson, ConfigFile, DataDir, with_house
-from arbiter.cli.output import ERR, OUT, show_json, show_table, text
+from arbiter.cli.output import ERR, OUT, show_json, text
 from arbiter.errors import InvalidField
 from arbiter.gateway.keyring import USUAL
 
@@ -28,25 +29,21 @@ def list_(
         return
 
     async def work(client: Client) -> None:
-        found = await client.listed("/keys", "keys")
-        if as_json:
-            show_json(found)
-            return
-        keys = found["keys"]
-        show_table(
+        await show_list(
+            client,
+            "/keys",
+            "keys",
             ("id", "name", "may", "at most", "made", "revoked"),
-            [
-                (
-                    one["id"],
-                    one["name"],
-                    text(one["scopes"]),
-                    bounds(one["limits"]),
-                    one["made_at"][:19],
-                    "" if one["revoked_at"] is None else one["revoked_at"][:19],
-                )
-                for one in (keys if isinstance(keys, list) else [])
-            ],
+            lambda one: (
+                one["id"],
+                one["name"],
+                text(one["scopes"]),
+                bounds(one["limits"]),
+                one["made_at"][:19],
+                "" if one["revoked_at"] is None else one["revoked_at"][:19],
+            ),
             empty="No key was made here. On this machine none is needed until there is one.",
+            as_json=as_json,
         )
 
     with_house(data_dir, config, work)

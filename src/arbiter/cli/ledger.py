@@ -10,7 +10,7 @@ import typer
 
 from arbiter.cli.client import Client
 from arbiter.cli.options import AsJson, ConfigFile, DataDir, with_house
-from arbiter.cli.output import ERR, OUT, show_json, show_table, text
+from arbiter.cli.output import ERR, OUT, items, show_json, show_table, text
 
 app = typer.Typer(
     help="The ledger: what was done to models, by whom, in a chain that can be checked.",
@@ -47,7 +47,7 @@ def list_(
             ("seq", "at", "kind", "who", "what"),
             [
                 (text(one["seq"]), one["at"][:19], one["kind"], one["who"], told(one["body"]))
-                for one in (entries if isinstance(entries, list) else [])
+                for one in items(entries)
             ],
             empty="Nothing of that is in the ledger.",
         )
