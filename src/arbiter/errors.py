@@ -29,6 +29,7 @@
     │   ├── NameTaken
     │   ├── RolloutActive
     │   ├── StillInUse
+    │   ├── Stale                  what was to be changed is not what the caller read
     │   ├── HouseLocked
     │   └── TooLittleEvidence      the record says too little about what was asked
     ├── ModelFileError             a model file that cannot be trusted or read
@@ -37,6 +38,7 @@
     ├── NothingThere               what could serve is at servers that are not there now
     ├── Unexpected                 a fault of ours; the log says more
     ├── Busy                       a bound was reached; try again
+    │   ├── OverLimit              a key has asked for as much as it may
     │   ├── NoRoom                 memory that has to stay with others: who waits gets none
     │   └── ShuttingDown
     ├── EngineError                the engine failed, not Arbiter
@@ -287,6 +289,13 @@ class StillInUse(Conflict):
     code = "still_in_use"
 
 
+class Stale(Conflict):
+    """It was changed since you read it, so nothing was done."""
+
+    code = "changed_meanwhile"
+    status = 412
+
+
 class HouseLocked(Conflict):
     """Another Arbiter uses this data directory."""
 
@@ -342,6 +351,12 @@ class Busy(ArbiterError):
     code = "busy"
     status = 429
     retryable = True
+
+
+class OverLimit(Busy):
+    """This key has asked for as much as it may; try again later."""
+
+    code = "over_limit"
 
 
 class NoRoom(Busy):

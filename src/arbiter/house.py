@@ -21,8 +21,9 @@ from arbiter.config import Settings
 from arbiter.dispatch import Dispatch
 from arbiter.errors import InvalidField
 from arbiter.events import Announcer
-from arbiter.gateway.control import ControlRooms, control_app
+from arbiter.gateway.control import control_app
 from arbiter.gateway.control_costs import CostRooms
+from arbiter.gateway.control_rooms import ControlRooms
 from arbiter.gateway.keyring import Keyring
 from arbiter.gateway.rooms import ModelCard, Rooms
 from arbiter.gateway.routes import door

@@ -55,6 +55,7 @@ class Kind(StrEnum):
 
 
 _KINDS = frozenset(kind.value for kind in Kind)
+_BEYOND = 2**62
 _GROUPS = frozenset(kind.partition(".")[0] for kind in _KINDS)
 
 
@@ -333,9 +334,15 @@ class Ledger:
                 hint="Nothing was changed; see what it wrote with: arbiter ledger list.",
             ) from error
 
-    async def list(self, *, kind: str | None = None, limit: int = 50) -> tuple[Entry, ...]:
-        """The latest entries, the newest first. kind: a kind or a group. Raises `InvalidField`."""
-        rows = await self._database.read("list_latest_entries", (_pattern(kind), limit))
+    async def list(
+        self, *, kind: str | None = None, limit: int = 50, before: int | None = None
+    ) -> tuple[Entry, ...]:
+        """The latest entries, the newest first. kind: a kind or a group. Raises `InvalidField`.
+
+        before: only entries before the one of this number.
+        """
+        below = _BEYOND if before is None else before
+        rows = await self._database.read("list_latest_entries", (_pattern(kind), below, limit))
         return tuple(_entry(row) for row in rows)
 
     async def of(self, *kinds: Kind) -> tuple[Entry, ...]:

@@ -119,6 +119,7 @@ def test_the_same_content_twice_is_one_version(model: Path, tmp_path: Path) -> N
     assert other.identity != examine(model).identity
 
 
+@pytest.mark.security("S-19")
 @pytest.mark.parametrize(
     "content", [gguf(weight=2.0), gguf(template="{{ other }}"), gguf(template=None)]
 )
@@ -128,6 +129,7 @@ def test_other_weights_or_another_template_are_another_version(
     assert examine(_write(tmp_path / "b.gguf", content)).version != examine(model).version
 
 
+@pytest.mark.security("S-19")
 def test_an_overriding_template_is_another_version_of_the_same_weights(model: Path) -> None:
     plain, other = examine(model), examine(model, options={"chat_template": "{% if tools %}"})
     assert plain.version != other.version
@@ -162,6 +164,7 @@ def test_a_gguf_file_needs_no_suffix(tmp_path: Path) -> None:
     assert examine(_write(tmp_path / "blob.bin", gguf())).format == "gguf"
 
 
+@pytest.mark.security("S-16", "S-20")
 @pytest.mark.parametrize(
     ("name", "content", "fault"),
     [
@@ -206,6 +209,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert "There is no file" in _fault(tmp_path / "gone.gguf")
 
 
+@pytest.mark.security("S-21")
 def test_a_directory_is_refused(tmp_path: Path) -> None:
     assert "is a directory" in _fault(tmp_path)
 

@@ -113,6 +113,7 @@ def sent(address: Address, path: str, *, host: str) -> bytes:
 # Hosts
 
 
+@pytest.mark.security("S-01", "S-02", "S-07")
 @pytest.mark.parametrize("policy", [Policy(), LOCKED, EVERYWHERE], ids=["open", "locked", "wide"])
 async def test_a_request_for_another_host_is_refused_on_every_route(policy: Policy) -> None:
     house = ScriptedHouse()
@@ -127,6 +128,7 @@ async def test_a_request_for_another_host_is_refused_on_every_route(policy: Poli
     assert (house.asks, inside.callers) == ([], [])
 
 
+@pytest.mark.security("S-01")
 async def test_a_host_is_refused_before_the_body_is_read_or_a_key_is_asked_for() -> None:
     async with at_the_door(ScriptedHouse(), LOCKED) as address:
         head = request("POST", CHAT_PATH, address, host="evil.com", headers=["Content-Length: 900"])
@@ -142,6 +144,7 @@ HOST_LINES = [
 ]
 
 
+@pytest.mark.security("S-01")
 @pytest.mark.parametrize("lines", HOST_LINES)
 async def test_a_host_must_be_given_exactly_once(lines: str) -> None:
     async with at_the_door(ScriptedHouse()) as address:
@@ -153,6 +156,7 @@ async def test_a_host_must_be_given_exactly_once(lines: str) -> None:
 TARGETS = ["http://evil.com/v1/models", "http://localhost/v1/models", "//", "evil", "*"]
 
 
+@pytest.mark.security("S-01")
 @pytest.mark.parametrize("target", TARGETS)
 async def test_a_target_that_is_no_path_of_this_house_is_refused(target: str) -> None:
     async with at_the_door(ScriptedHouse()) as address:
@@ -164,6 +168,7 @@ async def test_a_target_that_is_no_path_of_this_house_is_refused(target: str) ->
 GOOD_HOSTS = ["localhost", "LOCALHOST:8017", "127.0.0.1", "127.0.0.1:1", "[::1]", "[::1]:8017"]
 
 
+@pytest.mark.security("S-01")
 async def test_the_hosts_own_names_are_let_in() -> None:
     async with at_the_door(ScriptedHouse()) as address:
         for host in GOOD_HOSTS:
@@ -197,6 +202,7 @@ ORIGINS = [
 ]
 
 
+@pytest.mark.security("S-03")
 @pytest.mark.parametrize("origin", ORIGINS)
 async def test_another_sites_page_may_change_nothing_and_read_nothing(origin: str) -> None:
     house, inside = ScriptedHouse(), Inside()
@@ -222,6 +228,7 @@ async def test_the_houses_own_pages_may_change_things() -> None:
 MEDIA = ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""]
 
 
+@pytest.mark.security("S-04")
 @pytest.mark.parametrize("media", MEDIA)
 async def test_only_json_is_taken(media: str) -> None:
     async with at_the_door(house := ScriptedHouse(), control=(inside := Inside())) as address:
@@ -231,6 +238,7 @@ async def test_only_json_is_taken(media: str) -> None:
     assert (house.asks, inside.callers) == ([], [])
 
 
+@pytest.mark.security("S-04")
 async def test_json_with_a_charset_is_taken_and_compressed_json_is_not() -> None:
     async with at_the_door(ScriptedHouse()) as address:
         charset = await post(address, headers=["Content-Type: Application/JSON; charset=utf-8"])
@@ -257,6 +265,7 @@ CREDENTIALS = [
 ]
 
 
+@pytest.mark.security("S-32")
 @pytest.mark.parametrize(("headers", "status"), CREDENTIALS)
 async def test_a_key_is_asked_for_however_it_is_carried(headers: list[str], status: int) -> None:
     async with at_the_door(ScriptedHouse(), LOCKED) as address:
@@ -265,6 +274,7 @@ async def test_a_key_is_asked_for_however_it_is_carried(headers: list[str], stat
     assert ("www-authenticate" in answered.headers) == (status == 401)
 
 
+@pytest.mark.security("S-32")
 @pytest.mark.parametrize("carrier", ["Authorization: Bearer {}", "x-api-key: {}"])
 async def test_a_key_for_use_does_not_administer_by_any_carrier(carrier: str) -> None:
     inside = Inside()
@@ -309,6 +319,7 @@ def test_without_a_key_only_this_machine_is_let_in() -> None:
     assert identify(read_head(scope), scope, Policy()).access is Access.ADMIN
 
 
+@pytest.mark.security("S-09")
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "box.lan", "127.0.0.1.nip.io"])
 def test_an_address_that_others_reach_needs_a_key(host: str) -> None:
     with pytest.raises(ConfigError, match=r"there is no key.*listen at 127\.0\.0\.1"):
@@ -324,6 +335,7 @@ def test_an_address_of_this_machine_alone_needs_none(host: str) -> None:
 # Routes
 
 
+@pytest.mark.security("S-08")
 def test_every_route_declares_what_it_asks_of_its_caller() -> None:
     declared = {(route.path, route.access) for route in ROUTES}
     assert declared == {
@@ -364,6 +376,7 @@ def test_every_route_declares_what_it_asks_of_its_caller() -> None:
 WAYS_AROUND = ["/control", "/CONTROL/v1/x", "//control/v1/x", "/v1/../control/v1/x", "/./control/x"]
 
 
+@pytest.mark.security("S-07")
 @pytest.mark.parametrize("path", WAYS_AROUND)
 async def test_there_is_no_way_around_to_control(path: str) -> None:
     inside = Inside()
@@ -372,6 +385,7 @@ async def test_there_is_no_way_around_to_control(path: str) -> None:
     assert (answered.status in {400, 403, 404}, inside.callers) == (True, [])
 
 
+@pytest.mark.security("S-07")
 async def test_an_encoded_path_asks_for_the_same_key_as_the_plain_one() -> None:
     inside = Inside()
     async with at_the_door(ScriptedHouse(), LOCKED, control=inside) as address:
@@ -428,6 +442,7 @@ async def test_a_sick_house_says_so() -> None:
 # Nothing comes out
 
 
+@pytest.mark.security("S-30")
 @pytest.mark.parametrize("path", ["/control/v1/fails", "/control/v1/breaks"])
 async def test_a_failure_inside_says_nothing_outside(
     path: str, caplog: pytest.LogCaptureFixture
@@ -439,6 +454,7 @@ async def test_a_failure_inside_says_nothing_outside(
     assert "secret" in caplog.text
 
 
+@pytest.mark.security("S-30")
 async def test_an_unexpected_failure_is_a_fixed_sentence_and_a_line_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -463,6 +479,7 @@ async def test_the_server_does_not_say_what_it_is() -> None:
 SMALL = Policy(max_body_bytes=100)
 
 
+@pytest.mark.security("S-29")
 async def test_a_body_that_says_it_is_too_large_is_refused_unread() -> None:
     async with at_the_door(house := ScriptedHouse()) as address:
         huge = request("POST", CHAT_PATH, address, headers=[JSON, "Content-Length: 10000000000"])
@@ -479,6 +496,7 @@ def chunked(address: Address) -> bytes:
     return request("POST", CHAT_PATH, address, headers=[JSON, "Transfer-Encoding: chunked"])
 
 
+@pytest.mark.security("S-29")
 async def test_a_chunked_body_is_cut_at_the_limit() -> None:
     async with at_the_door(house := ScriptedHouse(), SMALL) as address:
         answered = await exchanged(
@@ -524,6 +542,7 @@ HEADS = [
 ]
 
 
+@pytest.mark.security("S-29")
 @pytest.mark.parametrize("headers", HEADS, ids=["many", "large", "huge", "many and large"])
 async def test_headers_are_bounded(headers: list[str]) -> None:
     async with at_the_door(ScriptedHouse()) as address:

@@ -104,6 +104,7 @@ UNKNOWN_IDS = [
 ]
 
 
+@pytest.mark.security("S-33")
 @pytest.mark.parametrize("unknown_id", UNKNOWN_IDS)
 async def test_unknown_and_malformed_ids_give_the_same_answer(
     room: Room, unknown_id: DecisionId

@@ -396,6 +396,7 @@ async def test_headers_say_more() -> None:
     assert house.asks[0].target == Named(name=house.asks[0].target.name)  # type: ignore[union-attr]
 
 
+@pytest.mark.security("S-31")
 async def test_options_of_sampling_reach_the_house_and_those_of_loading_do_not() -> None:
     options = {
         "temperature": 0.5,

@@ -131,6 +131,7 @@ async def test_a_look_is_over_in_time_whatever_the_server_does() -> None:
         assert "not described in time" in (await engine(patience).look(one.url)).trouble[0]
 
 
+@pytest.mark.security("S-23", "S-24")
 async def test_a_redirect_to_another_address_is_not_followed() -> None:
     async with faulty(WELL) as elsewhere:
         away = reply("", status=302, more=f"Location: {elsewhere.url}/api/version\r\n")
@@ -139,6 +140,7 @@ async def test_a_redirect_to_another_address_is_not_followed() -> None:
         assert elsewhere.asked == []
 
 
+@pytest.mark.security("S-24")
 async def test_a_key_is_sent_to_its_own_address_alone() -> None:
     async with faulty(WELL) as one, faulty(WELL) as other:
         looking = engine(keys={one.url: "secret"})

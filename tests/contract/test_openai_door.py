@@ -282,6 +282,7 @@ async def test_an_error_before_the_answer_names_the_decision_that_it_ended() -> 
     assert json.loads(answered.body)["arbiter"] == {"ours": False, "decision": DECISION}
 
 
+@pytest.mark.security("S-30")
 async def test_a_failure_says_nothing_that_the_engine_said() -> None:
     failure = LoadFailed("could not open /home/you/model.gguf at 0x7f12")
     async with at_the_door(ScriptedHouse(fails_at=-1, failure=failure)) as address:
@@ -505,6 +506,7 @@ REFUSALS = [
 ]
 
 
+@pytest.mark.security("S-31")
 @pytest.mark.parametrize(("fields", "param"), REFUSALS)
 async def test_what_cannot_be_served_is_refused_by_name(
     fields: dict[str, object], param: str
@@ -624,6 +626,7 @@ TRAPS = [
 ]
 
 
+@pytest.mark.security("S-29")
 @pytest.mark.parametrize("body", TRAPS, ids=range(len(TRAPS)))
 async def test_a_trap_in_json_is_a_bad_request(body: bytes) -> None:
     assert (await refused(body))["code"] in {"invalid_json", "invalid_field"}
@@ -690,6 +693,7 @@ def test_no_request_breaks_the_door(fields: dict[str, object]) -> None:
     assert asyncio.run(ask()) in {200, 400}
 
 
+@pytest.mark.security("S-30")
 async def test_five_hundred_mangled_bodies_never_break_the_door(dice: Random) -> None:
     sound = chat(temperature=0.5, stop=["x"], metadata={"needs": "chat"}, stream_options={})
     statuses = set()

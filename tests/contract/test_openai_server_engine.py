@@ -185,6 +185,7 @@ async def test_claims_hold_over_a_new_start_and_tell_models_apart() -> None:
     assert claims[0] != claims[2]
 
 
+@pytest.mark.security("S-24")
 @needs_llama
 async def test_a_server_that_wants_a_key_gets_the_one_for_its_address() -> None:
     async with llama_server(demo_model(), "--key", "s3cret") as server:
@@ -561,6 +562,7 @@ async def test_every_fault_is_told_as_what_it_is(
     assert error.value.retry_after_s == (7 if words == "slow down" else None)
 
 
+@pytest.mark.security("S-23", "S-24")
 async def test_a_redirect_is_never_followed() -> None:
     async with Raw().open() as other:
         reply = plain(307, b"", more=f"Location: {other.url}/v1/chat/completions\r\n")

@@ -155,6 +155,7 @@ async def ask_directly(address: str, headers: str) -> int:
     return int(line.split()[1])
 
 
+@pytest.mark.security("S-06")
 @over_workers_and_sockets
 async def test_without_the_key_a_worker_answers_nobody(
     kind: WorkerKind, worker: Runner, tmp_path: Path
@@ -170,6 +171,7 @@ async def test_without_the_key_a_worker_answers_nobody(
         assert await ask_directly(address, headers) == 401
 
 
+@pytest.mark.security("S-06", "S-26")
 @linux_only
 @over_workers
 async def test_the_key_is_in_no_argument_and_no_environment(
@@ -182,6 +184,7 @@ async def test_the_key_is_in_no_argument_and_no_environment(
     assert b"KEY" not in proc(worker, "environ").upper()
 
 
+@pytest.mark.security("S-06", "S-17", "S-36")
 @linux_only
 @over_workers
 async def test_a_worker_is_private_expendable_and_leaves_no_core(

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import click
 import typer.main
+from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
@@ -24,7 +25,8 @@ from arbiter.cli.main import app as commands
 from arbiter.config import ENVIRONMENT as VARIABLES
 from arbiter.config import Settings
 from arbiter.gateway import metrics, rendering
-from arbiter.gateway.control import ControlRooms, control_app
+from arbiter.gateway.control import control_app
+from arbiter.gateway.control_rooms import ControlRooms
 from arbiter.gateway.routes import ROUTES
 from arbiter.judge.graders import KINDS, needs_expected, parse_grader
 from arbiter.telemetry import MOST_SERIES
@@ -242,11 +244,16 @@ def errors_page() -> str:
 # -- the control API
 
 
-def openapi() -> Mapping[str, Any]:
-    """The control API's own description; no house is needed for it."""
+def control() -> FastAPI:
+    """The control API of a house that is not there: what it would answer to."""
     nothing = cast("Any", _Nothing())
     names = dict.fromkeys(inspect.signature(ControlRooms).parameters, nothing)
-    return control_app(ControlRooms(**names)).openapi()
+    return control_app(ControlRooms(**names))
+
+
+def openapi() -> Mapping[str, Any]:
+    """The control API's own description; no house is needed for it."""
+    return control().openapi()
 
 
 class _Nothing:
@@ -282,6 +289,27 @@ def control_page() -> str:
         "at most, the median `p50`, and what 9 of 10 answers keep to: `p90` of times, `p10` of\n"
         "rates. Older answers count less. What was never timed is null. `speed` of a model\n"
         "itself is that of all its tasks together.\n\n"
+        "## Lists\n\n"
+        "What is listed comes in parts, in an order that stays: by name, or the oldest first;\n"
+        "rollouts and the ledger the newest first. `?limit=` says how many at most, 200 unless\n"
+        "you say so and never more than 1000. `next` in the answer is null at the end. Else send\n"
+        "it as `?after=`, as it is. What comes and goes meanwhile neither repeats nor skips what\n"
+        "stays. The commands put the parts together. Sums and states (`/costs`, `/calibration`,\n"
+        "`/prompts`) are no lists and come whole.\n\n"
+        "## Changing what somebody else may have changed\n\n"
+        "An alias, a task, a rule and a rollout have an `etag`: in the answer, in lists, and\n"
+        "as a header where one of them is shown or changed. It changes with what people\n"
+        "decided: what an alias points at, what a task or a rule says, the phase and the step of\n"
+        "a rollout.\n"
+        "Send it in `If-Match` with the next `PUT`, `DELETE` or verb, and nothing is done unless\n"
+        "the state is still that one. Otherwise the answer is 412 with the code\n"
+        "`changed_meanwhile` and the tag that it has now. `If-Match: *` wants something to be\n"
+        "there, `If-None-Match: *` nothing. `/undo` goes by the tag of its alias.\n\n"
+        "Without these headers a change is meant whatever the state is, and so are the\n"
+        "commands: who writes `arbiter alias set` has said what is wanted. Nothing is lost by\n"
+        "it unseen: moves, rollouts and the ledger tell who did what, and a rule's answer has\n"
+        "the one that it replaced.\n\n"
+        "Settings have no tag: they are a file of yours, which the house only reads.\n\n"
         "## Routes\n\n",
     ]
     routes = [
@@ -291,7 +319,7 @@ def control_page() -> str:
     parts.append(_table(("method", "path", "about", "body"), routes))
     parts.append("\n## Bodies\n")
     for name, schema in sorted(schemas.items()):
-        if name in {"HTTPValidationError", "ValidationError"}:
+        if name == "Error":
             continue
         about = _plain(str(schema.get("description", "")))
         parts.append(f"\n### {name}\n\n{about}\n\n")

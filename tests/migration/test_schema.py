@@ -41,7 +41,7 @@ footprints: version:text#, context:int#, slots:int#, host:text#, memory:text#, t
 guessing: task:text#, state:text, at:text
 house: only_one:int#, house:text, made_at:text
 keys: id:text#, name:text, digest:text, scopes:text, made_at:text, made_by:text,
-    revoked_at:text?
+    revoked_at:text?, in_flight:int?, per_minute:int?, tokens_per_minute:int?
 leases: rollout:text#, holder:text, beat:int
 ledger: seq:int#, kind:text, at:text, who:text, body:text, previous:text?, hash:text
 moves: seq:int#, name:text, from_version:text?, to_version:text?, who:text, why:text,

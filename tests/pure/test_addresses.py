@@ -32,6 +32,7 @@ def test_this_machine_has_one_name(host: str) -> None:
     assert parse_address(f"http://{host}:8080") == "http://127.0.0.1:8080"
 
 
+@pytest.mark.security("S-23")
 @pytest.mark.parametrize(
     ("text", "why"),
     [

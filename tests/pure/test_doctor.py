@@ -103,6 +103,7 @@ def test_a_file_without_keys_may_be_read_by_others() -> None:
 FOLDER, NO_LLAMA = WELL.data_dir, EngineThere(name="x", loads_files=True, reason="not installed")
 
 
+@pytest.mark.security("S-39", "S-38")
 @pytest.mark.parametrize(
     ("change", "state", "about", "mend"),
     [
@@ -185,6 +186,7 @@ def test_a_house_that_runs_has_its_port_and_what_is_not_there_yet_is_no_fault() 
     assert bad(replace(WELL, data_dir=Folder(path="/new", is_missing=True))) == []
 
 
+@pytest.mark.security("S-39")
 def test_a_table_of_bad_versions_that_is_old_says_so() -> None:
     (found,) = bad(WELL, date(TODAY.year + 1, TODAY.month, TODAY.day))
     assert "365 days old" in found.sentence or "366 days old" in found.sentence
@@ -206,6 +208,7 @@ def test_versions_are_compared_by_their_numbers(parts: list[int], place: int) ->
     assert not is_below(".".join(map(str, more)), version)
 
 
+@pytest.mark.security("S-39")
 def test_every_row_of_the_table_names_its_source() -> None:
     for one in (*KNOWN.packages, *KNOWN.servers):
         assert one.source.startswith(("CVE-", "MAL-"))

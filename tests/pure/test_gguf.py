@@ -377,6 +377,7 @@ _FAULTS: Final[Sequence[tuple[str, Gguf, str]]] = [
 ]
 
 
+@pytest.mark.security("S-15")
 @pytest.mark.parametrize(
     ("file", "fault"), [case[1:] for case in _FAULTS], ids=[case[0] for case in _FAULTS]
 )
@@ -388,6 +389,7 @@ def test_a_fault_names_the_byte_where_it_is() -> None:
     assert fault_of(replace(GOOD, magic=b"GGUX")).startswith("At byte 4: ")
 
 
+@pytest.mark.security("S-15")
 @pytest.mark.parametrize("kind", [U8, STRING])
 def test_a_header_longer_than_the_limit_is_refused(kind: int) -> None:
     body = bytes(5000) if kind == U8 else text("") * 625
@@ -410,6 +412,7 @@ def test_a_file_that_is_shorter_than_it_was_said_to_be_is_refused() -> None:
             read_header(BytesIO(raw[:size]), file_size=len(raw))
 
 
+@pytest.mark.security("S-15")
 def test_every_truncation_is_refused() -> None:
     raw = GOOD.pack()
     for size in range(len(raw)):
@@ -486,6 +489,7 @@ _CUTS = st.lists(
 )
 
 
+@pytest.mark.security("S-15")
 @settings(
     max_examples=MUTATIONS,
     deadline=None,

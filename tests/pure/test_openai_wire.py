@@ -112,6 +112,7 @@ def test_comments_and_half_characters_do_no_harm() -> None:
     assert answer.finish().reason is FinishReason.LENGTH
 
 
+@pytest.mark.security("S-34")
 def test_an_event_without_an_end_is_bounded() -> None:
     with pytest.raises(MalformedAnswer, match="event without an end"):
         StreamedAnswer().feed(b"data: " + b"x" * 5_000_000)
@@ -128,6 +129,7 @@ def test_where_the_network_cuts_makes_no_difference(cuts: list[int]) -> None:
     assert answer.finish().reason is FinishReason.LENGTH
 
 
+@pytest.mark.security("S-34")
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"{", b'{"choices":[{}]}', b"\xff"])
 def test_what_is_no_answer_is_malformed(body: bytes) -> None:
     with pytest.raises(MalformedAnswer):
@@ -316,6 +318,7 @@ def test_numbers_that_json_does_not_have_cost_no_answer() -> None:
     assert (pieces, finish.timings) == ([Delta(text="NaN")], Timings())
 
 
+@pytest.mark.security("S-34")
 def test_only_events_are_news() -> None:
     answer = ServerStream()
     answer.feed(b": still here\n\n" + PIECE + b"event: ping\n\n")

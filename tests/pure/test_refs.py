@@ -51,6 +51,7 @@ def test_a_name_is_taken_as_it_was_written(name: str) -> None:
     assert parse_name(name) == name
 
 
+@pytest.mark.security("S-10")
 @pytest.mark.parametrize("name", BAD_NAMES)
 def test_what_is_no_name_is_refused_and_the_field_named(name: str) -> None:
     with pytest.raises(InvalidField, match="is not a alias") as caught:
@@ -84,6 +85,7 @@ def test_a_version_is_the_digest_of_its_content() -> None:
     assert parse_version(GOOD_VERSION) == GOOD_VERSION
 
 
+@pytest.mark.security("S-10")
 @pytest.mark.parametrize(
     "text",
     [

@@ -12,7 +12,7 @@ from tests.pure.records_of_rollouts import Driven, begun, run
 
 from arbiter.cli.plots import HEIGHT, WIDTH
 from arbiter.cli.report import page
-from arbiter.gateway.control_rollouts import audit_view
+from arbiter.gateway.control_looking import audit_view
 from arbiter.gateway.views import pairs_view
 from arbiter.swap.analysis import verdict
 from arbiter.swap.audit import audit
@@ -101,6 +101,7 @@ def test_a_page_is_whole_and_needs_nothing_else(driven: Driven) -> None:
     assert "prefers-color-scheme: dark" in text
 
 
+@pytest.mark.security("S-35")
 def test_nobodys_words_are_markup() -> None:
     driven = begun()
     driven.take(pause(driven.track.rollout, HOSTILE, HOSTILE), who=HOSTILE)

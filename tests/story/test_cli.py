@@ -514,7 +514,7 @@ def test_without_a_house_that_runs_nothing_is_loaded_and_a_pin_is_kept_for_later
     pinned = furnished.json("models", "pin", "yea", "--until", "2099-01-01T00:00:00+00:00")
     assert pinned["pin"] == {"name": "yea", "until": "2099-01-01T00:00:00+00:00"}
     assert "has passed" in furnished.refused("models", "pin", "yea", "--until", "2020-01-01")
-    assert "no span of time" in furnished.refused("models", "pin", "yea", "--for", "soon")
+    assert "is not a duration" in furnished.refused("models", "pin", "yea", "--for", "soon")
     assert "is no date" in furnished.refused("models", "pin", "yea", "--until", "soon")
     assert "both say" in furnished.refused(
         "models", "pin", "yea", "--until", "2099-01-01", "--for", "8h"

@@ -153,6 +153,7 @@ async def test_feedback_is_kept_with_the_key_that_gave_it(play: Stage) -> None:
     assert given.caller == "key-2"
 
 
+@pytest.mark.security("S-33")
 @pytest.mark.parametrize(("asker", "status"), [("guest", 200), ("key-2", 404)])
 async def test_a_key_that_may_only_ask_judges_its_own_answers_and_no_others(
     play: Stage, asker: str, status: int

@@ -17,6 +17,7 @@ from tests.story.stage import Stage, stage
 
 from arbiter.app import open_house
 from arbiter.errors import ConfigError, InvalidField, UnknownKey
+from arbiter.gateway.limits import KeyLimits
 from arbiter.house import House
 
 CHAT: Mapping[str, Any] = {"model": "old", "messages": [{"role": "user", "content": "chat hi"}]}
@@ -42,6 +43,7 @@ async def furnished(play: Stage) -> House:
     return play.house
 
 
+@pytest.mark.security("S-27")
 async def test_a_key_opens_what_its_scopes_say_and_nothing_else(tmp_path: Path) -> None:
     async with stage(tmp_path / "data") as play:
         house = await furnished(play)
@@ -119,6 +121,7 @@ async def test_a_revoked_key_opens_nothing_from_that_moment_on(tmp_path: Path) -
                 await house.keyring.revoke(kept.id)
 
 
+@pytest.mark.security("S-25")
 async def test_a_restart_forgets_no_key_and_no_secret_is_on_the_disk(tmp_path: Path) -> None:
     data = tmp_path / "data"
     async with stage(data) as play:
@@ -160,6 +163,7 @@ async def test_a_house_for_others_opens_once_it_has_a_key(tmp_path: Path) -> Non
             assert address.port
 
 
+@pytest.mark.security("S-09")
 async def test_the_commands_of_whoever_runs_the_house_need_no_key(tmp_path: Path) -> None:
     async with running(tmp_path / "data") as up:
         made = await up.control("POST", "/keys", {"name": "laptop"})
@@ -169,6 +173,29 @@ async def test_the_commands_of_whoever_runs_the_house_need_no_key(tmp_path: Path
         assert stat.S_IMODE(note.stat().st_mode) == 0o600
         async with up.session.get(f"{up.url}/control/v1/keys") as got:
             assert got.status == 401  # this program has no key, and may be anybody
+
+
+async def test_the_bounds_of_a_key_hold_and_a_restart_keeps_them(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    async with stage(data) as play:
+        limits = KeyLimits(in_flight=4, per_minute=2, tokens_per_minute=100_000)
+        _, secret = await play.house.keyring.make("kiosk", ("use",), who="test", limits=limits)
+    async with stage(data, seed=8) as play:
+        house = await furnished(play)
+        (kept,) = house.keyring.all()
+        assert kept.limits == limits
+        async with house.door() as address:
+            asked = [(await statuses(address.url, secret))["use"] for _ in range(3)]
+            assert asked == [200, 200, 429]
+            play.clock.jump(30)
+            assert (await statuses(address.url, secret))["use"] == 200
+
+
+async def test_the_commands_set_bounds_and_show_them(tmp_path: Path) -> None:
+    made = await said(tmp_path, "keys", "add", "kiosk", "--limit", "in-flight=2")
+    assert made["limits"] == {"in_flight": 2, "per_minute": None, "tokens_per_minute": None}
+    (listed,) = (await said(tmp_path, "keys"))["keys"]
+    assert listed["limits"] == made["limits"]
 
 
 async def said(tmp_path: Path, *words: str) -> dict[str, Any]:

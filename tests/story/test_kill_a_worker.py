@@ -97,6 +97,7 @@ async def _cut(house: House, session: aiohttp.ClientSession, url: str) -> Cut:
     raise AssertionError("thirty streams were whole before their worker was gone")
 
 
+@pytest.mark.security("S-17")
 async def test_a_begun_stream_gets_an_error_event_and_everybody_else_an_answer(
     house: House,
 ) -> None:
@@ -111,6 +112,7 @@ async def test_a_begun_stream_gets_an_error_event_and_everybody_else_an_answer(
     assert (record.outcome.status, record.outcome.error) == ("failure", "stream_cut")
 
 
+@pytest.mark.security("S-17")
 async def test_requests_that_had_not_begun_are_served_by_a_fresh_instance(house: House) -> None:
     async with house.door() as address, aiohttp.ClientSession() as session:
         url = address.url

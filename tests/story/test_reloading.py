@@ -128,9 +128,10 @@ async def test_a_signal_has_a_running_house_read_its_file_again(tmp_path: Path) 
             assert (await heard.content.readline()).startswith(b": listening")
             config.write_text("[pool]\nslots = 3\nqueue = 9\n", encoding="utf-8")
             house.process.send_signal(signal.SIGHUP)
-            lines = [await heard.content.readline() for _ in range(3)]
-        assert lines[1] == b"event: settings.reloaded\n"
-        said = json.loads(lines[2].removeprefix(b"data: "))
+            lines = [await heard.content.readline() for _ in range(4)]
+        assert lines[1].startswith(b"id: ")
+        assert lines[2] == b"event: settings.reloaded\n"
+        said = json.loads(lines[3].removeprefix(b"data: "))
         assert (said["applied"], said["at_next_start"]) == ("pool.slots, pool.queue", "")
         assert await house.control("POST", "/reload", {}) == {
             "applied": [],

@@ -83,7 +83,7 @@ async def heard(listener: Listener, most: int = 200) -> list[Event]:
     """The events about rollouts so far."""
     found: list[Event] = []
     while not listener._queue.empty() and len(found) < most:
-        found.append(listener._queue.get_nowait())
+        found.append(listener._queue.get_nowait()[1])
     return [event for event in found if event.kind.startswith("rollout.")]
 
 

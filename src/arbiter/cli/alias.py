@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from arbiter.cli.client import Client, segment
+from arbiter.cli.listing import show_list
 from arbiter.cli.options import AsJson, ConfigFile, DataDir, with_house
-from arbiter.cli.output import OUT, show_json, show_table, text
+from arbiter.cli.output import OUT, show_json, text
 
 app = typer.Typer(help="Aliases: names that you move between models.", no_args_is_help=True)
 
@@ -38,18 +39,20 @@ def list_(data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson =
     """Every name and what it points at."""
 
     async def work(client: Client) -> None:
-        found = await client.call("GET", "/aliases")
-        if as_json:
-            show_json(found)
-            return
-        names = found["aliases"]
-        show_table(
+        await show_list(
+            client,
+            "/aliases",
+            "aliases",
             ("name", "kind", "version", "also called", "standing"),
-            [
-                (one["name"], one["kind"], one["short"], text(one["also"]), one["standing"])
-                for one in (names if isinstance(names, list) else [])
-            ],
+            lambda one: (
+                one["name"],
+                one["kind"],
+                one["short"],
+                text(one["also"]),
+                one["standing"],
+            ),
             empty="No name yet. Add a model: arbiter models add FILE.gguf",
+            as_json=as_json,
         )
 
     with_house(data_dir, config, work)
@@ -65,24 +68,20 @@ def history(
     """Everything that a name ever pointed at, by whom and why."""
 
     async def work(client: Client) -> None:
-        found = await client.call("GET", f"/aliases/{segment(alias)}/moves")
-        if as_json:
-            show_json(found)
-            return
-        moves = found["moves"]
-        show_table(
+        await show_list(
+            client,
+            f"/aliases/{segment(alias)}/moves",
+            "moves",
             ("at", "from", "to", "who", "why"),
-            [
-                (
-                    one["at"][:19],
-                    text(one["from_version"])[7:19],
-                    text(one["to_version"])[7:19],
-                    one["who"],
-                    one["why"],
-                )
-                for one in (moves if isinstance(moves, list) else [])
-            ],
+            lambda one: (
+                one["at"][:19],
+                text(one["from_version"])[7:19],
+                text(one["to_version"])[7:19],
+                one["who"],
+                one["why"],
+            ),
             empty=f"{alias} never pointed at anything.",
+            as_json=as_json,
         )
 
     with_house(data_dir, config, work)

@@ -12,7 +12,7 @@ import typer
 
 from arbiter.cli.client import Client, Json, segment
 from arbiter.cli.options import AsJson, ConfigFile, DataDir, with_house
-from arbiter.cli.output import ERR, OUT, number, show_json, show_table, text
+from arbiter.cli.output import ERR, OUT, items, number, show_json, show_table, text
 from arbiter.errors import InvalidField, StreamCut
 
 Task = Annotated[str | None, typer.Option("--task", help="The kind of work.", show_default=False)]
@@ -159,12 +159,9 @@ def _scores(found: Json) -> None:
             _share(one["chance"]),
             one["explanation"],
         )
-        for one in (scores if isinstance(scores, list) else [])
+        for one in items(scores)
     ]
-    rows += [
-        (one["name"], "dropped", "", "", "", one["reason"])
-        for one in (dropped if isinstance(dropped, list) else [])
-    ]
+    rows += [(one["name"], "dropped", "", "", "", one["reason"]) for one in items(dropped)]
     if rows:
         columns = ("considered", "score", "quality, 90 %", "graded", "picked", "because")
         show_table(columns, rows, empty="")
@@ -228,7 +225,7 @@ def why(
         else:
             OUT.print("outcome: none yet")
         given = found["feedback"]
-        for one in given if isinstance(given, list) else []:
+        for one in items(given):
             OUT.print(f"feedback from {one['source']}: {number(one['score'])}", markup=False)
 
     with_house(data_dir, config, work)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from arbiter.cli.client import Client
 from arbiter.cli.options import AsJson, ConfigFile, DataDir, with_house
-from arbiter.cli.output import OUT, show_json, show_table, text
+from arbiter.cli.output import OUT, items, show_json, show_table, text
 
 
 def calibration(
@@ -37,7 +37,7 @@ def calibration(
                     one["why"],
                     text(one["waits"]),
                 )
-                for one in (entries if isinstance(entries, list) else [])
+                for one in items(entries)
             ],
             empty="No graded cases yet: arbiter tasks add NAME --cases FILE --grader KIND",
         )

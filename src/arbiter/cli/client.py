@@ -43,6 +43,17 @@ class Client:
         async with self.session.request(method, f"{self.url}/control/v1{path}", json=body) as got:
             return _checked(got.status, await got.read())
 
+    async def listed(self, path: str, what: str, *, most: int | None = None) -> Json:
+        """A list that comes in parts, as one. what: its field. most: how many are wanted."""
+        whole = await self.call("GET", path)
+        found, after = _part(whole, what)
+        while after is not None and (most is None or len(found) < most):
+            sign = "&" if "?" in path else "?"
+            part, after = _part(await self.call("GET", f"{path}{sign}after={quote(after)}"), what)
+            found = [*found, *part]
+        whole.pop("next", None)
+        return {**whole, what: found[:most]}
+
     async def data(self, method: str, path: str) -> bytes:
         """One answer as it comes. Raises `Refused` with the house's own sentence."""
         async with self.session.request(method, f"{self.url}/control/v1{path}") as got:
@@ -70,6 +81,11 @@ class Client:
             if got.status >= 400:
                 _checked(got.status, await got.read())
             yield got
+
+
+def _part(answer: Json, what: str) -> tuple[list[object], str | None]:
+    items, after = answer.get(what), answer.get("next")
+    return items if isinstance(items, list) else [], None if after is None else str(after)
 
 
 def _checked(status: int, raw: bytes) -> Json:

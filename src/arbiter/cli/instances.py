@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from typing import Annotated
 
 import typer
 
 from arbiter.cli.client import Client, Json, Refused, segment
-from arbiter.cli.options import AsJson, ConfigFile, DataDir, with_house
-from arbiter.cli.output import ERR, OUT, number, show_json, show_table, size, text
+from arbiter.cli.options import AsJson, ConfigFile, DataDir, followed, seconds, with_house
+from arbiter.cli.output import OUT, items, number, show_json, show_table, size, text
 from arbiter.errors import InvalidField
 
 Name = Annotated[str, typer.Argument(help="A registered name or alias.", show_default=False)]
-
-_SPAN = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)([smhd])")
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-def seconds(span: str) -> float:
-    """A span of time as people write it. Raises `InvalidField`.
-
-    >>> seconds("90m"), seconds("7d")
-    (5400.0, 604800.0)
-    """
-    match = _SPAN.fullmatch(span)
-    if match is None:
-        raise InvalidField(f"{span!r} is no span of time.", hint="Write it as 30m, 8h or 7d.")
-    return float(match[1]) * _SECONDS[match[2]]
 
 
 def moment(date: str) -> str:
@@ -46,7 +30,9 @@ def load(
 
     async def work(client: Client) -> None:
         _needs_running(client)
-        found = await _told(client, "POST", f"/instances/{segment(name)}/load", {}, quiet=as_json)
+        found = await followed(
+            client, "POST", f"/instances/{segment(name)}/load", {}, quiet=as_json
+        )
         if as_json:
             show_json(found)
         else:
@@ -95,11 +81,11 @@ def pin(
 
     async def work(client: Client) -> None:
         body: Json = {
-            "for_s": None if span is None else seconds(span),
+            "for_s": seconds(span),
             "until": None if until is None else moment(until),
             "load": not client.own,
         }
-        found = await _told(client, "PUT", f"/pins/{segment(name)}", body, quiet=as_json)
+        found = await followed(client, "PUT", f"/pins/{segment(name)}", body, quiet=as_json)
         if as_json:
             show_json(found)
             return
@@ -132,7 +118,7 @@ def ps(data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson = Fa
     """What is in memory now: predicted beside measured, who waits, what a load takes."""
 
     async def work(client: Client) -> None:
-        found = await client.call("GET", "/instances")
+        found = await client.listed("/instances", "instances")
         if as_json:
             show_json(found)
             return
@@ -153,7 +139,7 @@ def ps(data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson = Fa
                     number(one["load_s"], digits=1, unit=" s"),
                     _what(one),
                 )
-                for one in (instances if isinstance(instances, list) else [])
+                for one in items(instances)
             ],
             empty="Nothing is loaded; models load when they are first asked.",
         )  # fmt: skip
@@ -198,15 +184,3 @@ def _budget(found: Json) -> None:
 def _needs_running(client: Client) -> None:
     if client.own:
         raise Refused("No house is running here, so nothing is in memory.", hint="arbiter up")
-
-
-async def _told(client: Client, method: str, path: str, body: Json, *, quiet: bool) -> Json:
-    """The result of a load, and how it goes on stderr meanwhile."""
-    result: Json = {}
-    async for line in client.lines(method, path, body):
-        progress, found = line.get("progress"), line.get("result")
-        if isinstance(found, dict):
-            result = found
-        if isinstance(progress, dict) and not quiet:
-            ERR.print(f"  {text(progress.get('told'))}", markup=False)
-    return result

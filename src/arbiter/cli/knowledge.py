@@ -10,8 +10,9 @@ from typing import Annotated, Literal
 import typer
 
 from arbiter.cli.client import Client, Json
+from arbiter.cli.listing import show_list
 from arbiter.cli.options import AsJson, ConfigFile, DataDir, followed, with_house
-from arbiter.cli.output import ERR, OUT, number, show_json, show_table, text
+from arbiter.cli.output import ERR, OUT, items, number, show_json, text
 from arbiter.errors import InvalidField
 
 app = typer.Typer(
@@ -88,7 +89,7 @@ def import_(
         if found["apart"]:
             OUT.print(f"left out, because the task is graded otherwise here: {found['apart']}")
         conflicts = found["conflicts"]
-        for one in conflicts if isinstance(conflicts, list) else []:
+        for one in items(conflicts):
             kept = "theirs is taken" if prefer == "theirs" else "kept; --prefer theirs takes theirs"
             ERR.print(f"conflict: {one} ({kept})", markup=False)
 
@@ -177,25 +178,21 @@ def sources(data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson
     """How far each source of feedback is believed, and the counts that say so."""
 
     async def work(client: Client) -> None:
-        found = await client.call("GET", "/knowledge/sources")
-        if as_json:
-            show_json(found)
-            return
-        rows = found["sources"]
-        show_table(
+        await show_list(
+            client,
+            "/knowledge/sources",
+            "sources",
             ("source", "caller", "weight", "judgements", "compared", "agreed"),
-            [
-                (
-                    one["source"],
-                    one["caller"],
-                    number(one["weight"]),
-                    number(one["judgements"], digits=0),
-                    number(one["pairs"], digits=0),
-                    number(one["agreed"], digits=0),
-                )
-                for one in (rows if isinstance(rows, list) else [])
-            ],
+            lambda one: (
+                one["source"],
+                one["caller"],
+                number(one["weight"]),
+                number(one["judgements"], digits=0),
+                number(one["pairs"], digits=0),
+                number(one["agreed"], digits=0),
+            ),
             empty="Nobody gave feedback yet: arbiter feedback DECISION good",
+            as_json=as_json,
         )
 
     with_house(data_dir, config, work)

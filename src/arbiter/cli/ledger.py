@@ -10,12 +10,14 @@ import typer
 
 from arbiter.cli.client import Client
 from arbiter.cli.options import AsJson, ConfigFile, DataDir, with_house
-from arbiter.cli.output import ERR, OUT, show_json, show_table, text
+from arbiter.cli.output import ERR, OUT, items, show_json, show_table, text
 
 app = typer.Typer(
     help="The ledger: what was done to models, by whom, in a chain that can be checked.",
     no_args_is_help=True,
 )
+
+_PART = 200
 
 _FACTS = ("name", "alias", "version", "from", "to", "stable", "candidate", "why", "reason")
 """What of an entry's body is shown in a line of the list."""
@@ -35,8 +37,8 @@ def list_(
     """The latest entries, the newest first, and the head: the hash of the last one."""
 
     async def work(client: Client) -> None:
-        asked = {"limit": limit, **({} if kind is None else {"kind": kind})}
-        found = await client.call("GET", f"/ledger?{urlencode(asked)}")
+        asked = {"limit": min(limit, _PART), **({} if kind is None else {"kind": kind})}
+        found = await client.listed(f"/ledger?{urlencode(asked)}", "entries", most=limit)
         if as_json:
             show_json(found)
             return
@@ -45,7 +47,7 @@ def list_(
             ("seq", "at", "kind", "who", "what"),
             [
                 (text(one["seq"]), one["at"][:19], one["kind"], one["who"], told(one["body"]))
-                for one in (entries if isinstance(entries, list) else [])
+                for one in items(entries)
             ],
             empty="Nothing of that is in the ledger.",
         )

@@ -11,8 +11,9 @@ from arbiter.cli.calibration import calibration
 from arbiter.cli.client import Client, Json, segment
 from arbiter.cli.found import show_found
 from arbiter.cli.instances import load, pin, ps, unload, unpin
+from arbiter.cli.listing import show_list
 from arbiter.cli.options import AsJson, ConfigFile, DataDir, followed, read_file, with_house
-from arbiter.cli.output import ERR, OUT, number, show_json, show_table, size, spread, text
+from arbiter.cli.output import ERR, OUT, items, number, show_json, show_table, size, spread, text
 
 app = typer.Typer(help="Models: files registered under names.", no_args_is_help=True)
 app.command("calibration")(calibration)
@@ -146,12 +147,10 @@ def list_(data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson =
     """Every registered version, with the names that point at it."""
 
     async def work(client: Client) -> None:
-        found = await client.call("GET", "/models")
-        if as_json:
-            show_json(found)
-            return
-        models = found["models"]
-        show_table(
+        await show_list(
+            client,
+            "/models",
+            "models",
             (
                 "names",
                 "version",
@@ -162,20 +161,18 @@ def list_(data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson =
                 "context",
                 "size",
             ),
-            [
-                (
-                    text(one["names"]),
-                    one["short"],
-                    _standing(one),
-                    text(one["architecture"]),
-                    number(one["parameters"], digits=0),
-                    text(one["quantization"]),
-                    text(one["context_length"]),
-                    size(one["size_bytes"]),
-                )
-                for one in (models if isinstance(models, list) else [])
-            ],
+            lambda one: (
+                text(one["names"]),
+                one["short"],
+                _standing(one),
+                text(one["architecture"]),
+                number(one["parameters"], digits=0),
+                text(one["quantization"]),
+                text(one["context_length"]),
+                size(one["size_bytes"]),
+            ),
             empty="No model yet. Add one: arbiter models add FILE.gguf",
+            as_json=as_json,
         )
 
     with_house(data_dir, config, work)
@@ -226,7 +223,7 @@ def show(
 
 def _falls(falls: object) -> None:
     """When it silently got worse, and what followed from that."""
-    for fall in falls if isinstance(falls, list) else []:
+    for fall in items(falls):
         where = f"at {fall['task']}" if fall["task"] else "at all tasks"
         OUT.print(
             f"it got worse {where}: what it earned before {fall['since']} counts no more",
@@ -322,7 +319,7 @@ def verify(
         body: Json = {"names": names or []}
         found = await followed(client, "POST", "/models/verify", body, quiet=as_json)
         models = found["models"]
-        checked = models if isinstance(models, list) else []
+        checked = items(models)
         if as_json:
             show_json(found)
         else:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from arbiter.cli.client import Client, Json, reach
-from arbiter.cli.output import ERR
+from arbiter.cli.output import ERR, text
 from arbiter.config import Settings, load_settings
 from arbiter.errors import ArbiterError, InvalidField
 from arbiter.gateway.serving import new_event_loop
@@ -35,7 +35,7 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?\Z")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, None: 1.0}
 
 
-def seconds(text: str | None) -> float | None:
+def seconds(span: str | None) -> float | None:
     """A duration in seconds.
 
     >>> seconds("90"), seconds("1.5h"), seconds(None)
@@ -43,11 +43,11 @@ def seconds(text: str | None) -> float | None:
 
     Raises `InvalidField`.
     """
-    if text is None:
+    if span is None:
         return None
-    found = _DURATION.match(text.strip())
+    found = _DURATION.match(span.strip())
     if found is None:
-        raise InvalidField(f"{text!r} is not a duration.", hint="Write it as 30s, 10m, 1h or 7d.")
+        raise InvalidField(f"{span!r} is not a duration.", hint="Write it as 30s, 10m, 1h or 7d.")
     return float(found[1]) * _SECONDS[found[2]]
 
 
@@ -105,12 +105,20 @@ async def followed(client: Client, method: str, path: str, body: Json, *, quiet:
         if isinstance(found, dict):
             result = found
         if isinstance(progress, dict) and not quiet:
-            done, total = progress.get("done"), progress.get("total")
-            line = f"  {progress.get('task')}: {done}/{total} cases"
-            if "file" in progress:
-                line = f"  {done}/{total} files: {progress['file']}"
-            if done == total:
-                ERR.print(f"\r{line}" if ERR.is_terminal else line, markup=False)
-            elif ERR.is_terminal:
-                ERR.print(f"\r{line}", end="", markup=False)
+            _show_progress(progress)
     return result
+
+
+def _show_progress(progress: Json) -> None:
+    """How it goes: a sentence, or so many of so many, which a terminal writes over."""
+    if "told" in progress:
+        ERR.print(f"  {text(progress['told'])}", markup=False)
+        return
+    done, total = progress.get("done"), progress.get("total")
+    line = f"  {progress.get('task')}: {done}/{total} cases"
+    if "file" in progress:
+        line = f"  {done}/{total} files: {progress['file']}"
+    if done == total:
+        ERR.print(f"\r{line}" if ERR.is_terminal else line, markup=False)
+    elif ERR.is_terminal:
+        ERR.print(f"\r{line}", end="", markup=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -73,6 +74,15 @@ def size(value: object) -> str:
     if not isinstance(value, int | float):
         return "-"
     return f"{value / 1e9:.1f} GB" if value >= 1e9 else f"{value / 1e6:.1f} MB"
+
+
+def items(value: object) -> list[Any]:
+    """A list of an answer; empty where there is none.
+
+    >>> items(["owl"]), items(None)
+    (['owl'], [])
+    """
+    return value if isinstance(value, list) else []
 
 
 def text(value: object) -> str:

@@ -9,7 +9,7 @@ import typer
 
 from arbiter.cli.client import Client, Json, segment
 from arbiter.cli.options import AsJson, ConfigFile, DataDir, with_house
-from arbiter.cli.output import OUT, show_json, show_table, text
+from arbiter.cli.output import OUT, items, show_json, show_table, text
 
 app = typer.Typer(
     help="Requests that are kept to make cases of; none unless you say so.", no_args_is_help=True
@@ -39,7 +39,7 @@ def list_(data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson =
             ("task", "kept", "oldest", "newest"),
             [
                 (one["task"], text(one["count"]), one["oldest"][:19], one["newest"][:19])
-                for one in (tasks if isinstance(tasks, list) else [])
+                for one in items(tasks)
             ],
             empty="Nothing is kept.",
         )
@@ -106,12 +106,12 @@ def _tell(task: str, found: Json, *, dry_run: bool) -> None:
         ("decision", "known because", "expected", "prompt"),
         [
             (one["decision"], one["why"], text(one["expected"])[:SHOWN], _last(one["messages"]))
-            for one in (taken if isinstance(taken, list) else [])
+            for one in items(taken)
         ],
         empty="Nothing new was found.",
     )
     why: dict[str, int] = {}
-    for one in left if isinstance(left, list) else []:
+    for one in items(left):
         why[one["why"]] = why.get(one["why"], 0) + 1
     for reason, count in why.items():
         OUT.print(f"  {count} left out: {reason}", markup=False)

@@ -8,7 +8,7 @@ import typer
 
 from arbiter.cli.client import Client, Json
 from arbiter.cli.options import AsJson, ConfigFile, DataDir, with_house
-from arbiter.cli.output import ERR, OUT, show_json, size
+from arbiter.cli.output import ERR, OUT, items, show_json, size
 
 Name = Annotated[
     str, typer.Argument(help="A registered name, or a name at the server.", show_default=False)
@@ -54,7 +54,7 @@ def _tell(result: Json) -> None:
     if result["kept_as"]:
         OUT.print(f"  the old content stays there as {result['kept_as']}", markup=False)
     models = result["models"]
-    for one in models if isinstance(models, list) else []:
+    for one in items(models):
         OUT.print(f"  registered as {', '.join(one['names']) or '-'}", markup=False)
         if one["why"]:
             OUT.print(f"  {one['why']}", markup=False)

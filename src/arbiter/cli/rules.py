@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from arbiter.cli.client import Client, Json, segment
+from arbiter.cli.listing import show_list
 from arbiter.cli.options import AsJson, ConfigFile, DataDir, with_house
-from arbiter.cli.output import OUT, show_json, show_table, text
+from arbiter.cli.output import OUT, show_json, text
 
 app = typer.Typer(help="Rules: who serves a task, whatever the scores say.", no_args_is_help=True)
 
@@ -72,18 +73,17 @@ def list_(data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson =
     """Every rule."""
 
     async def work(client: Client) -> None:
-        found = await client.call("GET", "/rules")
-        if as_json:
-            show_json(found)
-            return
-        rules = found["rules"]
-        show_table(
+        await show_list(
+            client,
+            "/rules",
+            "rules",
             ("task", "prefer", "only", "never", "why"),
-            [
-                (one["task"], *(text(one[part]) for part in ("prefer", "only", "never", "why")))
-                for one in (rules if isinstance(rules, list) else [])
-            ],
+            lambda one: (
+                one["task"],
+                *(text(one[part]) for part in ("prefer", "only", "never", "why")),
+            ),
             empty="No rule: scores decide. Add one: arbiter rules add --task X --prefer ALIAS",
+            as_json=as_json,
         )
 
     with_house(data_dir, config, work)

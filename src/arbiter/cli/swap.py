@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from arbiter.cli.client import Client, Json, segment
+from arbiter.cli.listing import show_list
 from arbiter.cli.looking import show_explained, show_now, show_watch, verify
 from arbiter.cli.options import AsJson, ConfigFile, DataDir, followed, seconds, with_house
-from arbiter.cli.output import ERR, OUT, number, show_json, show_table, text
+from arbiter.cli.output import ERR, OUT, items, number, show_json, show_table, text
 from arbiter.cli.report import report
 from arbiter.clock import SystemClock
 from arbiter.errors import InvalidField
@@ -19,6 +20,8 @@ rollouts = typer.Typer(help="Rollouts: how swaps go.", invoke_without_command=Tr
 Id = Annotated[str, typer.Argument(help="A rollout's id.", show_default=False)]
 Why = Annotated[str, typer.Option("--why", help="The reason, for the record.")]
 LOOK_EVERY_S = 0.2
+_SHOWN = 200
+"""How many rollouts the list has, the newest first."""
 
 
 def swap(
@@ -88,7 +91,7 @@ def swap(
                 show_json(found)
             else:
                 names = found["stable_names"]
-                others = [n for n in (names if isinstance(names, list) else []) if n != alias]
+                others = [n for n in items(names) if n != alias]
                 OUT.print(f"{alias} is {text(others)} again", markup=False)
                 if not found["loaded"]:
                     ERR.print("It is not in memory: it is loaded when it is first asked.")
@@ -154,7 +157,7 @@ async def _check(client: Client, body: Json, *, as_json: bool) -> None:
 
 def _show_findings(found: Json) -> None:
     findings = found["findings"]
-    for one in findings if isinstance(findings, list) else []:
+    for one in items(findings):
         word = "warn" if one["warning"] else one["verdict"]
         OUT.print(f"  {word:<9} {one['sentence']}", markup=False)
 
@@ -199,26 +202,23 @@ def list_(
         return
 
     async def work(client: Client) -> None:
-        found = await client.call("GET", "/rollouts")
-        if as_json:
-            show_json(found)
-            return
-        listed = found["rollouts"]
-        show_table(
+        await show_list(
+            client,
+            "/rollouts",
+            "rollouts",
             ("rollout", "alias", "from", "to", "phase", "share", "reason"),
-            [
-                (
-                    one["rollout"],
-                    one["alias"],
-                    text(one["stable_names"]),
-                    text(one["candidate_names"]),
-                    one["phase"],
-                    f"{one['weight']:.0%}",
-                    one["reason"],
-                )
-                for one in (listed if isinstance(listed, list) else [])
-            ],
+            lambda one: (
+                one["rollout"],
+                one["alias"],
+                text(one["stable_names"]),
+                text(one["candidate_names"]),
+                one["phase"],
+                f"{one['weight']:.0%}",
+                one["reason"],
+            ),
             empty="No rollout yet: arbiter swap ALIAS MODEL",
+            as_json=as_json,
+            most=_SHOWN,
         )
 
     with_house(data_dir, config, work)
@@ -272,14 +272,14 @@ def _show(found: Json) -> None:
     show_watch(found["watch"])
     _show_findings(found)
     log = found["log"]
-    for one in log if isinstance(log, list) else []:
+    for one in items(log):
         weight = number(one["weight"], share=True)
         OUT.print(f"  {one['at'][:19]} {one['phase']} {weight} by {one['who']}", markup=False)
     judgement = found["judgement"]
     if isinstance(judgement, dict):
         OUT.print(f"  now: {judgement['reason']}", markup=False)
     metrics = found["metrics"]
-    for one in metrics if isinstance(metrics, list) else []:
+    for one in items(metrics):
         OUT.print(f"  {one['mode']:<9} {one['sentence']}", markup=False)
     show_now(found)
     _show_judged(found)
@@ -292,7 +292,7 @@ def _show(found: Json) -> None:
             f"{number(one['e_worse'], digits=1)} of {number(one['needed_worse'], digits=0)}",
             "worse" if one["verdict"] == "worse" else "-",
         )
-        for one in (evidence if isinstance(evidence, list) else [])
+        for one in items(evidence)
         if one["n_stable"] or one["n_candidate"]
     ]
     if rows:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from arbiter.cli.client import Client, Json, segment
+from arbiter.cli.listing import show_list
 from arbiter.cli.options import AsJson, ConfigFile, DataDir, followed, read_file, with_house
 from arbiter.cli.output import OUT, number, show_json, show_table, spread, text
 from arbiter.cli.prompts import harvest
@@ -112,12 +113,10 @@ def list_(data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson =
     """Every task, and what it demands."""
 
     async def work(client: Client) -> None:
-        found = await client.call("GET", "/tasks")
-        if as_json:
-            show_json(found)
-            return
-        tasks = found["tasks"]
-        show_table(
+        await show_list(
+            client,
+            "/tasks",
+            "tasks",
             (
                 "task",
                 "parent",
@@ -128,11 +127,13 @@ def list_(data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson =
                 "max latency",
                 "max memory",
             ),
-            [
-                (one["task"], text(one["parent"]), *_demands(one["in_force"], one["cases"]))
-                for one in (tasks if isinstance(tasks, list) else [])
-            ],
+            lambda one: (
+                one["task"],
+                text(one["parent"]),
+                *_demands(one["in_force"], one["cases"]),
+            ),
             empty="No task yet: arbiter tasks add NAME --cases FILE --grader KIND",
+            as_json=as_json,
         )
 
     with_house(data_dir, config, work)

@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from arbiter.errors import ArbiterError
 from arbiter.gateway.rendering import error_body
+from arbiter.inference import Limits
 from arbiter.refs import TaskName
 
 Plain = dict[str, object]
@@ -20,8 +21,6 @@ Say = Callable[[Plain], None]
 WHO: Final = "operator"
 """Who did it, in the record, when it was done through the control API."""
 
-_NDJSON = "application/x-ndjson"
-
 
 class ControlBody(BaseModel):
     """A request's JSON: no field that is not known, and none changed later."""
@@ -29,7 +28,31 @@ class ControlBody(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def streamed(work: Callable[[Say], Awaitable[Plain]]) -> StreamingResponse:
+class LimitsBody(ControlBody):
+    """Demands of a task or a request."""
+
+    needs: tuple[str, ...] = ()
+    threshold: float | None = Field(None, ge=0, le=1)
+    max_latency_ms: float | None = Field(None, gt=0)
+    max_memory_mb: float | None = Field(None, gt=0)
+
+    def limits(self) -> Limits:
+        """As the house's own value."""
+        return Limits(
+            needs=frozenset(self.needs),
+            threshold=self.threshold,
+            max_latency_ms=self.max_latency_ms,
+            max_memory_mb=self.max_memory_mb,
+        )
+
+
+class Lines(StreamingResponse):
+    """An answer that comes line by line, each a JSON object."""
+
+    media_type = "application/x-ndjson"
+
+
+def streamed(work: Callable[[Say], Awaitable[Plain]], *, etag: str | None = None) -> Lines:
     """Run work to its end, telling its progress line by line; the last line is its result.
 
     A listener that goes away does not stop the work: a half-registered model would be worse.
@@ -51,7 +74,7 @@ def streamed(work: Callable[[Say], Awaitable[Plain]]) -> StreamingResponse:
             yield json.dumps(line).encode() + b"\n"
         await running
 
-    return StreamingResponse(stream(), media_type=_NDJSON)
+    return Lines(stream(), headers=None if etag is None else {"etag": etag})
 
 
 def telling(say: Say) -> Callable[[TaskName, int, int], None]:

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from typing import Literal
 
 from fastapi import APIRouter
-from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from arbiter.addresses import parse_address
 from arbiter.engines.base import PullStep
-from arbiter.gateway.control_base import ControlBody, Plain, Say, streamed
+from arbiter.gateway.control_base import ControlBody, Lines, Plain, Say, streamed
 from arbiter.refs import legible
 from arbiter.registry.registry import Registry
 from arbiter.swap.adoption import Adopted
@@ -41,8 +40,8 @@ def discovery_router(scout: Scout, pulling: Pulling, registry: Registry) -> APIR
     async def discover(body: Discover) -> Plain:
         return report_view(await scout.look(register=body.register_found), registry)
 
-    @router.post("/pull")
-    async def pull(body: Pull) -> StreamingResponse:
+    @router.post("/pull", response_class=Lines)
+    async def pull(body: Pull) -> Lines:
         url = None if body.url is None else parse_address(body.url)
 
         async def work(say: Say) -> Plain:

@@ -6,13 +6,13 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 from fastapi import APIRouter
-from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from arbiter.clock import Clock
 from arbiter.errors import InvalidField, StillInUse
 from arbiter.gateway import views
-from arbiter.gateway.control_base import ControlBody, Plain, Say, streamed
+from arbiter.gateway.control_base import ControlBody, Lines, Plain, Say, streamed
+from arbiter.gateway.paging import Wanted
 from arbiter.pool.pool import Pool, loadable
 from arbiter.refs import ModelName, parse_name
 from arbiter.registry.registry import Registry, Version
@@ -60,16 +60,18 @@ def instances_router(*, pool: Pool, registry: Registry, clock: Clock) -> APIRout
     router = APIRouter(tags=["instances"])
 
     @router.get("/instances")
-    async def list_instances() -> Plain:
+    async def list_instances(page: Wanted) -> Plain:
+        found, after = page.of(pool.views(), key=lambda view: view.version)
         return {
             "budget_bytes": pool.budget_bytes,
             "budget_now": pool.space.budget(),
-            "instances": [views.instance_view(view, registry) for view in pool.views()],
+            "instances": [views.instance_view(view, registry) for view in found],
             "pins": _pins(pool),
+            "next": after,
         }
 
-    @router.post("/instances/{name:path}/load")
-    async def load(name: str, body: LoadInstance) -> StreamingResponse:  # noqa: ARG001  # empty
+    @router.post("/instances/{name:path}/load", response_class=Lines)
+    async def load(name: str, body: LoadInstance) -> Lines:  # noqa: ARG001  # empty
         version = registry.resolve(parse_name(name))
 
         async def work(say: Say) -> Plain:
@@ -87,8 +89,8 @@ def instances_router(*, pool: Pool, registry: Registry, clock: Clock) -> APIRout
         was_loaded = await pool.unload(version, reason="by a person", cut=body.now)
         return {"model": name, "version": version, "unloaded": was_loaded}
 
-    @router.put("/pins/{name:path}")
-    async def pin(name: str, body: PinModel) -> StreamingResponse:
+    @router.put("/pins/{name:path}", response_class=Lines)
+    async def pin(name: str, body: PinModel) -> Lines:
         said = parse_name(name)
         version = registry.resolve(said)
         until = body.date(clock.now())

@@ -5,17 +5,29 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from fastapi import APIRouter, Request
+from pydantic import Field
 
 from arbiter.gateway.control_base import ControlBody, Plain
 from arbiter.gateway.keyring import USUAL, Kept, Keyring
+from arbiter.gateway.limits import MOST, KeyLimits
+from arbiter.gateway.paging import Wanted
 from arbiter.gateway.security import caller_of
 
 
+class KeyLimitsBody(ControlBody):
+    """Bounds of a key: answers at once, and requests and tokens a minute. None: no bound."""
+
+    in_flight: int | None = Field(None, ge=1, le=MOST)
+    per_minute: int | None = Field(None, ge=1, le=MOST)
+    tokens_per_minute: int | None = Field(None, ge=1, le=MOST)
+
+
 class MakeKey(ControlBody):
-    """Whom a key is for, and what it may do."""
+    """Whom a key is for, what it may do, and how much of it."""
 
     name: str
     scopes: tuple[str, ...] = USUAL
+    limits: KeyLimitsBody = KeyLimitsBody()
 
 
 def keys_router(keyring: Keyring) -> APIRouter:
@@ -23,12 +35,15 @@ def keys_router(keyring: Keyring) -> APIRouter:
     router = APIRouter(tags=["keys"])
 
     @router.get("/keys")
-    async def list_keys() -> Plain:
-        return {"keys": [key_view(kept) for kept in keyring.all()]}
+    async def list_keys(page: Wanted) -> Plain:
+        found, after = page.of(keyring.all(), key=lambda kept: kept.id)
+        return {"keys": [key_view(kept) for kept in found], "next": after}
 
     @router.post("/keys", status_code=201)
     async def make(body: MakeKey, request: Request) -> Plain:
-        kept, secret = await keyring.make(body.name, body.scopes, who=caller_of(request.scope).id)
+        limits = KeyLimits(**body.limits.model_dump())
+        who = caller_of(request.scope).id
+        kept, secret = await keyring.make(body.name, body.scopes, who=who, limits=limits)
         return {**key_view(kept), "key": secret}
 
     @router.delete("/keys/{id}")

@@ -7,16 +7,23 @@ from pathlib import Path
 from typing import Literal
 
 from fastapi import APIRouter
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
 from pydantic import Field
 
-from arbiter.gateway.control_base import WHO, ControlBody, Plain, Say, streamed, telling
+from arbiter.gateway.control_base import WHO, ControlBody, Lines, Plain, Say, streamed, telling
+from arbiter.gateway.paging import Wanted
 from arbiter.knowledge.carrier import Carrier
 from arbiter.knowledge.merge import Merge
 from arbiter.knowledge.profiles import Profiles
 from arbiter.refs import parse_name, parse_task, parse_version
 from arbiter.registry.registry import Registry
 from arbiter.swap.admission import Admission
+
+
+class KnowledgeFile(Response):
+    """A file of knowledge."""
+
+    media_type = "application/x-ndjson"
 
 
 class ImportKnowledge(ControlBody):
@@ -50,16 +57,17 @@ def knowledge_router(
     async def digests() -> Plain:
         return asdict(await carrier.digests())
 
-    @router.get("/knowledge/file")
-    async def export() -> Response:
-        return Response(await carrier.export(), media_type="application/x-ndjson")
+    @router.get("/knowledge/file", response_class=KnowledgeFile)
+    async def export() -> KnowledgeFile:
+        return KnowledgeFile(await carrier.export())
 
     @router.get("/knowledge/sources")
-    async def sources() -> Plain:
-        return {"sources": [asdict(trust) for trust in profiles.trust()]}
+    async def sources(page: Wanted) -> Plain:
+        found, after = page.of(profiles.trust(), key=lambda trust: f"{trust.caller} {trust.source}")
+        return {"sources": [asdict(trust) for trust in found], "next": after}
 
-    @router.post("/knowledge/import")
-    async def take_in(body: ImportKnowledge) -> StreamingResponse:
+    @router.post("/knowledge/import", response_class=Lines)
+    async def take_in(body: ImportKnowledge) -> Lines:
         async def work(say: Say) -> Plain:
             merge = await carrier.take_in(
                 Path(body.path), who=WHO, prefer_theirs=body.prefer == "theirs"

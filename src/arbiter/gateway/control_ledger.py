@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from arbiter.gateway.control_base import Plain
+from arbiter.gateway.paging import Wanted
 from arbiter.ledger import Entry, Ledger, Verdict, parse_head
 
 
@@ -17,14 +18,16 @@ def ledger_router(ledger: Ledger) -> APIRouter:
 
     @router.get("/ledger")
     async def list_entries(
+        page: Wanted,
         kind: Annotated[str | None, Query(max_length=100)] = None,
-        limit: Annotated[int, Query(ge=1, le=10_000)] = 50,
     ) -> Plain:
-        entries = await ledger.list(kind=kind, limit=limit)
+        found = await ledger.list(kind=kind, limit=page.limit + 1, before=page.number())
+        entries, after = page.cut([*found], key=lambda entry: str(entry.seq))
         head = await ledger.head()
         return {
             "entries": [entry_view(entry) for entry in entries],
             "head": None if head is None else {"seq": head.seq, "hash": head.hash},
+            "next": after,
         }
 
     @router.get("/ledger/verify")

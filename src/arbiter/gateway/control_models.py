@@ -6,13 +6,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from fastapi import APIRouter
-from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from arbiter.addresses import is_address, parse_address
 from arbiter.errors import InvalidField
 from arbiter.gateway import views
-from arbiter.gateway.control_base import WHO, ControlBody, Plain, Say, streamed, telling
+from arbiter.gateway.control_base import WHO, ControlBody, Lines, Plain, Say, streamed, telling
+from arbiter.gateway.paging import Wanted
 from arbiter.knowledge.learning import Learning
 from arbiter.knowledge.profiles import Profiles
 from arbiter.pool.pool import Pool, loadable
@@ -100,11 +100,12 @@ def models_router(
     router = APIRouter(tags=["models"])
 
     @router.get("/models")
-    async def list_models() -> Plain:
-        return {"models": [views.version_view(v, registry) for v in registry.versions()]}
+    async def list_models(page: Wanted) -> Plain:
+        found, after = page.of(registry.versions(), key=lambda v: f"{v.registered_at} {v.version}")
+        return {"models": [views.version_view(v, registry) for v in found], "next": after}
 
-    @router.post("/models")
-    async def add_model(body: AddModel) -> StreamingResponse:
+    @router.post("/models", response_class=Lines)
+    async def add_model(body: AddModel) -> Lines:
         name = parse_name(body.name)
         before = None if body.predecessor is None else parse_name(body.predecessor)
         url, model = body.served()
@@ -180,8 +181,8 @@ def _method(version: Version, *, measured: bool) -> str:
 
 
 def _verify_route(router: APIRouter, registry: Registry) -> None:
-    @router.post("/models/verify")
-    async def verify_models(body: VerifyModels) -> StreamingResponse:
+    @router.post("/models/verify", response_class=Lines)
+    async def verify_models(body: VerifyModels) -> Lines:
         chosen = [registry.resolve(parse_name(name)) for name in body.names]
         versions = {v.version: v for v in chosen or registry.versions()}
 

@@ -1,82 +1,157 @@
-"""The control API's addresses to look at a rollout: in sentences, as a course, and repeated."""
+"""The control API's addresses that move a rollout: check, start, say, undo."""
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import asdict
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Annotated, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Body, Response
+from pydantic import Field
 
+from arbiter.errors import InvalidField
 from arbiter.gateway import views
-from arbiter.gateway.control_base import Plain
-from arbiter.ledger import Ledger
-from arbiter.refs import RolloutId
-from arbiter.registry.registry import Registry
-from arbiter.storage.database import Database
-from arbiter.swap.audit import Audit, audit, read_record
-from arbiter.swap.controller import Controller
-from arbiter.swap.course import course
-from arbiter.swap.looking import RolloutView
-from arbiter.swap.retrying import record_of
-from arbiter.swap.telling import explain
+from arbiter.gateway.control_base import WHO, ControlBody, Lines, Plain, Say, streamed, telling
+from arbiter.gateway.control_rooms import ControlRooms
+from arbiter.gateway.etags import If, alias_tag, rollout_tag
+from arbiter.gateway.paging import Wanted
+from arbiter.pool.instance import State
+from arbiter.refs import ModelName, RolloutId, parse_name
+from arbiter.swap.comparing import paired
+from arbiter.swap.plan import Plan
+from arbiter.swap.records import Stored
 
 
-def looking_router(
-    *, controller: Controller, registry: Registry, database: Database, ledger: Ledger
-) -> APIRouter:
-    """The addresses."""
+class StartRollout(ControlBody):
+    """Replace what an alias points at by a model, step by step."""
+
+    alias: str
+    model: str
+    soak_s: float | None = None
+    steps: tuple[float, ...] | None = None
+    min_units: int | None = None
+    alpha_rollback: float | None = None
+    alpha_promote: float | None = None
+    margin: float | None = None
+    expiry_s: float | None = None
+    keep_s: float | None = None
+    holdback: float | None = None
+    alpha_drift: float | None = None
+    on_drift: Literal["undo", "ask"] | None = None
+    schedule: Literal["proved", "clock"] | None = None
+    budget: float | None = None
+    over_budget: Literal["ask", "abort"] | None = None
+    judge_share: float | None = None
+    judge_within_s: float | None = None
+    shadow: float | None = None
+    quality: Literal["critical", "dry_run"] | None = None
+    reliability: Literal["critical", "dry_run", "off"] | None = None
+    latency: Literal["critical", "dry_run", "off"] | None = None
+    apart: Literal["no", "replay", "slices"] | None = None
+    slice_s: float | None = None
+
+
+class Why(ControlBody):
+    """The reason for what a person does to a rollout."""
+
+    why: str = Field("", max_length=500)
+
+
+class SayRollout(Why):
+    """What a person does to a rollout, and why. to: the step to take, for the verb step."""
+
+    to: int | None = Field(None, ge=1)
+
+
+def _meant(rooms: ControlRooms, body: StartRollout) -> tuple[ModelName, ModelName, Plan]:
+    """The alias, the model and the plan of a rollout that somebody wants, or wants to check."""
+    changes = body.model_dump(exclude={"alias", "model"})
+    if body.steps is not None:
+        changes["steps"] = list(body.steps)
+    alias, model = parse_name(body.alias, what="alias"), parse_name(body.model, what="model")
+    return alias, model, rooms.plan(**changes)
+
+
+def checking_router(rooms: ControlRooms) -> APIRouter:
+    """The address that starts nothing."""
     router = APIRouter(tags=["rollouts"])
 
-    @router.get("/rollouts/{rollout}/explain")
-    async def in_sentences(rollout: str) -> Plain:
-        return explained_view(await controller.view(RolloutId(rollout)), registry)
+    @router.post("/check", response_class=Lines)
+    async def check(body: StartRollout) -> Lines:
+        alias, model, plan = _meant(rooms, body)
+        paired(rooms.registry, alias, model)  # refused before anything is run
 
-    @router.get("/rollouts/{rollout}/verify")
-    async def verify(rollout: str) -> Plain:
-        record = await read_record(RolloutId(rollout), database, ledger)
-        return audit_view(rollout, await asyncio.to_thread(audit, record))
+        async def work(say: Say) -> Plain:
+            report = await rooms.controller.check(
+                alias, model, apart=plan.apart, progress=telling(say)
+            )
+            return views.check_view(report, plan)
 
-    @router.get("/rollouts/{rollout}/course")
-    async def shown(rollout: str) -> Plain:
-        view = await controller.view(RolloutId(rollout))
-        record = await record_of(database, view.stored.rollout)
-        points = await asyncio.to_thread(course, record.evidence, view.stored.rollout.plan)
-        return {
-            **explained_view(view, registry),
-            "course": [asdict(point) for point in points],
-        }
+        return streamed(work)
 
     return router
 
 
-def explained_view(view: RolloutView, registry: Registry) -> Plain:
-    """A rollout with everything about it in sentences."""
-    told = explain(
-        view.stored.rollout,
-        view.judgement,
-        tasks=view.tasks,
-        log=view.log,
-        interval=view.interval,
-        agreement=view.agreement,
-        turn=view.turn,
-    )
-    plain = asdict(told)
-    if view.watch is not None:
-        plain["now"] = (*told.now, *view.watch.in_words)
-    return {**views.rollout_view(view, registry), "explained": plain}
+def rollouts_router(rooms: ControlRooms) -> APIRouter:
+    """The addresses."""
+    router = APIRouter(tags=["rollouts"])
+    controller, registry = rooms.controller, rooms.registry
 
+    def told(stored: Stored, response: Response) -> Plain:
+        response.headers["etag"] = rollout_tag(stored.rollout)
+        return views.stored_view(stored, registry)
 
-def audit_view(rollout: str, found: Audit) -> Plain:
-    """What became of repeating a rollout."""
-    return {
-        "rollout": rollout,
-        "as_recorded": found.differs is None,
-        "sentence": found.sentence,
-        "differs": found.differs,
-        "entries": found.entries,
-        "units": found.units,
-        "pairs": found.pairs,
-        "later": found.later,
-        "since": found.since,
-        "judgement": asdict(found.judgement),
-    }
+    @router.get("/rollouts")
+    async def list_rollouts(page: Wanted) -> Plain:
+        read = await controller.list(before=page.after, limit=page.limit + 1)
+        found, after = page.cut([*read], key=lambda one: one.rollout.id)
+        return {"rollouts": [views.stored_view(one, registry) for one in found], "next": after}
+
+    @router.post("/rollouts", status_code=201)
+    async def start(body: StartRollout, response: Response) -> Plain:
+        alias, model, plan = _meant(rooms, body)
+        return told(await controller.start(alias, model, plan, who=WHO), response)
+
+    @router.get("/rollouts/{rollout}")
+    async def show(rollout: str, response: Response) -> Plain:
+        view = await controller.view(RolloutId(rollout))
+        response.headers["etag"] = rollout_tag(view.stored.rollout)
+        return views.rollout_view(view, registry)
+
+    @router.post("/rollouts/{rollout}/{verb}")
+    async def say(
+        rollout: str,
+        verb: Literal["pause", "resume", "step", "promote", "abort", "retry"],
+        body: SayRollout,
+        *,
+        still: If,
+        response: Response,
+    ) -> Plain:
+        if (verb == "step") is (body.to is None):
+            raise InvalidField("The verb step takes `to`, the step to take.", param="to")
+        verbs: dict[str, Callable[..., Awaitable[Stored]]] = {
+            "pause": controller.pause,
+            "resume": controller.resume,
+            "promote": controller.promote,
+            "abort": controller.abort,
+            "retry": controller.retry,
+            "step": partial(controller.step, to=body.to or 0),
+        }
+        stored = await verbs[verb](
+            RolloutId(rollout),
+            who=WHO,
+            why=body.why,
+            still=lambda found: still.check(rollout_tag(found)),
+        )
+        return told(stored, response)
+
+    @router.post("/undo/{alias:path}")
+    async def undo(alias: str, body: Annotated[Why, Body()], still: If) -> Plain:
+        name = parse_name(alias, what="alias")
+        found = next((one for one in registry.names() if one.name == name), None)
+        still.check(None if found is None else alias_tag(found))
+        stored = await controller.undo(name, who=WHO, why=body.why)
+        state = rooms.pool.states().get(stored.rollout.stable)
+        return {**views.stored_view(stored, registry), "loaded": state is State.READY}
+
+    return router

@@ -100,8 +100,16 @@ async def exchange(request: Request, rooms: Rooms, ask: Ask, writer: Writer) -> 
     if rooms.reads_traces:
         ask = structs.replace(ask, trace=trace_of(request.head))
     under_way = _Exchange(request, rooms, writer)
+    allowance = request.caller.allowance
     try:
-        await under_way.answer(ask)
+        if allowance is None:
+            await under_way.answer(ask)
+        else:
+            with allowance.one():
+                try:
+                    await under_way.answer(ask)
+                finally:
+                    allowance.spend(under_way.tokens)
     except asyncio.CancelledError:
         # Not the client's doing, so the server's: it closes and gave up waiting for this one.
         await under_way.fail(ShuttingDown())
@@ -133,9 +141,11 @@ class _Exchange:
         "_send",
         "_writer",
         "decided",
+        "finish",
         "frames",
         "is_ending",
         "is_streaming",
+        "pieces",
     )
 
     def __init__(self, request: Request, rooms: Rooms, writer: Writer) -> None:
@@ -150,6 +160,17 @@ class _Exchange:
         self.is_streaming = False
         """Whether a stream has begun, if only with comments."""
         self.is_ending = False
+        self.finish: Finish | None = None
+        self.pieces = 0
+        """How many came, the end included: at least one token each."""
+
+    @property
+    def tokens(self) -> int:
+        """What the answer came to; of one that broke off, or was not counted, at least so many."""
+        usage = None if self.finish is None else self.finish.usage
+        if usage is None:
+            return self.pieces
+        return (usage.prompt_tokens or 0) + (usage.completion_tokens or self.pieces)
 
     async def answer(self, ask: Ask) -> None:
         """Send the answer; nothing when the client hangs up."""
@@ -191,7 +212,9 @@ class _Exchange:
         end = b""
         # gone through to its end: what is left of a generator costs a task that closes it
         async for chunk in chunks:
+            self.pieces += 1
             if isinstance(chunk, Finish):
+                self.finish = chunk
                 end = frames.ending(chunk)
                 continue
             body = frames.piece(chunk)
@@ -224,8 +247,10 @@ class _Exchange:
     async def _whole(self, decided: Decided, chunks: AsyncIterator[Chunk]) -> bytes:
         parts = [chunk async for chunk in chunks]
         finish = parts.pop() if parts else None
+        self.pieces = len(parts)
         if not isinstance(finish, Finish):
             raise StreamCut
+        self.finish = finish
         return self._writer.whole(decided, parts, finish)
 
     async def fail(self, error: ArbiterError) -> None:

@@ -13,6 +13,7 @@ from random import Random
 
 from arbiter.clock import Clock
 from arbiter.errors import InvalidField, UnknownKey
+from arbiter.gateway.limits import Allowance, KeyLimits
 from arbiter.gateway.security import Access, Key, Ring, hashed
 from arbiter.refs import new_id
 from arbiter.storage.database import Database, Row, Statement
@@ -21,6 +22,7 @@ SCOPES = {"use": Access.USE, "feedback": Access.FEEDBACK, "admin": Access.ADMIN}
 """What a key may be given: to ask, to judge answers to what it asked, to do everything."""
 
 USUAL = ("use", "feedback")
+NO_LIMITS = KeyLimits()
 
 _LONGEST = 80
 
@@ -34,6 +36,7 @@ class Kept:
     scopes: tuple[str, ...]
     made_at: str
     made_by: str
+    limits: KeyLimits = NO_LIMITS
     revoked_at: str | None = None
 
     @property
@@ -64,13 +67,19 @@ class Keyring:
             kept, digest = _kept(row)
             self._kept[kept.id] = kept
             if kept.revoked_at is None:
-                self.ring.add(Key(id=kept.id, digest=digest, access=kept.access))
+                self.ring.add(self._key(kept, digest))
 
     def all(self) -> tuple[Kept, ...]:
         """Every key, the oldest first."""
         return tuple(self._kept.values())
 
-    async def make(self, name: str, scopes: Iterable[str], *, who: str) -> tuple[Kept, str]:
+    def _key(self, kept: Kept, digest: bytes) -> Key:
+        allowance = Allowance(kept.limits, self._clock) if kept.limits.is_any else None
+        return Key(id=kept.id, digest=digest, access=kept.access, allowance=allowance)
+
+    async def make(
+        self, name: str, scopes: Iterable[str], *, who: str, limits: KeyLimits = NO_LIMITS
+    ) -> tuple[Kept, str]:
         """A new key and its secret, which nobody can be told again. Durable when it returns.
 
         Raises `InvalidField` for a name or a scope that is none.
@@ -96,15 +105,19 @@ class Keyring:
             scopes=given,
             made_at=now.isoformat(),
             made_by=who,
+            limits=limits,
         )
         await self._database.write(
             Statement(
                 query="add_key",
-                parameters=(kept.id, name, digest.hex(), ",".join(given), kept.made_at, who),
+                parameters=(
+                    *(kept.id, name, digest.hex(), ",".join(given), kept.made_at, who),
+                    *(limits.in_flight, limits.per_minute, limits.tokens_per_minute),
+                ),
             )
         )
         self._kept[kept.id] = kept
-        self.ring.add(Key(id=kept.id, digest=digest, access=kept.access))
+        self.ring.add(self._key(kept, digest))
         return kept, secret
 
     async def revoke(self, id_: str) -> Kept:
@@ -126,13 +139,15 @@ class Keyring:
 
 
 def _kept(row: Row) -> tuple[Kept, bytes]:
-    id_, name, digest, scopes, made_at, made_by, revoked_at = row
+    id_, name, digest, scopes, made_at, made_by, revoked_at, *bounds = row
+    in_flight, per_minute, tokens = (None if one is None else int(one) for one in bounds)
     kept = Kept(
         id=str(id_),
         name=str(name),
         scopes=tuple(str(scopes).split(",")),
         made_at=str(made_at),
         made_by=str(made_by),
+        limits=KeyLimits(in_flight=in_flight, per_minute=per_minute, tokens_per_minute=tokens),
         revoked_at=None if revoked_at is None else str(revoked_at),
     )
     return kept, bytes.fromhex(str(digest))

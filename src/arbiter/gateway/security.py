@@ -28,6 +28,7 @@ from arbiter.errors import (
     Unauthorized,
     UnsupportedMedia,
 )
+from arbiter.gateway.limits import Allowance
 
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 32 * 1024
@@ -59,10 +60,11 @@ class Access(Flag):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who sent a request. The id of a key is a name, never the key."""
+    """Who sent a request. The id of a key is a name, never the key. allowance: None: no bounds."""
 
     id: str
     access: Access
+    allowance: Allowance | None = None
 
 
 NOBODY = Caller(id="anybody", access=Access.PUBLIC)
@@ -76,6 +78,7 @@ class Key:
     id: str
     digest: bytes
     access: Access = Access.USE | Access.FEEDBACK
+    allowance: Allowance | None = None
 
 
 class Ring:
@@ -239,7 +242,7 @@ def identify(head: Head, scope: Scope, policy: Policy) -> Caller:
     found = policy.ring.find(hashlib.sha256(carried.pop()).digest())
     if found is None:
         raise Unauthorized
-    return Caller(id=found.id, access=found.access)
+    return Caller(id=found.id, access=found.access, allowance=found.allowance)
 
 
 def _bearer(head: Head) -> bytes | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 
+from arbiter.gateway.etags import alias_tag, rollout_tag, rule_tag, task_tag
 from arbiter.knowledge.outcome import Record
 from arbiter.knowledge.profiles import Profile
 from arbiter.knowledge.rules import Rule
@@ -113,6 +114,7 @@ def name_view(name: Name, registry: Registry) -> Plain:
         "short": short(name.version),
         "also": others,
         "standing": version.standing.value,
+        "etag": alias_tag(name),
     }
 
 
@@ -135,6 +137,7 @@ def task_view(task: Task, in_force: Task, *, cases: bool = False) -> Plain:
         "in_force": counts,
         "cases": len(task.cases),
         "digest": task.digest,
+        "etag": task_tag(task),
     }
     if cases:
         view["case_list"] = [case.to_plain() for case in task.cases]
@@ -150,6 +153,7 @@ def rule_view(rule: Rule) -> Plain:
         "never": list(rule.never),
         "why": rule.why,
         "digest": rule.digest,
+        "etag": rule_tag(rule),
     }
 
 
@@ -255,6 +259,7 @@ def stored_view(stored: Stored, registry: Registry) -> Plain:
         "reason": rollout.reason,
         "started_at": stored.started_at,
         "ended_at": stored.ended_at,
+        "etag": rollout_tag(rollout),
         "knowledge_before": stored.knowledge_before,
         "knowledge_after": stored.knowledge_after,
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 
 from arbiter.inference import Decided
-from arbiter.knowledge.outcomes import Outcome
+from arbiter.knowledge.outcome import Outcome
 from arbiter.logs import Value, told
 from arbiter.refs import short
 

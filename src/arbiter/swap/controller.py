@@ -47,6 +47,14 @@ from arbiter.swap.watch import Alarm
 from arbiter.swap.watching import Watching
 from arbiter.telemetry import Going
 
+Still = Callable[[Rollout], None]
+"""Looks at a rollout that somebody is about to change, and raises if it is not as they read it."""
+
+
+def whatever(found: Rollout) -> None:
+    """Have it changed whatever state it is in."""
+    del found
+
 
 class Controller:
     """Every rollout of this house."""
@@ -226,9 +234,9 @@ class Controller:
         """A rollout with its evidence, read again from the record when it is over."""
         return await self._looking.view(rollout)
 
-    async def list(self) -> tuple[Stored, ...]:
-        """The latest 200 rollouts, the newest first."""
-        return await self._looking.list()
+    async def list(self, *, before: str = "", limit: int = 200) -> tuple[Stored, ...]:
+        """The latest rollouts, the newest first. before: only those older than this one."""
+        return await self._looking.list(before=before, limit=limit)
 
     async def check(
         self, alias: ModelName, candidate: ModelName, *, apart: Apart, progress: Progress
@@ -286,8 +294,13 @@ class Controller:
         self._herald.announce(rollout, "started")
         return found
 
-    async def retry(self, rollout: RolloutId, *, who: str, why: str) -> Stored:
+    async def retry(
+        self, rollout: RolloutId, *, who: str, why: str, still: Still = whatever
+    ) -> Stored:
         """Try the same two versions again in a new rollout that goes on with the evidence.
+
+        still: raises what keeps somebody from it who wants the rollout to be as they read it; so
+        it does of the verbs below.
 
         Raises `UnknownRollout`, `Conflict` when it is not over, was promoted, or proved its
         candidate worse, and when the alias has moved since or has another rollout going on.
@@ -295,6 +308,7 @@ class Controller:
         for row in await self._database.read("retried_as", (rollout,)):
             return await self.find(RolloutId(str(row[0])))
         found = await self.find(rollout)
+        still(found.rollout)
         if self._registry.resolve(found.rollout.alias).version != found.rollout.stable:
             raise Conflict(
                 f"{found.rollout.alias} has moved since.", hint="Start anew: arbiter swap."
@@ -303,7 +317,9 @@ class Controller:
         again, track = await retried(self._database, found.rollout, anew, who=who, why=why)
         return await self._begin(again, track, who=who)
 
-    async def step(self, rollout: RolloutId, *, who: str, why: str, to: int) -> Stored:
+    async def step(
+        self, rollout: RolloutId, *, who: str, why: str, to: int, still: Still = whatever
+    ) -> Stored:
         """Take the next step before its time. Raises `UnknownRollout`, `Conflict`."""
 
         def verb(found: Rollout) -> Taken:
@@ -311,25 +327,33 @@ class Controller:
             units = 0 if track is None else track.evidence.means.n_new
             return verbs.step(found, who, why, to=to, candidate_units=units)
 
-        return await self._say(rollout, verb, who, asks=Asks.STEP)
+        return await self._say(rollout, verb, who, asks=Asks.STEP, still=still)
 
-    async def pause(self, rollout: RolloutId, *, who: str, why: str) -> Stored:
+    async def pause(
+        self, rollout: RolloutId, *, who: str, why: str, still: Still = whatever
+    ) -> Stored:
         """Keep the split as it is, and take no step. Raises `UnknownRollout`, `Conflict`."""
-        return await self._say(rollout, lambda r: verbs.pause(r, who, why), who)
+        return await self._say(rollout, lambda r: verbs.pause(r, who, why), who, still=still)
 
-    async def resume(self, rollout: RolloutId, *, who: str, why: str) -> Stored:
+    async def resume(
+        self, rollout: RolloutId, *, who: str, why: str, still: Still = whatever
+    ) -> Stored:
         """Go on. Raises `UnknownRollout`, `Conflict`."""
-        return await self._say(rollout, lambda r: verbs.resume(r, who, why), who)
+        return await self._say(rollout, lambda r: verbs.resume(r, who, why), who, still=still)
 
-    async def promote(self, rollout: RolloutId, *, who: str, why: str) -> Stored:
+    async def promote(
+        self, rollout: RolloutId, *, who: str, why: str, still: Still = whatever
+    ) -> Stored:
         """Promote without proof, on a person's word. Raises `UnknownRollout`, `Conflict`."""
         return await self._say(
-            rollout, lambda r: verbs.promote(r, who, why), who, asks=Asks.PROMOTE
+            rollout, lambda r: verbs.promote(r, who, why), who, asks=Asks.PROMOTE, still=still
         )
 
-    async def abort(self, rollout: RolloutId, *, who: str, why: str) -> Stored:
+    async def abort(
+        self, rollout: RolloutId, *, who: str, why: str, still: Still = whatever
+    ) -> Stored:
         """Go back to the stable version. Raises `UnknownRollout`, `Conflict`."""
-        return await self._say(rollout, lambda r: verbs.abort(r, who, why), who)
+        return await self._say(rollout, lambda r: verbs.abort(r, who, why), who, still=still)
 
     async def undo(self, alias: ModelName, *, who: str, why: str) -> Stored:
         """Take back the last promotion of an alias, at once and without analysis.
@@ -351,13 +375,16 @@ class Controller:
         who: str,
         *,
         asks: Asks | None = None,
+        still: Still = whatever,
     ) -> Stored:
         track = self._tracks.of(rollout)
         if track is None:
             over = await self.find(rollout)
+            still(over.rollout)
             if verb(over.rollout)[0] == over.rollout:  # or says why one that is over refuses
                 return over
             raise UnknownRollout(f"Rollout {rollout} is not going on.")
+        still(track.rollout)
         if asks is not None and (wanted := verb(track.rollout)[0]) != track.rollout:
             to = 1.0 if asks is Asks.PROMOTE else wanted.weight
             said = await self._herald.hooks.ask(track.rollout, asks, to=to)
@@ -367,6 +394,7 @@ class Controller:
                 raise Conflict(f"It is kept from that: {said.reason}.")
         async with track.lock:
             leads = await self._driver.leads(track)
+            still(track.rollout)
             after, effects = verb(track.rollout)
             if after == track.rollout:
                 return self._tracks.stored[rollout]

@@ -95,11 +95,11 @@ class Looking:
             turn=track.turn() if found.rollout.is_in_turn else None,
         )
 
-    async def list(self) -> tuple[Stored, ...]:
-        """The latest 200 rollouts, the newest first."""
+    async def list(self, *, before: str = "", limit: int = 200) -> tuple[Stored, ...]:
+        """The latest rollouts, the newest first. before: only those older than this one."""
         return tuple(
             [
                 await self.find(RolloutId(str(row[0])))
-                for row in await self._database.read("list_rollouts")
+                for row in await self._database.read("list_rollouts", (before, before, limit))
             ]
         )

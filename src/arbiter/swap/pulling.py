@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from arbiter.clock import Clock
 from arbiter.engines.base import PullingEngine, PullStep, Site
 from arbiter.errors import ArbiterError, EngineError, InvalidField, ServerGone
-from arbiter.refs import ModelName
+from arbiter.refs import ModelName, parse_name
 from arbiter.registry.discovery import Address, Discovery
 from arbiter.registry.registry import Registry
 from arbiter.swap.adoption import Adopted, Adoption
@@ -50,9 +50,10 @@ class Pulling:
 
         name: a registered name, or a name at the server. url: which server; by default the one
         that offers it, or the only one that can fetch. Raises `InvalidField` when several could,
-        `ServerGone` when none is there, `EngineError` with the server's words.
+        or for what is no name: a server might take it for a place. `ServerGone` when none is
+        there, `EngineError` with the server's words.
         """
-        site, model = await self._where(name, url)
+        site, model = await self._where(parse_name(name, what="model"), url)
         engine = self._discovery.puller(site.engine)
         before = _content(site, model)
         if before is None and _tagged(model) in site.unread:
@@ -114,12 +115,12 @@ class Pulling:
             # a name too many at the server is no reason to hide why the pull failed
             return
 
-    async def _where(self, name: str, url: str | None) -> tuple[Site, str]:
+    async def _where(self, name: ModelName, url: str | None) -> tuple[Site, str]:
         """The server that is to fetch, and the model's name there."""
         known = {
             place.url: place.model
             for entry in self._registry.names()
-            if entry.name == ModelName(name)
+            if entry.name == name
             for place in self._registry.places.of(entry.version)
             if self._discovery.can_pull(place.engine)
         }

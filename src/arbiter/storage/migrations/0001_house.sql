@@ -489,7 +489,10 @@ CREATE TABLE keys (
     scopes          TEXT NOT NULL,               -- some of use,feedback,admin
     made_at         TEXT NOT NULL,
     made_by         TEXT NOT NULL,
-    revoked_at      TEXT
+    revoked_at      TEXT,
+    in_flight       INTEGER CHECK (in_flight >= 1),         -- NULL: no bound, as below
+    per_minute      INTEGER CHECK (per_minute >= 1),
+    tokens_per_minute INTEGER CHECK (tokens_per_minute >= 1)
 );
 
 -- What happened to models, in a chain: see arbiter/ledger.py. Nothing is changed or taken out.

@@ -9,7 +9,7 @@ SELECT seq, kind, at, who, body, previous, hash FROM ledger ORDER BY seq;
 
 -- name: list_latest_entries
 SELECT seq, kind, at, who, body, previous, hash FROM ledger
-WHERE kind LIKE ? ORDER BY seq DESC LIMIT ?;
+WHERE kind LIKE ? AND seq < ? ORDER BY seq DESC LIMIT ?;
 
 -- name: list_of_kind
 SELECT seq, kind, at, who, body, previous, hash FROM ledger WHERE kind = ? ORDER BY seq;

@@ -64,7 +64,7 @@ FROM rollouts WHERE phase IN ('validating', 'progressing', 'paused') ORDER BY ro
 SELECT rollout, alias, stable, candidate, plan, salt, phase, step, soaked_s, total_s,
        sliced_s, units_at_step, shadow_only, budgets, continues, reason, findings, knowledge_before,
        knowledge_after, started_at, ended_at
-FROM rollouts ORDER BY rollout DESC LIMIT 200;
+FROM rollouts WHERE ? = '' OR rollout < ? ORDER BY rollout DESC LIMIT ?;
 
 -- name: get_rollout
 SELECT rollout, alias, stable, candidate, plan, salt, phase, step, soaked_s, total_s,

@@ -1,0 +1,40 @@
+"""The control API's addresses about the house: its state and its settings."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from arbiter.gateway.control_base import Plain
+from arbiter.gateway.control_rooms import ControlRooms
+
+
+def house_router(rooms: ControlRooms) -> APIRouter:
+    """The addresses."""
+    router = APIRouter(tags=["house"])
+
+    @router.get("/status")
+    async def status() -> Plain:
+        await rooms.database.settle()
+        ((count, failures, cpu, prompt, completion),) = await rooms.database.read("count_outcomes")
+        return {
+            **rooms.status(),
+            "knowledge": rooms.knowledge(),
+            "requests": {
+                "ended": count,
+                "failed": failures or 0,
+                "cpu_ms": cpu,
+                "prompt_tokens": prompt,
+                "completion_tokens": completion,
+            },
+        }
+
+    @router.post("/reload")
+    async def reload() -> Plain:
+        reloaded = await rooms.reload()
+        return {
+            "applied": list(reloaded.applied),
+            "at_next_start": list(reloaded.at_next_start),
+            "loaded_again": list(reloaded.loaded_again),
+        }
+
+    return router
