@@ -252,6 +252,7 @@ async def _build(
         announcer=announcer,
         machine=Machine(name=platform.node(), meter=meter, memory=given.memory),
         registry=registry,
+        dice=dice,
     )
     for part in (ledger, registry, tasks, rules, profiles, learning, pool):
         await part.load()

@@ -74,6 +74,7 @@ from arbiter.pool.instance import Lease
 from arbiter.pool.pool import Pool, loadable
 from arbiter.pool.presence import Presence
 from arbiter.pool.reply import Receipt, Served, first_of, pieces_of
+from arbiter.pool.siblings import Sought
 from arbiter.refs import GENERAL, DecisionId, ModelName, TaskName, VersionId, new_id, short
 from arbiter.registry.registry import Registry, Version
 from arbiter.selection.contender import (
@@ -168,10 +169,14 @@ class Behind:
 
 
 class _Moved(Exception):
-    """A version failed where it is served, before its first byte, and is to be had elsewhere."""
+    """A version failed where it is served, before its first byte, and is to be had elsewhere.
 
-    def __init__(self, why: EngineError) -> None:
+    at: the instance that failed.
+    """
+
+    def __init__(self, why: EngineError, at: str) -> None:
         self.why = why
+        self.at = at
         super().__init__(why.message)
 
 
@@ -707,10 +712,11 @@ class Dispatch:
     ) -> _Begun:
         """The first chunk of one version, from a fresh instance when the present one is dead."""
         tries = 0
+        avoid: tuple[str, ...] = ()
         while True:
             tries += 1
             try:
-                return await self._begin(way, version, request)
+                return await self._begin(way, version, request, avoid)
             except InstanceLost:
                 # nothing is loaded for the sake of those who are held back
                 if tries >= FRESH_TRIES or version.version == way.route.held_back:
@@ -718,11 +724,19 @@ class Dispatch:
             except _Moved as moved:
                 if tries >= FRESH_TRIES:
                     raise moved.why from moved
+                avoid += (moved.at,)
 
     async def _begin(
-        self, way: _Journey, version: Version, request: Generation | Embedding
+        self,
+        way: _Journey,
+        version: Version,
+        request: Generation | Embedding,
+        avoid: tuple[str, ...],
     ) -> _Begun:
-        """An answer whose first chunk is there; `_end` it. Raises `_Moved`."""
+        """An answer whose first chunk is there; `_end` it. Raises `_Moved`.
+
+        avoid: the instances of the version that failed this request already.
+        """
         lease = await self._pool.take(
             loadable(version),
             who=Who(way.ask.caller, way.ask.conversation),
@@ -730,6 +744,7 @@ class Dispatch:
             bounded=not way.ask.rehearsal or way.ask.counts,
             helper=way.ask.helper,
             options=way.ask.load_options,
+            sought=Sought(way.ask.work, avoid),
         )
         chunks = pieces_of(lease.runner, request)
         try:
@@ -739,7 +754,7 @@ class Dispatch:
         except BaseException as error:
             await self._end(chunks, lease)
             if isinstance(error, EngineError) and self._pool.move_on(lease, error):
-                raise _Moved(error) from error
+                raise _Moved(error, lease.instance.key) from error
             raise
         return first, chunks, lease
 

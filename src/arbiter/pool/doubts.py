@@ -41,21 +41,21 @@ class Doubts:
         self._places = registry.places
         self._clock = clock
         self._tell = tell
-        self._doubted: dict[VersionId, Instance] = {}
-        """Whose breaker is not closed."""
+        self._doubted: dict[str, Instance] = {}
+        """Whose breaker is not closed, by the instance's key."""
 
     def attend(self, instance: Instance) -> None:
         """Hear from now on how its breaker stands."""
         instance.health.listener = partial(self._judged, instance)
 
     def ailing(self) -> Mapping[VersionId, str]:
-        """The versions that kept failing lately, each with why; who has others asks those.
+        """The versions of which an instance kept failing lately, with why; who can asks others.
 
         Nobody is refused because of it, and one request at a time tries whether it is over.
         """
         if not self._doubted:
             return _NOBODY
-        found = {version: one.health.ailing for version, one in self._doubted.items()}
+        found = {one.spec.version: one.health.ailing for one in self._doubted.values()}
         return {version: why for version, why in found.items() if why is not None}
 
     def move_on(self, lease: Lease, error: EngineError) -> bool:
@@ -71,9 +71,9 @@ class Doubts:
         """A breaker opened, is tried, or closed."""
         version, breaker = instance.spec.version, instance.health.breaker
         if breaker.phase is Phase.CLOSED:
-            self._doubted.pop(version, None)
+            self._doubted.pop(instance.key, None)
         else:
-            self._doubted[version] = instance
+            self._doubted[instance.key] = instance
         if breaker.phase is Phase.OPEN:
             names = ", ".join(self._registry.names_of(version))
             LOG.warning(

@@ -27,6 +27,7 @@ from arbiter.pool.life import Move, State, moved
 from arbiter.pool.model_file import ModelFile
 from arbiter.pool.turns import Turns
 from arbiter.pool.usage import Usage
+from arbiter.refs import VersionId
 
 __all__ = ["BACKOFF_S", "Instance", "Lease", "State"]
 
@@ -37,10 +38,19 @@ Admit = Callable[[], Awaitable[None]]
 """Makes room in memory before a load."""
 
 
+def key_of(version: VersionId, number: int) -> str:
+    """What an instance is known by in the pool: the first one by its version alone.
+
+    >>> key_of(VersionId("sha256:ab"), 1), key_of(VersionId("sha256:ab"), 2)
+    ('sha256:ab', 'sha256:ab/2')
+    """
+    return version if number == 1 else f"{version}/{number}"
+
+
 class Instance:
     """A version on this host. The only writer of its own state."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what it stands on
         self,
         *,
         engine: Engine,
@@ -51,8 +61,12 @@ class Instance:
         on_change: Callable[[Instance, str], None],
         file: ModelFile,
         prepare: Callable[[LoadSpec], LoadSpec] = lambda spec: spec,
+        number: int = 1,
     ) -> None:
         self.spec = spec
+        self.number = number
+        """Which of its version's instances it is, from 1 on."""
+        self.key = key_of(spec.version, number)
         self.engine = engine
         self.file = file
         self.state = State.COLD
@@ -113,6 +127,16 @@ class Instance:
     def is_outdated(self) -> bool:
         """Whether it is in memory in a way that is no longer wanted."""
         return self._next is not None and self.state is State.READY
+
+    @property
+    def outstanding(self) -> int:
+        """How many it serves, or is to serve: what a balancer weighs."""
+        return self.leases + len(self.turns)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether a load failed so lately that it is not tried again yet."""
+        return self.state is State.FAILED and self._not_before > self._clock.monotonic()
 
     @property
     def waiting(self) -> int:

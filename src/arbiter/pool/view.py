@@ -14,6 +14,8 @@ from arbiter.refs import VersionId
 class InstanceView:
     """An instance as it is now. None: nobody knows.
 
+    number: which of its version's instances it is, of so many at most. place: the server that it is
+    at, None on this machine. weight: its share beside the others; ramp: how much of that it has.
     state_s: seconds since it came to be so. waits_for: why a load has no memory yet.
     predicted_bytes: the guess from its file; measured_bytes: what it was measured to hold of this
     machine's memory, accelerator_bytes of its accelerators. expected_load_s: how long a load should
@@ -23,6 +25,11 @@ class InstanceView:
     """
 
     version: VersionId
+    number: int
+    most: int
+    place: str | None
+    weight: float
+    ramp: float
     engine: str
     state: State
     state_s: float

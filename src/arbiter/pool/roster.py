@@ -1,0 +1,197 @@
+"""Every instance that there is or was, by version: made when it is first wanted, and how many.
+
+A version of this machine has as many instances as the settings say of one of its names, or as a
+person asked for. One that servers offer has one for each of its places. What happens to an
+instance is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from arbiter.clock import Clock
+from arbiter.config import MOST_INSTANCES, PoolSettings
+from arbiter.engines.base import LoadSpec, Place
+from arbiter.metering.meter import Meter
+from arbiter.pool.doubts import Doubts
+from arbiter.pool.engines import Engines
+from arbiter.pool.instance import Instance, key_of
+from arbiter.pool.loadable import Loadable
+from arbiter.pool.model_file import ModelFile
+from arbiter.pool.siblings import Siblings, places_taken
+from arbiter.pool.space import Tenant
+from arbiter.refs import VersionId
+from arbiter.registry.registry import Registry
+
+ONE: Final = 1
+
+
+class Roster:
+    """The instances of this house.
+
+    tenants: by their keys. on_change: told of every move of an instance. too_many: has an instance
+    leave that is one more than is wanted.
+    """
+
+    def __init__(
+        self,
+        *,
+        engines: Engines,
+        settings: PoolSettings,
+        registry: Registry,
+        clock: Clock,
+        dice: Random,
+        meter: Meter,
+        doubts: Doubts,
+    ) -> None:
+        self.tenants: dict[str, Tenant] = {}
+        self.on_change: Callable[[Instance, str], None] = lambda _, __: None
+        self.too_many: Callable[[Tenant], None] = lambda _: None
+        self._siblings: dict[VersionId, Siblings] = {}
+        self._engines = engines
+        self._settings = settings
+        self._registry = registry
+        self._places = registry.places
+        self._clock = clock
+        self._dice = dice
+        self._meter = meter
+        self._doubts = doubts
+        self._revision = 0
+        """Grows with every change of the settings."""
+
+    def spec(self, loadable: Loadable) -> LoadSpec:
+        """How a version is loaded by the settings of now."""
+        artifact = loadable.artifact
+        context = loadable.context_length or self._settings.context
+        if not loadable.is_outside:
+            context = min(context, self._settings.context)
+        return LoadSpec(
+            version=loadable.version,
+            path=Path(loadable.path),
+            context=context,
+            slots=self._settings.server_slots if loadable.is_outside else self._settings.slots,
+            threads=self._settings.threads,
+            options=loadable.options,
+            digest=loadable.digest,
+            capabilities=frozenset() if artifact is None else artifact.capabilities,
+        )
+
+    def of(self, loadable: Loadable) -> Siblings:
+        """The instances of a version; the first is made when there is none."""
+        found = self._siblings.get(loadable.version)
+        seen = (self._revision, self._registry.revision, self._places.revision)
+        if found is None:
+            found = Siblings(clock=self._clock, dice=self._dice, settings=self._settings)
+            self._add(found, loadable)
+            self._siblings[loadable.version] = found
+        if found.seen != seen:
+            found.seen = seen
+            self._fit(found, loadable)
+        return found
+
+    def get(self, version: VersionId) -> Siblings | None:
+        """The instances of a version, if there is any."""
+        return self._siblings.get(version)
+
+    def all(self) -> Iterable[Siblings]:
+        """Those of every version."""
+        return self._siblings.values()
+
+    def reconfigure(self, settings: PoolSettings) -> None:
+        """Keep to other settings from now on."""
+        self._settings = settings
+        self._revision += 1
+        for tenant in self.tenants.values():
+            tenant.instance.reconfigure(self.spec(tenant.loadable), settings)
+        for siblings in self._siblings.values():
+            siblings.settings = settings
+            self.of(siblings.first.loadable)
+
+    def ask_for(self, loadable: Loadable, count: int) -> None:
+        """Have so many instances of a version from now on, if that is more than the settings say.
+
+        Until the house closes; 0 leaves it to the settings.
+        """
+        siblings = self.of(loadable)
+        siblings.asked = count
+        self._fit(siblings, loadable)
+
+    def gone(self, tenant: Tenant) -> None:
+        """An instance is not in memory: one that is not wanted any more is forgotten."""
+        siblings = self._siblings[tenant.version]
+        if tenant not in siblings.tenants and self.tenants.get(tenant.key) is tenant:
+            del self.tenants[tenant.key]
+
+    def is_helper(self, version: VersionId) -> bool:
+        """Whether the settings say that a version only helps others."""
+        names = self._settings.helpers
+        return bool(names) and not set(names).isdisjoint(self._registry.names_of(version))
+
+    def _fit(self, siblings: Siblings, loadable: Loadable) -> None:
+        """Have as many instances as are wanted now."""
+        siblings.is_helper = self.is_helper(loadable.version)
+        if loadable.is_outside:
+            places = self._places.of(loadable.version)
+            there = [place for place in places if self._places.is_well(place)]
+            wanted = min(MOST_INSTANCES, max(ONE, len(places), len(siblings.tenants)))
+            siblings.most = max(ONE, len(there))
+        else:
+            given = self._settings.instances
+            names = self._registry.names_of(loadable.version) if given else ()
+            said = max((given.get(name, ONE) for name in names), default=ONE)
+            wanted = siblings.most = max(said, siblings.asked)
+        while len(siblings.tenants) < wanted:
+            self._add(siblings, loadable)
+        while len(siblings.tenants) > wanted:
+            surplus = siblings.tenants.pop()
+            if surplus.instance.is_away and not surplus.instance.busy:
+                self.gone(surplus)
+            else:
+                self.too_many(surplus)
+
+    def _add(self, siblings: Siblings, loadable: Loadable) -> None:
+        number = len(siblings.tenants) + 1
+        known = self.tenants.get(key_of(loadable.version, number))
+        if known is not None:
+            siblings.add(known)  # it was to leave, and is wanted again before it has
+            return
+        instance = Instance(
+            engine=self._engines.find(loadable.format),
+            spec=self.spec(loadable),
+            clock=self._clock,
+            meter=self._meter,
+            settings=self._settings,
+            on_change=self._changed,
+            file=ModelFile(loadable.artifact, self._clock),
+            prepare=partial(self._placed, siblings, number),
+            number=number,
+        )
+        self._doubts.attend(instance)
+        tenant = self.tenants[instance.key] = Tenant(loadable=loadable, instance=instance)
+        siblings.add(tenant)
+
+    def _changed(self, instance: Instance, reason: str) -> None:
+        self.on_change(instance, reason)
+
+    def _placed(self, siblings: Siblings, number: int, spec: LoadSpec) -> LoadSpec:
+        """A spec with the places of this moment, if its version is served by others.
+
+        Where another instance of it is already comes only where there is no other place.
+        """
+        places = self._places.of(spec.version)
+        if not places:
+            return spec
+        own = siblings.tenants[number - 1]
+        taken = places_taken([one for one in siblings.tenants if one is not own])
+        free = [place for place in places if place not in taken] or list(places)
+        own.aims = tuple(sorted(free, key=self._order))
+        return replace(spec, places=own.aims)
+
+    def _order(self, place: Place) -> tuple[bool, float]:
+        """Who is well comes first, and of those who has more weight; else as they stand."""
+        return (not self._places.is_well(place), -self._settings.weights.get(place.url, 1.0))
