@@ -158,6 +158,7 @@ async def open_house(  # noqa: PLR0913  # each is something that a test may put 
                     clock=clock,
                     run_dir=run_dir,
                     keys=settings.discovery.keys,
+                    alike=settings.discovery.firsts(),
                     waits=Waits(
                         first_s=settings.pool.first_s,
                         next_s=settings.pool.next_s,

@@ -220,6 +220,11 @@ class DiscoverySettings(_Section):
     keys: dict[str, str] = Field(
         default_factory=dict, description="The key to send to a server, by its address."
     )
+    alike: tuple[tuple[str, ...], ...] = Field(
+        (),
+        description="Groups of servers that run the same models: what two of a group claim alike "
+        "is one version, and both serve it. Servers that tell digests need none.",
+    )
     options: dict[str, dict[str, str]] = Field(
         default_factory=dict,
         description="Options to load a server's model with, by its name there, such as num_ctx; "
@@ -230,6 +235,23 @@ class DiscoverySettings(_Section):
     @classmethod
     def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(_address(url) for url in value)
+
+    @field_validator("alike")
+    @classmethod
+    def _groups(cls, value: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
+        groups = tuple(tuple(_address(url) for url in group) for group in value)
+        urls = [url for group in groups for url in group]
+        if len(urls) != len(set(urls)):
+            raise ValueError("a server is in one group, once")
+        return groups
+
+    def firsts(self) -> dict[str, str]:
+        """By its address, the first server of the group of each server that is in one.
+
+        >>> DiscoverySettings(alike=(("http://a:1", "http://b:1"),)).firsts()
+        {'http://a:1': 'http://a:1', 'http://b:1': 'http://a:1'}
+        """
+        return {url: group[0] for group in self.alike for url in group}
 
     @field_validator("folders")
     @classmethod
