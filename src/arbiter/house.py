@@ -371,6 +371,7 @@ class House:
             instances=tuple(
                 Loaded(
                     version=one.version,
+                    number=one.number,
                     engine=one.engine,
                     state=one.state.value,
                     in_flight=one.leases,

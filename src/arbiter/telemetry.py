@@ -84,9 +84,13 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """An instance as it is now. Memory in bytes; None is unknown."""
+    """An instance as it is now. Memory in bytes; None is unknown.
+
+    number: which of its version's instances it is.
+    """
 
     version: VersionId
+    number: int = 1
     engine: str
     state: str
     in_flight: int

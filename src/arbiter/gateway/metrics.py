@@ -107,7 +107,7 @@ def _events(events: Iterable[tuple[str, int]]) -> Metric:
 
 
 def _instances(loaded: Iterable[Loaded]) -> Iterator[Metric]:
-    by = ("version", "engine")
+    by = ("version", "number", "engine")
     state = GaugeMetricFamily(
         "arbiter_instance_state", "1 for the state that an instance is in.", labels=(*by, "state")
     )
@@ -124,7 +124,7 @@ def _instances(loaded: Iterable[Loaded]) -> Iterator[Metric]:
         labels=(*by, "kind"),
     )
     for one in loaded:
-        who = [short(one.version), one.engine]
+        who = [short(one.version), str(one.number), one.engine]
         state.add_metric([*who, one.state], 1)
         in_flight.add_metric(who, one.in_flight)
         waiting.add_metric(who, one.waiting)

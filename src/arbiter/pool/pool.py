@@ -230,7 +230,7 @@ class Pool:
 
         helper: no model that people use may leave for it. by_person: what is in use all the time
         makes way for it after a turn. count: so many instances of it; more than the settings say
-        are kept until the house closes. Raises what `take` raises.
+        may be there until it is unloaded. Raises what `take` raises.
         """
         if self._closed:
             raise ShuttingDown
@@ -293,6 +293,8 @@ class Pool:
                 f"{limit_s:.0f} s; it is not unloaded.",
                 hint="Try again, or cut them: arbiter models unload NAME --now.",
             )
+        if loaded and number is None:
+            self._roster.ask_for(loaded[0].loadable, 0)
         return bool(loaded)
 
     def _loaded(self, version: VersionId) -> list[Tenant]:

@@ -115,7 +115,7 @@ class Roster:
     def ask_for(self, loadable: Loadable, count: int) -> None:
         """Have so many instances of a version from now on, if that is more than the settings say.
 
-        Until the house closes; 0 leaves it to the settings.
+        0 leaves it to the settings again.
         """
         siblings = self.of(loadable)
         siblings.asked = count

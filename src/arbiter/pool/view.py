@@ -53,6 +53,11 @@ class InstanceView:
     ailing: str | None
     """Why `auto` asks others for now."""
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is loaded."""
+        return self.state is State.READY
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
