@@ -198,6 +198,8 @@ class _Journey:
     failed: ArbiterError | None = None
     tried: VersionId
     """The version that was asked last."""
+    is_spent: bool = False
+    """Whether the house tries nothing again for it, because it has for too many."""
     wait_ms: float | None = None
     """From the request's arrival to the slot that serves it."""
 
@@ -245,6 +247,7 @@ class Dispatch:
         if not ask.rehearsal:
             self._outcomes.begin(way.decided, caller=ask.caller)
             self._behind.presence.come()
+            self._pool.again.came(started)
         return way
 
     async def reach(self, way: _Journey) -> Served:
@@ -661,7 +664,7 @@ class Dispatch:
     async def _serve(self, way: _Journey) -> Served:
         """The first version of the route that gives a first byte."""
         ask, versions = way.ask, way.route.versions
-        number = 0
+        number, first = 0, None
         while way.begun is None:
             version = versions[number]
             way.tried = version.version
@@ -673,6 +676,9 @@ class Dispatch:
                 following = self._following(way, number, error)
                 if following is None:
                     raise
+                first = first or error
+                if not self._may_again(way, error):
+                    raise first from error
                 way.attempts.append(Attempt(version=version.version, error=error.code))
                 number = following
         if number:
@@ -682,10 +688,10 @@ class Dispatch:
                 reason=f"{way.decided.reason}; {short(versions[0].version)} failed "
                 f"({way.attempts[0].error}), served by the next",
             )
-        first, rest, lease = way.begun
+        chunk, rest, lease = way.begun
         return Served(
             decided=way.decided,
-            first=first,
+            first=chunk,
             rest=rest,
             lease=lease,
             clock=self._clock,
@@ -717,14 +723,21 @@ class Dispatch:
             tries += 1
             try:
                 return await self._begin(way, version, request, avoid)
-            except InstanceLost:
+            except InstanceLost as error:
                 # nothing is loaded for the sake of those who are held back
-                if tries >= FRESH_TRIES or version.version == way.route.held_back:
+                is_last = tries >= FRESH_TRIES or version.version == way.route.held_back
+                if is_last or not self._may_again(way, error):
                     raise
             except _Moved as moved:
-                if tries >= FRESH_TRIES:
+                if tries >= FRESH_TRIES or not self._may_again(way, moved.why):
                     raise moved.why from moved
                 avoid += (moved.at,)
+
+    def _may_again(self, way: _Journey, error: ArbiterError) -> bool:
+        """Whether the house may try a request once more after an error; asked once it said no."""
+        if not way.is_spent:
+            way.is_spent = not self._pool.again.may(error)
+        return not way.is_spent
 
     async def _begin(
         self,

@@ -123,3 +123,7 @@ class Watched:
     """How often each kind of event was announced."""
     instances: tuple[Loaded, ...]
     rollouts: tuple[Going, ...]
+    retried: int = 0
+    """Requests that failed before their first byte and were tried again."""
+    retries_refused: int = 0
+    """Those that were not, because too many were."""

@@ -154,7 +154,7 @@ def test_every_kind_of_event_is_documented() -> None:
     kinds = {f"rollout.{what}" for what in said | phases} | {f"instance.{s.value}" for s in State}
     kinds |= {f"breaker.{phase.value}" for phase in breaker.Phase}
     kinds |= {"version.expired", "version.fell", "model.changed", "calibration.case", "shadow.pair"}
-    kinds |= {"pool.stuck", "pin.set", "pin.removed", "settings.reloaded"}
+    kinds |= {"pool.stuck", "retries.spent", "pin.set", "pin.removed", "settings.reloaded"}
     kinds |= {f"calibration.{a.value}" for a in (Activity.WAITING, Activity.DONE)}
     page = read("docs/reference/events.md")
     assert [kind for kind in sorted(kinds) if f"| `{kind}` |" not in page] == []

@@ -35,6 +35,7 @@ class _Collector:
     def collect(self) -> Iterator[Metric]:
         yield from _requests(self._watched.requests)
         yield _events(self._watched.events.items())
+        yield _retries(self._watched)
         yield from _instances(self._watched.instances)
         yield from _rollouts(self._watched.rollouts)
 
@@ -103,6 +104,17 @@ def _events(events: Iterable[tuple[str, int]]) -> Metric:
     )
     for kind, count in sorted(events):
         family.add_metric([kind], count)
+    return family
+
+
+def _retries(watched: Watched) -> Metric:
+    family = CounterMetricFamily(
+        "arbiter_retries",
+        "Requests that failed before their first byte, and whether they were tried again.",
+        labels=("granted",),
+    )
+    family.add_metric(["yes"], watched.retried)
+    family.add_metric(["no"], watched.retries_refused)
     return family
 
 

@@ -26,6 +26,7 @@ from arbiter.errors import (
     StillInUse,
 )
 from arbiter.events import Announcer, Detail, Event
+from arbiter.pool.again import Again
 from arbiter.pool.breaker import Sign, sign_of
 from arbiter.pool.doubts import Doubts
 from arbiter.pool.engines import Engines
@@ -112,6 +113,8 @@ class Pool:
             pins=self.pins,
             clock=clock,
         )
+        self.again = Again(settings=settings, clock=clock, announcer=announcer)
+        """Whether requests that failed may be tried again."""
         self._closed = False
 
     async def load(self) -> None:
@@ -332,6 +335,7 @@ class Pool:
         self.budget_bytes = budget_bytes
         self.space.reconfigure(settings, {} if budget_bytes is None else {HOST: budget_bytes})
         self._roster.reconfigure(settings)
+        self.again.reconfigure(settings)
         self._footprints.revision += 1  # what fits may have changed for whoever asks
         return self.renew()
 
