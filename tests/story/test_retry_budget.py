@@ -53,7 +53,7 @@ async def test_a_model_that_dies_of_everything_is_not_loaded_again_for_everythin
             assert len(engine.loads) == 2
             play.clock.jump(1.0)
             async for event in heard.stream():
-                if event.kind == "retries.spent":
+                if event.kind == "pool.retries_spent":
                     assert (event.detail["requests"], event.detail["retries"]) == (1, 1)
                     break
         status = play.house.control().status()

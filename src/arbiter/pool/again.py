@@ -58,7 +58,7 @@ class Again:
             LOG.warning("nothing is tried again for now: %s", found.why)
             self._announcer.announce(
                 Event(
-                    kind="retries.spent",
+                    kind="pool.retries_spent",
                     at=self._clock.now(),
                     detail={
                         "requests": found.requests,

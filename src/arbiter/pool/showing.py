@@ -45,7 +45,7 @@ class Showing:
     def _view(self, tenant: Tenant, pinned: Mapping[VersionId, datetime | None]) -> InstanceView:
         version, instance, now = tenant.version, tenant.instance, self._clock.monotonic()
         siblings = self._roster.of(tenant.loadable)
-        host = siblings.host(tenant)
+        host, last = siblings.host(tenant), siblings.last
         place = place_of(tenant)
         held = self._footprints.measured(instance.spec) or {}
         chance = instance.usage.chance(now)
@@ -61,6 +61,7 @@ class Showing:
             place=None if place is None else place.url,
             weight=host.weight,
             ramp=host.ramp,
+            chosen=None if last is None or last.id != tenant.key else last.reason,
             waits_for=self._space.waits_for(tenant.key),
             leases=instance.leases,
             waiting=instance.waiting,

@@ -16,6 +16,7 @@ class InstanceView:
 
     number: which of its version's instances it is, of so many at most. place: the server that it is
     at, None on this machine. weight: its share beside the others; ramp: how much of that it has.
+    chosen: why the version's latest request went to it; None: it went to another, or there is none.
     state_s: seconds since it came to be so. waits_for: why a load has no memory yet.
     predicted_bytes: the guess from its file; measured_bytes: what it was measured to hold of this
     machine's memory, accelerator_bytes of its accelerators. expected_load_s: how long a load should
@@ -30,6 +31,7 @@ class InstanceView:
     place: str | None
     weight: float
     ramp: float
+    chosen: str | None
     engine: str
     state: State
     state_s: float
