@@ -322,6 +322,27 @@ async def test_a_person_may_load_more_than_the_settings_say(tmp_path: Path) -> N
         assert _states(play) == [State.COLD]  # and then they say again how many there are
 
 
+async def test_who_waits_for_one_that_is_not_wanted_any_more_is_served_by_the_one_that_is(
+    tmp_path: Path,
+) -> None:
+    # found by the proof that no stream is lost: they had it loaded again, and it was forgotten
+    held = _Held()
+    async with stage(tmp_path / "data", engine=held.engine(), pool__slots=1) as play:
+        await _add(play, "one")
+        await _both_loaded(play)
+        asking = [_asking(play, f"question {n}") for n in range(2)]
+        await _until(play, lambda: _in_flight(play) == [1, 1])
+        unloading = asyncio.create_task(play.house.pool.unload(_id(play), reason="test"))
+        await _until(play, lambda: _states(play) == [State.DRAINING] * 2)
+        late = [_asking(play, f"late question {n}") for n in range(4)]
+        await _settle(play)
+        held.gate.set()
+        assert await asyncio.gather(*asking, *late) == ["yes"] * 6
+        assert await unloading
+        play.house.watch.look()
+        await _until(play, lambda: len(_states(play)) == 1)
+
+
 async def test_nobody_is_failing_as_long_as_one_instance_is_well(tmp_path: Path) -> None:
     async with stage(
         tmp_path / "data", engine=Scripted(reply=lambda _: [Say("yes")]), pool__instances=TWO

@@ -25,7 +25,7 @@ from arbiter.pool.health import Health
 from arbiter.pool.lease import Lease, Leases, is_at
 from arbiter.pool.life import Move, State, moved
 from arbiter.pool.model_file import ModelFile
-from arbiter.pool.turns import Turns
+from arbiter.pool.turns import SentOn, Turns
 from arbiter.pool.usage import Usage
 from arbiter.refs import VersionId
 
@@ -66,6 +66,8 @@ class Instance:
         self.spec = spec
         self.number = number
         """Which of its version's instances it is, from 1 on."""
+        self.is_better_elsewhere: Callable[[], bool] = lambda: False
+        """Whether another instance of its version had better serve who waits here for a drain."""
         self.key = key_of(spec.version, number)
         self.engine = engine
         self.file = file
@@ -182,7 +184,7 @@ class Instance:
         self.leases += 1
         asked = self._clock.monotonic()
         try:
-            runner = await self.ensure_ready(admit, patient=patient)
+            runner = await self.ensure_ready(admit, patient=patient, roams=True)
             now = self._clock.monotonic()
             # nothing is awaited between the check in ensure_ready and this count, so a drain
             # either sees this lease or this lease saw the drain
@@ -215,20 +217,25 @@ class Instance:
         self.turns.held(now - lease.since)
         self.turns.give()
 
-    async def ensure_ready(self, admit: Admit, *, patient: bool = True) -> Runner:
-        """The runner, once it is ready. Everybody who comes while it loads waits for one load."""
+    async def ensure_ready(
+        self, admit: Admit, *, patient: bool = True, roams: bool = False
+    ) -> Runner:
+        """The runner, once it is ready. Everybody who comes while it loads waits for one load.
+
+        roams: raise `SentOn` where another instance of the version had better be asked.
+        """
         if self.state is State.READY and self.runner is not None and not self.file.is_due:
             return self.runner
         self._wanted += 1
         try:
-            return await self._ready(admit, patient=patient)
+            return await self._ready(admit, patient=patient, roams=roams)
         finally:
             self._wanted -= 1
             if not self._wanted and self._loading is not None and not self._is_admitted:
                 # everybody who wanted it hung up while it waited for memory: nobody has to leave
                 self._loading.cancel()
 
-    async def _ready(self, admit: Admit, *, patient: bool) -> Runner:
+    async def _ready(self, admit: Admit, *, patient: bool, roams: bool) -> Runner:
         while True:
             if self.state is State.READY and self.runner is not None:
                 if not self.file.is_due:
@@ -241,6 +248,8 @@ class Instance:
                 # a request that arrives during an unload waits for its end and loads again,
                 # rather than slipping into a runner that is about to stop
                 await asyncio.shield(self._draining)
+                if roams and self.is_better_elsewhere():
+                    raise SentOn
                 continue
             if self._is_abandoned:
                 raise ShuttingDown

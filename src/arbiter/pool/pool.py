@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from random import Random
@@ -42,6 +43,7 @@ from arbiter.pool.siblings import ANYWHERE, Siblings, Sought, place_of, places_t
 from arbiter.pool.space import Space, Tenant
 from arbiter.pool.spares import Spares
 from arbiter.pool.stuck import Sight
+from arbiter.pool.turns import SentOn
 from arbiter.pool.view import InstanceView, Progress
 from arbiter.refs import ModelName, VersionId, legible, short
 from arbiter.registry.artifact import Artifact
@@ -207,7 +209,8 @@ class Pool:
 
         try:
             if siblings.is_alone:
-                return await ask(siblings.first)
+                with suppress(SentOn):  # there is another one by now
+                    return await ask(siblings.first)
             return await siblings.take(sought, ask, self._spares.open)
         except BaseException:
             self.space.freed.set()
@@ -341,6 +344,7 @@ class Pool:
 
     def renew(self) -> tuple[VersionId, ...]:
         """Have those leave that are loaded otherwise than the settings say; which those are."""
+        self._roster.sweep()
         return self.space.renew("its settings have changed")
 
     async def keep_pinned(self) -> None:
@@ -407,7 +411,8 @@ class Pool:
         siblings = self._roster.get(lease.instance.spec.version)
         if siblings is None or siblings.is_alone or sign_of(error) is Sign.NOTHING:
             return False
-        return siblings.can_serve_beside(lease.instance.key)
+        tenant = self._tenants.get(lease.instance.key)
+        return tenant is not None and siblings.can_serve_beside(tenant)
 
     def ailing(self) -> Mapping[VersionId, str]:
         """The versions of which every instance kept failing lately, each with why."""

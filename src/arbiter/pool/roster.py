@@ -122,10 +122,16 @@ class Roster:
         self._fit(siblings, loadable)
 
     def gone(self, tenant: Tenant) -> None:
-        """An instance is not in memory: one that is not wanted any more is forgotten."""
+        """An instance that is not wanted any more is forgotten, once nobody waits at it either."""
         siblings = self._siblings[tenant.version]
-        if tenant not in siblings.tenants and self.tenants.get(tenant.key) is tenant:
-            del self.tenants[tenant.key]
+        is_left = tenant.instance.is_away and not tenant.instance.busy
+        if is_left and tenant not in siblings.tenants:
+            self.tenants.pop(tenant.key, None)
+
+    def sweep(self) -> None:
+        """Forget every instance that is not wanted any more, and was still waited for."""
+        for tenant in tuple(self.tenants.values()):
+            self.gone(tenant)
 
     def is_helper(self, version: VersionId) -> bool:
         """Whether the settings say that a version only helps others."""
@@ -149,9 +155,8 @@ class Roster:
             self._add(siblings, loadable)
         while len(siblings.tenants) > wanted:
             surplus = siblings.tenants.pop()
-            if surplus.instance.is_away and not surplus.instance.busy:
-                self.gone(surplus)
-            else:
+            self.gone(surplus)
+            if surplus.key in self.tenants:
                 self.too_many(surplus)
 
     def _add(self, siblings: Siblings, loadable: Loadable) -> None:
@@ -173,7 +178,11 @@ class Roster:
         )
         self._doubts.attend(instance)
         tenant = self.tenants[instance.key] = Tenant(loadable=loadable, instance=instance)
+        instance.is_better_elsewhere = partial(self._is_better_elsewhere, siblings, tenant)
         siblings.add(tenant)
+
+    def _is_better_elsewhere(self, siblings: Siblings, tenant: Tenant) -> bool:
+        return tenant not in siblings.tenants or siblings.can_serve_beside(tenant)
 
     def _changed(self, instance: Instance, reason: str) -> None:
         self.on_change(instance, reason)
@@ -186,7 +195,7 @@ class Roster:
         places = self._places.of(spec.version)
         if not places:
             return spec
-        own = siblings.tenants[number - 1]
+        own = self.tenants[key_of(spec.version, number)]
         taken = places_taken([one for one in siblings.tenants if one is not own])
         free = [place for place in places if place not in taken] or list(places)
         own.aims = tuple(sorted(free, key=self._order))

@@ -182,10 +182,10 @@ class Siblings:
             return True
         return bool(left) and self._loaded() < self.most
 
-    def can_serve_beside(self, key: str) -> bool:
+    def can_serve_beside(self, tenant: Tenant) -> bool:
         """Whether another one than this is ready and well: who failed here may ask there."""
         return any(
-            host.id != key and host.standing is Standing.READY and host.failing is None
+            host.id != tenant.key and host.standing is Standing.READY and host.failing is None
             for host in self.hosts()
         )
 
