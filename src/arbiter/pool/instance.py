@@ -24,10 +24,10 @@ from arbiter.pool.fairness import HOUSE, Who
 from arbiter.pool.health import Health
 from arbiter.pool.lease import Lease, Leases, is_at
 from arbiter.pool.life import Move, State, moved
+from arbiter.pool.loadable import key_of
 from arbiter.pool.model_file import ModelFile
 from arbiter.pool.turns import SentOn, Turns
 from arbiter.pool.usage import Usage
-from arbiter.refs import VersionId
 
 __all__ = ["BACKOFF_S", "Instance", "Lease", "State"]
 
@@ -36,15 +36,6 @@ BACKOFF_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 
 Admit = Callable[[], Awaitable[None]]
 """Makes room in memory before a load."""
-
-
-def key_of(version: VersionId, number: int) -> str:
-    """What an instance is known by in the pool: the first one by its version alone.
-
-    >>> key_of(VersionId("sha256:ab"), 1), key_of(VersionId("sha256:ab"), 2)
-    ('sha256:ab', 'sha256:ab/2')
-    """
-    return version if number == 1 else f"{version}/{number}"
 
 
 class Instance:

@@ -416,16 +416,7 @@ class Pool:
 
     def ailing(self) -> Mapping[VersionId, str]:
         """The versions of which every instance kept failing lately, each with why."""
-        found = self._doubts.ailing()
-        if not found:
-            return found
-        return {
-            version: why
-            for version, why in found.items()
-            if (siblings := self._roster.get(version)) is None
-            or siblings.is_alone
-            or siblings.is_ailing
-        }
+        return self._roster.ailing(self._doubts.ailing())
 
     def _miss(self, tenant: Tenant, error: ArbiterError | None) -> None:
         """No server that offers a version is there, or none has it: no choice until one does."""

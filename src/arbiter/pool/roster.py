@@ -7,7 +7,7 @@ instance is not known here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,8 +20,8 @@ from arbiter.engines.base import LoadSpec, Place
 from arbiter.metering.meter import Meter
 from arbiter.pool.doubts import Doubts
 from arbiter.pool.engines import Engines
-from arbiter.pool.instance import Instance, key_of
-from arbiter.pool.loadable import Loadable
+from arbiter.pool.instance import Instance
+from arbiter.pool.loadable import Loadable, key_of
 from arbiter.pool.model_file import ModelFile
 from arbiter.pool.siblings import Siblings, places_taken
 from arbiter.pool.space import Tenant
@@ -132,6 +132,16 @@ class Roster:
         """Forget every instance that is not wanted any more, and was still waited for."""
         for tenant in tuple(self.tenants.values()):
             self.gone(tenant)
+
+    def ailing(self, doubted: Mapping[VersionId, str]) -> Mapping[VersionId, str]:
+        """Of versions with an instance that keeps failing, those of which every one does."""
+        if not doubted:
+            return doubted
+        return {
+            version: why
+            for version, why in doubted.items()
+            if (found := self._siblings.get(version)) is None or found.is_alone or found.is_ailing
+        }
 
     def is_helper(self, version: VersionId) -> bool:
         """Whether the settings say that a version only helps others."""
