@@ -246,6 +246,8 @@ class Pool:
         ready = [one for one in siblings.tenants if one.instance.state is State.READY]
         others = [one for one in siblings.tenants if one not in ready]
         for tenant in others[: max(0, count - len(ready))] or ready[:1]:
+            if not self._roster.is_wanted(tenant):
+                continue  # there are to be fewer by now
             tenant.spare, tenant.unasked = None, False
             tenant.want(helper=helper or siblings.is_helper, claims=by_person)
             await tenant.instance.ensure_ready(partial(self._admit, tenant))
@@ -392,7 +394,6 @@ class Pool:
             tenant.comes_back = False
             self.renew()  # the next one, if this one was loaded again for other settings
         elif state is State.COLD:
-            self._roster.gone(tenant)
             if tenant.comes_back and not self._closed:
                 self._spares.again(tenant, partial(self._admit, tenant))
         elif state is State.FAILED:

@@ -21,6 +21,7 @@ from arbiter.metering.meter import Meter
 from arbiter.pool.doubts import Doubts
 from arbiter.pool.engines import Engines
 from arbiter.pool.instance import Instance
+from arbiter.pool.life import State
 from arbiter.pool.loadable import Loadable, key_of
 from arbiter.pool.model_file import ModelFile
 from arbiter.pool.siblings import Siblings, places_taken
@@ -121,17 +122,28 @@ class Roster:
         siblings.asked = count
         self._fit(siblings, loadable)
 
-    def gone(self, tenant: Tenant) -> None:
-        """An instance that is not wanted any more is forgotten, once nobody waits at it either."""
-        siblings = self._siblings[tenant.version]
-        is_left = tenant.instance.is_away and not tenant.instance.busy
-        if is_left and tenant not in siblings.tenants:
-            self.tenants.pop(tenant.key, None)
+    def shown(self) -> list[Tenant]:
+        """Every instance but those that are not wanted any more and have left.
+
+        They are kept all the same: somebody may have taken hold of one a moment ago.
+        """
+        return [
+            one
+            for one in self.tenants.values()
+            if self.is_wanted(one) or one.instance.busy or not one.instance.is_away
+        ]
+
+    def is_wanted(self, tenant: Tenant) -> bool:
+        """Whether it is one of those that its version is to have."""
+        return tenant in self._siblings[tenant.version].tenants
 
     def sweep(self) -> None:
-        """Forget every instance that is not wanted any more, and was still waited for."""
-        for tenant in tuple(self.tenants.values()):
-            self.gone(tenant)
+        """Have those leave that are not wanted and were loaded all the same."""
+        for tenant in self.tenants.values():
+            # not under the hands of who just had it loaded: they would load it again, for ever
+            is_idle = tenant.instance.state is State.READY and not tenant.instance.busy
+            if is_idle and not tenant.is_leaving and not self.is_wanted(tenant):
+                self.too_many(tenant)
 
     def ailing(self, doubted: Mapping[VersionId, str]) -> Mapping[VersionId, str]:
         """Of versions with an instance that keeps failing, those of which every one does."""
@@ -164,16 +176,13 @@ class Roster:
         while len(siblings.tenants) < wanted:
             self._add(siblings, loadable)
         while len(siblings.tenants) > wanted:
-            surplus = siblings.tenants.pop()
-            self.gone(surplus)
-            if surplus.key in self.tenants:
-                self.too_many(surplus)
+            self.too_many(siblings.tenants.pop())
 
     def _add(self, siblings: Siblings, loadable: Loadable) -> None:
         number = len(siblings.tenants) + 1
         known = self.tenants.get(key_of(loadable.version, number))
         if known is not None:
-            siblings.add(known)  # it was to leave, and is wanted again before it has
+            siblings.add(known)  # it was not wanted for a while
             return
         instance = Instance(
             engine=self._engines.find(loadable.format),

@@ -31,7 +31,6 @@ class Showing:
         clock: Clock,
     ) -> None:
         self._roster = roster
-        self._tenants = roster.tenants
         self._footprints = footprints
         self._space = space
         self._pins = pins
@@ -40,7 +39,7 @@ class Showing:
     def views(self) -> tuple[InstanceView, ...]:
         """Every instance as it is now."""
         pinned = self._pins.versions()
-        return tuple(self._view(tenant, pinned) for tenant in self._tenants.values())
+        return tuple(self._view(tenant, pinned) for tenant in self._roster.shown())
 
     def _view(self, tenant: Tenant, pinned: Mapping[VersionId, datetime | None]) -> InstanceView:
         version, instance, now = tenant.version, tenant.instance, self._clock.monotonic()
@@ -110,5 +109,5 @@ class Showing:
                 is_ready=one.instance.state is State.READY,
                 has_room=self._space.has_room(one),
             )
-            for one in self._tenants.values()
+            for one in self._roster.shown()
         )

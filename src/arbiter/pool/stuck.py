@@ -63,7 +63,7 @@ def _reason(was: Sight, one: Sight) -> str | None:
         return "it waits for memory although there is room"
     if not (was.waiting and one.waiting):
         return None
-    if was.free and one.free:
+    if was.free > 0 and one.free > 0:  # with fewer slots than before it may be less than none
         return f"{one.waiting} requests wait although {one.free} slots are free"
     if one.is_ready and not (was.leases or one.leases):
         return f"{one.waiting} requests wait although nobody has any of the {one.slots} slots"
