@@ -11,9 +11,10 @@ is on its way out.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
+from types import MappingProxyType
 from typing import Final, NamedTuple, assert_never
 
 from arbiter.clock import Clock
@@ -30,6 +31,8 @@ from arbiter.pool.traces import Traces, beginnings
 from arbiter.pool.turns import SentOn
 
 _NEAREST: Final = (State.READY, State.LOADING, State.DRAINING, State.FAILED, State.COLD)
+
+NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
 
 FAILED_IT: Final = "it failed this request"
 
@@ -107,7 +110,7 @@ class Siblings:
         avoid = set(sought.avoid)
         failed = 0
         while True:
-            hosts = self.hosts(sought, avoid)
+            hosts = self.hosts(self._traces.known(found), avoid)
             choice = self.last = choose(
                 hosts,
                 bound=self.settings.cache_bound,
@@ -130,17 +133,19 @@ class Siblings:
                 if failed >= len(self.tenants) or not self._others(avoid):
                     raise
 
-    def hosts(self, sought: Sought = ANYWHERE, avoid: set[str] | None = None) -> list[Host]:
-        """Every instance as the choice sees it."""
-        known = self._traces.known(beginnings(sought.work))
+    def hosts(self, known: Mapping[str, int] = NOTHING, avoid: Collection[str] = ()) -> list[Host]:
+        """Every instance as the choice sees it.
+
+        known: how many characters of the prompt's beginning each has seen. avoid: who failed it.
+        """
         now = self._clock.monotonic()
-        return [self._host(one, known.get(one.key, 0), avoid or set(), now) for one in self.tenants]
+        return [self._host(one, known.get(one.key, 0), avoid, now) for one in self.tenants]
 
     def host(self, tenant: Tenant) -> Host:
         """One instance as the choice sees it, whatever is asked."""
-        return self._host(tenant, 0, set(), self._clock.monotonic())
+        return self._host(tenant, 0, (), self._clock.monotonic())
 
-    def _host(self, tenant: Tenant, known: int, avoid: set[str], now: float) -> Host:
+    def _host(self, tenant: Tenant, known: int, avoid: Collection[str], now: float) -> Host:
         instance = tenant.instance
         ailing = instance.health.ailing
         is_well = instance.health.breaker.phase is Phase.CLOSED
@@ -175,7 +180,7 @@ class Siblings:
         there = {State.READY, State.LOADING}
         return sum(one.instance.state in there for one in self.tenants)
 
-    def _others(self, avoid: set[str]) -> bool:
+    def _others(self, avoid: Collection[str]) -> bool:
         """Whether any that did not fail is there, or may still be loaded."""
         left = [one for one in self.tenants if one.key not in avoid]
         if any(_standing(one) in {Standing.READY, Standing.LOADING} for one in left):
