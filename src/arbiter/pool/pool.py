@@ -378,7 +378,10 @@ class Pool:
             if not instance.was_lost:
                 self._miss(tenant, instance.last_error)
         self.space.freed.set()
-        self._tell(f"instance.{instance.state.value}", version=version, reason=reason)
+        number = instance.number
+        self._tell(
+            f"instance.{instance.state.value}", version=version, number=number, reason=reason
+        )
         siblings = self._roster.of(tenant.loadable)
         if not siblings.is_alone or tenant is not siblings.first:
             self._balance(siblings, tenant)
