@@ -91,8 +91,8 @@ class Pool:
             clock=clock,
             dice=dice,
             meter=machine.meter,
-            doubts=self._doubts,
         )
+        self._roster.on_new = self._made
         self._roster.on_change = self._changed
         self._tenants = self._roster.tenants
         self._footprints = Footprints(database=database, clock=clock, machine=machine)
@@ -360,6 +360,11 @@ class Pool:
                 await self.warm(loadable(self._registry.version(version)))
             except ArbiterError as error:
                 LOG.warning("%s is pinned and not loaded: %s", short(version), error.sentence)
+
+    def _made(self, instance: Instance, loadable: Loadable) -> None:
+        """An instance is there that was not before, and is not loaded yet."""
+        del loadable
+        self._doubts.attend(instance)
 
     def _changed(self, instance: Instance, reason: str) -> None:
         tenant = self._tenants[instance.key]

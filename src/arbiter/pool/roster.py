@@ -18,7 +18,6 @@ from arbiter.clock import Clock
 from arbiter.config import MOST_INSTANCES, PoolSettings
 from arbiter.engines.base import LoadSpec, Place
 from arbiter.metering.meter import Meter
-from arbiter.pool.doubts import Doubts
 from arbiter.pool.engines import Engines
 from arbiter.pool.instance import Instance
 from arbiter.pool.life import State
@@ -35,8 +34,8 @@ ONE: Final = 1
 class Roster:
     """The instances of this house.
 
-    tenants: by their keys. on_change: told of every move of an instance. too_many: has an instance
-    leave that is one more than is wanted.
+    tenants: by their keys. on_new: told of every instance that is made. on_change: told of every
+    move of one. too_many: has an instance leave that is one more than is wanted.
     """
 
     def __init__(
@@ -48,10 +47,10 @@ class Roster:
         clock: Clock,
         dice: Random,
         meter: Meter,
-        doubts: Doubts,
     ) -> None:
         self.tenants: dict[str, Tenant] = {}
         self.on_change: Callable[[Instance, str], None] = lambda _, __: None
+        self.on_new: Callable[[Instance, Loadable], None] = lambda _, __: None
         self.too_many: Callable[[Tenant], None] = lambda _: None
         self._siblings: dict[VersionId, Siblings] = {}
         self._engines = engines
@@ -61,7 +60,6 @@ class Roster:
         self._clock = clock
         self._dice = dice
         self._meter = meter
-        self._doubts = doubts
         self._revision = 0
         """Grows with every change of the settings."""
 
@@ -195,7 +193,7 @@ class Roster:
             prepare=partial(self._placed, siblings, number),
             number=number,
         )
-        self._doubts.attend(instance)
+        self.on_new(instance, loadable)
         tenant = self.tenants[instance.key] = Tenant(loadable=loadable, instance=instance)
         instance.is_better_elsewhere = partial(self._is_better_elsewhere, siblings, tenant)
         siblings.add(tenant)
