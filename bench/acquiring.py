@@ -16,8 +16,10 @@ from arbiter.engines.base import EngineContext, LoadSpec
 from arbiter.engines.llama_cpp import LlamaCppEngine
 from arbiter.engines.scripted import Say, Scripted
 from arbiter.house import House
+from arbiter.inference import Chat, Message
 from arbiter.pool.fairness import Who
 from arbiter.pool.loadable import Loadable, loadable
+from arbiter.pool.siblings import ANYWHERE, Sought
 from arbiter.refs import parse_name
 
 AREA = "pool"
@@ -28,7 +30,7 @@ _SCRIPT = '{"arbiter_script": 1, "name": "bench", "capabilities": ["chat"], "def
 async def measure(*, takes: int, loads: int, real: bool) -> list[Figure]:
     """Taking and giving back a warm instance; loading through the pool and around it."""
     with tempfile.TemporaryDirectory(prefix="arbiter-bench-") as folder:
-        found = await _warm(Path(folder), takes)
+        found = [*await _warm(Path(folder), takes), await _of_two(Path(folder), takes)]
         return [*found, await _loading(Path(folder), loads)] if real else found
 
 
@@ -52,9 +54,28 @@ async def _warm(folder: Path, takes: int) -> list[Figure]:
     ]  # fmt: skip
 
 
-async def _once(house: House, version: Loadable, number: int) -> float:
+async def _of_two(folder: Path, takes: int) -> Figure:
+    """What the choice between two instances adds: a prompt's beginning is looked up and noted."""
+    script = folder / "bench.json"
+    engine = Scripted(reply=lambda _: [Say("yes")])
+    changed = settings(folder / "two", pool__instances={NAME: 2})
+    turns = tuple(Message(role="user", content="x" * 400) for _ in range(10))
+    async with open_house(changed, engines=lambda _: (engine,)) as house:
+        version = await _version(house, script)
+        await house.pool.warm(version, count=2)
+        sought = Sought(Chat(messages=turns))
+        took = [await _once(house, version, number, sought) for number in range(takes)]
+    return Figure(
+        area=AREA, name="warm acquire of two instances p95", value=quantile(took, 0.95) * 1e3,
+        unit="ms", target=0.2, method=f"{takes} times, a chat of 10 turns and 4,000 letters",
+    )  # fmt: skip
+
+
+async def _once(house: House, version: Loadable, number: int, sought: Sought = ANYWHERE) -> float:
     begun = time.perf_counter()
-    lease = await house.pool.take(version, who=Who(f"key-{number % 50}", str(number)))
+    lease = await house.pool.take(
+        version, who=Who(f"key-{number % 50}", str(number)), sought=sought
+    )
     house.pool.give_back(lease)
     return time.perf_counter() - begun
 

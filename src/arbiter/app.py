@@ -175,6 +175,7 @@ async def open_house(  # noqa: PLR0913  # each is something that a test may put 
                     clock=clock,
                     run_dir=run_dir,
                     keys=settings.discovery.keys,
+                    alike=settings.discovery.firsts(),
                     waits=Waits(
                         first_s=settings.pool.first_s,
                         next_s=settings.pool.next_s,
@@ -300,6 +301,7 @@ async def _build(
         announcer=announcer,
         machine=Machine(name=platform.node(), meter=meter, memory=given.memory),
         registry=registry,
+        dice=dice,
     )
     for part in (ledger, registry, tasks, rules, profiles, learning, pool, costs):
         await part.load()

@@ -31,6 +31,8 @@ LOG = logging.getLogger(__name__)
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8017
+MOST_INSTANCES = 16
+"""Of one version, on this machine."""
 
 ENVIRONMENT = {
     "ARBITER_HOST": "door.host",
@@ -169,6 +171,56 @@ class PoolSettings(_Section):
         default_factory=dict,
         description="By name: who has more leaves memory later. Without one a model has 0.",
     )
+    instances: dict[str, int] = Field(
+        default_factory=dict,
+        description="By name: how often a model may be in memory at once, up to 16. One more is "
+        "loaded when every slot is taken and there is room. Without one a model has 1.",
+    )
+    weights: dict[str, float] = Field(
+        default_factory=dict,
+        description="By a server's address: its share beside others with the same version; 0: only "
+        "when no other can serve. Without one a server has 1.",
+    )
+    cache_bound: float = Field(
+        2.0,
+        ge=0,
+        description="A conversation goes back to the instance whose cache holds it, unless that "
+        "one has so many requests more than the least busy one.",
+    )
+    slow_start_s: float = Field(
+        10.0,
+        ge=0,
+        description="An instance that is new, or well again, gets its share little by little for "
+        "so long, or for 16 requests; 0: at once.",
+    )
+    helpers: tuple[str, ...] = Field(
+        (),
+        description="Names of models that only help others, such as a judge: no model that people "
+        "use leaves memory for them.",
+    )
+    retry_share: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="Of the requests of the last 10 s so many may be tried again, of all together.",
+    )
+    retry_floor: int = Field(
+        32, ge=0, description="So many may be tried again in 10 s in any case."
+    )
+
+    @field_validator("instances")
+    @classmethod
+    def _few(cls, value: dict[str, int]) -> dict[str, int]:
+        if not all(1 <= count <= MOST_INSTANCES for count in value.values()):
+            raise ValueError(f"a model has 1 to {MOST_INSTANCES} instances")
+        return value
+
+    @field_validator("weights")
+    @classmethod
+    def _servers(cls, value: dict[str, float]) -> dict[str, float]:
+        if not all(0 <= weight <= 1000 for weight in value.values()):
+            raise ValueError("a weight is a number from 0 to 1000")
+        return {_address(url): weight for url, weight in value.items()}
 
 
 class DiscoverySettings(_Section):
@@ -191,6 +243,11 @@ class DiscoverySettings(_Section):
     keys: dict[str, str] = Field(
         default_factory=dict, description="The key to send to a server, by its address."
     )
+    alike: tuple[tuple[str, ...], ...] = Field(
+        (),
+        description="Groups of servers that run the same models: what two of a group claim alike "
+        "is one version, and both serve it. Servers that tell digests need none.",
+    )
     options: dict[str, dict[str, str]] = Field(
         default_factory=dict,
         description="Options to load a server's model with, by its name there, such as num_ctx; "
@@ -201,6 +258,23 @@ class DiscoverySettings(_Section):
     @classmethod
     def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(_address(url) for url in value)
+
+    @field_validator("alike")
+    @classmethod
+    def _groups(cls, value: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
+        groups = tuple(tuple(_address(url) for url in group) for group in value)
+        urls = [url for group in groups for url in group]
+        if len(urls) != len(set(urls)):
+            raise ValueError("a server is in one group, once")
+        return groups
+
+    def firsts(self) -> dict[str, str]:
+        """By its address, the first server of the group of each server that is in one.
+
+        >>> DiscoverySettings(alike=(("http://a:1", "http://b:1"),)).firsts()
+        {'http://a:1': 'http://a:1', 'http://b:1': 'http://a:1'}
+        """
+        return {url: group[0] for group in self.alike for url in group}
 
     @field_validator("folders")
     @classmethod

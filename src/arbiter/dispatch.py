@@ -79,6 +79,7 @@ from arbiter.pool.instance import Lease
 from arbiter.pool.pool import Pool, loadable
 from arbiter.pool.presence import Presence
 from arbiter.pool.reply import Receipt, Served, first_of, pieces_of
+from arbiter.pool.siblings import Sought
 from arbiter.pool.vain import answered, vain
 from arbiter.refs import GENERAL, DecisionId, ModelName, TaskName, VersionId, new_id, short
 from arbiter.registry.registry import Registry, Version
@@ -186,10 +187,14 @@ class Behind:
 
 
 class _Moved(Exception):
-    """A version failed where it is served, before its first byte, and is to be had elsewhere."""
+    """A version failed where it is served, before its first byte, and is to be had elsewhere.
 
-    def __init__(self, why: EngineError) -> None:
+    at: the instance that failed.
+    """
+
+    def __init__(self, why: EngineError, at: str) -> None:
         self.why = why
+        self.at = at
         super().__init__(why.message)
 
 
@@ -213,6 +218,8 @@ class _Journey:
     failed: ArbiterError | None = None
     tried: VersionId
     """The version that was asked last."""
+    is_spent: bool = False
+    """Whether the house tries nothing again for it, because it has for too many."""
     wait_ms: float | None = None
     """From the request's arrival to the slot that serves it."""
     trace: Trace | None = None
@@ -280,6 +287,7 @@ class Dispatch:
         if not ask.rehearsal:
             self._outcomes.begin(way.decided, caller=ask.caller)
             self._behind.presence.come()
+            self._pool.again.came(started)
         return way
 
     async def reach(self, way: _Journey) -> Served:
@@ -713,7 +721,7 @@ class Dispatch:
     async def _serve(self, way: _Journey) -> Served:
         """The first version of the route that gives a first byte."""
         ask, versions = way.ask, way.route.versions
-        number = 0
+        number, first = 0, None
         while way.begun is None:
             version = versions[number]
             way.tried = version.version
@@ -727,6 +735,9 @@ class Dispatch:
                 following = self._following(way, number, error)
                 if following is None:
                     raise
+                first = first or error
+                if not self._may_again(way, error):
+                    raise first from error
                 way.attempts.append(Attempt(version=version.version, error=error.code))
                 number = following
         if number:
@@ -736,10 +747,10 @@ class Dispatch:
                 reason=f"{way.decided.reason}; {short(versions[0].version)} failed "
                 f"({way.attempts[0].error}), served by the next",
             )
-        first, rest, lease = way.begun
+        chunk, rest, lease = way.begun
         served = Served(
             decided=way.decided,
-            first=first,
+            first=chunk,
             rest=rest,
             lease=lease,
             clock=self._clock,
@@ -770,22 +781,38 @@ class Dispatch:
     ) -> _Begun:
         """The first chunk of one version, from a fresh instance when the present one is dead."""
         tries = 0
+        avoid: tuple[str, ...] = ()
         while True:
             tries += 1
             try:
-                return await self._begin(way, version, request)
-            except InstanceLost:
+                return await self._begin(way, version, request, avoid)
+            except InstanceLost as error:
                 # nothing is loaded for the sake of those who are held back
-                if tries >= FRESH_TRIES or version.version == way.route.held_back:
+                is_last = tries >= FRESH_TRIES or version.version == way.route.held_back
+                if is_last or not self._may_again(way, error):
                     raise
             except _Moved as moved:
-                if tries >= FRESH_TRIES:
+                if tries >= FRESH_TRIES or not self._may_again(way, moved.why):
                     raise moved.why from moved
+                avoid += (moved.at,)
+
+    def _may_again(self, way: _Journey, error: ArbiterError) -> bool:
+        """Whether the house may try a request once more after an error; asked once it said no."""
+        if not way.is_spent:
+            way.is_spent = not self._pool.again.may(error)
+        return not way.is_spent
 
     async def _begin(
-        self, way: _Journey, version: Version, request: Generation | Embedding
+        self,
+        way: _Journey,
+        version: Version,
+        request: Generation | Embedding,
+        avoid: tuple[str, ...],
     ) -> _Begun:
-        """An answer whose first chunk is there; `_end` it. Raises `_Moved`."""
+        """An answer whose first chunk is there; `_end` it. Raises `_Moved`.
+
+        avoid: the instances of the version that failed this request already.
+        """
         if way.trace is not None:
             way.trace.asks(version.version)
         asked_at, lease = self._clock.monotonic(), None
@@ -797,6 +824,7 @@ class Dispatch:
                 bounded=not way.ask.rehearsal or way.ask.counts,
                 helper=way.ask.helper,
                 options=way.ask.load_options,
+                sought=Sought(way.ask.work, avoid),
             )
             return await self._first(way, lease, request)
         except BaseException as error:
@@ -819,7 +847,7 @@ class Dispatch:
         except BaseException as error:
             await self._end(chunks, lease)
             if isinstance(error, EngineError) and self._pool.move_on(lease, error):
-                raise _Moved(error) from error
+                raise _Moved(error, lease.instance.key) from error
             raise
         return first, chunks, lease
 

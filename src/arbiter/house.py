@@ -10,7 +10,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import assert_never
@@ -385,6 +385,7 @@ class House:
             instances=tuple(
                 Loaded(
                     version=one.version,
+                    number=one.number,
                     engine=one.engine,
                     state=one.state.value,
                     in_flight=one.leases,
@@ -399,6 +400,8 @@ class House:
                 for one in self.pool.views()
             ),
             rollouts=self.controller.going(),
+            retried=self.pool.again.allowance().retried,
+            retries_refused=self.pool.again.allowance().refused,
         )
 
     def control(self) -> ControlRooms:
@@ -452,6 +455,7 @@ class House:
             "versions": len(self.registry.versions()),
             "tasks": len(self.tasks.all()),
             "rollouts": sorted(self.controller.aliases()),
+            "retries": asdict(self.pool.again.allowance()),
             "stuck": [{"version": one.version, "reason": one.reason} for one in self.watch.stuck],
         }
 

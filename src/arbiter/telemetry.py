@@ -89,11 +89,13 @@ class Tally:
 class Loaded:
     """An instance as it is now. Memory in bytes; None is unknown.
 
-    reloads_avoided: requests whose options another server would have loaded it again for. probes:
-    how many there were, by what they said. is_slow: it is known to be far slower than it was.
+    number: which of its version's instances it is. reloads_avoided: requests whose options another
+    server would have loaded it again for. probes: how many there were, by what they said. is_slow:
+    it is known to be far slower than it was.
     """
 
     version: VersionId
+    number: int = 1
     engine: str
     state: str
     in_flight: int
@@ -131,3 +133,7 @@ class Watched:
     rollouts: tuple[Going, ...]
     swaps: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """How often each kind of event of a rollout was, by alias and kind."""
+    retried: int = 0
+    """Requests that failed before their first byte and were tried again."""
+    retries_refused: int = 0
+    """Those that were not, because too many were."""

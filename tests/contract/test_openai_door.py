@@ -398,6 +398,7 @@ EXTRAS = [
     ("X-Arbiter-Expected: %ff", "expected"),
     ("X-Arbiter-Task: a b", "task"),
     ("X-Arbiter-Threshold: 1.5", "threshold"),
+    ("X-Arbiter-Helper: perhaps", "helper"),
     ("X-Arbiter-Max-Latency-Ms: nan", "max_latency_ms"),
     ("X-Arbiter-Needs: a!", "needs"),
     ("X-Arbiter-Conversation: " + "x" * 257, "conversation"),

@@ -157,7 +157,7 @@ def test_every_kind_of_event_is_documented() -> None:
     kinds |= {f"pace.{change.value}" for change in Change}
     kinds |= {"version.expired", "version.fell", "model.changed", "calibration.case", "shadow.pair"}
     kinds |= {"pool.stuck", "pin.set", "pin.removed", "settings.reloaded", "probe.failed"}
-    kinds |= {"calibration.again", "calibration.examined"}
+    kinds |= {"calibration.again", "calibration.examined", "pool.retries_spent"}
     kinds |= {f"calibration.{a.value}" for a in (Activity.WAITING, Activity.DONE)}
     page = read("docs/reference/events.md")
     assert [kind for kind in sorted(kinds) if f"| `{kind}` |" not in page] == []

@@ -323,7 +323,7 @@ def test_the_order_of_residents_changes_no_plan(
     now=st.integers(0, 100).map(float),
 )
 def test_nothing_is_promised_before_the_one_that_has_waited_longest(
-    wishes: dict[VersionId, Wish], now: float
+    wishes: dict[str, Wish], now: float
 ) -> None:
     first = min(wishes, key=lambda version: (wishes[version].since, version))
     assert promised(first, wishes, now=now, turn_s=30.0) == {}
@@ -332,7 +332,7 @@ def test_nothing_is_promised_before_the_one_that_has_waited_longest(
 
 
 def test_what_others_leave_for_belongs_to_whom_they_leave_for() -> None:
-    wishes = {
+    wishes: dict[str, Wish] = {
         VersionId("a"): Wish(since=0.0, need=host(3)),
         VersionId("b"): Wish(since=9.0, need=host(5), is_claimed=True),
     }

@@ -94,7 +94,7 @@ class World:
     held: list[Lease] = field(default_factory=list)
     asking: list[asyncio.Task[None]] = field(default_factory=list)
     runners: list[Toy] = field(default_factory=list)
-    tenants: dict[VersionId, Tenant] = field(default_factory=dict)
+    tenants: dict[str, Tenant] = field(default_factory=dict)
     settings: PoolSettings = field(
         default_factory=lambda: PoolSettings(wait_s=100_000.0, queue=1000, slots=2)
     )

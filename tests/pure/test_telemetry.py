@@ -87,7 +87,7 @@ def test_the_page_shows_requests_times_instances_rollouts_and_events() -> None:
     assert ({**who, "le": "120"}, 1.0) in buckets
     assert ({**who, "le": "+Inf"}, 2.0) in buckets
     assert found["arbiter_events_total"] == [({"kind": "rollout.promoted"}, 2.0)]
-    instance = {"version": "aaaaaaaaaaaa", "engine": "llama_cpp"}
+    instance = {"version": "aaaaaaaaaaaa", "number": "1", "engine": "llama_cpp"}
     assert found["arbiter_instance_state"] == [({**instance, "state": "ready"}, 1.0)]
     assert found["arbiter_instance_memory_bytes"] == [({**instance, "kind": "measured"}, 40.0)]
     rollout = {"alias": "fast", "rollout": "rol_1"}

@@ -496,6 +496,19 @@ def test_models_are_loaded_pinned_shown_and_unloaded_in_the_house_that_runs(
     assert "was not loaded" in furnished.ok("models", "unload", "yea")
 
 
+def test_a_model_is_loaded_twice_and_one_of_the_two_leaves_alone(
+    furnished: Shell, running: str
+) -> None:
+    assert running
+    assert "yea is loaded 2 times" in furnished.ok("models", "load", "yea", "--instances", "2")
+    assert "instance 2 of up to 2" in furnished.ok("models", "ps")
+    assert furnished.json("models", "unload", "yea", "--number", "2")["unloaded"] is True
+    states = [one["state"] for one in furnished.json("models", "ps")["instances"]]
+    assert states == ["ready", "cold"]
+    furnished.ok("models", "unload", "yea")
+    assert [one["most"] for one in furnished.json("models", "ps")["instances"]] == [1]
+
+
 def test_a_house_that_runs_reads_its_settings_again(furnished: Shell, running: str) -> None:
     assert running
     assert "read again: nothing changed" in furnished.ok("reload")

@@ -20,5 +20,6 @@ async def test_no_stream_is_lost_over_swaps_evictions_unloads_and_kills() -> Non
     assert found.ends[End.WHOLE] >= 350
     assert found.done["promoted"] == found.done["undone"] >= 1
     assert found.done["killed"] >= 2
+    assert found.done["one of two killed"] == found.done["one of two unloaded"] >= 1
     assert found.done["loaded again"] >= 2
     assert any("promoted" in line for line in said)

@@ -24,20 +24,29 @@ def moment(date: str) -> str:
 
 
 def load(
-    name: Name, data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson = False
+    name: Name,
+    instances: Annotated[
+        int, typer.Option("--instances", min=1, max=16, help="So often, each with its own slots.")
+    ] = 1,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
 ) -> None:
     """Load a model now, so that its first request need not wait."""
 
     async def work(client: Client) -> None:
         _needs_running(client)
+        body: Json = {"instances": instances}
         found = await followed(
-            client, "POST", f"/instances/{segment(name)}/load", {}, quiet=as_json
+            client, "POST", f"/instances/{segment(name)}/load", body, quiet=as_json
         )
         if as_json:
             show_json(found)
         else:
             held, took = size(found["measured_bytes"]), number(found["load_s"], unit=" s")
-            OUT.print(f"{name} is loaded: {held}, in {took}", markup=False)
+            often = "" if found["instances"] == 1 else f" {text(found['instances'])} times"
+            each = "" if not often else " each"
+            OUT.print(f"{name} is loaded{often}: {held}{each}, in {took}", markup=False)
 
     with_house(data_dir, config, work)
 
@@ -47,6 +56,12 @@ def unload(
     now: Annotated[
         bool, typer.Option("--now", help="Cut the answers that run; they end with an error.")
     ] = False,
+    number_: Annotated[
+        int | None,
+        typer.Option(
+            "--number", min=1, max=16, help="Only this one of its instances; the others serve."
+        ),
+    ] = None,
     data_dir: DataDir = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
@@ -55,7 +70,8 @@ def unload(
 
     async def work(client: Client) -> None:
         _needs_running(client)
-        found = await client.call("POST", f"/instances/{segment(name)}/unload", {"now": now})
+        body: Json = {"now": now, "number": number_}
+        found = await client.call("POST", f"/instances/{segment(name)}/unload", body)
         if as_json:
             show_json(found)
         else:
@@ -152,6 +168,7 @@ def _what(one: Json) -> str:
     """What else is to be known: a pin, what a load waits for, what went wrong, what was avoided."""
     until = text(one["pinned_until"])[:16]
     parts = [
+        *_beside(one),
         ("pinned for good" if until == "-" else f"pinned until {until}")
         if one["is_pinned"]
         else "",
@@ -171,6 +188,19 @@ def _too_little(one: Json) -> str:
     short = one["too_little_bytes"]
     found = short.items() if isinstance(short, dict) else ()
     return ", ".join(f"{size(most)} ({memory}) were too little" for memory, most in found)
+
+
+def _beside(one: Json) -> list[str]:
+    """Which of several instances it is, and what share of the work it has."""
+    if one["most"] == 1 and one["number"] == 1:
+        return []
+    where = "" if one["place"] is None else f" at {one['place']}"
+    ramp, weight = float(str(one["ramp"])), float(str(one["weight"]))
+    return [
+        f"instance {one['number']} of up to {one['most']}{where}",
+        "" if weight == 1.0 else f"weight {weight:g}",
+        f"slow start: {ramp:.0%}" if ramp < 1.0 and one["state"] == "ready" else "",
+    ]
 
 
 def _budget(found: Json) -> None:

@@ -2,7 +2,8 @@
 
 Real llama.cpp workers, the models that ship, clients that know what each version answers alone.
 Round after round the alias `primary` is swapped and taken back, a candidate is called off, memory
-holds fewer models than are asked for, a loaded model is unloaded, and workers are killed.
+holds fewer models than are asked for, a loaded model is unloaded, and workers are killed: the only
+one of a version, and one of two, of which the other serves on.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from arbiter.demo.lessons import TASKS, Item, draw_many
 from arbiter.demo.story import Say, furnished
 from arbiter.demo.streams import Crowd, End
 from arbiter.house import House
+from arbiter.pool.loadable import loadable
+from arbiter.pool.view import InstanceView
 from arbiter.refs import ModelName, RolloutId, VersionId, parse_name
 
 PRIMARY = parse_name("primary")
@@ -178,7 +181,9 @@ class _Proof:
             ("promoted", self._promote),
             ("killed", self._kill_stable),
             ("unloaded", self._unload),
-            ("settings read again", self._reload),
+            ("one of two killed", self._kill_one_of_two),
+            ("settings read again", self._reload),  # one of the two after the other
+            ("one of two unloaded", self._unload_one_of_two),
             ("called off", self._call_off),
             ("undone", self._undo),
             ("killed", self._kill_stable),
@@ -241,6 +246,42 @@ class _Proof:
         if pid is not None:
             os.kill(pid, signal.SIGKILL)
             self._crowd.killed(version)
+
+    async def _kill_one_of_two(self) -> None:
+        """SIGKILL one worker of a version that has two: nobody's stream on the other is cut."""
+        version = self._version(PRIMARY)
+        await self._have_two(version)
+        two = self._instances(version)
+        victim = max(two, key=lambda one: one.leases)
+        before = self._crowd.ends[End.CUT_BY_KILL]
+        if victim.pid is None:
+            return
+        os.kill(victim.pid, signal.SIGKILL)
+        self._crowd.killed(version)
+        await self._crowd.until(self._crowd.streams + 2 * CLIENTS)
+        cut = self._crowd.ends[End.CUT_BY_KILL] - before
+        if cut > victim.leases:
+            self._crowd.faults.append(f"{cut} were cut, and the worker had {victim.leases}")
+            self._crowd.ends[End.LOST] += cut - victim.leases
+
+    async def _unload_one_of_two(self) -> None:
+        """Drain the first of two while the second serves, and then have one again."""
+        version = self._version(PRIMARY)
+        await self._have_two(version)
+        pool = self._house.pool
+        await pool.unload(version, reason="no-loss", number=1)
+        await self._crowd.until(self._crowd.streams + CLIENTS)
+        await pool.unload(version, reason="no-loss")
+
+    async def _have_two(self, version: VersionId) -> None:
+        """Two instances of a version, and streams on both."""
+        known = loadable(self._house.registry.version(version))
+        await self._house.pool.warm(known, by_person=True, count=2)
+        while not all(one.leases for one in self._instances(version)):
+            await self._crowd.until(self._crowd.streams + 1)
+
+    def _instances(self, version: VersionId) -> list[InstanceView]:
+        return [one for one in self._house.pool.views() if one.version == version and one.is_ready]
 
     def _version(self, name: ModelName) -> VersionId:
         return self._house.registry.resolve(name).version

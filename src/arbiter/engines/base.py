@@ -69,6 +69,8 @@ class Offer:
     the server tells one. claims: without a digest, the facts by which this model is told from
     another of the same name; never what changes from load to load. capabilities: those of
     `arbiter.inference.needed`; None when the server does not say. loaded: whether it is in memory.
+    home: the address for whose claims these stand, where a person said that several servers run
+    the same models; None: they are this server's own.
     """
 
     model: str
@@ -83,6 +85,7 @@ class Offer:
     template: str | None = None
     licence: str | None = None
     loaded: bool | None = None
+    home: str | None = None
     details: Mapping[str, Fact] = field(default_factory=dict)
 
 
@@ -107,11 +110,12 @@ class Site:
 def content_of(offer: Offer, url: str) -> str:
     """What a served model is known by: its server's digest, else that of what is claimed of it.
 
-    A claim proves nothing about another machine, so the address is part of it.
+    A claim proves nothing about another machine, so the address is part of it; where a person
+    answers for several machines, the address of the first of them.
     """
     if offer.digest is not None:
         return offer.digest
-    claims = {"url": url, "model": offer.model, "claims": dict(offer.claims)}
+    claims = {"url": offer.home or url, "model": offer.model, "claims": dict(offer.claims)}
     return digest("arbiter.claims.v1", claims)
 
 
@@ -282,13 +286,14 @@ class Waits:
 class EngineContext:
     """What the house gives every engine: time, a private folder, keys of servers, and bounds.
 
-    keys: what to send to a server that wants a key, by its URL. waits: how long to wait for an
-    answer.
+    keys: what to send to a server that wants a key, by its URL. alike: by their URLs, the URL of
+    the first of the servers that run the same models. waits: how long to wait for an answer.
     """
 
     clock: Clock
     run_dir: Path
     keys: Mapping[str, str] = field(default_factory=dict)
+    alike: Mapping[str, str] = field(default_factory=dict)
     waits: Waits = Waits()
 
 

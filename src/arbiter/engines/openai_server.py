@@ -8,6 +8,7 @@ learned in `arbiter.engines.openai_probe`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -67,6 +68,7 @@ class OpenAIServerEngine:
     def __init__(self, context: EngineContext, *, patience: Patience | None = None) -> None:
         self._clock = context.clock
         self._keys = context.keys
+        self._alike = {server_root(url): first for url, first in context.alike.items()}
         waits = context.waits.said(first_s="first_s", next_s="next_s", whole_s="whole_s")
         self._patience = patience or Patience(**waits)
 
@@ -143,9 +145,16 @@ class OpenAIServerEngine:
         has_key = self._key(remote.url) is not None
         looking = look_at(remote, engine=self.name, has_key=has_key, connect=self._remote)
         try:
-            return await within(self._clock, LOOK_S, looking)
+            return self._at_home(await within(self._clock, LOOK_S, looking))
         except TimeoutError as error:
             raise ServerGone(f"{remote.url} did not answer within {LOOK_S:.0f} s.") from error
+
+    def _at_home(self, site: Site) -> Site:
+        """What one of several servers that run the same models claims stands for all of them."""
+        home = self._alike.get(server_root(site.url))
+        if home is None:
+            return site
+        return replace(site, offers=tuple(replace(offer, home=home) for offer in site.offers))
 
     def _remote(self, url: str) -> Remote:
         return Remote(url, key=self._key(url))

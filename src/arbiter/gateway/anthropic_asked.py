@@ -186,6 +186,7 @@ def ask_of(asked: CountRequest, headers: Mapping[str, str], caller: Caller) -> A
         stream=isinstance(asked, MessagesRequest) and bool(asked.stream),
         task=task,
         limits=extras.limits,
+        helper=extras.helper,
         conversation=conversation_of(whom, extras, caller, beginning),
         talk=talk_of(whom, extras, beginning),
         expected=extras.expected if is_written else None,

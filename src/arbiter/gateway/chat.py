@@ -153,6 +153,7 @@ def ask_of(request: ChatRequest, headers: Mapping[str, str], caller: Caller) -> 
         stream=bool(request.stream),
         task=task,
         limits=extras.limits,
+        helper=extras.helper,
         conversation=conversation_of(request, extras, caller, beginning),
         talk=talk_of(request, extras, beginning),
         expected=extras.expected,

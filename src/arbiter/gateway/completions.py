@@ -75,6 +75,7 @@ def ask_of(request: CompletionRequest, headers: Mapping[str, str], caller: Calle
         stream=bool(request.stream),
         task=task,
         limits=extras.limits,
+        helper=extras.helper,
         conversation=conversation_of(request, extras, caller, (prompt,)),
         talk=talk_of(request, extras, (prompt,)),
         expected=extras.expected,

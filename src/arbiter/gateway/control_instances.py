@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from arbiter.clock import Clock
+from arbiter.config import MOST_INSTANCES
 from arbiter.errors import InvalidField, StillInUse
 from arbiter.gateway import views
 from arbiter.gateway.control_base import ControlBody, Lines, Plain, Say, streamed
@@ -22,13 +23,19 @@ TOLD_EVERY_S = 0.5
 
 
 class LoadInstance(ControlBody):
-    """Have a model in memory."""
+    """Have a model in memory. instances: so often, each with its own slots."""
+
+    instances: int = Field(1, ge=1, le=MOST_INSTANCES)
 
 
 class UnloadInstance(ControlBody):
-    """Let a model go. now: cut the answers that run, instead of waiting for their end."""
+    """Let a model go. now: cut the answers that run, instead of waiting for their end.
+
+    number: only this one of its instances, while the others serve.
+    """
 
     now: bool = False
+    number: int | None = Field(None, ge=1, le=MOST_INSTANCES)
 
 
 class PinModel(ControlBody):
@@ -71,11 +78,11 @@ def instances_router(*, pool: Pool, registry: Registry, clock: Clock) -> APIRout
         }
 
     @router.post("/instances/{name:path}/load", response_class=Lines)
-    async def load(name: str, body: LoadInstance) -> Lines:  # noqa: ARG001  # empty
+    async def load(name: str, body: LoadInstance) -> Lines:
         version = registry.resolve(parse_name(name))
 
         async def work(say: Say) -> Plain:
-            return await _loaded(version, pool, registry, say)
+            return await _loaded(version, pool, registry, say, count=body.instances)
 
         return streamed(work)
 
@@ -86,7 +93,9 @@ def instances_router(*, pool: Pool, registry: Registry, clock: Clock) -> APIRout
             raise StillInUse(
                 f"{name} is pinned.", hint=f"First: arbiter models unpin {name}", param="name"
             )
-        was_loaded = await pool.unload(version, reason="by a person", cut=body.now)
+        was_loaded = await pool.unload(
+            version, reason="by a person", cut=body.now, number=body.number
+        )
         return {"model": name, "version": version, "unloaded": was_loaded}
 
     @router.put("/pins/{name:path}", response_class=Lines)
@@ -110,9 +119,11 @@ def instances_router(*, pool: Pool, registry: Registry, clock: Clock) -> APIRout
     return router
 
 
-async def _loaded(version: Version, pool: Pool, registry: Registry, say: Say) -> Plain:
-    """An instance once it is loaded; how that goes is told meanwhile."""
-    loading = asyncio.create_task(pool.warm(loadable(version), by_person=True))
+async def _loaded(
+    version: Version, pool: Pool, registry: Registry, say: Say, *, count: int = 1
+) -> Plain:
+    """An instance once it is loaded, the last of so many; how that goes is told meanwhile."""
+    loading = asyncio.create_task(pool.warm(loadable(version), by_person=True, count=count))
     while not loading.done():
         await asyncio.wait({loading}, timeout=TOLD_EVERY_S)
         progress = pool.progress(version.version)
@@ -120,8 +131,9 @@ async def _loaded(version: Version, pool: Pool, registry: Registry, say: Say) ->
             said = {"state": progress.state.value, "told": progress.sentence}
             say({"progress": {**said, "seconds": round(progress.state_s, 1)}})
     await loading
-    view = next(one for one in pool.views() if one.version == version.version)
-    return views.instance_view(view, registry)
+    own = [one for one in pool.views() if one.version == version.version]
+    loaded = [one for one in own if one.is_ready]
+    return {**views.instance_view((loaded or own)[-1], registry), "instances": len(loaded)}
 
 
 def _pins(pool: Pool) -> list[Plain]:

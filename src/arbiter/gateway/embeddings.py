@@ -53,6 +53,7 @@ def ask_of(request: EmbeddingRequest, headers: Mapping[str, str], caller: Caller
         work=Embedding(inputs=inputs, dimensions=request.dimensions),
         task=task,
         limits=extras.limits,
+        helper=extras.helper,
         conversation=conversation_of(request, extras, caller, inputs),
         expected=extras.expected,
         caller=caller.id,

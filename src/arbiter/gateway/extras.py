@@ -24,6 +24,7 @@ NAMES = (
     "max_latency_ms",
     "max_memory_mb",
     "threshold",
+    "helper",
 )
 
 MAX_CONVERSATION = 256
@@ -37,12 +38,16 @@ _NEED = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extras:
-    """What a request says to the house rather than to a model."""
+    """What a request says to the house rather than to a model.
+
+    helper: its answer serves only another one, as a judge's does.
+    """
 
     task: TaskName | None = None
     expected: str | None = None
     conversation: str | None = None
     limits: Limits = Limits()
+    helper: bool = False
 
 
 _NONE = Extras()
@@ -91,7 +96,17 @@ def read_extras(headers: Mapping[str, str], metadata: Mapping[str, str] | None) 
             max_latency_ms=_number(said, "max_latency_ms"),
             max_memory_mb=_number(said, "max_memory_mb"),
         ),
+        helper=_truth(said, "helper"),
     )
+
+
+def _truth(said: Mapping[str, str], name: str) -> bool:
+    text = said.get(name) or "false"
+    if text not in {"true", "false"}:
+        raise InvalidField(
+            f"{text!r:.40} is not a value for {name}.", hint="true or false", param=name
+        )
+    return text == "true"
 
 
 def _needs(text: str) -> frozenset[str]:

@@ -42,6 +42,7 @@ class _Collector:
         yield from _requests(self._watched.requests)
         yield _events(self._watched.events.items())
         yield _swaps(self._watched.swaps.items())
+        yield _retries(self._watched)
         yield from _instances(self._watched.instances)
         yield from _rollouts(self._watched.rollouts)
 
@@ -141,8 +142,19 @@ def _swaps(swaps: Iterable[tuple[tuple[str, str], int]]) -> Metric:
     return family
 
 
+def _retries(watched: Watched) -> Metric:
+    family = CounterMetricFamily(
+        "arbiter_retries",
+        "Requests that failed before their first byte, and whether they were tried again.",
+        labels=("granted",),
+    )
+    family.add_metric(["yes"], watched.retried)
+    family.add_metric(["no"], watched.retries_refused)
+    return family
+
+
 def _instances(loaded: Iterable[Loaded]) -> Iterator[Metric]:
-    by = ("version", "engine")
+    by = ("version", "number", "engine")
     state = GaugeMetricFamily(
         "arbiter_instance_state", "1 for the state that an instance is in.", labels=(*by, "state")
     )
@@ -170,7 +182,7 @@ def _instances(loaded: Iterable[Loaded]) -> Iterator[Metric]:
         labels=(*by, "kind"),
     )
     for one in loaded:
-        who = [short(one.version), one.engine]
+        who = [short(one.version), str(one.number), one.engine]
         state.add_metric([*who, one.state], 1)
         in_flight.add_metric(who, one.in_flight)
         waiting.add_metric(who, one.waiting)

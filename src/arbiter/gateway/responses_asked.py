@@ -162,6 +162,7 @@ def ask_of(asked: ResponsesRequest, headers: Mapping[str, str], caller: Caller) 
         stream=bool(asked.stream),
         task=task,
         limits=extras.limits,
+        helper=extras.helper,
         conversation=conversation_of(asked, extras, caller, beginning),
         talk=talk_of(asked, extras, beginning),
         expected=extras.expected,

@@ -47,8 +47,8 @@ class Doubts:
         self._tell = tell
         self._paces: dict[str, list[tuple[Timing, Usage, float]]] = {}
         """How fast every version answered before this start."""
-        self._doubted: dict[VersionId, Instance] = {}
-        """Whose breaker is not closed, and who is slow."""
+        self._doubted: dict[str, Instance] = {}
+        """Whose breaker is not closed, and who is slow, by the instance's key."""
 
     async def load(self, database: Database) -> None:
         """Read how fast every version answered before."""
@@ -65,14 +65,14 @@ class Doubts:
         instance.health.on_pace = partial(self._paced, instance)
 
     def ailing(self) -> Mapping[VersionId, str]:
-        """The versions that kept failing lately, each with why; who has others asks those.
+        """The versions of which an instance kept failing lately, with why; who can asks others.
 
         Nobody is refused because of it, and one request at a time tries whether it is over.
         """
         if not self._doubted:
             return _NOBODY
-        found = {version: one.health.ailing for version, one in self._doubted.items()}
-        return {version: why for version, why in found.items() if why is not None}
+        found = [(one.spec.version, one.health.ailing) for one in self._doubted.values()]
+        return {version: why for version, why in found if why is not None}
 
     def move_on(self, lease: Lease, error: EngineError) -> bool:
         """After a failure before the first byte: have the version served at its next place.
@@ -112,11 +112,11 @@ class Doubts:
 
     def _look_at(self, instance: Instance) -> None:
         """Have it in mind for as long as anything is the matter with it."""
-        version, health = instance.spec.version, instance.health
+        health = instance.health
         if health.breaker.phase is Phase.CLOSED and health.pace.why is None:
-            self._doubted.pop(version, None)
+            self._doubted.pop(instance.key, None)
         else:
-            self._doubted[version] = instance
+            self._doubted[instance.key] = instance
 
     def _move(self, instance: Lender, runner: Runner, why: str) -> bool:
         """Have a version that fails at one place served at another, if it has one."""

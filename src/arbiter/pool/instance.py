@@ -24,8 +24,9 @@ from arbiter.pool.fairness import HOUSE, Who
 from arbiter.pool.health import Health
 from arbiter.pool.lease import Lease, Leases, is_at
 from arbiter.pool.life import Move, State, moved
+from arbiter.pool.loadable import key_of
 from arbiter.pool.model_file import ModelFile
-from arbiter.pool.turns import Turns
+from arbiter.pool.turns import SentOn, Turns
 from arbiter.pool.usage import Usage
 
 __all__ = ["BACKOFF_S", "Instance", "Lease", "State"]
@@ -40,7 +41,7 @@ Admit = Callable[[], Awaitable[None]]
 class Instance:
     """A version on this host. The only writer of its own state."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what it stands on
         self,
         *,
         engine: Engine,
@@ -51,10 +52,16 @@ class Instance:
         on_change: Callable[[Instance, str], None],
         file: ModelFile,
         prepare: Callable[[LoadSpec], LoadSpec] = lambda spec: spec,
+        number: int = 1,
     ) -> None:
         self.spec = spec
         self.short_of: Callable[[], str | None] = lambda: None
         """What it waits for, or waited for last, before a load."""
+        self.number = number
+        """Which of its version's instances it is, from 1 on."""
+        self.is_better_elsewhere: Callable[[], bool] = lambda: False
+        """Whether another instance of its version had better serve who waits here for a drain."""
+        self.key = key_of(spec.version, number)
         self.engine = engine
         self.file = file
         self.state = State.COLD
@@ -62,8 +69,7 @@ class Instance:
         """When it came to be as it is, by the monotonic clock."""
         self.turns = Turns(clock, slots=spec.slots, bound=settings.queue, wait_s=settings.wait_s)
         self.usage = Usage(clock.monotonic())
-        self.leases = 0
-        self.loads = 0
+        self.leases = self.loads = 0
         self.load_s: float | None = None
         """How long the engine took for the latest load."""
         self.failures = 0
@@ -119,6 +125,16 @@ class Instance:
         return self._next is not None and self.state is State.READY
 
     @property
+    def outstanding(self) -> int:
+        """How many it serves, or is to serve: what a balancer weighs."""
+        return self.leases + len(self.turns)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether a load failed so lately that it is not tried again yet."""
+        return self.state is State.FAILED and self._not_before > self._clock.monotonic()
+
+    @property
     def waiting(self) -> int:
         """How many wait for a slot."""
         return len(self.turns)
@@ -162,7 +178,7 @@ class Instance:
         self.leases += 1
         asked = self._clock.monotonic()
         try:
-            runner = await self.ensure_ready(admit, patient=patient)
+            runner = await self.ensure_ready(admit, patient=patient, roams=True)
         except BaseException:
             self.leases -= 1
             self.turns.give()
@@ -205,20 +221,25 @@ class Instance:
         self.turns.held(now - lease.since)
         self.turns.give()
 
-    async def ensure_ready(self, admit: Admit, *, patient: bool = True) -> Runner:
-        """The runner, once it is ready. Everybody who comes while it loads waits for one load."""
+    async def ensure_ready(
+        self, admit: Admit, *, patient: bool = True, roams: bool = False
+    ) -> Runner:
+        """The runner, once it is ready. Everybody who comes while it loads waits for one load.
+
+        roams: raise `SentOn` where another instance of the version had better be asked.
+        """
         if self.state is State.READY and self.runner is not None and not self.file.is_due:
             return self.runner
         self._wanted += 1
         try:
-            return await self._ready(admit, patient=patient)
+            return await self._ready(admit, patient=patient, roams=roams)
         finally:
             self._wanted -= 1
             if not self._wanted and self._loading is not None and not self._is_admitted:
                 # everybody who wanted it hung up while it waited for memory: nobody has to leave
                 self._loading.cancel()
 
-    async def _ready(self, admit: Admit, *, patient: bool) -> Runner:
+    async def _ready(self, admit: Admit, *, patient: bool, roams: bool) -> Runner:
         while True:
             if self.state is State.READY and self.runner is not None:
                 if not self.file.is_due:
@@ -231,6 +252,8 @@ class Instance:
                 # a request that arrives during an unload waits for its end and loads again,
                 # rather than slipping into a runner that is about to stop
                 await asyncio.shield(self._draining)
+                if roams and self.is_better_elsewhere():
+                    raise SentOn
                 continue
             if self._is_abandoned:
                 raise ShuttingDown

@@ -23,6 +23,11 @@ class Lender(Protocol):
     """Whose runner is lent: what whoever has a lease tells it."""
 
     @property
+    def key(self) -> str:
+        """Which instance it is."""
+        ...
+
+    @property
     def health(self) -> Health:
         """How it did lately."""
         ...

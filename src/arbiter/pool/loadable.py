@@ -36,6 +36,15 @@ class Loadable(msgspec.Struct, frozen=True, kw_only=True):
     """What was registered, to notice a file that is no longer the same; None: not checked."""
 
 
+def key_of(version: VersionId, number: int) -> str:
+    """What an instance is known by in the pool: the first one by its version alone.
+
+    >>> key_of(VersionId("sha256:ab"), 1), key_of(VersionId("sha256:ab"), 2)
+    ('sha256:ab', 'sha256:ab/2')
+    """
+    return version if number == 1 else f"{version}/{number}"
+
+
 def loadable(version: Version) -> Loadable:
     """What the pool must know of a registered version."""
     artifact = version.artifact

@@ -1,4 +1,4 @@
-"""Where versions run: one instance a version on this host, loaded when it is first needed.
+"""Where versions run: in one instance or several, each loaded when it is first needed.
 
 The pool is the only one that loads and unloads. `arbiter.pool.space` says when there is memory for
 a load, `arbiter.pool.instance` does it.
@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
-from pathlib import Path
+from random import Random
 
 from arbiter.clock import Clock
 from arbiter.config import PoolSettings
 from arbiter.cost import HOST
-from arbiter.engines.base import Engine, LoadSpec, Runner
+from arbiter.engines.base import Engine
 from arbiter.errors import (
     ArbiterError,
     EngineError,
@@ -28,18 +28,23 @@ from arbiter.errors import (
     StillInUse,
 )
 from arbiter.events import Announcer, Detail, Event
+from arbiter.pool.again import Again
+from arbiter.pool.breaker import Sign, sign_of
 from arbiter.pool.doubts import Doubts
 from arbiter.pool.engines import Engines
 from arbiter.pool.fairness import HOUSE, Who
 from arbiter.pool.footprints import Footprints, Machine
 from arbiter.pool.instance import Instance, Lease, State
 from arbiter.pool.loadable import Loadable, loadable
-from arbiter.pool.model_file import ModelFile
 from arbiter.pool.pinned_options import LoadOptions
 from arbiter.pool.pins import Pins
+from arbiter.pool.roster import Roster
 from arbiter.pool.showing import Showing
+from arbiter.pool.siblings import ANYWHERE, Siblings, Sought, place_of, places_taken
 from arbiter.pool.space import Space, Tenant
+from arbiter.pool.spares import Spares
 from arbiter.pool.stuck import Sight
+from arbiter.pool.turns import SentOn
 from arbiter.pool.view import InstanceView, Progress
 from arbiter.refs import ModelName, VersionId, legible, short
 from arbiter.registry.artifact import Artifact
@@ -57,7 +62,7 @@ class Pool:
     budget_bytes: of this machine's own memory, for models; None: no bound but what is available.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what it stands on
         self,
         *,
         engines: Sequence[Engine],
@@ -68,6 +73,7 @@ class Pool:
         announcer: Announcer,
         machine: Machine,
         registry: Registry,
+        dice: Random,
     ) -> None:
         self.budget_bytes = budget_bytes
         self.pins = Pins(database, clock, registry)
@@ -77,11 +83,20 @@ class Pool:
         self._clock = clock
         self._database = database
         self._announcer = announcer
-        self._meter = machine.meter
         self._registry = registry
         self._places = registry.places
-        self._tenants: dict[VersionId, Tenant] = {}
         self._doubts = Doubts(registry=registry, clock=clock, tell=self._tell)
+        self._roster = Roster(
+            engines=self._engines,
+            settings=settings,
+            registry=registry,
+            clock=clock,
+            dice=dice,
+            meter=machine.meter,
+        )
+        self._roster.on_new = self._made
+        self._roster.on_change = self._changed
+        self._tenants = self._roster.tenants
         self._footprints = Footprints(database=database, clock=clock, machine=machine)
         self.space = Space(
             tenants=self._tenants,
@@ -93,13 +108,17 @@ class Pool:
             registry=registry,
             clock=clock,
         )
+        self._roster.too_many = lambda one: self.space.send_away(one, "it is one too many")
+        self._spares = Spares(space=self.space, clock=clock)
         self._showing = Showing(
-            tenants=self._tenants,
+            roster=self._roster,
             footprints=self._footprints,
             space=self.space,
             pins=self.pins,
             clock=clock,
         )
+        self.again = Again(settings=settings, clock=clock, announcer=announcer)
+        """Whether requests that failed may be tried again."""
         self._closed = False
         self.reconfigured = asyncio.Event()
         """Set when other settings hold from now on."""
@@ -139,7 +158,7 @@ class Pool:
 
     def at_once(self, loadable: Loadable) -> int:
         """How many requests a version is sent at the same time."""
-        return self._spec(loadable).slots
+        return self._roster.spec(loadable).slots
 
     def unavailable(self, format_: str) -> str | None:
         """Why this format cannot run here, or None when it can."""
@@ -150,66 +169,22 @@ class Pool:
 
         None when nobody knows: a server that offers it does not say.
         """
-        held, is_measured = self._footprints.predicted(loadable, self._spec(loadable))
+        held, is_measured = self._footprints.predicted(loadable, self._roster.spec(loadable))
         return (None if held is None else sum(held.values())), is_measured
 
     def room_in(self, loadable: Loadable) -> int | None:
         """The tokens that a version has room for here; None when its server does not say."""
         if loadable.is_outside and loadable.context_length is None:
             return None
-        return self._spec(loadable).context
-
-    def _spec(self, loadable: Loadable) -> LoadSpec:
-        artifact = loadable.artifact
-        context = loadable.context_length or self._settings.context
-        if not loadable.is_outside:
-            context = min(context, self._settings.context)
-        return LoadSpec(
-            version=loadable.version,
-            path=Path(loadable.path),
-            context=context,
-            slots=self._settings.server_slots if loadable.is_outside else self._settings.slots,
-            threads=self._settings.threads,
-            options=loadable.options,
-            digest=loadable.digest,
-            capabilities=frozenset() if artifact is None else artifact.capabilities,
-        )
-
-    def _placed(self, spec: LoadSpec) -> LoadSpec:
-        """A spec with the places of this moment, if its version is served by others."""
-        places = self._places.of(spec.version)
-        return replace(spec, places=places) if places else spec
+        return self._roster.spec(loadable).context
 
     def reload_s(self, loadable: Loadable) -> float:
         """How long a load of a version is expected to take here, in seconds."""
-        return self._footprints.reload_s(loadable, self._spec(loadable))
+        return self._footprints.reload_s(loadable, self._roster.spec(loadable))
 
     def room_for(self, loadable: Loadable) -> int:
         """The memory of this house that a version takes: none when another program runs it."""
         return 0 if loadable.is_outside else self.predicted_bytes(loadable)[0] or 0
-
-    def _tenant(self, loadable: Loadable) -> Tenant:
-        found = self._tenants.get(loadable.version)
-        if found is None:
-            instance = Instance(
-                engine=self.engine_for(loadable.format),
-                spec=self._spec(loadable),
-                clock=self._clock,
-                meter=self._meter,
-                settings=self._settings,
-                on_change=self._changed,
-                file=ModelFile(loadable.artifact, self._clock),
-                prepare=self._placed,
-            )
-            instance.health.beside = partial(self._beside, instance)
-            instance.short_of = partial(self.space.why, loadable.version)
-            instance.before_ready = self.space.refresh
-            self._doubts.attend(instance, is_ours=not loadable.is_outside)
-            found = self._tenants[loadable.version] = Tenant(loadable=loadable, instance=instance)
-        return found
-
-    def _beside(self, instance: Instance) -> int:
-        return sum(one.instance.leases for one in self._tenants.values()) - instance.leases
 
     async def take(
         self,
@@ -220,6 +195,7 @@ class Pool:
         bounded: bool = True,
         helper: bool = False,
         options: LoadOptions = (),
+        sought: Sought = ANYWHERE,
     ) -> Lease:
         """A warm runner of a version with a free slot; loads it first when it must.
 
@@ -229,24 +205,31 @@ class Pool:
         who: whose turn it is depends on that. patient: wait out the pause after a loss; who could
         be served elsewhere need not. bounded: be refused when too many wait; the house's own work
         waits instead. helper: no model that people use may leave memory for this request. options:
-        how the request would have it loaded, which is not heeded.
+        how the request would have it loaded, which is not heeded. sought: what the choice between
+        several instances goes by.
 
         Raises `Busy`, `LoadFailed` (`ServerGone` or `NotOffered` when nobody who serves it is
         there, which is no fault of the version), `EngineUnavailable`, `ShuttingDown`.
         """
         if self._closed:
             raise ShuttingDown
-        tenant = self._tenant(loadable)
-        tenant.spare = None
-        instance = tenant.instance
-        if bounded:
-            tenant.unasked = False
-            tenant.avoided.note(options)
-        tenant.want(helper=helper, claims=bounded)
-        try:
-            return await instance.take(
+        siblings = self._roster.of(loadable)
+
+        async def ask(tenant: Tenant) -> Lease:
+            tenant.spare = None
+            if bounded:
+                tenant.unasked = False
+                tenant.avoided.note(options)
+            tenant.want(helper=helper or siblings.is_helper, claims=bounded)
+            return await tenant.instance.take(
                 lambda: self._admit(tenant), who=who, patient=patient, bounded=bounded
             )
+
+        try:
+            if siblings.is_alone:
+                with suppress(SentOn):  # there is another one by now
+                    return await ask(siblings.first)
+            return await siblings.take(sought, ask, self._spares.open)
         except BaseException:
             self.space.freed.set()
             raise
@@ -255,6 +238,9 @@ class Pool:
         """End a lease."""
         lease.instance.give_back(lease)
         self.space.freed.set()
+        siblings = self._roster.get(lease.instance.spec.version)
+        if siblings is not None and not siblings.is_alone:
+            siblings.level()
 
     async def _admit(self, tenant: Tenant) -> None:
         """Check the file and wait for room. Raises as `Space.admit`, and `LoadFailed`."""
@@ -262,62 +248,43 @@ class Pool:
         await self.space.admit(tenant)
 
     async def warm(
-        self, loadable: Loadable, *, helper: bool = False, by_person: bool = False
+        self, loadable: Loadable, *, helper: bool = False, by_person: bool = False, count: int = 1
     ) -> None:
         """Load a version now, so that its first request need not wait.
 
         helper: no model that people use may leave for it. by_person: what is in use all the time
-        makes way for it after a turn. Raises what `take` raises.
+        makes way for it after a turn. count: so many instances of it; more than the settings say
+        may be there until it is unloaded. Raises what `take` raises.
         """
         if self._closed:
             raise ShuttingDown
-        tenant = self._tenant(loadable)
-        tenant.spare, tenant.unasked = None, False
-        tenant.want(helper=helper, claims=by_person)
-        await tenant.instance.ensure_ready(lambda: self._admit(tenant))
+        siblings = self._roster.of(loadable)
+        if count > siblings.most:
+            self._roster.ask_for(loadable, count)
+        ready = [one for one in siblings.tenants if one.instance.state is State.READY]
+        others = [one for one in siblings.tenants if one not in ready]
+        for tenant in others[: max(0, count - len(ready))] or ready[:1]:
+            if not self._roster.is_wanted(tenant):
+                continue  # there are to be fewer by now
+            tenant.spare, tenant.unasked = None, False
+            tenant.want(helper=helper or siblings.is_helper, claims=by_person)
+            await tenant.instance.ensure_ready(partial(self._admit, tenant))
 
     async def warm_spare(self, loadable: Loadable, *, unused_s: float | None = None) -> None:
         """Load a version if it fits beside the others, and else do nothing.
 
-        unused_s: whoever was not asked for in this long may leave for it, and whoever nobody ever
-        asked for at once; by default nobody leaves. A request that needs the room ends this load.
-        Raises `LoadFailed`, `EngineUnavailable`, `ShuttingDown`.
+        As `Spares.load`. Raises `LoadFailed`, `EngineUnavailable`, `ShuttingDown`.
         """
         if self._closed:
             raise ShuttingDown
-        tenant = self._tenant(loadable)
-        instance = tenant.instance
-        has_room = instance.is_away and await self.space.admit_spare(tenant, unused_s=unused_s)
-        if not has_room or not instance.is_away:
-            return  # or somebody asked for it meanwhile
-        tenant.unasked = True
-        loading = asyncio.create_task(instance.ensure_ready(instance.file.ensure_registered))
-        tenant.spare = loading
-        try:
-            await asyncio.wait({loading})
-        except asyncio.CancelledError:
-            if tenant.spare is not None:
-                tenant.spare = None
-                loading.cancel()
-                await self.space.drained(tenant, "nobody waits for it any more", give_up=True)
-            raise
-        finally:
-            loading.cancel()
-            self._end_of_spare(tenant, loading)
-        if not loading.cancelled():
-            loading.result()
-
-    def _end_of_spare(self, tenant: Tenant, loading: asyncio.Task[Runner]) -> None:
-        if tenant.spare is loading:
-            tenant.spare = None
-        if tenant.instance.is_away:
-            tenant.admitted = False
-        self.space.freed.set()
+        siblings = self._roster.of(loadable)
+        if not siblings.is_ready:
+            await self._spares.load(siblings.first, unused_s=unused_s)
 
     async def let_spare_go(self, version: VersionId, *, reason: str) -> bool:
         """Unload what `warm_spare` loaded, unless it is kept or somebody asked for it since."""
-        tenant = self._tenants.get(version)
-        if tenant is None or not tenant.unasked or tenant.loadable.is_outside:
+        loaded = self._loaded(version)
+        if not loaded or any(one.loadable.is_outside or not one.unasked for one in loaded):
             return False
         if self._registry.kept_until(version) is not None:
             return False
@@ -325,28 +292,42 @@ class Pool:
 
     async def let_go(self, version: VersionId, *, reason: str) -> bool:
         """Unload a version unless somebody uses it. False: it is in use, or was not loaded."""
-        tenant = self._tenants.get(version)
-        if tenant is None or tenant.instance.busy or version in self.pins.versions():
+        loaded = self._loaded(version)
+        if any(one.instance.busy for one in loaded) or version in self.pins.versions():
             return False
         return await self.unload(version, reason=reason)
 
-    async def unload(self, version: VersionId, *, reason: str, cut: bool = False) -> bool:
+    async def unload(
+        self, version: VersionId, *, reason: str, cut: bool = False, number: int | None = None
+    ) -> bool:
         """Drain and unload a version. False: it was not loaded.
 
         Answers that run are served to their end; the drain is called off when that takes longer
-        than ``pool.drain_s``. cut: end them at once, with an error. Raises `StillInUse`.
+        than ``pool.drain_s``. cut: end them at once, with an error. number: this instance of it
+        alone, while the others serve. Raises `StillInUse`.
         """
-        tenant = self._tenants.get(version)
-        if tenant is None or tenant.instance.state is State.COLD:
-            return False
+        loaded = [
+            one for one in self._loaded(version) if number is None or one.instance.number == number
+        ]
         limit_s = self._settings.drain_s
-        if not await self.space.drained(tenant, reason, limit_s=limit_s, cut=cut):
+        are_gone = await asyncio.gather(
+            *(self.space.drained(one, reason, limit_s=limit_s, cut=cut) for one in loaded)
+        )
+        if not all(are_gone):
             raise StillInUse(
-                f"{tenant.instance.leases} answers still run after {limit_s:.0f} s; "
-                "it is not unloaded.",
+                f"{sum(one.instance.leases for one in loaded)} answers still run after "
+                f"{limit_s:.0f} s; it is not unloaded.",
                 hint="Try again, or cut them: arbiter models unload NAME --now.",
             )
-        return True
+        if loaded and number is None:
+            self._roster.ask_for(loaded[0].loadable, 0)
+        return bool(loaded)
+
+    def _loaded(self, version: VersionId) -> list[Tenant]:
+        """Its instances that are not cold."""
+        siblings = self._roster.get(version)
+        found = () if siblings is None else siblings.tenants
+        return [one for one in found if one.instance.state is not State.COLD]
 
     async def pin(self, name: ModelName, until: datetime | None) -> None:
         """Have what a name stands for in memory, for good or until a date. Raises `UnknownModel`.
@@ -377,13 +358,14 @@ class Pool:
         self.reconfigured.set()
         self.budget_bytes = budget_bytes
         self.space.reconfigure(settings, {} if budget_bytes is None else {HOST: budget_bytes})
-        for tenant in self._tenants.values():
-            tenant.instance.reconfigure(self._spec(tenant.loadable), settings)
+        self._roster.reconfigure(settings)
+        self.again.reconfigure(settings)
         self._footprints.revision += 1  # what fits may have changed for whoever asks
         return self.renew()
 
     def renew(self) -> tuple[VersionId, ...]:
         """Have those leave that are loaded otherwise than the settings say; which those are."""
+        self._roster.sweep()
         return self.space.renew("its settings have changed")
 
     async def keep_pinned(self) -> None:
@@ -391,16 +373,26 @@ class Pool:
         for name in await self.pins.expire():
             self._tell("pin.removed", name=name, reason="its date has passed")
         for version in self.pins.versions():
-            tenant = self._tenants.get(version)
-            if tenant is not None and tenant.instance.state is not State.COLD:
+            if self._loaded(version):
                 continue
             try:
                 await self.warm(loadable(self._registry.version(version)))
             except ArbiterError as error:
                 LOG.warning("%s is pinned and not loaded: %s", short(version), error.sentence)
 
+    def _made(self, instance: Instance, loadable: Loadable) -> None:
+        """An instance is there that was not before, and is not loaded yet."""
+        instance.health.beside = partial(self._beside, instance)
+        instance.short_of = partial(self.space.why, instance.key)
+        instance.before_ready = self.space.refresh
+        self._doubts.attend(instance, is_ours=not loadable.is_outside)
+
+    def _beside(self, instance: Instance) -> int:
+        """How many requests other instances serve at this moment."""
+        return sum(one.instance.leases for one in self._tenants.values()) - instance.leases
+
     def _changed(self, instance: Instance, reason: str) -> None:
-        tenant = self._tenants[instance.spec.version]
+        tenant = self._tenants[instance.key]
         version = tenant.version
         if instance.state is State.READY or (instance.is_away and not instance.busy):
             tenant.has_claim = False  # whoever came during a drain still waits, and keeps it
@@ -416,25 +408,56 @@ class Pool:
                 if isinstance(instance.last_error, OutOfMemory) and not tenant.loadable.is_outside:
                     self._footprints.fell_short(instance.spec, reason, tenant.had)
             if not instance.was_lost:
-                self._miss(version, instance.last_error)
+                self._miss(tenant, instance.last_error)
         self.space.freed.set()
-        self._tell(f"instance.{instance.state.value}", version=version, reason=reason)
+        number = instance.number
+        self._tell(
+            f"instance.{instance.state.value}", version=version, number=number, reason=reason
+        )
+        siblings = self._roster.of(tenant.loadable)
+        if not siblings.is_alone or tenant is not siblings.first:
+            self._balance(siblings, tenant)
+
+    def _balance(self, siblings: Siblings, tenant: Tenant) -> None:
+        """One of several instances is now otherwise."""
+        state = tenant.instance.state
+        siblings.changed(tenant)
+        if state is State.READY:
+            beside = [one for one in siblings.tenants if one is not tenant]
+            if place_of(tenant) in places_taken(beside):
+                self.space.send_away(tenant, "another instance of it is served there already")
+            tenant.comes_back = False
+            self.renew()  # the next one, if this one was loaded again for other settings
+        elif state is State.COLD:
+            if tenant.comes_back and not self._closed:
+                self._spares.again(tenant, partial(self._admit, tenant))
+        elif state is State.FAILED:
+            tenant.comes_back = False
 
     def _tell(self, kind: str, **detail: Detail) -> None:
         self._announcer.announce(Event(kind=kind, at=self._clock.now(), detail=detail))
 
     def move_on(self, lease: Lease, error: EngineError) -> bool:
-        """As `Doubts.move_on`: whether the version is served at another place now."""
-        return self._doubts.move_on(lease, error)
+        """After a failure before the first byte: whether another instance can be asked, or place.
+
+        As `Doubts.move_on` for places. False where the instance is not to blame.
+        """
+        if self._doubts.move_on(lease, error):
+            return True
+        siblings = self._roster.get(lease.instance.spec.version)
+        if siblings is None or siblings.is_alone or sign_of(error) is Sign.NOTHING:
+            return False
+        tenant = self._tenants.get(lease.instance.key)
+        return tenant is not None and siblings.can_serve_beside(tenant)
 
     def ailing(self) -> Mapping[VersionId, str]:
-        """As `Doubts.ailing`: the versions that kept failing lately, each with why."""
-        return self._doubts.ailing()
+        """The versions of which every instance kept failing lately, each with why."""
+        return self._roster.ailing(self._doubts.ailing())
 
-    def _miss(self, version: VersionId, error: ArbiterError | None) -> None:
+    def _miss(self, tenant: Tenant, error: ArbiterError | None) -> None:
         """No server that offers a version is there, or none has it: no choice until one does."""
         if isinstance(error, ServerGone | NotOffered):
-            for place in self._places.of(version):
+            for place in tenant.aims or self._places.of(tenant.version):
                 why = legible(error.message.removeprefix(f"{place.url}: "), most=1000)
                 if isinstance(error, NotOffered):
                     self._places.note(place, why)
@@ -449,18 +472,20 @@ class Pool:
 
     def welcome_back(self, url: str) -> None:
         """A server is there again: what it offers may be loaded at once."""
-        for version, tenant in self._tenants.items():
-            if any(place.url == url for place in self._places.of(version)):
+        for tenant in self._tenants.values():
+            if any(place.url == url for place in self._places.of(tenant.version)):
                 tenant.instance.forgive()
 
     def is_warm(self, version: VersionId) -> bool:
         """Whether it is in the memory of this house and could answer without a load."""
-        tenant = self._tenants.get(version)
-        return (
-            tenant is not None
-            and tenant.instance.state is State.READY
-            and not tenant.loadable.is_outside
+        return any(
+            one.instance.state is State.READY and not one.loadable.is_outside
+            for one in self._loaded(version)
         )
+
+    def siblings(self, version: VersionId) -> Siblings | None:
+        """The instances of a version, if it ever had one."""
+        return self._roster.get(version)
 
     def views(self) -> tuple[InstanceView, ...]:
         """Every instance as it is now."""
@@ -481,18 +506,20 @@ class Pool:
             tenant.instance.turns.wake()
 
     def states(self) -> Mapping[VersionId, State]:
-        """The state of every instance."""
-        return {version: tenant.instance.state for version, tenant in self._tenants.items()}
+        """The state of every version: that of the instance that is nearest to an answer."""
+        return {one.first.version: one.state for one in self._roster.all()}
 
     async def close(self) -> None:
         """Take nothing new, let what runs end, unload everything. The caller sets the deadline."""
         self._closed = True
+        await self._spares.close()
         await asyncio.gather(*(_gone(tenant.instance) for tenant in self._tenants.values()))
         await self.space.settle()
 
     async def abandon(self) -> None:
         """Unload everything at once, whoever is being served: the deadline of `close` is over."""
         self._closed = True
+        await self._spares.close()
         await asyncio.gather(*(one.instance.abandon() for one in self._tenants.values()))
         await self.space.settle()
 

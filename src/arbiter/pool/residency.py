@@ -20,7 +20,6 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from arbiter.cost import HOST
-from arbiter.refs import VersionId
 
 Bytes = Mapping[str, int]
 """So much of each memory."""
@@ -42,13 +41,14 @@ _LEAST_WORTH: Final = 1e-9
 class Resident:
     """An instance in memory.
 
-    last_used: seconds of a monotonic clock. busy: serving or loading for somebody. worth: expected
-    seconds of loading that its absence costs. kept: replaced by another version, and held ready in
-    case people want it back. pinned: a person said that it stays. is_turn_over: busy, and it has
-    been for as long as others may be made to wait for it. priority: the higher leave later.
+    version: its id; of a version's first instance that is the version. last_used: seconds of a
+    monotonic clock. busy: serving or loading for somebody. worth: expected seconds of loading that
+    its absence costs. kept: replaced by another version, and held ready in case people want it
+    back. pinned: a person said that it stays. is_turn_over: busy, and it has been for as long as
+    others may be made to wait for it. priority: the higher leave later.
     """
 
-    version: VersionId
+    version: str
     need: Bytes
     last_used: float
     busy: bool
@@ -73,7 +73,7 @@ class Room:
     """
 
     fits: bool
-    evict: tuple[VersionId, ...]
+    evict: tuple[str, ...]
     reason: str
     is_never: bool = False
     is_alone: bool = False
@@ -204,7 +204,7 @@ def _short(
     }
 
 
-_Order = tuple[tuple[bool, bool, int], float, float, VersionId]
+_Order = tuple[tuple[bool, bool, int], float, float, str]
 _Cost = tuple[tuple[float, ...], int, tuple[_Order, ...]]
 
 
@@ -314,8 +314,8 @@ def _amount(some: Bytes) -> str:
 
 
 def promised(
-    version: VersionId,
-    wishes: Mapping[VersionId, Wish],
+    version: str,
+    wishes: Mapping[str, Wish],
     *,
     now: float,
     turn_s: float,

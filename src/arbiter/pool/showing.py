@@ -10,6 +10,8 @@ from arbiter.cost import HOST
 from arbiter.pool.footprints import Footprints
 from arbiter.pool.life import State
 from arbiter.pool.pins import Pins
+from arbiter.pool.roster import Roster
+from arbiter.pool.siblings import place_of
 from arbiter.pool.space import Space, Tenant
 from arbiter.pool.stuck import Sight
 from arbiter.pool.view import InstanceView, Progress
@@ -22,13 +24,13 @@ class Showing:
     def __init__(
         self,
         *,
-        tenants: Mapping[VersionId, Tenant],
+        roster: Roster,
         footprints: Footprints,
         space: Space,
         pins: Pins,
         clock: Clock,
     ) -> None:
-        self._tenants = tenants
+        self._roster = roster
         self._footprints = footprints
         self._space = space
         self._pins = pins
@@ -37,10 +39,13 @@ class Showing:
     def views(self) -> tuple[InstanceView, ...]:
         """Every instance as it is now."""
         pinned = self._pins.versions()
-        return tuple(self._view(tenant, pinned) for tenant in self._tenants.values())
+        return tuple(self._view(tenant, pinned) for tenant in self._roster.shown())
 
     def _view(self, tenant: Tenant, pinned: Mapping[VersionId, datetime | None]) -> InstanceView:
         version, instance, now = tenant.version, tenant.instance, self._clock.monotonic()
+        siblings = self._roster.of(tenant.loadable)
+        host, last = siblings.host(tenant), siblings.last
+        place = place_of(tenant)
         held = self._footprints.measured(instance.spec) or {}
         chance = instance.usage.chance(now)
         reload_s = self._footprints.reload_s(tenant.loadable, instance.spec)
@@ -52,7 +57,13 @@ class Showing:
             engine=instance.engine.name,
             state=instance.state,
             state_s=now - instance.since,
-            waits_for=self._space.waits_for(version),
+            number=instance.number,
+            most=siblings.most,
+            place=None if place is None else place.url,
+            weight=host.weight,
+            ramp=host.ramp,
+            chosen=None if last is None or last.id != tenant.key else last.reason,
+            waits_for=self._space.waits_for(tenant.key),
             leases=instance.leases,
             waiting=instance.waiting,
             waiting_by=instance.turns.by_caller(),
@@ -79,15 +90,15 @@ class Showing:
 
     def progress(self, version: VersionId) -> Progress | None:
         """What somebody who waits for a version waits for; None: for nothing but its answer."""
-        tenant = self._tenants.get(version)
-        if tenant is None:
+        siblings = self._roster.get(version)
+        if siblings is None:
             return None
-        instance = tenant.instance
+        instance = siblings.nearest.instance
         return Progress(
             state=instance.state,
             state_s=self._clock.monotonic() - instance.since,
             expected_load_s=self._footprints.load_s(instance.spec),
-            waits_for=self._space.waits_for(version),
+            waits_for=self._space.waits_for(instance.key),
             waiting=instance.waiting,
         )
 
@@ -96,6 +107,7 @@ class Showing:
         return tuple(
             Sight(
                 version=one.version,
+                number=one.instance.number,
                 waiting=one.instance.waiting,
                 free=one.instance.turns.free,
                 leases=one.instance.leases,
@@ -104,5 +116,5 @@ class Showing:
                 is_ready=one.instance.state is State.READY,
                 has_room=self._space.has_room(one),
             )
-            for one in self._tenants.values()
+            for one in self._roster.shown()
         )

@@ -19,7 +19,7 @@ from typing import Final
 from arbiter.clock import Clock
 from arbiter.config import PoolSettings
 from arbiter.cost import Level
-from arbiter.engines.base import Runner
+from arbiter.engines.base import Place, Runner
 from arbiter.engines.deadlines import within
 from arbiter.errors import NoRoom
 from arbiter.pool.footprints import Footprints
@@ -65,12 +65,14 @@ UNUSED_S: Final = 600.0
 
 @dataclass(slots=True, kw_only=True)
 class Tenant:
-    """A version that is, was or wants to be in memory.
+    """An instance of a version that is, was or wants to be in memory.
 
     unasked: it was loaded without anybody having asked for it, so it is the first to leave. spare:
     the load that nobody waits for, while it goes on. is_helper: only the house's helpers want it.
     has_claim: a person wants it, so that others may be asked to end their turn. leaves_for: whose
-    is what it frees, while it is on its way out. had: every memory as its latest load began.
+    is what it frees, while it is on its way out. comes_back: it leaves to be loaded otherwise,
+    while another instance of its version serves. aims: the places that its load was sent to. had:
+    every memory as its latest load began.
     """
 
     loadable: Loadable
@@ -81,14 +83,21 @@ class Tenant:
     has_claim: bool = False
     spare: asyncio.Task[Runner] | None = None
     is_leaving: bool = False
-    leaves_for: VersionId | None = None
+    leaves_for: str | None = None
+    comes_back: bool = False
+    aims: tuple[Place, ...] = ()
     had: Mapping[str, Level] = field(default_factory=dict)
     avoided: Avoided = field(default_factory=Avoided)
 
     @property
     def version(self) -> VersionId:
-        """Which version it is."""
+        """Which version it is one of."""
         return self.loadable.version
+
+    @property
+    def key(self) -> str:
+        """Which instance it is."""
+        return self.instance.key
 
     def want(self, *, helper: bool, claims: bool) -> None:
         """Somebody wants it. What one has a right to, all have who wait for it together."""
@@ -113,7 +122,7 @@ class Space:
     def __init__(
         self,
         *,
-        tenants: Mapping[VersionId, Tenant],
+        tenants: Mapping[str, Tenant],
         settings: PoolSettings,
         budget: Bytes,
         memory: MemoryReader,
@@ -132,8 +141,8 @@ class Space:
         self._pins = pins
         self._registry = registry
         self._clock = clock
-        self._wishes: dict[VersionId, Wish] = {}
-        self._why: dict[VersionId, str] = {}
+        self._wishes: dict[str, Wish] = {}
+        self._why: dict[str, str] = {}
         self._late: list[_Late] = []
         self._acting: set[asyncio.Task[None]] = set()
 
@@ -147,13 +156,33 @@ class Space:
         """Have those leave that are loaded in a way that is no longer wanted; which those are.
 
         They are drained, so nobody's answer is cut; whoever asks meanwhile waits for the new load.
+        Of several instances of a version one leaves at a time, and comes back before the next one.
         """
         found = [
             one for one in self._tenants.values() if one.instance.is_outdated and not one.is_leaving
         ]
         for one in found:
-            self._send_away(one, reason, for_=None)
-        return tuple(one.version for one in found)
+            beside = self.beside(one)
+            if any(other.is_leaving or other.comes_back for other in beside):
+                continue
+            one.comes_back = any(other.instance.state is State.READY for other in beside)
+            self.send_away(one, reason)
+        return tuple(dict.fromkeys(one.version for one in found))
+
+    def beside(self, tenant: Tenant) -> list[Tenant]:
+        """The other instances of its version."""
+        return [
+            one
+            for one in self._tenants.values()
+            if one is not tenant and one.version == tenant.version
+        ]
+
+    def _is_extra(self, tenant: Tenant) -> bool:
+        """Whether it is one more of a version that another one serves too: missed by nobody."""
+        first = self._tenants.get(tenant.version)
+        return tenant.instance.number > 1 and (
+            first is not None and first.instance.state is State.READY and not first.is_leaving
+        )
 
     def need(self, tenant: Tenant) -> Bytes:
         """The memory of this house that a version takes: none when another program runs it."""
@@ -161,17 +190,20 @@ class Space:
             return {}
         return self._footprints.predicted(tenant.loadable, tenant.instance.spec)[0] or {}
 
-    def waits_for(self, version: VersionId) -> str | None:
-        """Why a version that is to be loaded has no memory yet; None: it does not wait for any."""
-        return self.why(version) if version in self._wishes else None
+    def waits_for(self, key: str) -> str | None:
+        """Why an instance that is to be loaded has no memory yet; None: it does not wait for any.
 
-    def why(self, version: VersionId) -> str | None:
-        """What the latest plan for a version said; None: there was none."""
-        return self._why.get(version)
+        key: of a version's first instance that is the version.
+        """
+        return self.why(key) if key in self._wishes else None
+
+    def why(self, key: str) -> str | None:
+        """What the latest plan for an instance said; None: there was none."""
+        return self._why.get(key)
 
     def has_room(self, tenant: Tenant) -> bool:
         """Whether a version waits for memory for which nobody has to leave."""
-        if tenant.version not in self._wishes or self._late:
+        if tenant.key not in self._wishes or self._late:
             return False
         room = self._plan(tenant)
         return room.fits and not room.evict
@@ -198,14 +230,14 @@ class Space:
         size = None if given is None else int(given * 1_000_000)
         return {memory: headroom(level, size) for memory, level in levels.items()}
 
-    def residents(self, *, wanted: VersionId | None, since: float | None) -> list[Resident]:
+    def residents(self, *, wanted: str | None, since: float | None) -> list[Resident]:
         """Everything that takes room, as a plan for one that has waited since then sees it."""
         pinned = self._pins.versions()
         return [
             self._resident(one, since=since, is_pinned=one.version in pinned)
             for one in self._tenants.values()
             if one.admitted
-            and one.version != wanted
+            and one.key != wanted
             and not (one.is_leaving and one.leaves_for == wanted)
         ]
 
@@ -217,17 +249,18 @@ class Space:
             and now - instance.since < self._settings.stay_s
         )
         turn_s = self._settings.turn_s
+        is_extra = self._is_extra(tenant)
         worth = instance.usage.chance(now) * self._footprints.reload_s(
             tenant.loadable, instance.spec
         )
         return Resident(
-            version=tenant.version,
+            version=tenant.key,
             need=self.need(tenant),
             last_used=NEVER if tenant.unasked else instance.usage.last,
             busy=tenant.is_leaving or (tenant.spare is None and (instance.busy or is_fresh)),
-            worth=0.0 if tenant.unasked else worth,
-            kept=self._registry.kept_until(tenant.version) is not None,
-            pinned=is_pinned,
+            worth=0.0 if tenant.unasked or is_extra else worth,
+            kept=self._registry.kept_until(tenant.version) is not None and not is_extra,
+            pinned=is_pinned and not is_extra,
             is_turn_over=not tenant.is_leaving
             and instance.state is State.READY
             and since is not None
@@ -250,8 +283,8 @@ class Space:
         if tenant.loadable.is_outside:
             tenant.admitted = True
             return
-        version = tenant.version
-        self._wishes[version] = Wish(since=LAST, need=self.need(tenant))
+        key = tenant.key
+        self._wishes[key] = Wish(since=LAST, need=self.need(tenant))
         try:
             while True:
                 self.freed.clear()
@@ -263,7 +296,7 @@ class Space:
                 with suppress(TimeoutError):
                     await within(self._clock, pause_s, _until(self.freed))
         finally:
-            del self._wishes[version]
+            del self._wishes[key]
             self.freed.set()
 
     def _let_in(self, tenant: Tenant) -> None:
@@ -272,38 +305,38 @@ class Space:
 
     def _step(self, tenant: Tenant) -> float | None:
         """Go on with a wish: None when there is room, else how long to wait at most."""
-        version = tenant.version
-        if tenant.has_claim and self._wishes[version].since == LAST:
+        key = tenant.key
+        if tenant.has_claim and self._wishes[key].since == LAST:
             now = self._clock.monotonic()
-            self._wishes[version] = replace(self._wishes[version], since=now)
-        is_awaiting = any(one.leaves_for == version for one in self._tenants.values())
+            self._wishes[key] = replace(self._wishes[key], since=now)
+        is_awaiting = any(one.leaves_for == key for one in self._tenants.values())
         room = self._plan(tenant)
-        self._why[version] = room.reason
+        self._why[key] = room.reason
         if room.is_never:
             raise NoRoom(
                 f"There is no memory for this model: {room.reason}.",
                 hint="Unpin something (arbiter models unpin NAME), or raise pool.memory_mb.",
             )
         for leaving in room.evict:
-            self._send_away(self._tenants[leaving], f"evicted: {room.reason}", for_=version)
+            self.send_away(self._tenants[leaving], f"evicted: {room.reason}", for_=key)
         is_awaiting = is_awaiting or bool(room.evict)
-        wish = self._wishes[version]
-        self._wishes[version] = replace(wish, is_claimed=is_awaiting or room.fits)
+        wish = self._wishes[key]
+        self._wishes[key] = replace(wish, is_claimed=is_awaiting or room.fits)
         if is_awaiting or not room.fits:
             return AGAIN_S
         refusal = self._no_room(tenant) if room.is_alone else None
         if refusal is not None and not self._late:
             raise refusal
         if refusal is not None or not (room.is_alone or self._is_back(tenant)):
-            self._why[version] = "memory that was freed is not back yet"
+            self._why[key] = "memory that was freed is not back yet"
             return RECOVERY_LOOK_S
         return None
 
     def _plan(self, tenant: Tenant) -> Room:
-        version, now = tenant.version, self._clock.monotonic()
-        ahead = promised(version, self._wishes, now=now, turn_s=self._settings.turn_s)
-        since = self._wishes[version].since if tenant.has_claim else None
-        others = self.residents(wanted=version, since=since)
+        key, now = tenant.key, self._clock.monotonic()
+        ahead = promised(key, self._wishes, now=now, turn_s=self._settings.turn_s)
+        since = self._wishes[key].since if tenant.has_claim else None
+        others = self.residents(wanted=key, since=since)
         if tenant.is_helper:
             others = list(unused(others, since=now - UNUSED_S))
         return make_room(self.need(tenant), others, self._hoped_for(), reserved=ahead)
@@ -322,7 +355,7 @@ class Space:
         """Whether the memory of those that left is really free by now."""
         if not self._late:
             return True
-        others = self.residents(wanted=tenant.version, since=None)
+        others = self.residents(wanted=tenant.key, since=None)
         return free_room(self.need(tenant), others, self.budget()).fits
 
     def _no_room(self, tenant: Tenant) -> NoRoom | None:
@@ -347,7 +380,7 @@ class Space:
                 )
         return None
 
-    def _send_away(self, tenant: Tenant, reason: str, *, for_: VersionId | None) -> None:
+    def send_away(self, tenant: Tenant, reason: str, *, for_: str | None = None) -> None:
         """Have an instance leave in the background; whoever waits looks again when it is gone."""
         spare, tenant.spare = tenant.spare, None
         if spare is not None:
@@ -394,9 +427,9 @@ class Space:
         unused_s: whoever was not asked for in this long may leave for it.
         """
         await self.refresh()
-        need, version = self.need(tenant), tenant.version
+        need, key = self.need(tenant), tenant.key
         budget, claims = self.budget(), [wish.need for wish in self._wishes.values()]
-        others = self.residents(wanted=version, since=None)
+        others = self.residents(wanted=key, since=None)
         room = free_room(need, others, budget, reserved=total(claims))
         if unused_s is not None and not room.fits:
             since = self._clock.monotonic() - unused_s
@@ -405,20 +438,21 @@ class Space:
             return False
         self._let_in(tenant)
         for leaving in room.evict:
-            self._send_away(self._tenants[leaving], f"evicted: {room.reason}", for_=version)
+            self.send_away(self._tenants[leaving], f"evicted: {room.reason}", for_=key)
         if room.evict:
             await self.settle()
             tenant.had = self._memory.levels()
         return True
 
-    def yield_to_others(self) -> tuple[VersionId, ...]:
-        """Have idle models leave when other programs need the memory; which those are."""
+    def yield_to_others(self) -> tuple[str, ...]:
+        """Have idle models leave when other programs need the memory; which instances those are."""
         if any(one.is_leaving for one in self._tenants.values()):
             return ()  # that may be all that it takes
         room = surplus(self.residents(wanted=None, since=None), self._hoped_for())
-        for version in room.evict:
-            LOG.info("%s leaves: %s", short(version), room.reason)
-            self._send_away(self._tenants[version], f"evicted: {room.reason}", for_=None)
+        for key in room.evict:
+            leaving = self._tenants[key]
+            LOG.info("%s leaves: %s", short(leaving.version), room.reason)
+            self.send_away(leaving, f"evicted: {room.reason}")
         return room.evict
 
 

@@ -20,6 +20,7 @@ class Sight:
     """
 
     version: VersionId
+    number: int = 1
     waiting: int
     free: int
     leases: int
@@ -31,9 +32,10 @@ class Sight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stuck:
-    """A version whose queue stands still, and how that is seen."""
+    """A version whose queue stands still, and how that is seen. number: of which instance."""
 
     version: VersionId
+    number: int = 1
     reason: str
 
 
@@ -45,14 +47,14 @@ def stuck(before: Sequence[Sight], now: Sequence[Sight]) -> tuple[Stuck, ...]:
     >>> [one.reason for one in stuck([seen], [seen])]
     ['2 requests wait although 1 slots are free']
     """
-    earlier = {one.version: one for one in before}
+    earlier = {(one.version, one.number): one for one in before}
     found = []
     for one in now:
-        was = earlier.get(one.version)
+        was = earlier.get((one.version, one.number))
         if was is not None and was.served == one.served:
             reason = _reason(was, one)
             if reason is not None:
-                found.append(Stuck(version=one.version, reason=reason))
+                found.append(Stuck(version=one.version, number=one.number, reason=reason))
     return tuple(found)
 
 
@@ -61,7 +63,7 @@ def _reason(was: Sight, one: Sight) -> str | None:
         return "it waits for memory although there is room"
     if not (was.waiting and one.waiting):
         return None
-    if was.free and one.free:
+    if was.free > 0 and one.free > 0:  # with fewer slots than before it may be less than none
         return f"{one.waiting} requests wait although {one.free} slots are free"
     if one.is_ready and not (was.leases or one.leases):
         return f"{one.waiting} requests wait although nobody has any of the {one.slots} slots"

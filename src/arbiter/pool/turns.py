@@ -20,6 +20,13 @@ _USUAL = 0.2
 """Weight of the latest answer in the mean of how long answers take."""
 
 
+class SentOn(Exception):
+    """Whoever waited here has a slot at another instance of the same version: it is to ask there.
+
+    Never leaves the pool.
+    """
+
+
 class Turns:
     """So many slots, and who waits for one.
 
@@ -118,6 +125,14 @@ class Turns:
         while self.free > 0 and self._line:
             self.free -= 1
             self.give()
+
+    def send_on(self) -> bool:
+        """Have whoever's turn is next ask elsewhere (`SentOn`). False: nobody waits."""
+        while (turn := self._line.next()) is not None:
+            if not turn.done():
+                turn.set_exception(SentOn())
+                return True
+        return False
 
     def held(self, seconds: float) -> None:
         """A slot was held for this long: from that, who is sent away is told when to come again."""

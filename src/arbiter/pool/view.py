@@ -14,6 +14,9 @@ from arbiter.refs import VersionId
 class InstanceView:
     """An instance as it is now. None: nobody knows.
 
+    number: which of its version's instances it is, of so many at most. place: the server that it is
+    at, None on this machine. weight: its share beside the others; ramp: how much of that it has.
+    chosen: why the version's latest request went to it; None: it went to another, or there is none.
     state_s: seconds since it came to be so. waits_for: why a load has no memory yet.
     predicted_bytes: the guess from its file; measured_bytes: what it was measured to hold of this
     machine's memory, accelerator_bytes of its accelerators. too_little_bytes: of each memory, what
@@ -24,6 +27,12 @@ class InstanceView:
     """
 
     version: VersionId
+    number: int
+    most: int
+    place: str | None
+    weight: float
+    ramp: float
+    chosen: str | None
     engine: str
     state: State
     state_s: float
@@ -55,6 +64,11 @@ class InstanceView:
     """What was wrong with that; None: nothing."""
     probes: Mapping[str, int]
     """How many probes it passed (``well``), failed (``ill``, ``lost``) or said nothing."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is loaded."""
+        return self.state is State.READY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

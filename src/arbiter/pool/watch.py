@@ -67,9 +67,9 @@ class Watch:
     def _look_for_stuck(self) -> None:
         seen = self._pool.sights()
         found = stuck(self._seen, seen)
-        known = {one.version for one in self.stuck}
+        known = {(one.version, one.number) for one in self.stuck}
         for one in found:
-            if one.version in known:
+            if (one.version, one.number) in known:
                 continue
             LOG.error("the queue of %s stands still: %s", one.version, one.reason)
             self._announcer.announce(

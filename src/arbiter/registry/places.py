@@ -54,12 +54,17 @@ class Places:
             if other != place
         )
 
+    def is_well(self, place: Place) -> bool:
+        """Whether a place is there, as far as is known, and has not failed lately."""
+        return place not in self._failing and self.trouble(place) is None
+
     def fail(self, place: Place) -> None:
         """A place is there and failed a request: others are taken first until the next look.
 
         It stays a place to be had: a failure takes nobody away.
         """
         self._failing.add(place)
+        self.revision += 1
 
     def at(self, place: Place) -> VersionId | None:
         """The version that was found at a place last."""
@@ -94,7 +99,9 @@ class Places:
         trouble: why it is taken to be gone, or None when it is there.
         """
         if trouble is None:
-            self._failing = {p for p in self._failing if where not in (p, p.url)}
+            failing = {p for p in self._failing if where not in (p, p.url)}
+            self.revision += failing != self._failing
+            self._failing = failing
         before = self._gone.get(where)
         if trouble == before:
             return False

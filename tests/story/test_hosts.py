@@ -1,0 +1,194 @@
+"""One version that several servers offer: each is a host of it, and has its share of the work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.standins.bad_servers import (
+    DIALECTS,
+    OLLAMA,
+    OPENAI,
+    Act,
+    BadServer,
+    Dialect,
+    answering,
+    bad_server,
+    stream,
+)
+from tests.story.bad_backends import RIGHT, Street, ask, street
+from tests.story.houses import settings
+
+from arbiter.clock import ManualClock
+from arbiter.errors import ConfigError
+from arbiter.pool.instance import State
+from arbiter.pool.pool import loadable
+from arbiter.refs import parse_name
+
+LIMIT_S = 60.0
+
+both_dialects = pytest.mark.parametrize("dialect", DIALECTS, ids=[d.name for d in DIALECTS])
+
+
+def held_up(dialect: Dialect) -> Act:
+    """A stream that begins when a minute has passed."""
+    whole = stream(dialect, *(dialect.piece(w) for w in ("it", " goes", " on")), dialect.end())
+    return Act(pieces=(b"", b"".join(whole)), paced=True)
+
+
+@asynccontextmanager
+async def two_hosts(
+    folder: Path,
+    dialect: Dialect,
+    act: Act,
+    *,
+    clock: ManualClock | None = None,
+    said: Callable[[BadServer, BadServer], Mapping[str, Any]] = lambda *_: {},
+) -> AsyncIterator[tuple[Street, BadServer, BadServer]]:
+    """A house in front of two servers with one model, and both are warm."""
+    async with (
+        asyncio.timeout(LIMIT_S),
+        bad_server(dialect, "m", act) as one,
+        bad_server(dialect, "m", act) as two,
+    ):
+        alike = {} if dialect is OLLAMA else {"discovery__alike": [[one.url, two.url]]}
+        more = {"pool__slow_start_s": 0.0, **alike, **said(one, two)}
+        async with street(folder / "data", one, two, clock=clock, **more) as here:
+            version = loadable(here.house.registry.resolve(parse_name("m")))
+            await here.house.pool.warm(version, count=2)
+            yield here, one, two
+
+
+def asking(here: Street) -> asyncio.Task[Any]:
+    return asyncio.create_task(ask(here.url, "m", streamed=True))
+
+
+async def until(here: Street, seen: Callable[[], bool]) -> None:
+    while not seen():
+        await here.house.database.settle()
+
+
+async def asked(here: Street, *servers: BadServer, most: int) -> None:
+    """Until so many requests have come to them together."""
+    await until(here, lambda: sum(len(server.asked) for server in servers) >= most)
+
+
+@both_dialects
+async def test_two_servers_with_the_same_model_are_two_hosts_of_one_version(
+    tmp_path: Path, dialect: Dialect
+) -> None:
+    async with two_hosts(tmp_path, dialect, held_up(dialect)) as (here, one, two):
+        assert len(here.house.registry.versions()) == 1
+        views = here.house.pool.views()
+        assert {view.place for view in views} == {one.url, two.url}
+        heard = [asking(here) for _ in range(8)]
+        await asked(here, one, two, most=8)
+        assert (len(one.asked), len(two.asked)) == (4, 4)
+        for server in (one, two):
+            for _ in range(4):
+                server.minutes.release()
+        assert {(await one).ends.text for one in heard} == {RIGHT}
+
+
+async def test_servers_that_nobody_called_alike_and_that_tell_no_digest_are_two_versions(
+    tmp_path: Path,
+) -> None:
+    async with (
+        bad_server(OPENAI, "m", held_up(OPENAI)) as one,
+        bad_server(OPENAI, "m", held_up(OPENAI)) as two,
+        street(tmp_path / "data", one, two) as here,
+    ):
+        assert len(here.house.registry.versions()) == 2
+
+
+@both_dialects
+async def test_the_death_of_a_host_loses_no_request_that_had_not_begun(
+    tmp_path: Path, dialect: Dialect
+) -> None:
+    async with two_hosts(tmp_path, dialect, held_up(dialect)) as (here, one, two):
+        heard = [asking(here) for _ in range(8)]
+        await asked(here, one, two, most=8)
+        two.acts = (answering(dialect, RIGHT, streamed=True),)
+        await one.stop()
+        for _ in range(4):
+            two.minutes.release()
+        assert [(await got).ends.text for got in heard] == [RIGHT] * 8
+        assert [(await got).ends.text for got in [asking(here) for _ in range(4)]] == [RIGHT] * 4
+        states = {view.place: view.state for view in here.house.pool.views()}
+        assert states[two.url] is State.READY
+
+
+@both_dialects
+async def test_a_host_has_its_weights_share(tmp_path: Path, dialect: Dialect) -> None:
+    def said(one: BadServer, two: BadServer) -> Mapping[str, Any]:
+        return {"pool__weights": {one.url: 3.0, two.url: 1.0}}
+
+    async with two_hosts(tmp_path, dialect, held_up(dialect), said=said) as (here, one, two):
+        heard = [asking(here) for _ in range(8)]
+        await asked(here, one, two, most=8)
+        assert (len(one.asked), len(two.asked)) == (6, 2)
+        for server in (one, two):
+            for _ in range(8):
+                server.minutes.release()
+        await asyncio.gather(*heard)
+
+
+@both_dialects
+async def test_a_host_without_weight_is_asked_when_the_other_one_is_gone(
+    tmp_path: Path, dialect: Dialect
+) -> None:
+    def said(one: BadServer, two: BadServer) -> Mapping[str, Any]:
+        del one
+        return {"pool__weights": {two.url: 0.0}}
+
+    well = answering(dialect, RIGHT, streamed=True)
+    async with two_hosts(tmp_path, dialect, well, said=said) as (here, one, two):
+        for _ in range(6):
+            await asking(here)
+        assert (len(one.asked), len(two.asked)) == (6, 0)
+        await one.stop()
+        assert (await asking(here)).ends.text == RIGHT
+        assert len(two.asked) == 1
+
+
+async def test_a_host_that_comes_back_has_its_share_again(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with two_hosts(tmp_path, OLLAMA, held_up(OLLAMA), clock=clock) as (here, one, two):
+        one.acts = two.acts = (answering(OLLAMA, RIGHT, streamed=True),)
+        one.resets = True
+        await one.hang_up()
+        for _ in range(4):
+            assert (await asking(here)).ends.text == RIGHT
+        one.resets = False
+        clock.jump(60.0)
+        await here.house.scout.look()
+        one.acts = two.acts = (held_up(OLLAMA),)
+        one.asked.clear()
+        two.asked.clear()
+        heard = [asking(here)]
+        await asked(here, one, two, most=1)
+        heard.append(asking(here))
+        await asked(here, one, two, most=2)
+        ready = [State.READY] * 2
+        await until(here, lambda: [view.state for view in here.house.pool.views()] == ready)
+        heard += [asking(here) for _ in range(4)]
+        await asked(here, one, two, most=6)
+        assert sorted((len(one.asked), len(two.asked))) in ([2, 4], [3, 3])
+        for server in (one, two):
+            for _ in range(8):
+                server.minutes.release()
+        await asyncio.gather(*heard)
+
+
+def test_a_server_is_in_one_group_only(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="in one group"):
+        settings(tmp_path, discovery__alike=[["http://a:1", "http://b:1"], ["http://a:1/v1"]])
+
+
+def test_a_weight_is_no_negative_number(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="from 0 to 1000"):
+        settings(tmp_path, pool__weights={"http://a:1": -1.0})
