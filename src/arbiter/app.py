@@ -21,7 +21,8 @@ import psutil
 from arbiter.clock import Clock, SystemClock
 from arbiter.config import MeteringSettings, Settings, TelemetrySettings, load_settings
 from arbiter.cost import HOST
-from arbiter.dispatch import Behind, Dispatch
+from arbiter.dispatch.behind import Behind
+from arbiter.dispatch.dispatch import Dispatch
 from arbiter.engines.base import Engine, EngineContext, Waits, installed_engines
 from arbiter.errors import ConfigError, HouseLocked, StorageError
 from arbiter.events import Announcer

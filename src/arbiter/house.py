@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from arbiter.clock import Clock
 from arbiter.config import Settings
-from arbiter.dispatch import Dispatch
+from arbiter.dispatch.dispatch import Dispatch
 from arbiter.errors import InvalidField
 from arbiter.events import Announcer
 from arbiter.gateway.control import control_app

@@ -33,7 +33,7 @@ from tests.story.bad_backends import (
     street,
 )
 
-from arbiter.dispatch import FRESH_TRIES
+from arbiter.dispatch.serving import FRESH_TRIES
 
 LIMIT_S = 60.0
 """No request takes as long: more than any bound in here, with its tries."""

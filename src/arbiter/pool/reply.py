@@ -1,6 +1,6 @@
 """An answer on its way from a runner: its first chunk, its pieces, and what they cost.
 
-This module knows nothing of versions and rollouts: `arbiter.dispatch` says who is asked.
+This module knows nothing of versions and rollouts: `arbiter.dispatch.serving` says who is asked.
 """
 
 from __future__ import annotations

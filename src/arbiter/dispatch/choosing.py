@@ -1,0 +1,156 @@
+"""Which version a request gets that leaves the choice to the house, and why."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+
+from msgspec import structs
+
+from arbiter.dispatch.arms import Arms
+from arbiter.dispatch.behind import Behind
+from arbiter.dispatch.route import Route
+from arbiter.errors import (
+    NothingCapable,
+    NothingThere,
+    UnknownTask,
+)
+from arbiter.inference import (
+    Ask,
+    Considered,
+    Limits,
+    needed,
+)
+from arbiter.knowledge.tasks import Task
+from arbiter.refs import TaskName, VersionId
+from arbiter.selection.contender import (
+    Choice,
+)
+from arbiter.selection.conversations import Conversations
+from arbiter.selection.room import demanded
+from arbiter.selection.ruled import Preferences
+
+
+class Choosing:
+    """Picks by what is known, and says why. The only writer of who has which conversation."""
+
+    def __init__(self, behind: Behind, arms: Arms, preferences: Preferences) -> None:
+        self._behind = behind
+        self._arms = arms
+        self._preferences = preferences
+        self._registry = behind.registry
+        self._pool = behind.pool
+        self._clock = behind.clock
+        self._words: dict[TaskName, tuple[Choice, tuple[Considered, ...]]] = {}
+        self._conversations = Conversations()
+
+    def choose(self, task: TaskName, limits: Limits) -> Choice:
+        """Whom `auto` would pick now, and why; nothing is run."""
+        found = self._behind.tasks.get(task)
+        return self._pick(found, found.limits.narrowed(limits), conversation=None)
+
+    def among_all(self, ask: Ask, task: Task) -> Route:
+        """The route of a request that leaves the choice to the house.
+
+        Raises `NothingCapable`, `NothingThere`.
+        """
+        limits = ask.limits.narrowed(Limits(needs=needed(ask.work)))
+        contexts = (one.context for one in self._arms.all())
+        limits = limits.narrowed(demanded(ask.work, ask.sampling.max_tokens, contexts))
+        return self._guessed(ask, limits) or self._automatic(ask, task, limits)
+
+    def _guessed(self, ask: Ask, limits: Limits) -> Route | None:
+        """The route of the task that is guessed, if the caller named none and the guess is sure.
+
+        A guess must not cost anybody an answer: where nobody can serve that task, none is made.
+        """
+        guesser = self._behind.guesser
+        if ask.task is not None or guesser is None:
+            return None
+        guess = guesser.guess(ask.work, self._behind.tasks.parents())
+        if guess is not None:
+            with suppress(UnknownTask, NothingCapable, NothingThere):
+                route = self._automatic(ask, self._behind.tasks.get(guess.task), limits)
+                return structs.replace(route, guess=guess, reason=f"{guess}; {route.reason}")
+        return None
+
+    def _automatic(self, ask: Ask, task: Task, limits: Limits) -> Route:
+        now, talk = self._clock.monotonic(), ask.talk or ask.conversation
+        held = None if ask.rehearsal else self._conversations.get(talk, task.name, now=now)
+        choice = self._fitting(
+            task,
+            task.limits.narrowed(limits),
+            conversation=talk,
+            held=None if held is None else held.version,
+        )
+        picked = (one.contender.version for one in choice.scored)
+        in_turn = (*picked, *choice.rest, *self._arms.last_resort(choice))
+        versions = tuple([self._registry.version(version) for version in in_turn])
+        probability = choice.probability
+        is_held = held is not None and held.version == versions[0].version and not choice.by_rule
+        if held is not None and is_held:
+            # what was drawn then is what its later turns are owed to
+            probability = held.probability
+        elif not ask.rehearsal and not choice.by_rule:
+            self._conversations.hold(
+                talk, task.name, versions[0].version, probability=probability, now=now
+            )
+        return Route(
+            task=task,
+            alias=choice.alias,
+            versions=versions,
+            reason=choice.reason,
+            probability=probability,
+            fallback=None if choice.fallback is None else choice.fallback.contender.name,
+            considered=self._considered(task.name, choice),
+            would_change=choice.would_change,
+            is_held=is_held,
+            by_rule=choice.by_rule,
+            dropped=choice.dropped,
+        )
+
+    def _considered(self, task: TaskName, choice: Choice) -> tuple[Considered, ...]:
+        """Everybody in words; the same again while the pick and its reasons are the same."""
+        known = self._words.get(task)
+        if known is None or known[0] is not choice:
+            known = self._words[task] = (choice, choice.considered)
+        return known[1]
+
+    def _fitting(
+        self, task: Task, limits: Limits, *, conversation: str | None, held: VersionId | None
+    ) -> Choice:
+        """As `_pick`, but room for the longest answer is asked of nobody if nobody has it."""
+        try:
+            return self._pick(task, limits, conversation=conversation, held=held)
+        except (NothingCapable, NothingThere):
+            if limits.answer_tokens is None:
+                raise
+        limits = replace(limits, answer_tokens=None)
+        return self._pick(task, limits, conversation=conversation, held=held)
+
+    def _pick(
+        self,
+        task: Task,
+        limits: Limits,
+        *,
+        conversation: str | None,
+        held: VersionId | None = None,
+    ) -> Choice:
+        pick = partial(
+            self._behind.selector.pick,
+            task=task,
+            limits=limits,
+            rule=self._preferences.get(task.name),
+            situation=self._behind.situation,
+            conversation=conversation,
+            held=held,
+        )
+        seen = self._arms.seen_at(task.name)
+        try:
+            return pick(seen)
+        except NothingThere:
+            if not self._pool.ailing():
+                raise
+            # a breaker never takes away the last who could serve
+            return pick(tuple([self._arms.forgiven(one) for one in seen]))
