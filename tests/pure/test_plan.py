@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from arbiter.inference import Limits
-from arbiter.knowledge.profiles import NOTHING
+from arbiter.knowledge.profiles import NOTHING, Profile
 from arbiter.knowledge.speed import Timing
 from arbiter.knowledge.speeds import Speeds
 from arbiter.knowledge.tasks import Task, Weights
@@ -118,6 +118,22 @@ def test_an_answer_that_took_what_they_always_take_moves_nothing() -> None:
     assert picked() is first
     among[0] = timed(among[0].contender, *[700.0] * 50, *[9_000.0] * 60)
     assert scores(picked())["m00"] < scores(first)["m00"]
+
+
+def test_one_more_answer_like_the_others_is_not_looked_at_and_a_failure_is() -> None:
+    table, hasty = learned(3), Situation(budget_bytes=None, weights=Weights())
+    well = Profile(samples=200, successes=200)
+    among = [Seen(contender=one.contender, profile=well) for one in contenders(3)]
+    selector = Selector(table)
+
+    def after(samples: int, successes: int) -> Choice:
+        profile = Profile(samples=samples, successes=successes)
+        among[0] = Seen(contender=among[0].contender, profile=profile)
+        return selector.pick(among, task=SUMS, limits=Limits(), rule=None, situation=hasty)
+
+    first = after(200, 200)
+    assert after(210, 210) is first
+    assert scores(after(230, 210))["m00"] < scores(first)["m00"]
 
 
 def test_a_score_moves_a_contender_however_little() -> None:

@@ -22,7 +22,15 @@ from arbiter.inference import (
 )
 from arbiter.knowledge import speeds as module
 from arbiter.knowledge.speed import NEVER_TIMED, Measured, Timing, expected, timing
-from arbiter.knowledge.speeds import HALF_LIFE, LATEST, LEAST_PROMPTS, MOST_CELLS, Speeds
+from arbiter.knowledge.speeds import (
+    BEHIND,
+    HALF_LIFE,
+    LATEST,
+    LEAST_PROMPTS,
+    MOST_CELLS,
+    OFTEN,
+    Speeds,
+)
 from arbiter.refs import GENERAL, TaskName, VersionId
 from arbiter.stats.quantiles import RELATIVE_ERROR
 
@@ -320,3 +328,17 @@ def test_everything_can_be_forgotten() -> None:
 
 def test_the_most_that_is_behind_a_figure_is_what_a_start_reads() -> None:
     assert 2.0 ** (-LATEST / module.HALF_LIFE) <= 1 / 16
+
+
+@given(counts=st.integers(1, 3 * OFTEN))
+def test_what_is_told_is_a_few_answers_behind_at_most_and_none_while_there_are_few(
+    counts: int,
+) -> None:
+    read, slow = Speeds(), [100.0 + 7.0 * number for number in range(counts)]
+    for ms in slow:
+        timed(read, SUMS, [ms])
+        read.get(A, SUMS)
+    # whoever never looked before reads all of it now
+    told = [timed(Speeds(), SUMS, slow[:upto]).get(A, SUMS).median_ms
+            for upto in range(max(1, counts - BEHIND + 1), counts + 1)]  # fmt: skip
+    assert read.get(A, SUMS).median_ms in (told if counts > OFTEN else told[-1:])

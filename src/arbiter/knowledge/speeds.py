@@ -48,6 +48,12 @@ _GROWTH = 1.25
 
 _LEVEL = 0.9
 
+OFTEN = 100
+"""Answers of a cell after which a figure may be a few of them behind."""
+
+BEHIND = 4
+"""So many: then they weigh less than a twentieth of what is counted, and each costs a reading."""
+
 
 @dataclass(slots=True)
 class _Cell:
@@ -115,8 +121,10 @@ class Speeds:
         key = (version, task)
         self._order.pop(key, None)
         self._order[key] = None
-        self._speeds.pop(key, None)
-        self._speeds.pop((version, GENERAL), None)
+        if _is_due(cell):
+            self._speeds.pop(key, None)
+        if _is_due(whole.all):
+            self._speeds.pop((version, GENERAL), None)
         self._expected.pop(key, None)
         if whole.chars is not None and whole.chars.count == LEAST_PROMPTS:
             for other in whole.tasks:
@@ -216,6 +224,12 @@ class Speeds:
             self._expected.clear()
         self._expected[version, task] = (whole.count * _GROWTH, found)
         return found
+
+
+def _is_due(cell: _Cell) -> bool:
+    """Whether what is told of a cell is to be read anew."""
+    count = 0 if cell.latency is None else cell.latency.count
+    return count < OFTEN or count % BEHIND == 0
 
 
 def _chars_per_token(whole: _Known) -> tuple[float, float] | None:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Coroutine, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from random import Random
@@ -215,20 +214,22 @@ class Pool:
             raise ShuttingDown
         siblings = self._roster.of(loadable)
 
-        async def ask(tenant: Tenant) -> Lease:
+        def ask(tenant: Tenant) -> Coroutine[object, object, Lease]:
             tenant.spare = None
             if bounded:
                 tenant.unasked = False
                 tenant.avoided.note(options)
             tenant.want(helper=helper or siblings.is_helper, claims=bounded)
-            return await tenant.instance.take(
-                lambda: self._admit(tenant), who=who, patient=patient, bounded=bounded
+            return tenant.instance.take(
+                partial(self._admit, tenant), who=who, patient=patient, bounded=bounded
             )
 
         try:
             if siblings.is_alone:
-                with suppress(SentOn):  # there is another one by now
+                try:
                     return await ask(siblings.first)
+                except SentOn:
+                    pass  # there is another one by now
             return await siblings.take(sought, ask, self._spares.open)
         except BaseException:
             self.space.freed.set()

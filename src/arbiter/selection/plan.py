@@ -158,7 +158,10 @@ class Plan:
         its_own: whether it has new evidence of its own; then a new score is always noticeable, and
         so is another state of the contender itself.
         """
-        before, found = self._found[place], self._verdict(self._seen[place])
+        before = self._found[place]
+        if its_own and isinstance(before, Worth) and _is_as_before(before.seen, self._seen[place]):
+            return
+        found = self._verdict(self._seen[place])
         if isinstance(before, Worth) and isinstance(found, Worth):
             old, new = before.arm, found.arm
             near = abs(new.mean - old.mean) <= SLIGHT * old.sharpened
@@ -360,6 +363,27 @@ class Plan:
             by_rule=True,
             rest=tuple([one for one in choice.rest if one != preferred.contender.version]),
         )
+
+
+def _is_as_before(old: Seen, new: Seen) -> bool:
+    """Whether all that came are answers like those before, so that nothing is to be worked out.
+
+    They make less than `SLIGHT` of difference to what is unsure: that goes by the root of a count.
+    """
+    was, now = old.profile, new.profile
+    few = 1.0 + 2.0 * SLIGHT
+    return (
+        old.contender is new.contender
+        and now.samples > was.samples  # else it is not known what came
+        and old.spend == new.spend
+        and was.graded == now.graded
+        and was.quality == now.quality
+        and now.samples - was.samples == now.successes - was.successes
+        and now.samples <= few * was.samples
+        and old.speed.median_ms == new.speed.median_ms
+        and old.speed.slow_least_ms == new.speed.slow_least_ms
+        and old.speed.timed <= new.speed.timed <= few * old.speed.timed
+    )
 
 
 def _is_told_otherwise(before: Worth, found: Worth) -> bool:
