@@ -24,7 +24,7 @@ from xml.etree import ElementTree as ET
 ROOT = Path(__file__).resolve().parent.parent
 PROCESSES = "2"
 NOTHING_COLLECTED = 5
-LONGEST_TEST_S = 180
+LONGEST_TEST_S = 420
 """A test that takes longer hangs: its stacks are shown, and its process is ended."""
 
 

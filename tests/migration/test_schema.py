@@ -31,6 +31,8 @@ costs: decision:text#, energy_mwh:real?, energy_method:text, energy_error_pct:re
     device_method:text, device_note:text?
 decisions: decision:text#, task:text, alias:text, version:text, arm:text, rollout:text?,
     probability:real, reason:text, detail:text, caller:text, at:text
+examinations: seq:int#, version:text, task:text?, odds:real, scores:real, began:text,
+    ended:text?, cases:int?, fell:int?
 falls: seq:int#, version:text, task:text?, since:text, origin:text?, at:text
 feedback: decision:text#, source:text#, kind:text#, task:text, version:text, score:real,
     comment:text?, caller:text, is_forgotten:int, at:text
@@ -57,6 +59,8 @@ pairs: rollout:text#, position:int#, unit:text, task:text, arm:text, share:real,
 pins: name:text#, until:text?, at:text
 places: url:text#, model:text#, engine:text, version:text, seen_at:text
 prompts: decision:text#, task:text, messages:text, expected:text?, answer:text, at:text
+reruns: version:text#, task:text#, grading:text#, case_digest:text#, score:real, success:int,
+    latency_ms:real?, at:text
 rollout_log: seq:int#, rollout:text, phase:text, step:int, weight:real, units:int, who:text,
     reason:text, basis:text, at:text
 rollouts: rollout:text#, alias:text, stable:text, candidate:text, plan:text, plan_digest:text,
@@ -83,6 +87,7 @@ one_active_candidate: UNIQUE ON rollouts (candidate)
     WHERE phase IN ('validating', 'progressing', 'paused')
 one_active_rollout: UNIQUE ON rollouts (alias)
     WHERE phase IN ('validating', 'progressing', 'paused')
+one_examination_at_a_time: UNIQUE ON examinations (version) WHERE ended IS NULL
 one_fall_once: UNIQUE ON falls (version, COALESCE(task, ''), since, COALESCE(origin, ''))
 one_pair_a_unit: UNIQUE ON pairs (rollout, unit)
 one_row_a_unit: UNIQUE ON units (rollout, unit)

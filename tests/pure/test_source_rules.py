@@ -215,7 +215,9 @@ def test_every_package_of_a_lock_has_its_version_and_its_hashes(lock: Path) -> N
     ]
     assert wanted
     assert [line for line in wanted if "==" not in line or "--hash=sha256:" not in line] == []
-    assert [line for line in wanted if line.partition("==")[0] == "litellm"] == []
+    # DSPy brings it: a client of the house in an environment of its own, for an example in the docs
+    allowed = {"litellm"} if lock.stem == "clients" else set()
+    assert {line.partition("==")[0] for line in wanted} & {"litellm"} <= allowed
 
 
 @pytest.mark.security("S-38")

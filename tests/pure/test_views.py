@@ -10,6 +10,7 @@ from msgspec import structs
 
 from arbiter.cost import Figure, Method, unknown
 from arbiter.gateway import views
+from arbiter.gateway.etags import rule_tag, task_tag
 from arbiter.inference import Arm, Considered, Decided, Dropped, Limits, Message, Timings, Usage
 from arbiter.knowledge.outcome import Attempt, Feedback, Outcome, Record, Status
 from arbiter.knowledge.profiles import NOTHING, Profile
@@ -245,6 +246,7 @@ def test_a_task_shows_all_that_people_decided_about_it_and_what_counts() -> None
         "weights": None,
         "cases": 1,
         "digest": TASK.digest,
+        "etag": task_tag(TASK),
     }
 
 
@@ -257,6 +259,7 @@ def test_a_rule_shows_its_identity() -> None:
         "never": [],
         "why": "quick",
         "digest": rule.digest,
+        "etag": rule_tag(rule),
     }
 
 

@@ -335,19 +335,24 @@ async def test_five_hundred_mangled_requests_learn_nothing_of_the_inside(tmp_pat
 
 
 @pytest.mark.security("S-33")
-@pytest.mark.parametrize("what", ["", "/receipt"])
-async def test_nobody_without_an_admin_key_reads_a_decision(visit: Visit, what: str) -> None:
+@pytest.mark.parametrize(("what", "status"), [("", 403), ("/receipt", 404)])
+async def test_nobody_without_an_admin_key_reads_what_another_key_asked_for(
+    visit: Visit, what: str, status: int
+) -> None:
     house = visit.play.house
     _, mine = await house.keyring.make("one", ("use", "feedback"), who="test")
-    headers = {"authorization": f"Bearer {mine}"}
+    _, other = await house.keyring.make("other", ("use", "feedback"), who="test")
     async with visit.session.post(
-        f"{visit.url}/v1/chat/completions", json=CHAT, headers=headers
+        f"{visit.url}/v1/chat/completions",
+        json=CHAT,
+        headers={"authorization": f"Bearer {mine}"},
     ) as got:
         decision = got.headers["x-arbiter-decision"]
+    headers = {"authorization": f"Bearer {other}"}
     known = await visit("GET", f"/control/v1/decisions/{decision}{what}", headers=headers)
     unknown = await visit("GET", f"/control/v1/decisions/dec_{'0' * 26}{what}", headers=headers)
     assert known == unknown
-    assert known[0] == 403
+    assert known[0] == status
 
 
 # Beginning
