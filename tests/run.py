@@ -4,9 +4,11 @@
 
 Tests run in two processes, with branch coverage of the house, of its workers and of the programs
 that the tests start; doctests of ``src`` and the examples in the documents are tests like any
-other. Calibrations run after them without coverage, which makes simulations several times slower
-and finds no line that the others leave out. At the end it says which tests were not run here and
-what they need. ``--fast`` leaves out coverage and the calibrations, for a quick look while working.
+other. They run where there is no network but loopback, if this system allows that: so nothing here
+needs one. The few that ask a server of this machine run after them, and then the calibrations,
+without coverage, which makes simulations several times slower and finds no line that the others
+leave out. At the end it says which tests were not run here and what they need. ``--fast`` leaves
+out coverage and the calibrations, for a quick look while working.
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ from xml.etree import ElementTree as ET
 
 ROOT = Path(__file__).resolve().parent.parent
 PROCESSES = "2"
+WITHOUT_A_NETWORK = "TESTS_WITHOUT_A_NETWORK"
+"""Set where there is none but loopback."""
+
 NOTHING_COLLECTED = 5
 LONGEST_TEST_S = 420
 """A test that takes longer hangs: its stacks are shown, and its process is ended."""
@@ -68,11 +73,28 @@ def told(skipped: Sequence[tuple[str, str]]) -> str:
     return "\n".join(lines)
 
 
+def loopback_alone() -> list[str]:
+    """What a command begins with that is to have no network; nothing where that is not allowed."""
+    alone = [sys.executable, "-m", "tests.standins.loopback"]
+    tried = [*alone, sys.executable, "-c", ""]
+    return (
+        []
+        if subprocess.run(tried, cwd=ROOT, check=False, capture_output=True).returncode
+        else alone
+    )
+
+
 def run_tests(
-    arguments: Sequence[str], *, marked: str | None, report: Path, data: Path | None
+    arguments: Sequence[str],
+    *,
+    marked: str | None,
+    report: Path,
+    data: Path | None,
+    alone: Sequence[str] = (),
 ) -> int:
     """Run pytest on the tests that are so marked, or on all, and give its exit status."""
     command = [
+        *alone,
         sys.executable,
         "-m",
         "pytest",
@@ -92,7 +114,9 @@ def run_tests(
         *(() if marked is None else ("-m", marked)),
         *arguments,
     ]
-    return subprocess.run(command, cwd=ROOT, env=environment(data), check=False).returncode
+    told = {WITHOUT_A_NETWORK: "1"} if alone else {}
+    env = {**environment(data), **told}
+    return subprocess.run(command, cwd=ROOT, env=env, check=False).returncode
 
 
 def report_coverage(data: Path) -> int:
@@ -110,15 +134,26 @@ def main() -> int:
     arguments = [one for one in arguments if one != "--fast"]
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="arbiter-tests-") as folder:
-        report, simulated = Path(folder) / "report.xml", Path(folder) / "calibrations.xml"
+        report, outside, simulated = (
+            Path(folder) / f"{name}.xml" for name in ("report", "outside", "calibrations")
+        )
         # part of the tests says nothing about the coverage of the whole
         data = None if fast or arguments else Path(folder) / "coverage"
-        marked = "not calibration" if fast or not arguments else None
-        status = run_tests(arguments, marked=marked, report=report, data=data)
+        if arguments and not fast:
+            status = run_tests(arguments, marked=None, report=report, data=None)
+        else:
+            status = run_tests(
+                arguments,
+                marked="not calibration and not outside",
+                report=report,
+                data=data,
+                alone=loopback_alone(),
+            )
+            status = run_tests(arguments, marked="outside", report=outside, data=data) or status
         covered = report_coverage(data) if data is not None else 0
         if not fast and not arguments:
             status = run_tests((), marked="calibration", report=simulated, data=None) or status
-        skipped = [*not_run(report), *not_run(simulated)]
+        skipped = [*not_run(report), *not_run(outside), *not_run(simulated)]
     say = sys.stdout.write
     say(f"\n{told(skipped)}\n")
     if fast:

@@ -26,7 +26,7 @@ from arbiter.inference import (
 )
 from arbiter.refs import VersionId
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.outside]
 
 ((_, URL),) = OllamaEngine.usual
 NEEDS = f"needs a real Ollama at {URL}"
