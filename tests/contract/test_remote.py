@@ -24,6 +24,14 @@ CLOSE = None
 Say = bytes | None
 
 
+async def turned(seconds: float = 0.0) -> None:
+    """Others have had their turn, for so long."""
+    loop = asyncio.get_running_loop()
+    turn: asyncio.Future[None] = loop.create_future()
+    loop.call_later(seconds, turn.set_result, None)
+    await turn
+
+
 @dataclass
 class Server:
     """Says what it was told to, one after the other for each connection; CLOSE hangs up."""
@@ -57,7 +65,7 @@ class Server:
                 while self.again:
                     writer.write(self.again)
                     await writer.drain()
-                    await asyncio.sleep(0)
+                    await turned()
             await reader.read()
             self.hung_up.set()
         except (ConnectionError, asyncio.IncompleteReadError):
@@ -190,15 +198,11 @@ async def test_bytes_without_end_that_bring_nothing_are_cut(says: bytes, again: 
 async def test_a_server_that_says_a_little_now_and_then_is_silent_all_the_same() -> None:
     ticks = asyncio.Event()
 
-    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(CHUNKED + b"2")
-        writer.write(b";x=")
-        loop = asyncio.get_running_loop()
+    async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(CHUNKED + b"2;x=")
         while not writer.is_closing():
             writer.write(b"y")
-            tick: asyncio.Future[None] = loop.create_future()
-            loop.call_later(0.02, tick.set_result, None)
-            await tick
+            await turned(0.02)
         ticks.set()
 
     listening = await asyncio.start_server(drip, "127.0.0.1", 0)

@@ -120,9 +120,10 @@ class Remote:
 
     url: its address, with the path under which it serves, if any. silence_s: the longest wait for
     the head of an answer, and then for more of it, by the event loop's own clock; bytes that are
-    neither do not lengthen it. An answer in one piece has as long again for all of it. keep: whether a connection is used again. A server
-    may close one in the very moment in which it is used, unheard; then the request is sent once
-    more on a fresh one, unless a byte of an answer had come.
+    neither do not lengthen it. An answer in one piece has as long again for all of it. keep:
+    whether a connection is used again. A server may close one in the very moment in which it is
+    used, unheard; then the request is sent once more on a fresh one, unless a byte of an answer had
+    come.
     """
 
     def __init__(self, url: str, *, key: str | None = None, keep: bool = True) -> None:
