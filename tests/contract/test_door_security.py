@@ -235,6 +235,7 @@ async def test_only_json_is_taken(media: str) -> None:
         chat = await post(address, headers=[f"Content-Type: {media}"])
         empty = await post(address, b"", [f"Content-Type: {media}"], path="/control/v1/x")
     assert (chat.status, empty.status) == (415, 415)
+    assert "Send the header Content-Type: application/json." in chat.text
     assert (house.asks, inside.callers) == ([], [])
 
 
@@ -391,6 +392,24 @@ async def test_an_encoded_path_asks_for_the_same_key_as_the_plain_one() -> None:
     async with at_the_door(ScriptedHouse(), LOCKED, control=inside) as address:
         answered = await get(address, "/%63ontrol/v1/x", ["x-api-key: sk-use"])
     assert (answered.status, inside.callers) == (403, [])
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        ("/chat/completions", "/v1/chat/completions"),
+        ("/v1/v1/messages", "/v1/messages"),
+        ("/v1/api/chat", "/api/chat"),
+        ("/api/chat/", "/api/chat"),
+    ],
+)
+async def test_an_address_made_from_the_wrong_one_of_the_house_names_the_right_one(
+    asked: str, meant: str
+) -> None:
+    async with at_the_door(ScriptedHouse()) as address:
+        answered = await get(address, asked)
+    assert answered.status == 404
+    assert f"Did you mean {meant}?" in answered.text
 
 
 async def test_an_unknown_address_and_a_wrong_method_are_said_as_openai_says_them() -> None:

@@ -282,7 +282,7 @@ def check_body_head(head: Head, scope: Scope, policy: Policy) -> bool:
     if has_body or method in _TYPED:
         media = head.get(b"content-type", b"").partition(b";")[0].strip().lower()
         if media != b"application/json":
-            raise UnsupportedMedia
+            raise UnsupportedMedia(hint="Send the header Content-Type: application/json.")
         if head.get(b"content-encoding", b"identity").lower() != b"identity":
             raise UnsupportedMedia("A compressed body is not accepted here.")
     return has_body
