@@ -125,7 +125,7 @@ def _held(figure: str, beside: str | None, figures: Figures) -> Iterator[str]:
     """Its limit, and whether it is met."""
     for limit in LIMITS:
         if (limit.figure, limit.beside) == (figure, beside):
-            yield f"{'>=' if limit.more_is_better else '<='} {limit.bound:.3g}"
+            yield f"{'>=' if limit.more_is_better else '<='} {limit.bound:.4g}"
             yield {True: "met", False: "MISSED", None: "?"}[limit.is_met(figures)]
             return
     yield from ("", "")
