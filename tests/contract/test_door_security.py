@@ -25,7 +25,7 @@ from tests.contract.door_support import (
     rooms,
 )
 
-from arbiter.errors import ConfigError, HostNotAllowed
+from arbiter.errors import ConfigError, Forbidden, HostNotAllowed
 from arbiter.gateway.routes import ROUTES, Route, door
 from arbiter.gateway.security import (
     LOOPBACK_NAMES,
@@ -33,6 +33,7 @@ from arbiter.gateway.security import (
     Caller,
     Policy,
     Ring,
+    admit,
     binding,
     caller_of,
     check_host,
@@ -284,6 +285,23 @@ async def test_a_key_for_use_does_not_administer_by_any_carrier(carrier: str) ->
         admin = await get(address, "/control/v1/rollouts", [carrier.format("sk-admin")])
     assert (use.status, admin.status) == (403, 200)
     assert inside.callers == [Caller(id="k-admin", access=Access.ADMIN)]
+
+
+@pytest.mark.parametrize(
+    ("has", "needs", "told"),
+    [
+        (Access.USE | Access.FEEDBACK, Access.ADMIN, "the scope admin."),
+        (Access.USE, Access.ADMIN, "the scope admin."),
+        (Access.USE, Access.FEEDBACK, "the scope feedback."),
+        (Access.FEEDBACK, Access.USE, "the scope use."),
+    ],
+)
+def test_a_key_that_does_not_reach_is_told_which_scope_does(
+    has: Access, needs: Access, told: str
+) -> None:
+    with pytest.raises(Forbidden) as refused:
+        admit(Caller(id="k", access=has), needs)
+    assert refused.value.sentence.endswith(told)
 
 
 async def test_a_key_for_use_may_give_feedback_and_control_learns_whose_it_is() -> None:

@@ -253,8 +253,11 @@ def _bearer(head: Head) -> bytes | None:
 def admit(caller: Caller, access: Access) -> None:
     """Refuse a caller whose key does not reach this far."""
     if access not in caller.access:
-        needed = " and ".join(one.name.lower() for one in access & ~caller.access if one.name)
-        raise Forbidden("This key may not do that.", hint=f"It takes a key with {needed}.")
+        # what is lacking has no name of its own where the rest of a scope is there
+        needed = (access.name or "more").lower()
+        raise Forbidden(
+            "This key may not do that.", hint=f"It takes a key with the scope {needed}."
+        )
 
 
 def caller_of(scope: Scope) -> Caller:
