@@ -4,7 +4,8 @@
 
 One upstream, one client program, rounds that alternate between the gateways; CPU is the kernel's
 clock of each gateway's processes, so the ratios hold on a busy machine, and the wall-clock figures
-only on a quiet one. The peers store nothing; the house picks, records, learns and measures.
+only on a quiet one. The peers store nothing; the house picks, records, learns and measures. Beside
+each figure stands its limit, if it has one (`limits.py`), and whether it is met.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pathlib import Path
 import uvloop
 from bench.client import Client, Where, chat, load, numbered
 from bench.figures import machine, median, quantile
+from bench.limits import OURS, judged, table
 from bench.peers import Gateway, arbiter, install, litellm, tensorzero, upstream
 
 WORDS = "two three four five six seven eight"
@@ -138,9 +140,9 @@ async def measure(effort: Effort, *, peers: bool) -> dict[str, tuple[Gateway, Se
     return found
 
 
-def plain(found: dict[str, tuple[Gateway, Seen]]) -> dict[str, object]:
-    """As JSON: figures by gateway, and the house's as ratios to each peer."""
-    figures = {
+def figures_of(found: dict[str, tuple[Gateway, Seen]]) -> dict[str, dict[str, float | None]]:
+    """What was measured, by gateway."""
+    return {
         name: {
             "cpu_ms_one_client": median(seen.cpu_one),
             "cpu_ms_32_clients": median(seen.cpu_many),
@@ -156,34 +158,32 @@ def plain(found: dict[str, tuple[Gateway, Seen]]) -> dict[str, object]:
         }
         for name, (gateway, seen) in found.items()
     }
-    ours = figures["arbiter"]
+
+
+def plain(figures: dict[str, dict[str, float | None]]) -> dict[str, object]:
+    """As JSON: figures by gateway, the house's as ratios to each peer, and every limit."""
+    ours = figures[OURS]
     ratios = {
         name: {
-            figure: ours[figure] / value  # type: ignore[operator]  # both are numbers here
+            figure: mine / value
             for figure, value in theirs.items()
-            if value is not None and ours[figure] is not None
+            if value and (mine := ours[figure]) is not None
         }
         for name, theirs in figures.items()
-        if name != "arbiter"
+        if name != OURS
     }
-    return {"machine": machine(), "figures": figures, "ours_to_theirs": ratios}
+    return {
+        "machine": machine(),
+        "figures": figures,
+        "ours_to_theirs": ratios,
+        "limits": judged(figures),
+    }
 
 
-def table(told: dict[str, object]) -> str:
-    """For people."""
-    figures: dict[str, dict[str, float | None]] = told["figures"]  # type: ignore[assignment]  # ours
-    lines = [f"{'':34}" + "".join(f"{name:>14}" for name in figures)]
-    for figure in next(iter(figures.values())):
-        cells = [figures[name][figure] for name in figures]
-        shown = "".join(f"{'-' if one is None else format(one, '.4g'):>14}" for one in cells)
-        lines.append(f"{figure:34}{shown}")
-    return "\n".join(lines)
-
-
-async def _main(effort: Effort, *, peers: bool) -> dict[str, object]:
+async def _main(effort: Effort, *, peers: bool) -> dict[str, dict[str, float | None]]:
     if peers:
         await install()
-    return plain(await measure(effort, peers=peers))
+    return figures_of(await measure(effort, peers=peers))
 
 
 def main() -> None:
@@ -194,8 +194,8 @@ def main() -> None:
     parser.add_argument("--no-peers", action="store_true", help="the house alone")
     chosen = parser.parse_args()
     effort = QUICK if chosen.quick else THOROUGH
-    told = uvloop.run(_main(effort, peers=not chosen.no_peers))
-    print(json.dumps(told, indent=2) if chosen.json else table(told))
+    seen = uvloop.run(_main(effort, peers=not chosen.no_peers))
+    print(json.dumps(plain(seen), indent=2) if chosen.json else table(seen))
 
 
 if __name__ == "__main__":

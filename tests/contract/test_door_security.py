@@ -25,7 +25,7 @@ from tests.contract.door_support import (
     rooms,
 )
 
-from arbiter.errors import ConfigError, HostNotAllowed
+from arbiter.errors import ConfigError, Forbidden, HostNotAllowed
 from arbiter.gateway.routes import ROUTES, Route, door
 from arbiter.gateway.security import (
     LOOPBACK_NAMES,
@@ -33,6 +33,7 @@ from arbiter.gateway.security import (
     Caller,
     Policy,
     Ring,
+    admit,
     binding,
     caller_of,
     check_host,
@@ -235,6 +236,7 @@ async def test_only_json_is_taken(media: str) -> None:
         chat = await post(address, headers=[f"Content-Type: {media}"])
         empty = await post(address, b"", [f"Content-Type: {media}"], path="/control/v1/x")
     assert (chat.status, empty.status) == (415, 415)
+    assert "Send the header Content-Type: application/json." in chat.text
     assert (house.asks, inside.callers) == ([], [])
 
 
@@ -283,6 +285,23 @@ async def test_a_key_for_use_does_not_administer_by_any_carrier(carrier: str) ->
         admin = await get(address, "/control/v1/rollouts", [carrier.format("sk-admin")])
     assert (use.status, admin.status) == (403, 200)
     assert inside.callers == [Caller(id="k-admin", access=Access.ADMIN)]
+
+
+@pytest.mark.parametrize(
+    ("has", "needs", "told"),
+    [
+        (Access.USE | Access.FEEDBACK, Access.ADMIN, "the scope admin."),
+        (Access.USE, Access.ADMIN, "the scope admin."),
+        (Access.USE, Access.FEEDBACK, "the scope feedback."),
+        (Access.FEEDBACK, Access.USE, "the scope use."),
+    ],
+)
+def test_a_key_that_does_not_reach_is_told_which_scope_does(
+    has: Access, needs: Access, told: str
+) -> None:
+    with pytest.raises(Forbidden) as refused:
+        admit(Caller(id="k", access=has), needs)
+    assert refused.value.sentence.endswith(told)
 
 
 async def test_a_key_for_use_may_give_feedback_and_control_learns_whose_it_is() -> None:
@@ -391,6 +410,24 @@ async def test_an_encoded_path_asks_for_the_same_key_as_the_plain_one() -> None:
     async with at_the_door(ScriptedHouse(), LOCKED, control=inside) as address:
         answered = await get(address, "/%63ontrol/v1/x", ["x-api-key: sk-use"])
     assert (answered.status, inside.callers) == (403, [])
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        ("/chat/completions", "/v1/chat/completions"),
+        ("/v1/v1/messages", "/v1/messages"),
+        ("/v1/api/chat", "/api/chat"),
+        ("/api/chat/", "/api/chat"),
+    ],
+)
+async def test_an_address_made_from_the_wrong_one_of_the_house_names_the_right_one(
+    asked: str, meant: str
+) -> None:
+    async with at_the_door(ScriptedHouse()) as address:
+        answered = await get(address, asked)
+    assert answered.status == 404
+    assert f"Did you mean {meant}?" in answered.text
 
 
 async def test_an_unknown_address_and_a_wrong_method_are_said_as_openai_says_them() -> None:

@@ -172,9 +172,12 @@ async def test_every_address_refuses_a_key_that_does_not_reach_so_far(
 
 
 @pytest.mark.security("S-08", "S-13", "S-26")
-def test_all_of_the_control_api_but_feedback_takes_an_admin_key() -> None:
-    weaker = {(m, path) for m, path in of_control() if access(m, path) is not Access.ADMIN}
-    assert weaker == {("POST", "/control/v1/decisions/x/feedback")}
+def test_all_of_the_control_api_but_feedback_and_receipts_takes_an_admin_key() -> None:
+    weaker = {(m, path): access(m, path) for m, path in of_control()}
+    assert {one: needed for one, needed in weaker.items() if needed is not Access.ADMIN} == {
+        ("POST", "/control/v1/decisions/x/feedback"): Access.FEEDBACK,
+        ("GET", "/control/v1/decisions/x/receipt"): Access.USE,  # of the key's own answers
+    }
 
 
 def test_the_description_of_the_control_api_is_behind_the_door_too() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from arbiter.engines.remote import Ear, Remote
+from arbiter.engines.remote import CARRIED, Ear, Remote
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 UNTIL_CLOSED = b"HTTP/1.1 200 OK\r\n\r\nall there is"
@@ -24,12 +24,21 @@ CLOSE = None
 Say = bytes | None
 
 
+async def turned(seconds: float = 0.0) -> None:
+    """Others have had their turn, for so long."""
+    loop = asyncio.get_running_loop()
+    turn: asyncio.Future[None] = loop.create_future()
+    loop.call_later(seconds, turn.set_result, None)
+    await turn
+
+
 @dataclass
 class Server:
     """Says what it was told to, one after the other for each connection; CLOSE hangs up."""
 
     says: Sequence[Sequence[Say]]
     hangs_up: bool = False
+    again: bytes = b""
     url: str = ""
     heads: list[bytes] = field(default_factory=list)
     opened: int = 0
@@ -53,6 +62,10 @@ class Server:
                 await writer.drain()
                 if self.hangs_up:
                     return
+                while self.again:
+                    writer.write(self.again)
+                    await writer.drain()
+                    await turned()
             await reader.read()
             self.hung_up.set()
         except (ConnectionError, asyncio.IncompleteReadError):
@@ -63,10 +76,13 @@ class Server:
 
 @asynccontextmanager
 async def served(
-    *says: Sequence[Say], hangs_up: bool = False, context: ssl.SSLContext | None = None
+    *says: Sequence[Say],
+    hangs_up: bool = False,
+    again: bytes = b"",
+    context: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Server]:
-    """Such a server. hangs_up: after whatever it has said."""
-    one = Server(says, hangs_up)
+    """Such a server. hangs_up: after whatever it has said. again: what it says then, for ever."""
+    one = Server(says, hangs_up, again)
     tasks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -145,6 +161,85 @@ async def test_it_is_sent_on_a_fresh_one_however_many_stale_ones_there_are() -> 
             assert [await one.receive_all(), await other.receive_all()] == [b"ok", b"ok"]
         assert await asked(remote) == b"ok"
         assert (server.opened, len(server.heads)) == (3, 4)
+
+
+@pytest.mark.parametrize("more", [b"HTTP/1.1 500 No\r\nX: y\r\n\r\n", b"HTTP/1.1 500 No\r\nX:"])
+async def test_what_follows_an_answer_unasked_changes_nothing_of_it(more: bytes) -> None:
+    async with served([OK + more]) as server, asking(server.url) as remote:
+        found = await remote.get("/x", silence_s=5)
+        assert (found.status, found.body, "x" in found.headers) == (200, b"ok", False)
+        await server.hung_up.wait()
+
+
+async def test_what_comes_on_a_connection_that_nobody_uses_ends_it() -> None:
+    says = OK + b"HTTP/1.1 200 OK\r\n"
+    async with served([says], [OK], again=b"X: y\r\n") as server, asking(server.url) as remote:
+        assert await asked(remote) == b"ok"
+        await server.hung_up.wait()
+
+
+@pytest.mark.parametrize(
+    ("says", "again"),
+    [
+        (b"HTTP/1.1 200 OK\r\nX: ", b"y" * 1000),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (CHUNKED + b"2", b";x=" + b"y" * 1000),
+        (CHUNKED + b"0\r\n", b"X: y\r\n"),
+        (CHUNKED + b"0\r\nX: ", b"y" * 1000),
+    ],
+)
+async def test_bytes_without_end_that_bring_nothing_are_cut(says: bytes, again: bytes) -> None:
+    async with served([says], again=again) as server, asking(server.url) as remote:
+        with pytest.raises(ValueError, match="nothing to say"):
+            await asked(remote)
+        await server.hung_up.wait()
+
+
+async def test_a_server_that_says_a_little_now_and_then_is_silent_all_the_same() -> None:
+    ticks = asyncio.Event()
+
+    async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(CHUNKED + b"2;x=")
+        while not writer.is_closing():
+            writer.write(b"y")
+            await turned(0.02)
+        ticks.set()
+
+    listening = await asyncio.start_server(drip, "127.0.0.1", 0)
+    async with asking(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}") as remote:
+        with pytest.raises(TimeoutError, match="silent"):
+            await remote.get("/x", silence_s=0.2)
+    await ticks.wait()
+    listening.close()
+
+
+async def test_what_follows_the_last_chunk_is_no_header_of_the_answer() -> None:
+    says = CHUNKED + b"2\r\nok\r\n0\r\nRetry-After: 9\r\n\r\n"
+    async with served([says, OK]) as server, asking(server.url) as remote:
+        found = await remote.get("/x", silence_s=5)
+        assert (found.body, found.headers.get("retry-after")) == (b"ok", None)
+        assert await asked(remote) == b"ok"
+        assert server.opened == 1
+
+
+async def test_an_answer_that_is_cut_here_has_not_ended() -> None:
+    async with served([UNTIL_CLOSED]) as server, asking(server.url) as remote:
+        async with remote.stream("GET", "/x", silence_s=5) as stream:
+            assert await stream.receive() == b"all there is"
+            await remote.close()
+            with pytest.raises(ConnectionError):
+                await stream.receive()
+        await server.hung_up.wait()
+
+
+async def test_only_what_a_header_can_carry_is_carried() -> None:
+    async with served([OK]) as server, asking(server.url) as remote:
+        told = {"traceparent": "00-1", "tracestate": "a\r\nHost: b", "x: y\r\nz": "c", "é": "d"}
+        token = CARRIED.set(told)
+        await asked(remote)
+        CARRIED.reset(token)
+    assert b"traceparent: 00-1\r\n" in server.heads[0]
+    assert not any(name in server.heads[0] for name in (b"tracestate", b"Host: b", b"z: c"))
 
 
 @pytest.mark.parametrize("says", [b"", b"HTTP/1.1 2", b"HTTP/1.1 200 OK\r\nContent-Le"])
@@ -318,3 +413,4 @@ async def test_a_certificate_that_nobody_vouches_for_is_not_believed(tmp_path: P
         with pytest.raises(ConnectionRefusedError, match="certificate"):
             await asked(remote)
         assert not server.heads
+        assert not remote._open  # nothing is kept of one that was never made

@@ -181,7 +181,7 @@ def test_of_a_house_that_tells_nothing_nothing_is_said(told: dict[str, object]) 
 
 
 def test_a_house_that_runs_has_its_port_and_what_is_not_there_yet_is_no_fault() -> None:
-    running = Port(where="127.0.0.1:8017", is_free=True, house=True)
+    running = Port(where="http://127.0.0.1:8017", is_free=False, house=True)
     assert bad(replace(WELL, port=running)) == []
     assert bad(replace(WELL, data_dir=Folder(path="/new", is_missing=True))) == []
 

@@ -17,6 +17,7 @@ from arbiter.gateway.keyring import USUAL
 app = typer.Typer(help="Keys of the door.", invoke_without_command=True)
 
 
+@app.command("list")
 @app.callback()
 def list_(
     context: typer.Context,

@@ -190,6 +190,7 @@ async def _validated(client: Client, rollout: str, *, quiet: bool) -> Json:
         await clock.sleep(LOOK_EVERY_S)
 
 
+@rollouts.command("list")
 @rollouts.callback()
 def list_(
     context: typer.Context,

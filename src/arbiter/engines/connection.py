@@ -79,23 +79,34 @@ class Connection(asyncio.Protocol):
         if self._held > _HIGH_WATER and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
-        self._wake()
 
     def _not_http(self, error: Exception) -> Exception:
         return ConnectionError(f"not HTTP: {error}")
 
     def on_headers_complete(self) -> None:
         """Called by the parser."""
-        self.status = self._parser.get_status_code()
+        self._begin(self._parser.get_status_code())
 
     def on_body(self, data: bytes) -> None:
         """Called by the parser."""
         self._pieces.append(data)
         self._held += len(data)
+        self._wake()
 
     def on_message_complete(self) -> None:
         """Called by the parser."""
+        self._end()
+
+    # Only these wake whoever waits: bytes that bring neither a head nor a piece nor an end would
+    # else begin the wait anew, for ever.
+
+    def _begin(self, status: int) -> None:
+        self.status = status
+        self._wake()
+
+    def _end(self) -> None:
         self.complete = True
+        self._wake()
 
     def send(self, request: bytes) -> None:
         """Begin an exchange."""

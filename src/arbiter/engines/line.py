@@ -12,7 +12,9 @@ from typing import Final
 
 from arbiter.engines.connection import Connection
 
-_LONGEST_HEAD: Final = 64 * 1024
+_MOST_BARREN: Final = 64 * 1024
+"""Bytes in a row that bring nothing of a body: a head, what stands beside chunks, what follows."""
+
 _INFORMATION: Final = range(100, 200)
 _SWITCHES: Final = 101
 
@@ -102,9 +104,9 @@ class Line(Connection):
     """
 
     __slots__ = (
+        "_barren",
         "_encoding",
         "_has_length",
-        "_head_bytes",
         "_is_kept",
         "_is_spoiled",
         "_told",
@@ -117,16 +119,17 @@ class Line(Connection):
         self.alarm = Alarm()
         self.idle_since = 0.0
         self._is_spoiled = False
+        self._barren = 0
         self._begin_head()
 
     def send(self, request: bytes) -> None:
         """Begin an exchange. Raises `ConnectionResetError` when it is closed."""
         self._begin_head()
+        self._barren = 0
         super().send(request)
 
     def _begin_head(self) -> None:
         self._told: list[tuple[bytes, bytes]] = []
-        self._head_bytes = 0
         self._has_length = self._is_kept = False
         self._encoding = b""
 
@@ -140,24 +143,25 @@ class Line(Connection):
         """Whether another exchange may begin on it."""
         return self._is_kept and not self._is_spoiled and super().is_reusable
 
+    def eof_received(self) -> None:
+        """Called by the loop, when the peer has said all: what is cut by us has not ended."""
+        if self.status and not self._has_length:
+            self._end()  # some end an answer so
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the loop."""
         self.alarm.call_off()
-        if exc is None and self.status and not self._has_length:
-            self.complete = True  # some end an answer so
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Called by the loop."""
-        if not self.status:
-            self._head_bytes += len(data)
-            if self._head_bytes > _LONGEST_HEAD and b"\r\n\r\n" not in data:
-                self._fail(
-                    ValueError(f"the head of its answer has more than {_LONGEST_HEAD} bytes")
-                )
-                self.abort()
-                return
+        self._barren += len(data)
         super().data_received(data)
+        if self._is_spoiled:
+            self.abort()  # else it could go on, and be kept in memory, for as long as nobody asks
+        elif self._barren > _MOST_BARREN and not self.complete:
+            self._fail(ValueError(f"{_MOST_BARREN} bytes of its answer have nothing to say"))
+            self.abort()
 
     def on_message_begin(self) -> None:
         """Called by the parser."""
@@ -167,10 +171,13 @@ class Line(Connection):
     def on_body(self, data: bytes) -> None:
         """Called by the parser."""
         if not self._is_spoiled:
+            self._barren = 0
             super().on_body(data)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by the parser."""
+        if self._is_spoiled or self.status:
+            return  # of another answer, or what follows this one's chunks
         self._told.append((name, value))
         known = name.lower()
         if known in {b"content-length", b"transfer-encoding"}:
@@ -180,6 +187,8 @@ class Line(Connection):
 
     def on_headers_complete(self) -> None:
         """Called by the parser."""
+        if self._is_spoiled:
+            return
         status = self._parser.get_status_code()
         if status in _INFORMATION and status != _SWITCHES:
             self._begin_head()
@@ -189,13 +198,14 @@ class Line(Connection):
         elif self._encoding.strip().lower() not in {b"", b"identity"}:
             self._fail(ValueError("it compresses its answer, unasked"))
         else:
-            self.status = status
+            self._begin(status)
 
     def on_message_complete(self) -> None:
         """Called by the parser."""
-        if self.status:  # what comes before is information, and the answer follows
+        # what comes before the status is information, and the answer follows
+        if self.status and not self._is_spoiled:
             self._is_kept = self._parser.should_keep_alive()
-            self.complete = True
+            self._end()
 
     def _not_http(self, error: Exception) -> Exception:
         return ValueError(f"not HTTP: {error}")

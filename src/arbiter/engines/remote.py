@@ -34,6 +34,7 @@ _MOST_IDLE: Final = 64
 _LONGEST_IDLE_S: Final = 15.0
 """A connection that nobody used for longer is not trusted: its server may just be closing it."""
 
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _TARGET: Final = re.compile(r"/[!-~]*")
 _VALUE: Final = re.compile(r"[!-~]([ -~]*[!-~])?")
 
@@ -118,9 +119,11 @@ class Remote:
     """One server. Close it when done.
 
     url: its address, with the path under which it serves, if any. silence_s: the longest wait for
-    the next byte, by the event loop's own clock. keep: whether a connection is used again. A server
-    may close one in the very moment in which it is used, unheard; then the request is sent once
-    more on a fresh one, unless a byte of an answer had come.
+    the head of an answer, and then for more of it, by the event loop's own clock; bytes that are
+    neither do not lengthen it. An answer in one piece has as long again for all of it. keep:
+    whether a connection is used again. A server may close one in the very moment in which it is
+    used, unheard; then the request is sent once more on a fresh one, unless a byte of an answer had
+    come.
     """
 
     def __init__(self, url: str, *, key: str | None = None, keep: bool = True) -> None:
@@ -135,12 +138,12 @@ class Remote:
     async def get(self, path: str, *, silence_s: float) -> Response:
         """Ask for something. Raises `OSError`, `TimeoutError`, `ValueError`."""
         async with self.stream("GET", path, silence_s=silence_s) as stream:
-            return await _whole(stream)
+            return await _whole(stream, silence_s)
 
     async def post(self, path: str, body: bytes, *, silence_s: float) -> Response:
         """Send something and wait for the whole answer. Raises as `get`."""
         async with self.stream("POST", path, body, silence_s=silence_s) as stream:
-            return await _whole(stream)
+            return await _whole(stream, silence_s)
 
     def stream(
         self, method: str, path: str, body: bytes | None = None, *, silence_s: float
@@ -195,23 +198,25 @@ class Remote:
 
     async def _connect(self, where: _Where, silence_s: float) -> Line:
         loop = asyncio.get_running_loop()
+        line = Line(self._forget)
+        self._open.add(line)
+        is_made = False
         try:
             async with asyncio.timeout(min(_CONNECT_S, silence_s)):
-                _, line = await loop.create_connection(
-                    self._make, where.host, where.port, ssl=where.context
+                await loop.create_connection(
+                    lambda: line, where.host, where.port, ssl=where.context
                 )
+            is_made = True
         except TimeoutError as error:
             raise TimeoutError("it is silent") from error
         except OSError as error:
             raise ConnectionRefusedError(_system_words(error)) from error
+        finally:
+            if not is_made:
+                self._forget(line)  # a loop tells it nothing where the encryption failed
         if self._is_closed:
             line.abort()
             raise ConnectionAbortedError("closed here")
-        return line
-
-    def _make(self) -> Line:
-        line = Line(self._forget)
-        self._open.add(line)
         return line
 
     def _forget(self, connection: Connection) -> None:
@@ -305,7 +310,9 @@ def _where(url: str, key: str | None, *, keep: bool) -> _Where:
 def _lines(headers: Mapping[str, str]) -> str:
     """Headers as they are sent, but for those that no header can carry."""
     return "".join(
-        f"{name}: {value}\r\n" for name, value in headers.items() if _VALUE.fullmatch(value)
+        f"{name}: {value}\r\n"
+        for name, value in headers.items()
+        if _NAME.fullmatch(name) and _VALUE.fullmatch(value)
     )
 
 
@@ -320,8 +327,8 @@ async def _exchange(line: Line, request: bytes, silence_s: float) -> Line:
     return line
 
 
-async def _whole(stream: Stream) -> Response:
-    body = await stream.receive_all()
+async def _whole(stream: Stream, seconds: float) -> Response:
+    body = await stream.receive_all(until=asyncio.get_running_loop().time() + seconds)
     return Response(status=stream.status, headers=stream.headers, body=body)
 
 

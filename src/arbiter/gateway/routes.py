@@ -195,11 +195,23 @@ class Table:
             return exact
         there = [route for pattern, route in self._patterns if pattern.fullmatch(path)]
         if not there:
-            raise UnknownRoute(f"There is nothing at {path!r:.120}.")
+            raise UnknownRoute(f"There is nothing at {path!r:.120}.", hint=self._hint(path))
         for route in there:
             if method in route.methods:
                 return route
         raise MethodNotAllowed(allowed=frozenset().union(*[route.methods for route in there]))
+
+    def _hint(self, path: str) -> str | None:
+        """What to do about an address that a client made from the wrong one of the house."""
+        there = {known for known, _ in self._exact}
+        path = path.rstrip("/")
+        for other in (path, f"/v1{path}", path.removeprefix("/v1")):
+            if other and other in there:
+                return (
+                    f"Did you mean {other}? OpenAI's clients take the address of the house with "
+                    "/v1 at its end, those of Ollama and Anthropic without."
+                )
+        return None
 
 
 def _pattern(path: str) -> re.Pattern[str]:

@@ -253,8 +253,11 @@ def _bearer(head: Head) -> bytes | None:
 def admit(caller: Caller, access: Access) -> None:
     """Refuse a caller whose key does not reach this far."""
     if access not in caller.access:
-        needed = " and ".join(one.name.lower() for one in access & ~caller.access if one.name)
-        raise Forbidden("This key may not do that.", hint=f"It takes a key with {needed}.")
+        # what is lacking has no name of its own where the rest of a scope is there
+        needed = (access.name or "more").lower()
+        raise Forbidden(
+            "This key may not do that.", hint=f"It takes a key with the scope {needed}."
+        )
 
 
 def caller_of(scope: Scope) -> Caller:
@@ -282,7 +285,7 @@ def check_body_head(head: Head, scope: Scope, policy: Policy) -> bool:
     if has_body or method in _TYPED:
         media = head.get(b"content-type", b"").partition(b";")[0].strip().lower()
         if media != b"application/json":
-            raise UnsupportedMedia
+            raise UnsupportedMedia(hint="Send the header Content-Type: application/json.")
         if head.get(b"content-encoding", b"identity").lower() != b"identity":
             raise UnsupportedMedia("A compressed body is not accepted here.")
     return has_body
