@@ -382,6 +382,20 @@ async def test_an_instance_that_keeps_failing_is_sent_nothing_while_another_is_w
         assert ids == {siblings.tenants[1].key}
 
 
+async def test_what_is_told_of_one_instance_says_which(tmp_path: Path) -> None:
+    async with stage(
+        tmp_path / "data", engine=Scripted(reply=lambda _: [Say("yes")]), pool__instances=TWO
+    ) as play:
+        await _add(play, "one")
+        await _both_loaded(play)
+        siblings = play.house.pool.siblings(_id(play))
+        assert siblings is not None
+        with play.house.announcer.listening() as heard:
+            _fail(siblings.tenants[1].instance.health)
+            event = await anext(aiter(heard.stream()))
+        assert (event.kind, event.detail["number"]) == ("breaker.open", 2)
+
+
 @pytest.mark.parametrize("count", [0, 17])
 def test_a_model_has_one_to_sixteen_instances(tmp_path: Path, count: int) -> None:
     with pytest.raises(ConfigError, match="1 to 16 instances"):

@@ -68,7 +68,7 @@ def instances_router(*, pool: Pool, registry: Registry, clock: Clock) -> APIRout
 
     @router.get("/instances")
     async def list_instances(page: Wanted) -> Plain:
-        found, after = page.of(pool.views(), key=lambda view: view.version)
+        found, after = page.of(pool.views(), key=lambda view: view.key)
         return {
             "budget_bytes": pool.budget_bytes,
             "budget_now": pool.space.budget(),

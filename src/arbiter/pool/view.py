@@ -70,6 +70,11 @@ class InstanceView:
         """Whether it is loaded."""
         return self.state is State.READY
 
+    @property
+    def key(self) -> str:
+        """Sorts the instances of a version in their order; no other one has it."""
+        return f"{self.version}/{self.number:02d}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
