@@ -42,7 +42,7 @@ class Folder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Port:
-    """Where the door would listen. house: a house of this data directory is there already."""
+    """Where the door would listen. house: the house of this data directory is there already."""
 
     where: str
     is_free: bool
@@ -178,11 +178,13 @@ def ahead_of(path: Path, now: datetime) -> float | None:
     return None if newest is None else (datetime.fromisoformat(str(newest)) - now).total_seconds()
 
 
-def look_at_port(host: str, port: int, *, house: bool) -> Port:
-    """Whether the door could listen there now."""
+def look_at_port(host: str, port: int, *, house: str | None) -> Port:
+    """Whether the door could listen there now. house: the address of ours, if it runs."""
+    if house is not None:
+        return Port(where=house, is_free=True, house=True)
     where = f"{host}:{port}"
-    if house or port == 0:
-        return Port(where=where, is_free=True, house=house)
+    if port == 0:
+        return Port(where=where, is_free=True)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as trying:
         trying.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
