@@ -21,6 +21,7 @@ from arbiter.engines.base import Engine
 from arbiter.errors import (
     ArbiterError,
     EngineError,
+    NoRoom,
     NotOffered,
     OutOfMemory,
     ServerGone,
@@ -254,7 +255,8 @@ class Pool:
 
         helper: no model that people use may leave for it. by_person: what is in use all the time
         makes way for it after a turn. count: so many instances of it; more than the settings say
-        may be there until it is unloaded. Raises what `take` raises.
+        may be there until it is unloaded, or as many of them as there is room for. Raises what
+        `take` raises.
         """
         if self._closed:
             raise ShuttingDown
@@ -268,7 +270,11 @@ class Pool:
                 continue  # there are to be fewer by now
             tenant.spare, tenant.unasked = None, False
             tenant.want(helper=helper or siblings.is_helper, claims=by_person)
-            await tenant.instance.ensure_ready(partial(self._admit, tenant))
+            try:
+                await tenant.instance.ensure_ready(partial(self._admit, tenant))
+            except NoRoom:
+                self._roster.ask_for(loadable, siblings.highest_ready)
+                raise
 
     async def warm_spare(self, loadable: Loadable, *, unused_s: float | None = None) -> None:
         """Load a version if it fits beside the others, and else do nothing.

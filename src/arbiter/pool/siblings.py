@@ -200,6 +200,12 @@ class Siblings:
         return any(one.instance.state is State.READY for one in self.tenants)
 
     @property
+    def highest_ready(self) -> int:
+        """The number of the last one that is loaded; 0: none is."""
+        ready = (one.instance for one in self.tenants if one.instance.state is State.READY)
+        return max((one.number for one in ready), default=0)
+
+    @property
     def nearest(self) -> Tenant:
         """The one that is nearest to an answer."""
         return min(self.tenants, key=lambda one: _NEAREST.index(one.instance.state))

@@ -234,14 +234,16 @@ class Space:
         """Everything that takes room, as a plan for one that has waited since then sees it."""
         pinned = self._pins.versions()
         return [
-            self._resident(one, since=since, is_pinned=one.version in pinned)
+            self._resident(one, since=since, is_pinned=one.version in pinned, wanted=wanted)
             for one in self._tenants.values()
             if one.admitted
             and one.key != wanted
             and not (one.is_leaving and one.leaves_for == wanted)
         ]
 
-    def _resident(self, tenant: Tenant, *, since: float | None, is_pinned: bool) -> Resident:
+    def _resident(
+        self, tenant: Tenant, *, since: float | None, is_pinned: bool, wanted: str | None
+    ) -> Resident:
         instance, now = tenant.instance, self._clock.monotonic()
         is_fresh = (
             instance.is_unserved
@@ -261,12 +263,19 @@ class Space:
             worth=0.0 if tenant.unasked or is_extra else worth,
             kept=self._registry.kept_until(tenant.version) is not None and not is_extra,
             pinned=is_pinned and not is_extra,
+            is_beside=wanted is not None and self._serves_beside(tenant, self._tenants[wanted]),
             is_turn_over=not tenant.is_leaving
             and instance.state is State.READY
             and since is not None
             and min(now - instance.since, now - since) >= turn_s,
             priority=self._priority(tenant.version),
         )
+
+    def _serves_beside(self, tenant: Tenant, wanted: Tenant) -> bool:
+        """Whether it serves what the one that wants room would; one that keeps failing may go."""
+        instance = tenant.instance
+        is_well = instance.state is State.READY and instance.health.ailing is None
+        return tenant.version == wanted.version and is_well and not tenant.is_leaving
 
     def _priority(self, version: VersionId) -> int:
         given = self._settings.priorities
@@ -313,8 +322,10 @@ class Space:
         room = self._plan(tenant)
         self._why[key] = room.reason
         if room.is_never:
+            number = tenant.instance.number
+            which = "this model" if number == 1 else f"instance {number} of this model"
             raise NoRoom(
-                f"There is no memory for this model: {room.reason}.",
+                f"There is no memory for {which}: {room.reason}.",
                 hint="Unpin something (arbiter models unpin NAME), or raise pool.memory_mb.",
             )
         for leaving in room.evict:
