@@ -320,10 +320,11 @@ class Pool:
             *(self.space.drained(one, reason, limit_s=limit_s, cut=cut) for one in loaded)
         )
         if not all(are_gone):
+            which = "" if number is None else f" --number {number}"
             raise StillInUse(
                 f"{sum(one.instance.leases for one in loaded)} answers still run after "
                 f"{limit_s:.0f} s; it is not unloaded.",
-                hint="Try again, or cut them: arbiter models unload NAME --now.",
+                hint=f"Try again, or cut them: arbiter models unload NAME{which} --now.",
             )
         if loaded and number is None:
             self._roster.ask_for(loaded[0].loadable, 0)
@@ -497,9 +498,12 @@ class Pool:
         """Every instance as it is now."""
         return self._showing.views()
 
-    def progress(self, version: VersionId) -> Progress | None:
-        """What somebody who waits for a version waits for; None: for nothing but its answer."""
-        return self._showing.progress(version)
+    def progress(self, version: VersionId, *, of_load: bool = False) -> Progress | None:
+        """What somebody who waits for a version waits for; None: for nothing but its answer.
+
+        of_load: for a load of one more of it, and not for an answer.
+        """
+        return self._showing.progress(version, of_load=of_load)
 
     def sights(self) -> tuple[Sight, ...]:
         """Every queue as it is now, for whoever looks whether one stands still."""

@@ -177,7 +177,7 @@ class Space:
             if one is not tenant and one.version == tenant.version
         ]
 
-    def _is_extra(self, tenant: Tenant) -> bool:
+    def is_extra(self, tenant: Tenant) -> bool:
         """Whether it is one more of a version that another one serves too: missed by nobody."""
         first = self._tenants.get(tenant.version)
         return tenant.instance.number > 1 and (
@@ -251,7 +251,7 @@ class Space:
             and now - instance.since < self._settings.stay_s
         )
         turn_s = self._settings.turn_s
-        is_extra = self._is_extra(tenant)
+        is_extra = self.is_extra(tenant)
         worth = instance.usage.chance(now) * self._footprints.reload_s(
             tenant.loadable, instance.spec
         )
