@@ -339,6 +339,27 @@ async def test_as_many_are_loaded_as_there_is_room_for_and_none_puts_out_another
         assert {view.most for view in play.house.pool.views()} == {3}
 
 
+async def test_of_instances_not_asked_for_the_last_leaves_and_a_pin_holds_the_first_that_serves(
+    tmp_path: Path,
+) -> None:
+    # found by hand: the first one left, and then the pin held all the others
+    engine = Scripted(reply=lambda _: [Say("yes")])
+    async with stage(tmp_path / "data", engine=engine, pool__memory_mb=THREE_MB) as play:
+        await _add(play, "one", "two")
+        pool = play.house.pool
+        one = loadable(play.house.registry.version(_id(play)))
+        await pool.warm(one, by_person=True, count=3)
+        play.clock.jump(60.0)
+        await _said(play, model="two")
+        assert _states(play) == [State.READY, State.READY, State.COLD]
+        await pool.pin(name("one"), None)
+        await pool.unload(_id(play), reason="test", number=1)
+        await pool.warm(one, by_person=True, count=3)
+        await pool.unload(_id(play), reason="test", number=1)
+        shown = [view for view in pool.views() if view.version == one.version]
+        assert [view.is_pinned for view in shown] == [False, True, False]
+
+
 async def test_one_that_keeps_failing_makes_way_for_another_of_its_version(tmp_path: Path) -> None:
     async with stage(
         tmp_path / "data",

@@ -46,7 +46,8 @@ class Resident:
     its absence costs. kept: replaced by another version, and held ready in case people want it
     back. pinned: a person said that it stays. is_beside: it serves the version that wants room for
     one more, and to unload one for that would help nobody. is_turn_over: busy, and it has been for
-    as long as others may be made to wait for it. priority: the higher leave later.
+    as long as others may be made to wait for it. priority: the higher leave later. number: of
+    several of a version that are missed alike the higher leave first; 1: none before it serves.
     """
 
     version: str
@@ -59,6 +60,7 @@ class Resident:
     is_beside: bool = False
     is_turn_over: bool = False
     priority: int = 0
+    number: int = 1
 
     @property
     def stays(self) -> bool:
@@ -206,12 +208,12 @@ def _short(
     }
 
 
-_Order = tuple[tuple[bool, bool, int], float, float, str]
+_Order = tuple[tuple[bool, bool, int], float, int, float, str]
 _Cost = tuple[tuple[float, ...], int, tuple[_Order, ...]]
 
 
 def _order(one: Resident) -> _Order:
-    return (one.rank, one.worth, one.last_used, one.version)
+    return (one.rank, one.worth, -one.number, one.last_used, one.version)
 
 
 def _cheapest(idle: Sequence[Resident], short: Bytes) -> tuple[Resident, ...] | None:

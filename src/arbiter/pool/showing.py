@@ -52,7 +52,10 @@ class Showing:
         probed = instance.health.probed
         short = self._footprints.shortage(instance.spec)
         until, error = pinned.get(version), instance.last_error
-        is_pinned = version in pinned and not self._space.is_extra(tenant)
+        is_spared = self._space.is_extra(tenant) or (
+            instance.is_away and siblings.serve_without(instance.number)
+        )
+        is_pinned = version in pinned and not is_spared
         return InstanceView(
             version=version,
             engine=instance.engine.name,

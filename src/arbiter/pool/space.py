@@ -178,10 +178,11 @@ class Space:
         ]
 
     def is_extra(self, tenant: Tenant) -> bool:
-        """Whether it is one more of a version that another one serves too: missed by nobody."""
-        first = self._tenants.get(tenant.version)
-        return tenant.instance.number > 1 and (
-            first is not None and first.instance.state is State.READY and not first.is_leaving
+        """Whether it is one more of a version that one before it serves too: missed by nobody."""
+        number = tenant.instance.number
+        before = (one for one in self.beside(tenant) if one.instance.number < number)
+        return number > 1 and any(
+            one.instance.state is State.READY and not one.is_leaving for one in before
         )
 
     def need(self, tenant: Tenant) -> Bytes:
@@ -262,6 +263,7 @@ class Space:
             busy=tenant.is_leaving or (tenant.spare is None and (instance.busy or is_fresh)),
             worth=0.0 if tenant.unasked or is_extra else worth,
             kept=self._registry.kept_until(tenant.version) is not None and not is_extra,
+            number=instance.number if is_extra else 1,
             pinned=is_pinned and not is_extra,
             is_beside=wanted is not None and self._serves_beside(tenant, self._tenants[wanted]),
             is_turn_over=not tenant.is_leaving
