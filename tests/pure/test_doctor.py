@@ -177,6 +177,7 @@ def test_what_ails_a_loaded_model_is_told(entry: dict[str, object], sentence: st
 def test_of_several_instances_the_one_that_is_ill_is_named() -> None:
     entry = {"names": ["wren"], "most": 2, "number": 2, "state": "failed", "last_error": "It died."}
     assert complaints({"instances": [entry]})[0].model == "wren (instance 2)"
+    assert complaints({"instances": [{**entry, "most": 1}]})[0].model == "wren (instance 2)"
 
 
 @pytest.mark.parametrize(

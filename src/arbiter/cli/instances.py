@@ -200,9 +200,11 @@ def _beside(one: Json) -> list[str]:
     if one["most"] == 1 and one["number"] == 1:
         return []
     where = "" if one["place"] is None else f" at {one['place']}"
+    number_, most = int(str(one["number"])), int(str(one["most"]))
+    often = f" of up to {most}" if number_ <= most else ""  # a server that is away counts as none
     ramp, weight = float(str(one["ramp"])), float(str(one["weight"]))
     return [
-        f"instance {one['number']} of up to {one['most']}{where}",
+        f"instance {number_}{often}{where}",
         "" if weight == 1.0 else f"weight {weight:g}",
         f"slow start: {ramp:.0%}" if ramp < 1.0 and one["state"] == "ready" else "",
     ]

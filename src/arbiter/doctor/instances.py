@@ -32,7 +32,7 @@ def _of(entry: Mapping[str, object]) -> Iterator[Complaint]:
     names = entry.get("names")
     listed = [str(name) for name in names] if isinstance(names, list) else []
     model = ", ".join(listed) or str(entry.get("short", "a model without a name"))
-    if entry.get("most", 1) != 1:
+    if (entry.get("most", 1), entry.get("number", 1)) != (1, 1):
         model += f" (instance {entry.get('number')})"
     again = f"arbiter models unload {listed[0] if listed else 'NAME'}"
     slow, ailing, probe = entry.get("slow"), entry.get("ailing"), entry.get("probe")
