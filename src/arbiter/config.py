@@ -612,8 +612,9 @@ def load_settings(
                 param=field,
             ) from error
         where = f" in {named}" if named is not None else ""
+        said = first["msg"].replace("a valid tuple", "a list")  # as a file has it
         raise ConfigError(
-            f"The setting {field}{where} is not valid: {first['msg']}.",
+            f"The setting {field}{where} is not valid: {said}.",
             hint="docs/reference/configuration.md lists every setting.",
             param=field,
         ) from error

@@ -442,8 +442,7 @@ class House:
                 hardware=self.hardware,
                 energy=self.meter.sums,
                 engines=self.pool.engines,
-                slots=self.settings.pool.slots,
-                server_slots=self.settings.pool.server_slots,
+                settings=lambda: self.pool.settings,
             ),
         )
 

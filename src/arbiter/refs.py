@@ -92,9 +92,9 @@ def legible(text: str, *, most: int = 200) -> str:
     """A text from elsewhere as people may see it: on one line, of what can be printed.
 
     >>> legible("a" + chr(27) + "[2Jb" + chr(10) + "c")
-    'a?[2Jb?c'
+    'a?[2Jb c'
     """
-    return "".join(ch if ch.isprintable() else "?" for ch in text[:most])
+    return "".join(ch if ch.isprintable() else " " if ch in "\n\t" else "?" for ch in text[:most])
 
 
 def short(version: VersionId | None) -> str:

@@ -141,6 +141,7 @@ BAD_FILES = [
     ("[rollout]\nsoak_s = 60\nexpiry_s = 60", "rollout.expiry_s"),
     ("[rollout]\nkeep_s = -1", "rollout.keep_s"),
     ("[rollout]\ncalibration_cases = 9", "rollout.calibration_cases"),
+    ("[discovery]\nalike = true", "discovery.alike"),
     ("data_dir = 1", "data_dir"),
     ('data_dir = "~nobody-by-this-name/x"', "data_dir"),
 ]
@@ -155,6 +156,7 @@ def test_a_mistake_in_the_file_names_the_file_and_the_field(
         load_settings(config=file, environment={})
     assert caught.value.param == field
     assert str(caught.value).startswith(f"The setting {field} in {file} is not valid: ")
+    assert "tuple" not in str(caught.value)  # in a file it is a list
 
 
 @pytest.mark.parametrize(

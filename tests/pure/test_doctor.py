@@ -165,12 +165,19 @@ def test_the_branches_of_sqlite_that_are_mended_are_known(version: str, is_fine:
     [
         ({"ailing": "it kept failing: engine_error"}, "auto asks others for now: it kept failing"),
         ({"probe": "a probe: it wrote nothing"}, "Its latest probe failed (a probe: it wrote"),
+        ({"state": "failed", "last_error": "It died."}, "It is not loaded: It died."),
         ({"short": "ab12", "slow": "late", "probe": "x", "ailing": "y"}, "It has become slow"),
     ],
 )
 def test_what_ails_a_loaded_model_is_told(entry: dict[str, object], sentence: str) -> None:
     found = complaints({"instances": [entry]})
     assert found[0].sentence.startswith(sentence)
+
+
+def test_of_several_instances_the_one_that_is_ill_is_named() -> None:
+    entry = {"names": ["wren"], "most": 2, "number": 2, "state": "failed", "last_error": "It died."}
+    assert complaints({"instances": [entry]})[0].model == "wren (instance 2)"
+    assert complaints({"instances": [{**entry, "most": 1}]})[0].model == "wren (instance 2)"
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,27 @@ def test_what_is_pinned_never_leaves_and_a_load_that_it_makes_impossible_is_told
     )
 
 
+def test_one_more_of_a_version_puts_out_others_and_none_of_its_own() -> None:
+    here = [resident("own", 60, 0.0, is_beside=True, is_turn_over=True), OLD]
+    assert leaving(make_room(host(40), here, host(100))) == ["old"]
+    assert make_room(host(50), here, host(100)) == Room(
+        fits=False,
+        evict=(),
+        reason="50.0 MB needed, 40.0 MB free beside its other instances",
+        is_never=True,
+    )
+
+
+def test_of_several_that_nobody_misses_the_last_instance_of_a_version_leaves_first() -> None:
+    here = [
+        resident("v", 30, 0.0),
+        resident("v/2", 30, 0.0, number=2),
+        resident("v/10", 30, 0.0, number=10),
+    ]
+    assert leaving(make_room(host(30), here, host(100))) == ["v/10"]
+    assert leaving(make_room(host(60), here, host(100))) == ["v/10", "v/2"]
+
+
 def test_who_was_busy_for_a_whole_turn_makes_way_when_nothing_idle_is_enough() -> None:
     busy = resident("busy", 60, 0.0, busy=True, is_turn_over=True)
     assert leaving(make_room(host(30), [busy, OLD], host(100))) == ["old"]

@@ -509,6 +509,24 @@ def test_a_model_is_loaded_twice_and_one_of_the_two_leaves_alone(
     assert [one["most"] for one in furnished.json("models", "ps")["instances"]] == [1]
 
 
+def test_a_pin_holds_one_of_several_instances_and_what_is_unloaded_is_told_by_its_number(
+    furnished: Shell, running: str
+) -> None:
+    assert running
+    furnished.ok("models", "load", "yea", "--instances", "2")
+    furnished.ok("models", "pin", "yea", "--until", "2099-01-01T18:00")
+    assert "pinned until 2099-01-01 18:00" in furnished.ok("models", "ps")  # as it was written
+    shown = furnished.json("models", "ps")["instances"]
+    assert [one["is_pinned"] for one in shown] == [True, False]
+    assert "instance 2 of yea is unloaded" in furnished.ok(
+        "models", "unload", "yea", "--number", "2"
+    )
+    assert "instance 2 of yea was not loaded" in furnished.ok(
+        "models", "unload", "yea", "--number", "2"
+    )
+    assert "yea is pinned" in furnished.refused("models", "unload", "yea", "--number", "1")
+
+
 def test_a_house_that_runs_reads_its_settings_again(furnished: Shell, running: str) -> None:
     assert running
     assert "read again: nothing changed" in furnished.ok("reload")

@@ -16,6 +16,8 @@ from tests.story.stage import Stage, stage, task
 
 from arbiter.clock import ManualClock
 from arbiter.events import KEPT, Event
+from arbiter.pool.pool import loadable
+from arbiter.refs import parse_name
 
 
 @dataclass
@@ -74,7 +76,7 @@ LISTS = [
     ("/tasks", "tasks", 3),
     ("/rules", "rules", 2),
     ("/keys", "keys", 0),
-    ("/instances", "instances", 0),
+    ("/instances", "instances", 4),
     ("/rollouts", "rollouts", 2),
     ("/ledger", "entries", 11),
     ("/ledger?kind=name", "entries", 3),
@@ -83,6 +85,10 @@ LISTS = [
 
 
 async def fill(desk: Desk) -> None:
+    registry = desk.play.house.registry
+    for title, count in (("old", 3), ("other", 1)):
+        version = registry.resolve(parse_name(title))
+        await desk.play.house.pool.warm(loadable(version), count=count)
     for alias in ("new", "other"):
         await desk("PUT", "/aliases/primary", {"target": alias})
     for title in ("chat", "sums"):

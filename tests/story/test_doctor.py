@@ -15,17 +15,18 @@ from arbiter.doctor.facts import lacking
 from arbiter.doctor.findings import Finding, State
 
 
-async def found(given: Settings, *, at: str | None = None) -> dict[str, Finding]:
-    every = await examined(given, SystemClock(), running=at, paranoid=True)
+async def found(given: Settings, *, door: str | None = None) -> dict[str, Finding]:
+    every = await examined(given, SystemClock(), door=door, paranoid=True)
     return {one.about: one for one in every}
 
 
 async def test_a_house_that_is_well_has_nothing_to_mend(tmp_path: Path) -> None:
     given = settings(tmp_path / "data", discovery__usual=False)
-    async with running(tmp_path / "data"):
-        seen = await found(given, at="http://127.0.0.1:8391")
-    # at the port it has, which need not be the one that the settings name
-    assert "listens at http://127.0.0.1:8391" in seen["port"].sentence
+    async with running(tmp_path / "data") as there:
+        seen = await found(given, door=there.url)
+    assert (
+        there.url in seen["port"].sentence
+    )  # where it listens, and not where the settings would have it
     assert [one for one in seen.values() if one.state is State.FAIL] == []
     assert "It is sound" in seen["database"].sentence
     assert "nobody else's" in seen["data"].sentence
@@ -81,7 +82,7 @@ async def test_keys_in_a_file_that_others_may_read_and_traces_without_their_extr
         door__keys=["a-key"],
         telemetry__otlp_endpoint="http://127.0.0.1:4318",
     )
-    every = await examined(given, SystemClock(), running=None, paranoid=False, config=file)
+    every = await examined(given, SystemClock(), door=None, paranoid=False, config=file)
     seen = {one.about: one for one in every}
     assert seen["config"].mend == f"chmod 600 {file}"
     assert "extra otel" not in seen, "it is installed here"

@@ -12,7 +12,7 @@ from tests.story.stage import Stage, name, stage
 
 from arbiter.config import Settings
 from arbiter.engines.scripted import Die, Hold, Say, Scripted, Step
-from arbiter.errors import ConfigError
+from arbiter.errors import ConfigError, NoRoom
 from arbiter.inference import Generation
 from arbiter.pool.breaker import FAILURES, Sign
 from arbiter.pool.health import Health
@@ -22,7 +22,7 @@ from arbiter.refs import VersionId
 
 TWO = {"one": 2}
 LONG = "Tell me all that you know of herons, please. " * 4
-TWO_MB, THREE_MB = 100.0, 140.0
+ONE_MB, TWO_MB, THREE_MB = 60.0, 100.0, 140.0
 """Memory for so many scripted models: each is planned with little over 40 MB."""
 
 
@@ -322,6 +322,60 @@ async def test_a_person_may_load_more_than_the_settings_say(tmp_path: Path) -> N
         assert _states(play) == [State.COLD]  # and then they say again how many there are
 
 
+async def test_as_many_are_loaded_as_there_is_room_for_and_none_puts_out_another(
+    tmp_path: Path,
+) -> None:
+    # found by hand: of sixteen where ten had room, the last ones had the first ones leave
+    engine = Scripted(reply=lambda _: [Say("yes")])
+    async with stage(tmp_path / "data", engine=engine, pool__memory_mb=THREE_MB) as play:
+        await _add(play, "one")
+        with pytest.raises(
+            NoRoom, match=r"instance 4 of this model: .* beside its other instances"
+        ):
+            await play.house.pool.warm(
+                loadable(play.house.registry.version(_id(play))), by_person=True, count=5
+            )
+        assert _states(play) == [State.READY] * 3
+        assert {view.most for view in play.house.pool.views()} == {3}
+
+
+async def test_of_instances_not_asked_for_the_last_leaves_and_a_pin_holds_the_first_that_serves(
+    tmp_path: Path,
+) -> None:
+    # found by hand: the first one left, and then the pin held all the others
+    engine = Scripted(reply=lambda _: [Say("yes")])
+    async with stage(tmp_path / "data", engine=engine, pool__memory_mb=THREE_MB) as play:
+        await _add(play, "one", "two")
+        pool = play.house.pool
+        one = loadable(play.house.registry.version(_id(play)))
+        await pool.warm(one, by_person=True, count=3)
+        play.clock.jump(60.0)
+        await _said(play, model="two")
+        assert _states(play) == [State.READY, State.READY, State.COLD]
+        await pool.pin(name("one"), None)
+        await pool.unload(_id(play), reason="test", number=1)
+        await pool.warm(one, by_person=True, count=3)
+        await pool.unload(_id(play), reason="test", number=1)
+        shown = [view for view in pool.views() if view.version == one.version]
+        assert [view.is_pinned for view in shown] == [False, True, False]
+
+
+async def test_one_that_keeps_failing_makes_way_for_another_of_its_version(tmp_path: Path) -> None:
+    async with stage(
+        tmp_path / "data",
+        engine=Scripted(reply=lambda _: [Say("yes")]),
+        pool__instances=TWO,
+        pool__memory_mb=ONE_MB,
+    ) as play:
+        await _add(play, "one")
+        assert await _said(play) == "yes"
+        siblings = play.house.pool.siblings(_id(play))
+        assert siblings is not None
+        _fail(siblings.tenants[0].instance.health)
+        assert await _said(play) == "yes"
+        assert _states(play) == [State.COLD, State.READY]
+
+
 async def test_who_waits_for_one_that_is_not_wanted_any_more_is_served_by_the_one_that_is(
     tmp_path: Path,
 ) -> None:
@@ -380,6 +434,20 @@ async def test_an_instance_that_keeps_failing_is_sent_nothing_while_another_is_w
             assert siblings.last is not None
             ids.add(siblings.last.id)
         assert ids == {siblings.tenants[1].key}
+
+
+async def test_what_is_told_of_one_instance_says_which(tmp_path: Path) -> None:
+    async with stage(
+        tmp_path / "data", engine=Scripted(reply=lambda _: [Say("yes")]), pool__instances=TWO
+    ) as play:
+        await _add(play, "one")
+        await _both_loaded(play)
+        siblings = play.house.pool.siblings(_id(play))
+        assert siblings is not None
+        with play.house.announcer.listening() as heard:
+            _fail(siblings.tenants[1].instance.health)
+            event = await anext(aiter(heard.stream()))
+        assert (event.kind, event.detail["number"]) == ("breaker.open", 2)
 
 
 @pytest.mark.parametrize("count", [0, 17])

@@ -214,6 +214,21 @@ async def test_tries_outlive_the_house(tmp_path: Path) -> None:
     assert before.cpu_ms.value
 
 
+async def test_what_tries_in_vain_took_is_forgotten_with_the_rest(tmp_path: Path) -> None:
+    async with open_house(
+        settings(tmp_path / "data", calibration__enabled=False), hardware=counted(), engines=engines
+    ) as house:
+        await house.add(MODELS / "sparrow.gguf", "sparrow")
+        with pytest.raises(EngineError) as failed:
+            await house.ask("hi", model="sparrow", sampling=Sampling(max_tokens=3))
+        assert failed.value.decision is not None
+        await settled(house, failed.value.decision)
+        await house.database.settle()
+        assert await house.database.read("sum_energy")
+        await house.carrier.forget(who="ada")
+        assert not await house.database.read("sum_energy")
+
+
 @pytest.mark.parametrize("strategy", ["static", "learned"])
 async def test_a_task_that_is_removed_while_it_is_answered_breaks_nothing(
     tmp_path: Path, strategy: str

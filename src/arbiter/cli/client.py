@@ -144,11 +144,11 @@ async def reach(settings: Settings) -> AsyncIterator[Client]:
         yield Client(session=session, url=address.url, own=True)
 
 
-async def running_at(data_dir: Path) -> str | None:
-    """The address of the running house of this data directory; None: none runs."""
+async def door_of(data_dir: Path) -> str | None:
+    """The address of the house of this data directory that runs; None: none does."""
     async with aiohttp.ClientSession() as session:
         note = await _running(session, data_dir)
-    return None if note is None else str(note["url"])
+        return None if note is None else str(note["url"])
 
 
 async def _running(session: aiohttp.ClientSession, data_dir: Path) -> Json | None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import aiohttp
 import typer
 
-from arbiter.cli.client import Json, reach, running_at
+from arbiter.cli.client import Json, door_of, reach
 from arbiter.cli.options import AsJson, ConfigFile, DataDir, run, settings_from
 from arbiter.cli.output import OUT, show_json
 from arbiter.clock import SystemClock
@@ -35,13 +35,13 @@ def doctor(
 
     async def work() -> None:
         settings = settings_from(data_dir, config)
-        running = await running_at(settings.data_dir)
+        door = await door_of(settings.data_dir)
         found = await examined(
             settings,
             SystemClock(),
-            running=running,
+            door=door,
             paranoid=paranoid,
-            instances=await _instances(settings) if running is not None else None,
+            instances=None if door is None else await _instances(settings),
             config=config,
         )
         if as_json:

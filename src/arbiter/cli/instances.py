@@ -23,6 +23,13 @@ def moment(date: str) -> str:
         raise InvalidField(f"{date!r} is no date.", hint="Write it as 2026-12-01T18:00.") from error
 
 
+def _until(date: object) -> str:
+    """A pin's end, in this machine's time as `moment` reads it."""
+    if date is None:
+        return "for good"
+    return f"until {datetime.fromisoformat(str(date)).astimezone():%Y-%m-%d %H:%M}"
+
+
 def load(
     name: Name,
     instances: Annotated[
@@ -75,8 +82,9 @@ def unload(
         if as_json:
             show_json(found)
         else:
+            which = "" if number_ is None else f"instance {number_} of "
             said = "is unloaded" if found["unloaded"] else "was not loaded"
-            OUT.print(f"{name} {said}", markup=False)
+            OUT.print(f"{which}{name} {said}", markup=False)
 
     with_house(data_dir, config, work)
 
@@ -106,9 +114,9 @@ def pin(
             show_json(found)
             return
         pinned = found["pin"]
-        date = pinned["until"] if isinstance(pinned, dict) else None
         OUT.print(
-            f"{name} is pinned {'for good' if date is None else f'until {date}'}", markup=False
+            f"{name} is pinned {_until(pinned['until'] if isinstance(pinned, dict) else None)}",
+            markup=False,
         )
 
     with_house(data_dir, config, work)
@@ -166,12 +174,9 @@ def ps(data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson = Fa
 
 def _what(one: Json) -> str:
     """What else is to be known: a pin, what a load waits for, what went wrong, what was avoided."""
-    until = text(one["pinned_until"])[:16]
     parts = [
         *_beside(one),
-        ("pinned for good" if until == "-" else f"pinned until {until}")
-        if one["is_pinned"]
-        else "",
+        f"pinned {_until(one['pinned_until'])}" if one["is_pinned"] else "",
         "" if one["waits_for"] is None else f"waits for memory: {one['waits_for']}",
         str(one["ailing"] or _slow(one) or one["probe"] or one["last_error"] or ""),
         _too_little(one),
@@ -195,9 +200,11 @@ def _beside(one: Json) -> list[str]:
     if one["most"] == 1 and one["number"] == 1:
         return []
     where = "" if one["place"] is None else f" at {one['place']}"
+    number_, most = int(str(one["number"])), int(str(one["most"]))
+    often = f" of up to {most}" if number_ <= most else ""  # a server that is away counts as none
     ramp, weight = float(str(one["ramp"])), float(str(one["weight"]))
     return [
-        f"instance {one['number']} of up to {one['most']}{where}",
+        f"instance {number_}{often}{where}",
         "" if weight == 1.0 else f"weight {weight:g}",
         f"slow start: {ramp:.0%}" if ramp < 1.0 and one["state"] == "ready" else "",
     ]

@@ -13,6 +13,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from arbiter.refs import legible
+
 # piped, a table is as wide as it needs to be: a script reads it, or a log keeps it; a model that is
 # called always:cat: is no picture of one
 OUT = Console(
@@ -42,7 +44,7 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: 
 
 def _plain(cell: str) -> str:
     """Text as text: a hostile model name must not style a terminal."""
-    return "".join(ch if ch.isprintable() else "?" for ch in cell).replace("[", r"\[")
+    return legible(cell, most=len(cell)).replace("[", r"\[")
 
 
 def number(value: object, *, digits: int = 2, unit: str = "", share: bool = False) -> str:

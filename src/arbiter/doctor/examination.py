@@ -38,17 +38,17 @@ async def examined(
     settings: Settings,
     clock: Clock,
     *,
-    running: str | None,
+    door: str | None,
     paranoid: bool,
     instances: Mapping[str, object] | None = None,
     config: Path | None = None,
 ) -> tuple[Finding, ...]:
     """Every finding about this machine and this data directory.
 
-    running: where a house of this data directory listens; None: none runs. paranoid: look for code
-    that runs when Python starts, too. config: the file that the settings come from. instances: what
-    the running house tells of the models that it has loaded. Nothing is changed, and nobody is
-    asked but this machine and the servers that the settings name.
+    door: the address of the house of this data directory that runs; None: none does. paranoid: look
+    for code that runs when Python starts, too. config: the file that the settings come from.
+    instances: what the running house tells of the models that it has loaded. Nothing is changed,
+    and nobody is asked but this machine and the servers that the settings name.
     """
     known = read_known_bad((files("arbiter.doctor") / "known_bad.toml").read_text("utf-8"))
     now = clock.now()
@@ -61,7 +61,7 @@ async def examined(
         packages = await asyncio.to_thread(installed)
         facts = Facts(
             data_dir=await asyncio.to_thread(look_at_folder, settings.data_dir),
-            port=look_at_port(settings.door.host, settings.door.port, house=running),
+            port=look_at_port(settings.door.host, settings.door.port, house=door),
             sqlite=apsw.sqlite_lib_version(),
             packages=packages,
             engines=await asyncio.to_thread(look_at_engines, engines),

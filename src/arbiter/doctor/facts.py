@@ -42,7 +42,7 @@ class Folder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Port:
-    """Where the door would listen. house: one of this data directory does already."""
+    """Where the door would listen. house: the house of this data directory is there already."""
 
     where: str
     is_free: bool
@@ -179,10 +179,10 @@ def ahead_of(path: Path, now: datetime) -> float | None:
 
 
 def look_at_port(host: str, port: int, *, house: str | None) -> Port:
-    """Whether the door could listen there now. house: where the running house listens, if any."""
-    where = f"{host}:{port}"
+    """Whether the door could listen there now. house: the address of ours, if it runs."""
     if house is not None:
-        return Port(where=house, is_free=False, house=True)
+        return Port(where=house, is_free=True, house=True)
+    where = f"{host}:{port}"
     if port == 0:
         return Port(where=where, is_free=True)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

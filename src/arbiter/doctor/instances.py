@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from arbiter.refs import legible
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Complaint:
@@ -30,6 +32,8 @@ def _of(entry: Mapping[str, object]) -> Iterator[Complaint]:
     names = entry.get("names")
     listed = [str(name) for name in names] if isinstance(names, list) else []
     model = ", ".join(listed) or str(entry.get("short", "a model without a name"))
+    if (entry.get("most", 1), entry.get("number", 1)) != (1, 1):
+        model += f" (instance {entry.get('number')})"
     again = f"arbiter models unload {listed[0] if listed else 'NAME'}"
     slow, ailing, probe = entry.get("slow"), entry.get("ailing"), entry.get("probe")
     if slow:
@@ -50,6 +54,13 @@ def _of(entry: Mapping[str, object]) -> Iterator[Complaint]:
             model=model,
             sentence=f"Its latest probe failed ({probe}).",
             mend=f"To load it anew: {again}",
+        )
+    if entry.get("state") == "failed" and entry.get("last_error"):
+        yield Complaint(
+            model=model,
+            sentence=f"It is not loaded: {legible(str(entry['last_error']))}",
+            mend="It is tried again when it is asked for, or now: "
+            f"arbiter models load {listed[0] if listed else 'NAME'}",
         )
     yield from _too_little(entry, model)
 

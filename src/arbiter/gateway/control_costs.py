@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query, Request
 from msgspec import structs
 
 from arbiter.clock import Clock
+from arbiter.config import PoolSettings
 from arbiter.cost import Figure
 from arbiter.engines.base import Engine, ServerEngine
 from arbiter.errors import UnknownDecision
@@ -18,7 +19,7 @@ from arbiter.gateway.control_base import Plain
 from arbiter.gateway.security import Access, caller_of
 from arbiter.hardware.machine import Snapshot, usable_cores
 from arbiter.hardware.uses import could_use
-from arbiter.knowledge.cost_sums import By, Total, total, totals
+from arbiter.knowledge.cost_sums import By, Total, is_cut, total, totals
 from arbiter.knowledge.costs import MOST_ROWS, Costs
 from arbiter.knowledge.outcome import Record
 from arbiter.knowledge.receipt import Receipt, TryView
@@ -40,8 +41,7 @@ class CostRooms:
     hardware: Callable[[], Snapshot]
     energy: Callable[[], Mapping[str, Sums]]
     engines: Sequence[Engine]
-    slots: int
-    server_slots: int
+    settings: Callable[[], PoolSettings]
 
 
 def costs_router(rooms: CostRooms) -> APIRouter:
@@ -70,6 +70,7 @@ def costs_router(rooms: CostRooms) -> APIRouter:
         found = await rooms.costs.spent(since=since)
         only = None if task is None else parse_task(task)
         spent = [one for one in found if only is None or one.task == only]
+        now = rooms.settings()
         names = {str(version): str(label) for version, label in rooms.registry.arms().items()}
         return {
             "by": by,
@@ -81,8 +82,8 @@ def costs_router(rooms: CostRooms) -> APIRouter:
                 {"name": names.get(one.version, one.version), **structs.asdict(one)}
                 for one in suggestions(
                     spent,
-                    slots=rooms.slots,
-                    server_slots=rooms.server_slots,
+                    slots=now.slots,
+                    server_slots=now.server_slots,
                     outside={
                         one.version
                         for one in rooms.registry.versions()
@@ -91,7 +92,7 @@ def costs_router(rooms: CostRooms) -> APIRouter:
                     threads=usable_cores(),
                 )
             ],
-            "is_cut": len(found) == MOST_ROWS,
+            "is_cut": is_cut(found, most=MOST_ROWS),
             "energy": {name: sums_view(sums) for name, sums in rooms.energy().items()},
         }
 

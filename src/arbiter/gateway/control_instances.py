@@ -14,6 +14,7 @@ from arbiter.errors import InvalidField, StillInUse
 from arbiter.gateway import views
 from arbiter.gateway.control_base import ControlBody, Lines, Plain, Say, streamed
 from arbiter.gateway.paging import Wanted
+from arbiter.pool.life import State
 from arbiter.pool.pool import Pool, loadable
 from arbiter.refs import ModelName, parse_name
 from arbiter.registry.registry import Registry, Version
@@ -68,7 +69,7 @@ def instances_router(*, pool: Pool, registry: Registry, clock: Clock) -> APIRout
 
     @router.get("/instances")
     async def list_instances(page: Wanted) -> Plain:
-        found, after = page.of(pool.views(), key=lambda view: view.version)
+        found, after = page.of(pool.views(), key=lambda view: view.key)
         return {
             "budget_bytes": pool.budget_bytes,
             "budget_now": pool.space.budget(),
@@ -89,7 +90,11 @@ def instances_router(*, pool: Pool, registry: Registry, clock: Clock) -> APIRout
     @router.post("/instances/{name:path}/unload")
     async def unload(name: str, body: UnloadInstance) -> Plain:
         version = registry.resolve(parse_name(name)).version
-        if version in pool.pins.versions():
+        siblings = pool.siblings(version)
+        others_serve = (
+            body.number is not None and siblings is not None and siblings.serve_without(body.number)
+        )
+        if version in pool.pins.versions() and not others_serve:
             raise StillInUse(
                 f"{name} is pinned.", hint=f"First: arbiter models unpin {name}", param="name"
             )
@@ -126,9 +131,10 @@ async def _loaded(
     loading = asyncio.create_task(pool.warm(loadable(version), by_person=True, count=count))
     while not loading.done():
         await asyncio.wait({loading}, timeout=TOLD_EVERY_S)
-        progress = pool.progress(version.version)
-        if progress is not None and not loading.done():
-            said = {"state": progress.state.value, "told": progress.sentence}
+        progress = pool.progress(version.version, of_load=True)
+        if progress is not None and not (loading.done() or progress.state is State.READY):
+            which = "" if count == 1 else f"instance {progress.number}: "
+            said = {"state": progress.state.value, "told": which + progress.sentence}
             say({"progress": {**said, "seconds": round(progress.state_s, 1)}})
     await loading
     own = [one for one in pool.views() if one.version == version.version]

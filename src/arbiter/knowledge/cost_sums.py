@@ -116,6 +116,19 @@ def key_of(one: Spent, by: By) -> str:
             return one.day
 
 
+def is_cut(spent: Sequence[Spent], *, most: int) -> bool:
+    """Whether there may be more requests than these; tries in vain come on top of them.
+
+    >>> one = Spent(version="v", task="t", alias="a", caller="c", day="d", is_success=True)
+    >>> from msgspec import structs
+    >>> is_cut([one], most=2), is_cut([one, structs.replace(one, is_try=True)], most=2)
+    (False, False)
+    >>> is_cut([one, one, structs.replace(one, is_try=True)], most=2)
+    True
+    """
+    return sum(not one.is_try for one in spent) >= most
+
+
 def totals(spent: Iterable[Spent], by: By) -> tuple[Total, ...]:
     """One total a group: days in their order, everything else by what was spent on it."""
     groups: dict[str, list[Spent]] = {}

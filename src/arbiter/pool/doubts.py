@@ -30,9 +30,9 @@ _NOBODY: Final[Mapping[VersionId, str]] = MappingProxyType({})
 
 
 class Tell(Protocol):
-    """Announces what became of a version."""
+    """Announces what became of an instance of a version."""
 
-    def __call__(self, kind: str, *, version: VersionId, reason: str) -> None:
+    def __call__(self, kind: str, *, version: VersionId, number: int, reason: str) -> None:
         """Once, now."""
         ...
 
@@ -95,7 +95,12 @@ class Doubts:
                 breaker.why,
                 breaker.until - self._clock.monotonic(),
             )
-        self._tell(f"breaker.{breaker.phase.value}", version=version, reason=breaker.why)
+        self._tell(
+            f"breaker.{breaker.phase.value}",
+            version=version,
+            number=instance.number,
+            reason=breaker.why,
+        )
         if breaker.phase is Phase.OPEN and instance.runner is not None:
             self._move(instance, instance.runner, breaker.why)
 
@@ -106,7 +111,9 @@ class Doubts:
         if why is not None:
             names = ", ".join(self._registry.names_of(version))
             LOG.warning("%s is slow: %s", names or short(version), why)
-        self._tell(f"pace.{change.value}", version=version, reason=why or "")
+        self._tell(
+            f"pace.{change.value}", version=version, number=instance.number, reason=why or ""
+        )
         if why is not None and instance.runner is not None:
             self._move(instance, instance.runner, f"it is slow: {why}")
 

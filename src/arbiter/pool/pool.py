@@ -20,9 +20,7 @@ from arbiter.engines.base import Engine
 from arbiter.errors import (
     ArbiterError,
     EngineError,
-    NotOffered,
-    OutOfMemory,
-    ServerGone,
+    NoRoom,
     ShuttingDown,
     StillInUse,
 )
@@ -35,17 +33,18 @@ from arbiter.pool.fairness import HOUSE, Who
 from arbiter.pool.footprints import Footprints, Machine
 from arbiter.pool.instance import Instance, Lease, State
 from arbiter.pool.loadable import Loadable, loadable
+from arbiter.pool.moves import Moves
 from arbiter.pool.pinned_options import LoadOptions
 from arbiter.pool.pins import Pins
 from arbiter.pool.roster import Roster
 from arbiter.pool.showing import Showing
-from arbiter.pool.siblings import ANYWHERE, Siblings, Sought, place_of, places_taken
+from arbiter.pool.siblings import ANYWHERE, Siblings, Sought
 from arbiter.pool.space import Space, Tenant
 from arbiter.pool.spares import Spares
 from arbiter.pool.stuck import Sight
 from arbiter.pool.turns import SentOn
 from arbiter.pool.view import InstanceView, Progress
-from arbiter.refs import ModelName, VersionId, legible, short
+from arbiter.refs import ModelName, VersionId, short
 from arbiter.registry.artifact import Artifact
 from arbiter.registry.registry import Registry
 from arbiter.storage.database import Database
@@ -93,8 +92,6 @@ class Pool:
             dice=dice,
             meter=machine.meter,
         )
-        self._roster.on_new = self._made
-        self._roster.on_change = self._changed
         self._tenants = self._roster.tenants
         self._footprints = Footprints(database=database, clock=clock, machine=machine)
         self.space = Space(
@@ -109,6 +106,16 @@ class Pool:
         )
         self._roster.too_many = lambda one: self.space.send_away(one, "it is one too many")
         self._spares = Spares(space=self.space, clock=clock)
+        self._moves = Moves(
+            roster=self._roster,
+            space=self.space,
+            spares=self._spares,
+            footprints=self._footprints,
+            doubts=self._doubts,
+            registry=registry,
+            admit=self._admit,
+            tell=self._tell,
+        )
         self._showing = Showing(
             roster=self._roster,
             footprints=self._footprints,
@@ -255,7 +262,8 @@ class Pool:
 
         helper: no model that people use may leave for it. by_person: what is in use all the time
         makes way for it after a turn. count: so many instances of it; more than the settings say
-        may be there until it is unloaded. Raises what `take` raises.
+        may be there until it is unloaded, or as many of them as there is room for. Raises what
+        `take` raises.
         """
         if self._closed:
             raise ShuttingDown
@@ -269,7 +277,11 @@ class Pool:
                 continue  # there are to be fewer by now
             tenant.spare, tenant.unasked = None, False
             tenant.want(helper=helper or siblings.is_helper, claims=by_person)
-            await tenant.instance.ensure_ready(partial(self._admit, tenant))
+            try:
+                await tenant.instance.ensure_ready(partial(self._admit, tenant))
+            except NoRoom:
+                self._roster.ask_for(loadable, siblings.highest_ready)
+                raise
 
     async def warm_spare(self, loadable: Loadable, *, unused_s: float | None = None) -> None:
         """Load a version if it fits beside the others, and else do nothing.
@@ -315,10 +327,11 @@ class Pool:
             *(self.space.drained(one, reason, limit_s=limit_s, cut=cut) for one in loaded)
         )
         if not all(are_gone):
+            which = "" if number is None else f" --number {number}"
             raise StillInUse(
                 f"{sum(one.instance.leases for one in loaded)} answers still run after "
                 f"{limit_s:.0f} s; it is not unloaded.",
-                hint="Try again, or cut them: arbiter models unload NAME --now.",
+                hint=f"Try again, or cut them: arbiter models unload NAME{which} --now.",
             )
         if loaded and number is None:
             self._roster.ask_for(loaded[0].loadable, 0)
@@ -366,8 +379,7 @@ class Pool:
 
     def renew(self) -> tuple[VersionId, ...]:
         """Have those leave that are loaded otherwise than the settings say; which those are."""
-        self._roster.sweep()
-        return self.space.renew("its settings have changed")
+        return self._moves.renew()
 
     async def keep_pinned(self) -> None:
         """Load what is pinned and is not loaded, and take away the pins whose date has passed."""
@@ -380,60 +392,6 @@ class Pool:
                 await self.warm(loadable(self._registry.version(version)))
             except ArbiterError as error:
                 LOG.warning("%s is pinned and not loaded: %s", short(version), error.sentence)
-
-    def _made(self, instance: Instance, loadable: Loadable) -> None:
-        """An instance is there that was not before, and is not loaded yet."""
-        instance.health.beside = partial(self._beside, instance)
-        instance.short_of = partial(self.space.why, instance.key)
-        instance.before_ready = self.space.refresh
-        self._doubts.attend(instance, is_ours=not loadable.is_outside)
-
-    def _beside(self, instance: Instance) -> int:
-        """How many requests other instances serve at this moment."""
-        return sum(one.instance.leases for one in self._tenants.values()) - instance.leases
-
-    def _changed(self, instance: Instance, reason: str) -> None:
-        tenant = self._tenants[instance.key]
-        version = tenant.version
-        if instance.state is State.READY or (instance.is_away and not instance.busy):
-            tenant.has_claim = False  # whoever came during a drain still waits, and keeps it
-        if instance.state in {State.READY, State.DRAINING} and instance.runner is not None:
-            load_s = instance.load_s if instance.state is State.READY else None
-            self._footprints.measure(instance.spec, instance.runner, load_s=load_s)
-        elif instance.state in {State.COLD, State.FAILED}:
-            tenant.admitted = tenant.unasked = False
-            if instance.state is State.FAILED:
-                # here, and not for each request that is refused while it lasts
-                names = ", ".join(self._registry.names_of(version))
-                LOG.warning("%s failed: %s", names or short(version), reason)
-                if isinstance(instance.last_error, OutOfMemory) and not tenant.loadable.is_outside:
-                    self._footprints.fell_short(instance.spec, reason, tenant.had)
-            if not instance.was_lost:
-                self._miss(tenant, instance.last_error)
-        self.space.freed.set()
-        number = instance.number
-        self._tell(
-            f"instance.{instance.state.value}", version=version, number=number, reason=reason
-        )
-        siblings = self._roster.of(tenant.loadable)
-        if not siblings.is_alone or tenant is not siblings.first:
-            self._balance(siblings, tenant)
-
-    def _balance(self, siblings: Siblings, tenant: Tenant) -> None:
-        """One of several instances is now otherwise."""
-        state = tenant.instance.state
-        siblings.changed(tenant)
-        if state is State.READY:
-            beside = [one for one in siblings.tenants if one is not tenant]
-            if place_of(tenant) in places_taken(beside):
-                self.space.send_away(tenant, "another instance of it is served there already")
-            tenant.comes_back = False
-            self.renew()  # the next one, if this one was loaded again for other settings
-        elif state is State.COLD:
-            if tenant.comes_back and not self._closed:
-                self._spares.again(tenant, partial(self._admit, tenant))
-        elif state is State.FAILED:
-            tenant.comes_back = False
 
     def _tell(self, kind: str, **detail: Detail) -> None:
         self._announcer.announce(Event(kind=kind, at=self._clock.now(), detail=detail))
@@ -455,21 +413,9 @@ class Pool:
         """The versions of which every instance kept failing lately, each with why."""
         return self._roster.ailing(self._doubts.ailing())
 
-    def _miss(self, tenant: Tenant, error: ArbiterError | None) -> None:
-        """No server that offers a version is there, or none has it: no choice until one does."""
-        if isinstance(error, ServerGone | NotOffered):
-            for place in tenant.aims or self._places.of(tenant.version):
-                why = legible(error.message.removeprefix(f"{place.url}: "), most=1000)
-                if isinstance(error, NotOffered):
-                    self._places.note(place, why)
-                else:
-                    self._places.note(place.url, why)
-                    self.part_from(place.url, why)
-
     def part_from(self, url: str, why: str) -> None:
         """A server is gone, or silent: whoever waits there for a first byte is asked elsewhere."""
-        for tenant in self._tenants.values():
-            tenant.instance.part_from(url, why)
+        self._moves.part_from(url, why)
 
     def welcome_back(self, url: str) -> None:
         """A server is there again: what it offers may be loaded at once."""
@@ -492,9 +438,12 @@ class Pool:
         """Every instance as it is now."""
         return self._showing.views()
 
-    def progress(self, version: VersionId) -> Progress | None:
-        """What somebody who waits for a version waits for; None: for nothing but its answer."""
-        return self._showing.progress(version)
+    def progress(self, version: VersionId, *, of_load: bool = False) -> Progress | None:
+        """What somebody who waits for a version waits for; None: for nothing but its answer.
+
+        of_load: for a load of one more of it, and not for an answer.
+        """
+        return self._showing.progress(version, of_load=of_load)
 
     def sights(self) -> tuple[Sight, ...]:
         """Every queue as it is now, for whoever looks whether one stands still."""
@@ -512,14 +461,14 @@ class Pool:
 
     async def close(self) -> None:
         """Take nothing new, let what runs end, unload everything. The caller sets the deadline."""
-        self._closed = True
+        self._closed = self._moves.is_closing = True
         await self._spares.close()
         await asyncio.gather(*(_gone(tenant.instance) for tenant in self._tenants.values()))
         await self.space.settle()
 
     async def abandon(self) -> None:
         """Unload everything at once, whoever is being served: the deadline of `close` is over."""
-        self._closed = True
+        self._closed = self._moves.is_closing = True
         await self._spares.close()
         await asyncio.gather(*(one.instance.abandon() for one in self._tenants.values()))
         await self.space.settle()

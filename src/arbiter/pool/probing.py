@@ -20,7 +20,7 @@ from arbiter.clock import Clock
 from arbiter.engines.base import ServedRunner, ServerEngine
 from arbiter.engines.deadlines import within
 from arbiter.errors import ArbiterError, EngineError, InstanceLost
-from arbiter.events import Announcer, Event
+from arbiter.events import Announcer, Detail, Event
 from arbiter.inference import Chunk, Embedding, Generation
 from arbiter.pool.breaker import Phase, Sign, sign_of
 from arbiter.pool.health import Probed
@@ -202,7 +202,11 @@ class Probing:
         if is_ill:
             version = instance.spec.version
             LOG.warning("%s failed a probe: %s", short(version), why)
-            detail = {"version": version, "reason": why}
+            detail: dict[str, Detail] = {
+                "version": version,
+                "number": instance.number,
+                "reason": why,
+            }
             self._announcer.announce(
                 Event(kind="probe.failed", at=self._clock.now(), detail=detail)
             )

@@ -44,8 +44,10 @@ class Resident:
     version: its id; of a version's first instance that is the version. last_used: seconds of a
     monotonic clock. busy: serving or loading for somebody. worth: expected seconds of loading that
     its absence costs. kept: replaced by another version, and held ready in case people want it
-    back. pinned: a person said that it stays. is_turn_over: busy, and it has been for as long as
-    others may be made to wait for it. priority: the higher leave later.
+    back. pinned: a person said that it stays. is_beside: it serves the version that wants room for
+    one more, and to unload one for that would help nobody. is_turn_over: busy, and it has been for
+    as long as others may be made to wait for it. priority: the higher leave later. number: of
+    several of a version that are missed alike the higher leave first; 1: none before it serves.
     """
 
     version: str
@@ -55,8 +57,15 @@ class Resident:
     worth: float = 0.0
     kept: bool = False
     pinned: bool = False
+    is_beside: bool = False
     is_turn_over: bool = False
     priority: int = 0
+    number: int = 1
+
+    @property
+    def stays(self) -> bool:
+        """Whether it leaves for nobody, however long who wants room waits."""
+        return self.pinned or self.is_beside
 
     @property
     def rank(self) -> tuple[bool, bool, int]:
@@ -68,7 +77,7 @@ class Resident:
 class Room:
     """Whether there is room, and who must leave first.
 
-    is_never: there is none for as long as what is pinned stays; waiting is of no use. is_alone: it
+    is_never: there is none for as long as what stays is there; waiting is of no use. is_alone: it
     is more than the whole budget, and loaded all the same once everybody has left.
     """
 
@@ -142,7 +151,7 @@ def make_room(
     short = _short(need, residents, budget, reserved or {})
     if not short:
         return free_room(need, residents, budget, reserved=reserved)
-    may_leave = [one for one in residents if not one.pinned and (not one.busy or one.is_turn_over)]
+    may_leave = [one for one in residents if not one.stays and (not one.busy or one.is_turn_over)]
     leaving = _cheapest(may_leave, short)
     if leaving is not None:
         return Room(
@@ -150,14 +159,9 @@ def make_room(
             evict=tuple(one.version for one in leaving),
             reason=_words(need, leaving),
         )
-    pinned = [one for one in residents if one.pinned]
-    if pinned and _short(need, pinned, budget, {}):
-        return Room(
-            fits=False,
-            evict=(),
-            reason=f"{_told(need, pinned, budget)} beside what is pinned",
-            is_never=True,
-        )
+    staying = [one for one in residents if one.stays]
+    if staying and _short(need, staying, budget, {}):
+        return Room(fits=False, evict=(), reason=_never(need, staying, budget), is_never=True)
     if not reserved and len(may_leave) == len(residents) and _short(need, (), budget, {}):
         return Room(
             fits=True,
@@ -204,12 +208,12 @@ def _short(
     }
 
 
-_Order = tuple[tuple[bool, bool, int], float, float, str]
+_Order = tuple[tuple[bool, bool, int], float, int, float, str]
 _Cost = tuple[tuple[float, ...], int, tuple[_Order, ...]]
 
 
 def _order(one: Resident) -> _Order:
-    return (one.rank, one.worth, one.last_used, one.version)
+    return (one.rank, one.worth, -one.number, one.last_used, one.version)
 
 
 def _cheapest(idle: Sequence[Resident], short: Bytes) -> tuple[Resident, ...] | None:
@@ -292,6 +296,14 @@ def _words(need: Bytes, leaving: Sequence[Resident]) -> str:
     if busy:
         said = f"{len(leaving)} instances make room for {_amount(need)}, {busy} after its turn"
     return f"{said}; {kept} of them kept, for nothing else could" if kept else said
+
+
+def _never(need: Bytes, staying: Sequence[Resident], budget: Bytes) -> str:
+    beside = [
+        "what is pinned" if any(one.pinned for one in staying) else "",
+        "its other instances" if any(one.is_beside for one in staying) else "",
+    ]
+    return f"{_told(need, staying, budget)} beside {' and '.join(filter(None, beside))}"
 
 
 def _told(need: Bytes, residents: Sequence[Resident], budget: Bytes) -> str:

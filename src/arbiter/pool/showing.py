@@ -52,6 +52,10 @@ class Showing:
         probed = instance.health.probed
         short = self._footprints.shortage(instance.spec)
         until, error = pinned.get(version), instance.last_error
+        is_spared = self._space.is_extra(tenant) or (
+            instance.is_away and siblings.serve_without(instance.number)
+        )
+        is_pinned = version in pinned and not is_spared
         return InstanceView(
             version=version,
             engine=instance.engine.name,
@@ -77,8 +81,8 @@ class Showing:
             too_little_bytes={} if short is None else short.had,
             chance=chance,
             worth=chance * reload_s,
-            is_pinned=version in pinned,
-            pinned_until=None if until is None else until.isoformat(),
+            is_pinned=is_pinned,
+            pinned_until=until.isoformat() if is_pinned and until is not None else None,
             reloads_avoided=tenant.avoided.count,
             last_error=error.message if error is not None else None,
             ailing=instance.health.ailing,
@@ -88,13 +92,14 @@ class Showing:
             probes={sign.value: count for sign, count in instance.health.probes.items()},
         )
 
-    def progress(self, version: VersionId) -> Progress | None:
+    def progress(self, version: VersionId, *, of_load: bool = False) -> Progress | None:
         """What somebody who waits for a version waits for; None: for nothing but its answer."""
         siblings = self._roster.get(version)
         if siblings is None:
             return None
-        instance = siblings.nearest.instance
+        instance = (siblings.under_way if of_load else siblings.nearest).instance
         return Progress(
+            number=instance.number,
             state=instance.state,
             state_s=self._clock.monotonic() - instance.since,
             expected_load_s=self._footprints.load_s(instance.spec),

@@ -199,6 +199,23 @@ class Siblings:
         """Whether any of them is loaded."""
         return any(one.instance.state is State.READY for one in self.tenants)
 
+    def serve_without(self, number: int) -> bool:
+        """Whether another one than this is loaded, and stays."""
+        others = (one for one in self.tenants if one.instance.number != number)
+        return any(_standing(one) is Standing.READY for one in others)
+
+    @property
+    def under_way(self) -> Tenant:
+        """The one that is being loaded; else the one that is nearest to an answer."""
+        loading = (one for one in self.tenants if one.instance.state is State.LOADING)
+        return next(loading, self.nearest)
+
+    @property
+    def highest_ready(self) -> int:
+        """The number of the last one that is loaded; 0: none is."""
+        ready = (one.instance for one in self.tenants if one.instance.state is State.READY)
+        return max((one.number for one in ready), default=0)
+
     @property
     def nearest(self) -> Tenant:
         """The one that is nearest to an answer."""

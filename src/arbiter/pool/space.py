@@ -177,11 +177,12 @@ class Space:
             if one is not tenant and one.version == tenant.version
         ]
 
-    def _is_extra(self, tenant: Tenant) -> bool:
-        """Whether it is one more of a version that another one serves too: missed by nobody."""
-        first = self._tenants.get(tenant.version)
-        return tenant.instance.number > 1 and (
-            first is not None and first.instance.state is State.READY and not first.is_leaving
+    def is_extra(self, tenant: Tenant) -> bool:
+        """Whether it is one more of a version that one before it serves too: missed by nobody."""
+        number = tenant.instance.number
+        before = (one for one in self.beside(tenant) if one.instance.number < number)
+        return number > 1 and any(
+            one.instance.state is State.READY and not one.is_leaving for one in before
         )
 
     def need(self, tenant: Tenant) -> Bytes:
@@ -234,14 +235,16 @@ class Space:
         """Everything that takes room, as a plan for one that has waited since then sees it."""
         pinned = self._pins.versions()
         return [
-            self._resident(one, since=since, is_pinned=one.version in pinned)
+            self._resident(one, since=since, is_pinned=one.version in pinned, wanted=wanted)
             for one in self._tenants.values()
             if one.admitted
             and one.key != wanted
             and not (one.is_leaving and one.leaves_for == wanted)
         ]
 
-    def _resident(self, tenant: Tenant, *, since: float | None, is_pinned: bool) -> Resident:
+    def _resident(
+        self, tenant: Tenant, *, since: float | None, is_pinned: bool, wanted: str | None
+    ) -> Resident:
         instance, now = tenant.instance, self._clock.monotonic()
         is_fresh = (
             instance.is_unserved
@@ -249,7 +252,7 @@ class Space:
             and now - instance.since < self._settings.stay_s
         )
         turn_s = self._settings.turn_s
-        is_extra = self._is_extra(tenant)
+        is_extra = self.is_extra(tenant)
         worth = instance.usage.chance(now) * self._footprints.reload_s(
             tenant.loadable, instance.spec
         )
@@ -260,13 +263,21 @@ class Space:
             busy=tenant.is_leaving or (tenant.spare is None and (instance.busy or is_fresh)),
             worth=0.0 if tenant.unasked or is_extra else worth,
             kept=self._registry.kept_until(tenant.version) is not None and not is_extra,
+            number=instance.number if is_extra else 1,
             pinned=is_pinned and not is_extra,
+            is_beside=wanted is not None and self._serves_beside(tenant, self._tenants[wanted]),
             is_turn_over=not tenant.is_leaving
             and instance.state is State.READY
             and since is not None
             and min(now - instance.since, now - since) >= turn_s,
             priority=self._priority(tenant.version),
         )
+
+    def _serves_beside(self, tenant: Tenant, wanted: Tenant) -> bool:
+        """Whether it serves what the one that wants room would; one that keeps failing may go."""
+        instance = tenant.instance
+        is_well = instance.state is State.READY and instance.health.ailing is None
+        return tenant.version == wanted.version and is_well and not tenant.is_leaving
 
     def _priority(self, version: VersionId) -> int:
         given = self._settings.priorities
@@ -313,8 +324,10 @@ class Space:
         room = self._plan(tenant)
         self._why[key] = room.reason
         if room.is_never:
+            number = tenant.instance.number
+            which = "this model" if number == 1 else f"instance {number} of this model"
             raise NoRoom(
-                f"There is no memory for this model: {room.reason}.",
+                f"There is no memory for {which}: {room.reason}.",
                 hint="Unpin something (arbiter models unpin NAME), or raise pool.memory_mb.",
             )
         for leaving in room.evict:

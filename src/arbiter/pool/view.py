@@ -23,7 +23,8 @@ class InstanceView:
     was not enough for it of late. expected_load_s: how long a load should
     take, from the last one or its size. chance: of being asked for in the next ten minutes; worth:
     that times the seconds of a load. waiting_by: who waits, by key. reloads_avoided: requests whose
-    options another server would have loaded it again for.
+    options another server would have loaded it again for. is_pinned: it never leaves memory for
+    another; of several instances that is one.
     """
 
     version: VersionId
@@ -70,11 +71,20 @@ class InstanceView:
         """Whether it is loaded."""
         return self.state is State.READY
 
+    @property
+    def key(self) -> str:
+        """Sorts the instances of a version in their order; no other one has it."""
+        return f"{self.version}/{self.number:02d}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What somebody waits for. expected_load_s: how long the last load took; None: never loaded."""
+    """What somebody waits for. expected_load_s: how long the last load took; None: never loaded.
 
+    number: which of the version's instances it is.
+    """
+
+    number: int = 1
     state: State
     state_s: float
     expected_load_s: float | None

@@ -76,7 +76,11 @@ class Watch:
                 Event(
                     kind="pool.stuck",
                     at=self._clock.now(),
-                    detail={"version": one.version, "reason": one.reason},
+                    detail={
+                        "version": one.version,
+                        "number": one.number,
+                        "reason": one.reason,
+                    },
                 )
             )
         if found:

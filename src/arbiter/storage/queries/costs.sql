@@ -51,5 +51,6 @@ FROM (SELECT o.version, o.task, c.energy_mwh,
       SELECT t.version, d.task, t.energy_mwh, 0,
              CASE t.energy_method WHEN 'measured' THEN 1 ELSE 0 END
       FROM tries t JOIN decisions d ON d.decision = t.decision
+           JOIN outcomes o ON o.decision = t.decision AND o.is_forgotten = 0
       WHERE t.energy_method IN ('measured', 'shared') AND t.error <> 'cancelled') AS own
 GROUP BY version, task, alone;
