@@ -293,6 +293,7 @@ def test_a_swap_can_be_paused_promoted_and_undone(furnished: Shell) -> None:
     assert f"retired, kept until {until[:10]}" in furnished.ok("models", "list")
     assert f"kept_until      {until[:10]}" in furnished.ok("models", "show", "yea")
     assert f"yea is kept until {until[:10]}" in furnished.ok("rollouts", "show", rollout)
+    assert "  It is promoted.\n" in furnished.ok("rollouts", "show", rollout, "--explain")
     undone = furnished("swap", "primary", "--undo").output
     assert "is yea again" in undone
     assert "it is loaded when it is first asked" in undone
