@@ -259,10 +259,13 @@ def test_in_turns_it_is_told_in_windows_and_how_long_that_takes(furnished: Shell
 def test_a_swap_can_be_paused_promoted_and_undone(furnished: Shell) -> None:
     furnished.ok("models", "add", furnished.model("aye", "yes "), "--no-calibrate")
     result = furnished(
-        "swap", "primary", "aye", "--min-units", "5", "--margin", "0.1", "--shadow", "0"
-    )
+        "swap", "primary", "aye", "--min-units", "5", "--margin", "0.1", "--shadow", "0",
+        "--why", "it knows more",
+    )  # fmt: skip
     assert "arbiter up" in result.output
     rollout = furnished.json("rollouts")["rollouts"][0]["rollout"]
+    begun = furnished.ok("rollouts", "show", rollout, "--explain")
+    assert "validating on stored cases: it knows more" in begun
     assert "paused" in furnished.ok("rollouts", "pause", rollout, "--why", "<script>")
     assert "progressing" in furnished.ok("rollouts", "resume", rollout)
     assert "stepped by operator: now" in furnished.ok("rollouts", "step", rollout, "--why", "now")
@@ -290,6 +293,7 @@ def test_a_swap_can_be_paused_promoted_and_undone(furnished: Shell) -> None:
     assert f"retired, kept until {until[:10]}" in furnished.ok("models", "list")
     assert f"kept_until      {until[:10]}" in furnished.ok("models", "show", "yea")
     assert f"yea is kept until {until[:10]}" in furnished.ok("rollouts", "show", rollout)
+    assert "  It is promoted.\n" in furnished.ok("rollouts", "show", rollout, "--explain")
     undone = furnished("swap", "primary", "--undo").output
     assert "is yea again" in undone
     assert "it is loaded when it is first asked" in undone

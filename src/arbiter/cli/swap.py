@@ -116,7 +116,7 @@ def swap(
         if check:
             await _check(client, body, as_json=as_json)
             return
-        found = await client.call("POST", "/rollouts", body)
+        found = await client.call("POST", "/rollouts", {**body, "why": why})
         found = await _validated(client, text(found["rollout"]), quiet=as_json)
         if as_json:
             show_json(found)

@@ -23,10 +23,11 @@ from arbiter.swap.records import Stored
 
 
 class StartRollout(ControlBody):
-    """Replace what an alias points at by a model, step by step."""
+    """Replace what an alias points at by a model, step by step. why: the reason, for the record."""
 
     alias: str
     model: str
+    why: str = Field("", max_length=500)
     soak_s: float | None = None
     steps: tuple[float, ...] | None = None
     min_units: int | None = None
@@ -65,7 +66,7 @@ class SayRollout(Why):
 
 def _meant(rooms: ControlRooms, body: StartRollout) -> tuple[ModelName, ModelName, Plan]:
     """The alias, the model and the plan of a rollout that somebody wants, or wants to check."""
-    changes = body.model_dump(exclude={"alias", "model"})
+    changes = body.model_dump(exclude={"alias", "model", "why"})
     if body.steps is not None:
         changes["steps"] = list(body.steps)
     alias, model = parse_name(body.alias, what="alias"), parse_name(body.model, what="model")
@@ -110,7 +111,7 @@ def rollouts_router(rooms: ControlRooms) -> APIRouter:
     @router.post("/rollouts", status_code=201)
     async def start(body: StartRollout, response: Response) -> Plain:
         alias, model, plan = _meant(rooms, body)
-        return told(await controller.start(alias, model, plan, who=WHO), response)
+        return told(await controller.start(alias, model, plan, who=WHO, why=body.why), response)
 
     @router.get("/rollouts/{rollout}")
     async def show(rollout: str, response: Response) -> Plain:

@@ -171,9 +171,12 @@ def projected(old: float, new: float, pi: float, c: float, *, worse: bool) -> tu
     f = rest * old + pi * new
     if c != 1.0:
         b = rest * (1.0 + c * old) + pi * (new + c)
-        f = 2.0 * f / (b + sqrt(max(0.0, b * b - 4.0 * c * f)))
+        under = b * b - 4.0 * c * f
+        f = 2.0 * f / (b + sqrt(under)) if under > 0.0 else 2.0 * f / b
     cf = c * f
     k = rest * abs(old - f) / (cf * (1.0 - f))
-    if worse:
-        return f, min(k, CLIP * rest / cf, CLIP * pi / (1.0 - cf))
-    return f, min(k, CLIP * rest / (c - cf), CLIP * pi / cf)
+    # twelve bets a unit are placed here: comparing takes a third of the time of min()
+    most_old, most_new = (cf, 1.0 - cf) if worse else (c - cf, cf)
+    most_old, most_new = CLIP * rest / most_old, CLIP * pi / most_new
+    most = most_old if most_old < most_new else most_new  # noqa: FURB136
+    return f, k if k < most else most  # noqa: FURB136

@@ -24,6 +24,10 @@ def log_sum(logs: Iterable[float]) -> float:
     0.693147
     """
     parts = tuple(logs)
+    if len(parts) == 2:
+        # the usual case, and equal to the last bit: a sum of two is rounded once either way
+        low, top = parts if parts[0] < parts[1] else (parts[1], parts[0])
+        return top if low == -inf else top + log(1.0 + exp(low - top))
     top = max(parts, default=-inf)
     if top == -inf:
         return -inf

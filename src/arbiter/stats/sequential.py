@@ -60,10 +60,12 @@ class EProcess:
         worse = grid.side is Side.WORSE
         old = self._sum_old / self._n_old
         logs = self._logs
+        cap, rest = grid.cap, 1.0 - pi
         for index, ratio in enumerate(grid.ratios):
-            f, k = projected(old, min(ratio * old, grid.cap), pi, c, worse=worse)
-            z = (c * f - score) / pi if is_new else c * (score - f) / (1.0 - pi)
-            logs[index] += log1p(k * z) if worse else log1p(-k * z)
+            new = ratio * old
+            f, k = projected(old, new if new < cap else cap, pi, c, worse=worse)  # noqa: FURB136
+            z = (c * f - score) / pi if is_new else c * (score - f) / rest
+            logs[index] += log1p(k * z if worse else -k * z)
         self._log_e = None
         if not is_new:
             self._n_old += 1.0

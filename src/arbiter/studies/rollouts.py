@@ -85,6 +85,13 @@ class Case:
                 hint=f"Schedules are {', '.join(SCHEDULES)}.",
                 param="schedule",
             )
+        if self.slice_s is not None and (self.tasks > 1 or self.shadow):
+            raise InvalidField(
+                "--slice goes with neither --tasks nor --shadow: in turns a window is of all tasks,"
+                " and only one model is loaded.",
+                hint="Leave them out.",
+                param="slice",
+            )
         if self.drift is not None:
             if not all(0.0 <= rate <= 1.0 for rate in self.drift):
                 raise InvalidField("--drift is two rates from 0 to 1: .9:.7", param="drift")

@@ -96,6 +96,6 @@ class Bucket:
             ratio, harm, strictly = self.means.ratio, self.log_harm, self.log_strict + _STRICT
             whole = log_sum((harm + _HARM, strictly))
             is_low = ratio is not None and ratio < self._low
-            gated = whole if is_low else log_sum((min(harm, 0.0) + _HARM, strictly))
+            gated = whole if is_low or harm <= 0.0 else log_sum((_HARM, strictly))
             self._log_worse = gated, whole
         return self._log_worse

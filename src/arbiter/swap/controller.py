@@ -56,6 +56,10 @@ def whatever(found: Rollout) -> None:
     del found
 
 
+VALIDATING = "validating on stored cases"
+"""How the reason of a rollout begins that has just begun; a person's own follows it."""
+
+
 class Controller:
     """Every rollout of this house."""
 
@@ -254,9 +258,11 @@ class Controller:
     # -- what people say
 
     async def start(
-        self, alias: ModelName, candidate: ModelName, plan: Plan, *, who: str
+        self, alias: ModelName, candidate: ModelName, plan: Plan, *, who: str, why: str = ""
     ) -> Stored:
         """Begin to replace what an alias points at. Returns once it is written down.
+
+        why: what whoever wants it says of it; the log and the ledger keep it.
 
         Raises `RolloutActive`, `UnknownModel`, `InvalidField` when both are the same version.
         """
@@ -269,7 +275,7 @@ class Controller:
             candidate=new.version,
             plan=self._in_windows(plan, stable, new),
             salt=f"{self._dice.getrandbits(128):032x}",
-            reason="validating on stored cases",
+            reason=f"{VALIDATING}: {why}" if why else VALIDATING,
         )
         return await self._begin(rollout, Track(rollout), who=who)
 

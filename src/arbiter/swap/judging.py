@@ -27,6 +27,8 @@ def is_chosen(salt: str, unit: str, share: float) -> bool:
     >>> is_chosen("s", "u", 0.0), is_chosen("s", "u", 1.0)
     (False, True)
     """
+    if not share:
+        return False
     drawn = sha256(f"{salt}\0judge\0{unit}".encode(errors="surrogatepass")).digest()
     return (int.from_bytes(drawn[:8]) >> 11) / (1 << 53) < share
 

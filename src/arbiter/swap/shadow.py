@@ -69,6 +69,8 @@ def is_drawn(salt: str, unit: str, share: float) -> bool:
     >>> is_drawn("s", "c", 0.0), is_drawn("s", "c", 1.0)
     (False, True)
     """
+    if not share:
+        return False
     drawn = sha256(f"{salt}\0pair\0{unit}".encode(errors="surrogatepass")).digest()
     return (int.from_bytes(drawn[:8]) >> 11) / (1 << 53) < share
 

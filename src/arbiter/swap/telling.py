@@ -219,13 +219,13 @@ def explain(
 ) -> Explained:
     """A rollout in sentences. turn: the present window of one in time slices."""
     of_what = "windows" if rollout.plan.of_windows else "new conversations"
+    share = f"{rollout.weight:.0%}"
     return Explained(
         plan=_plan(rollout.plan),
         now=(
-            (
-                f"It is {rollout.phase.replace('_', ' ')}; the candidate gets"
-                f" {rollout.weight:.0%} of {of_what}."
-            ),
+            f"It is {rollout.phase.replace('_', ' ')}"
+            # what is over splits nothing: 0 % would be wrong of what was promoted
+            + ("." if rollout.phase.is_final else f"; the candidate gets {share} of {of_what}."),
             *only_asked(rollout),
             rollout.reason,
             judgement.reason,
