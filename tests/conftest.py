@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 
 from arbiter.clock import ManualClock
 
-# for `make mutation`: counting calls slows a test well past any deadline, and a test whose examples
+# for `make mutation`: counting calls slows a test, so it has no deadline, and one whose examples
 # change from run to run kills a mutant by luck
 settings.register_profile(
     "mutation",
