@@ -44,9 +44,9 @@ bench-noloss: $(STAMP) ## streams while models are swapped, evicted, unloaded an
 bench-gateway: $(STAMP) ## the house beside LiteLLM and TensorZero, in one run
 	@$(BIN)/python -m bench.gateway
 
-mutation: $(STAMP) ## mutation score of the pure modules (minutes)
+mutation: $(STAMP) ## mutation score of the pure modules (hours); one: make mutation MODULE=arbiter.swap.rollout
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/mutation.txt
-	@$(BIN)/python -m bench.mutation
+	@$(BIN)/python -m bench.mutation $(MODULE)
 
 clients: $(STAMP) ## LangChain, LlamaIndex and DSPy in .clients, so that their examples are tested
 	@$(PYTHON) -m venv .clients

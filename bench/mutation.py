@@ -2,12 +2,14 @@
 
     python -m bench.mutation [--floor 70] [MODULE ...]
 
-mutmut changes one thing at a time in a copy of the tree under ``mutants/`` and runs the tests
-that touch it; ``[tool.mutmut]`` in pyproject.toml says where and with which tests. Results are
-kept there, so a second run only repeats what has changed. MODULE is a dotted name, such as
-``arbiter.swap.rollout``; without one it is every pure module. A mutant that no test touches
-counts as missed. Some survivors are equivalent (another sentence in a reason, ``<`` for ``<=``
-on a continuous value), so no score reaches 100.
+mutmut changes one thing at a time in a copy of a module and runs the tests that touch it. Each
+module has a tree of its own, ``mutants/MODULE``, with only the tests that are nearest to it
+(`bench.nearest_tests`): a test of another module that fails or is slow there stops nothing, and a
+module takes minutes. Results are kept, so a second run only repeats what has changed. MODULE is a
+dotted name, such as ``arbiter.swap.rollout``; without one it is every pure module, one after the
+other. A mutant that no nearest test touches counts as missed, so a score is a lower bound. Some
+survivors are equivalent (another sentence in a reason, ``<`` for ``<=`` on a continuous value), so
+no score reaches 100.
 """
 
 from __future__ import annotations
@@ -15,12 +17,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from bench.nearest_tests import nearest_tests
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOOR = 70.0
@@ -75,10 +81,52 @@ def score(counts: Mapping[str, int]) -> float | None:
     return 100.0 * killed / total if total else None
 
 
-def _mutmut(*arguments: str, quiet: bool) -> subprocess.CompletedProcess[str]:
+def narrowed(configuration: str, source: str, tests: Sequence[str]) -> str:
+    r"""The configuration with one file to change and only these tests.
+
+    >>> print(narrowed('[tool.mutmut]\nonly_mutate = ["a.py", "b.py"]\n'
+    ...     'pytest_add_cli_args_test_selection = ["tests"]\n', "b.py", ["t.py"]))
+    [tool.mutmut]
+    only_mutate = ["b.py"]
+    pytest_add_cli_args_test_selection = ["t.py"]
+    <BLANKLINE>
+    """
+    told = {"only_mutate": [source], "pytest_add_cli_args_test_selection": list(tests)}
+    for key, values in told.items():
+        written = f"{key} = {json.dumps(values)}"
+        configuration, found = re.subn(
+            rf"^{key} = \[.*?\]$",
+            lambda _, w=written: w,
+            configuration,
+            flags=re.MULTILINE | re.DOTALL,
+        )
+        if found != 1:
+            raise ValueError(f"pyproject.toml must have one list {key} in [tool.mutmut]")
+    return configuration
+
+
+def _tree(module: str) -> Path | None:
+    """A fresh copy to change this module in, or None when no test is near it."""
+    source = Path("src", *module.split(".")).with_suffix(".py")
+    tests = nearest_tests(ROOT, module)
+    if not tests:
+        return None
+    tree = ROOT / "mutants" / module
+    for name in ("src", "tests", "bench", "training"):
+        shutil.rmtree(tree / name, ignore_errors=True)
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy2(ROOT / "README.md", tree)
+    configuration = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    (tree / "pyproject.toml").write_text(
+        narrowed(configuration, source.as_posix(), tests), encoding="utf-8"
+    )
+    return tree
+
+
+def _mutmut(tree: Path, *arguments: str, quiet: bool) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(Path(sys.executable).with_name("mutmut")), *arguments],
-        cwd=ROOT,
+        cwd=tree,
         env={**os.environ, "HYPOTHESIS_PROFILE": "mutation"},
         stdout=subprocess.PIPE if quiet else None,
         text=True,
@@ -86,8 +134,20 @@ def _mutmut(*arguments: str, quiet: bool) -> subprocess.CompletedProcess[str]:
     )
 
 
+def _measure(module: str, *, children: int, quiet: bool) -> Counter[str] | None:
+    """How the mutants of a module ended; None when mutmut could not finish."""
+    tree = _tree(module)
+    if tree is None:
+        return None
+    ran = _mutmut(tree, "run", "--max-children", str(children), quiet=quiet)
+    if ran.returncode:
+        return None
+    told = _mutmut(tree, "results", "--all", "true", quiet=True)
+    return tally(told.stdout.splitlines(), [module])[module]
+
+
 def main() -> int:
-    """Run mutmut, print a score a module and one in all; 1 when that is below the floor."""
+    """Print a score a module and one in all; 1 when that is below the floor, 2 when one stopped."""
     parser = argparse.ArgumentParser(prog="make mutation", description="Mutation score.")
     parser.add_argument("modules", nargs="*", metavar="MODULE")
     parser.add_argument("--floor", type=float, default=FLOOR, help="percent that must be reached")
@@ -98,18 +158,14 @@ def main() -> int:
     unknown = sorted(set(modules) - set(pure_modules()))
     if unknown:
         parser.error(f"{unknown[0]} is none of: {', '.join(pure_modules())}")
-    ran = _mutmut(
-        "run",
-        "--max-children",
-        str(chosen.children),
-        *(f"{module}.x*" for module in chosen.modules),
-        quiet=chosen.json,
-    )
-    if ran.returncode:
-        print("mutmut could not finish; see above", file=sys.stderr)
-        return 2
-    told = _mutmut("results", "--all", "true", quiet=True)
-    counts = tally(told.stdout.splitlines(), modules)
+    counts: dict[str, Counter[str]] = {}
+    stopped: list[str] = []
+    for module in modules:
+        found = _measure(module, children=chosen.children, quiet=chosen.json)
+        if found is None:
+            stopped.append(module)
+        else:
+            counts[module] = found
     scores = {module: score(found) for module, found in counts.items()}
     whole = sum(counts.values(), Counter[str]())
     total = score(whole)
@@ -117,6 +173,9 @@ def main() -> int:
         print(json.dumps({"score": total, "floor": chosen.floor, "modules": scores}))
     else:
         _show(counts, whole)
+    if stopped:
+        print(f"not measured, see above: {', '.join(stopped)}", file=sys.stderr)
+        return 2
     if total is None or total < chosen.floor:
         print(f"the score is below {chosen.floor:g} %", file=sys.stderr)
         return 1
