@@ -93,13 +93,9 @@ def narrowed(configuration: str, source: str, tests: Sequence[str]) -> str:
     """
     told = {"only_mutate": [source], "pytest_add_cli_args_test_selection": list(tests)}
     for key, values in told.items():
-        written = f"{key} = {json.dumps(values)}"
-        configuration, found = re.subn(
-            rf"^{key} = \[.*?\]$",
-            lambda _, w=written: w,
-            configuration,
-            flags=re.MULTILINE | re.DOTALL,
-        )
+        written = f"{key} = {json.dumps(values)}".replace("\\", r"\\")
+        listed = re.compile(rf"^{key} = \[.*?\]$", re.MULTILINE | re.DOTALL)
+        configuration, found = listed.subn(written, configuration)
         if found != 1:
             raise ValueError(f"pyproject.toml must have one list {key} in [tool.mutmut]")
     return configuration

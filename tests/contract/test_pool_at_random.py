@@ -136,6 +136,7 @@ async def test_whatever_happens_everybody_is_answered_and_no_runner_stops_under_
             pool__slots=dice.choice((1, 2)),
             pool__memory_mb=190.0,
             pool__look_s=0.0,
+            pool__probe_s=0.0,  # a probe is nobody's request, and would be under way at the end
         )
 
     engine = Scripted(reply=answers.reply)
