@@ -31,6 +31,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_error",
+        "_has_news",
         "_held",
         "_on_lost",
         "_parser",
@@ -50,6 +51,7 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._pieces: list[bytes] = []
         self._held = 0
+        self._has_news = False
         self._paused = False
         self._error: Exception | None = None
         self.status = 0
@@ -76,6 +78,9 @@ class Connection(asyncio.Protocol):
             self._fail(self._not_http(error))
             self.abort()
             return
+        if self._has_news:
+            self._has_news = False
+            self._wake()
         if self._held > _HIGH_WATER and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
@@ -91,22 +96,22 @@ class Connection(asyncio.Protocol):
         """Called by the parser."""
         self._pieces.append(data)
         self._held += len(data)
-        self._wake()
+        self._has_news = True
 
     def on_message_complete(self) -> None:
         """Called by the parser."""
         self._end()
 
-    # Only these wake whoever waits: bytes that bring neither a head nor a piece nor an end would
+    # Only these are news that wake whoever waits: bytes that bring neither a head nor a piece nor an end would
     # else begin the wait anew, for ever.
 
     def _begin(self, status: int) -> None:
         self.status = status
-        self._wake()
+        self._has_news = True
 
     def _end(self) -> None:
         self.complete = True
-        self._wake()
+        self._has_news = True
 
     def send(self, request: bytes) -> None:
         """Begin an exchange."""

@@ -73,6 +73,8 @@ class Plan:
         self._seen: list[Seen] = []
         self._versions: list[VersionId] = []
         self._found: list[Worth | Dropped] = []
+        self._judged: list[Seen] = []
+        """What each was when it was last worked out, if only to find that little had moved."""
         self._promise: list[float] = []
         self._pending: list[int] = []
         self._behind = 0
@@ -132,6 +134,7 @@ class Plan:
         self._rule = rule
         self._seen = list(contenders)
         self._found = [_NOT_YET] * len(contenders)
+        self._judged = list(contenders)
         self._promise = [-inf] * len(contenders)
         self._front, self._pending, self._behind, self._cursor = [], [], 0, 0
         self._untimed, self._timed, self._dropped = set(), (0, 0.0), {}
@@ -158,10 +161,11 @@ class Plan:
         its_own: whether it has new evidence of its own; then a new score is always noticeable, and
         so is another state of the contender itself.
         """
-        before = self._found[place]
-        if its_own and isinstance(before, Worth) and _is_as_before(before.seen, self._seen[place]):
+        before, seen = self._found[place], self._seen[place]
+        if its_own and isinstance(before, Worth) and _is_as_before(self._judged[place], seen):
             return
-        found = self._verdict(self._seen[place])
+        self._judged[place] = seen
+        found = self._verdict(seen)
         if isinstance(before, Worth) and isinstance(found, Worth):
             old, new = before.arm, found.arm
             near = abs(new.mean - old.mean) <= SLIGHT * old.sharpened
@@ -200,7 +204,8 @@ class Plan:
 
     def _judge(self, place: int) -> None:
         """Work out again what a contender is worth, or why it is dropped."""
-        self._take(place, self._verdict(self._seen[place]))
+        seen = self._judged[place] = self._seen[place]
+        self._take(place, self._verdict(seen))
 
     def _take(self, place: int, found: Worth | Dropped) -> None:
         before = self._found[place]
