@@ -102,8 +102,8 @@ class Connection(asyncio.Protocol):
         """Called by the parser."""
         self._end()
 
-    # Only these are news that wake whoever waits: bytes that bring neither a head nor a piece nor an end would
-    # else begin the wait anew, for ever.
+    # Only these are news, which wake whoever waits: bytes that bring neither a head nor a piece nor
+    # an end would else begin the wait anew, for ever.
 
     def _begin(self, status: int) -> None:
         self.status = status

@@ -65,10 +65,14 @@ class _Cell:
     reading: Sketch | None = None
 
     def add(self, one: Timing) -> None:
-        self.latency = _counted(self.latency, one.latency_ms)
-        self.first = _counted(self.first, one.first_ms)
-        self.writing = _counted(self.writing, one.tokens_per_s)
-        self.reading = _counted(self.reading, one.prompt_tokens_per_s)
+        if one.latency_ms is not None:
+            self.latency = _counted(self.latency, one.latency_ms)
+        if one.first_ms is not None:
+            self.first = _counted(self.first, one.first_ms)
+        if one.tokens_per_s is not None:
+            self.writing = _counted(self.writing, one.tokens_per_s)
+        if one.prompt_tokens_per_s is not None:
+            self.reading = _counted(self.reading, one.prompt_tokens_per_s)
 
     def merge(self, other: _Cell) -> None:
         self.latency = _merged(self.latency, other.latency)
@@ -116,7 +120,8 @@ class Speeds:
             cell = whole.tasks[task] = _Cell()
         cell.add(one)
         whole.all.add(one)
-        whole.chars = _counted(whole.chars, one.chars_per_token)
+        if one.chars_per_token is not None:
+            whole.chars = _counted(whole.chars, one.chars_per_token)
         whole.count += 1
         key = (version, task)
         self._order.pop(key, None)
@@ -239,10 +244,10 @@ def _chars_per_token(whole: _Known) -> tuple[float, float] | None:
     return chars.quantile(0.5) or 0.0, chars.quantile(0.9) or 0.0
 
 
-def _counted(sketch: Sketch | None, value: float | None) -> Sketch | None:
-    if value is not None:
-        sketch = sketch or Sketch(half_life=HALF_LIFE)
-        sketch.add(value)
+def _counted(sketch: Sketch | None, value: float) -> Sketch:
+    if sketch is None:
+        sketch = Sketch(half_life=HALF_LIFE)
+    sketch.add(value)
     return sketch
 
 

@@ -88,7 +88,13 @@ class Sketch:
         elif self.half_life is not None:
             self._unit *= 2.0 ** min(60.0, weight / self.half_life)
         mass = weight * self._unit
-        self._put(_index(value), mass)
+        index = _index(value)
+        place = index - self._first
+        if 0 <= place < len(self._buckets):
+            self._buckets[place] += mass
+            self._upto = None
+        else:
+            self._put(index, mass)
         self._total += mass
         self._squares += mass * mass
         self.count += 1
