@@ -245,10 +245,7 @@ class StreamedAnswer:
         return _finish(self._reason, self._usage, self._timings)
 
     def _take(self, line: bytes) -> str:
-        try:
-            event = _event(line)
-        except (UnicodeDecodeError, msgspec.DecodeError):
-            event = _parse(line)
+        event = _parse(line)
         if event.error:
             self._error = ReportedError(_message(bytes(event.error)))
         if event.usage:
