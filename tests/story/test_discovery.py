@@ -405,7 +405,7 @@ async def test_a_name_that_would_draw_on_a_terminal_is_shown_as_text(tmp_path: P
     neighbour = Neighbour(servers={A: [offer("ant\x1b[2J", "a")]})
     async with street(tmp_path / "data", neighbour, discovery__folders=[str(folder)]) as here:
         shown = [one.model for one in (await here.report()).adopted]
-        assert shown == ["ant?[2J", "bad??.gguf"]
+        assert shown == ["ant?[2J", "bad? .gguf"]
         view = report_view(await here.report(), here.house.registry)
         assert "ant?[2J" in json.dumps(view)
         json.dumps(view).encode()
