@@ -173,7 +173,7 @@ async def test_failed_probes_open_the_breaker_with_their_reason_and_are_told(
             while not kinds["breaker.open"]:
                 kinds[(await anext(stream)).kind] += 1
         assert kinds["probe.failed"] in {FAILURES - 1, FAILURES}
-        # the first one after EVERY_S, then in doubt at once, each as long as it may take; between them
+        # the first one after EVERY_S, then in doubt at once, each as long as it may take; meanwhile
         # the clock of the test runs on while a thread is asked
         assert play.clock.monotonic() - began < EVERY_S + FAILURES * (60.0 + DOUBT_S + 30.0)
         why = "a probe: no whole answer in 60 s"
