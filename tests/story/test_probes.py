@@ -8,6 +8,7 @@ import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +229,10 @@ async def test_where_no_probe_comes_a_request_is_the_trial(tmp_path: Path) -> No
         assert play.house.pool.ailing() == {}
 
 
+def _has_probed(model: Model, often: int) -> bool:
+    return len(model.probed) >= often
+
+
 async def test_probes_are_made_from_the_moment_on_in_which_the_settings_say_so(
     tmp_path: Path,
 ) -> None:
@@ -242,6 +247,7 @@ async def test_probes_are_made_from_the_moment_on_in_which_the_settings_say_so(
             play.clock.jump(EVERY_S + 1.0)
             for _ in range(5):
                 await play.house.database.settle()
+            await _until(play, partial(_has_probed, model, probed))
             await play.house.probing.settle()
             assert len(model.probed) == probed
 
