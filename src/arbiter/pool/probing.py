@@ -103,22 +103,25 @@ class Probing:
 
     async def look(self) -> None:
         """Look once, and begin the probes that are due."""
+        if not self._due() or not await self._may_now():
+            return
+        # once more: the battery is asked in a thread, and meanwhile much may have happened
+        for instance, why, is_doubted in self._due():
+            task = asyncio.create_task(self._probe(instance, why, is_doubted=is_doubted))
+            self._under_way[instance] = task
+            task.add_done_callback(partial(self._ended, instance))
+
+    def _due(self) -> list[tuple[Instance, str, bool]]:
+        """Whom to probe now, why, and whether it is doubted; breakers learn who tries them."""
         every_s = self._pool.settings.probe_s
         due = []
         for instance in self._pool.instances():
             standing = self._standing(instance)
             instance.health.grace_s = GRACE_S if every_s and not standing.is_outside else 0.0
             why = reason_to_probe(standing, every_s=every_s) if every_s else None
-            if why is not None:
+            if why is not None and instance not in self._under_way:
                 due.append((instance, why, standing.is_trial_due or bool(standing.failures)))
-        if not due or not await self._may_now():
-            return
-        for instance, why, is_doubted in due:
-            if instance in self._under_way:
-                continue
-            task = asyncio.create_task(self._probe(instance, why, is_doubted=is_doubted))
-            self._under_way[instance] = task
-            task.add_done_callback(partial(self._ended, instance))
+        return due
 
     def _ended(self, instance: Instance, task: asyncio.Task[None]) -> None:
         del self._under_way[instance]
