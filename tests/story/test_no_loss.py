@@ -11,7 +11,6 @@ from arbiter.demo.streams import End
 pytest.importorskip("xllamacpp", reason="llama.cpp is not installed")
 
 
-@pytest.mark.calibration  # without coverage, under which its hundreds of streams take minutes
 async def test_no_stream_is_lost_over_swaps_evictions_unloads_and_kills() -> None:
     said: list[str] = []
     found = await prove(streams=400, clock=SystemClock(), say=said.append)

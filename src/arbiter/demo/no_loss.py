@@ -26,6 +26,7 @@ from arbiter.demo.alone import MARGIN_NATS, surely
 from arbiter.demo.lessons import TASKS, Item, draw_many
 from arbiter.demo.story import Say, furnished
 from arbiter.demo.streams import Crowd, End
+from arbiter.errors import Conflict
 from arbiter.house import House
 from arbiter.pool.loadable import loadable
 from arbiter.pool.view import InstanceView
@@ -44,8 +45,9 @@ CLIENTS_ASIDE = 3
 _ITEMS = 60
 """Prompts of each task that are tried; those whose answers are sure are asked."""
 
-_ROOM_MB = 140.0
-"""Three of these models, and no fourth."""
+_FIT = 3.5
+"""Memory holds so many of the largest model, as it was measured on this machine: three, and no
+fourth."""
 
 _MOST_WAIT_S = 60.0
 _SEED = 20_261_128
@@ -95,11 +97,12 @@ async def prove(*, streams: int, clock: Clock, say: Say) -> NoLoss:
     say("What each model answers alone, and how sure it is of every token:")
     asked, texts = await _sure_items(clock, say)
     with tempfile.TemporaryDirectory(prefix="arbiter-no-loss-") as folder:
-        # what is loaded with other slots is drained and loaded again
-        plans = cycle([_settings(Path(folder), slots=slots) for slots in (3, 4)])
+        plans = _Plans(Path(folder))
         say("Registering the models:")
-        settings = _settings(Path(folder), slots=4)
-        async with furnished(settings, MODELS, say, reread=plans.__next__) as house:
+        async with furnished(plans(), MODELS, say, reread=plans) as house:
+            held = [one.measured_bytes or one.predicted_bytes or 0 for one in house.pool.views()]
+            plans.room_mb = _FIT * max(held) / 1e6
+            await house.reloading.reload()
             await house.admission.set_alias(PRIMARY, parse_name(STABLE), who="no-loss")
             answers = {
                 house.registry.resolve(parse_name(model)).version: texts[model] for model in MODELS
@@ -111,19 +114,30 @@ async def prove(*, streams: int, clock: Clock, say: Say) -> NoLoss:
                 return await _Proof(house, crowd, asked, say).run(streams)
 
 
-def _settings(folder: Path, *, slots: int) -> Settings:
-    """A free port, steps without a soak, and room for three models."""
-    return load_settings(
-        environment={},
-        overrides={
-            "data_dir": folder,
-            "door.port": 0,
-            "rollout.soak_s": 0.0,
-            "rollout.min_units": 5,
-            "pool.memory_mb": _ROOM_MB,
-            "pool.slots": slots,
-        },
-    )
+class _Plans:
+    """The settings, each time they are read: what is loaded with other slots is loaded again.
+
+    room_mb: memory for models; None: as much as there is.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.room_mb: float | None = None
+        self._folder = folder
+        self._slots = cycle((4, 3))
+
+    def __call__(self) -> Settings:
+        """A free port, steps without a soak, and as much room."""
+        return load_settings(
+            environment={},
+            overrides={
+                "data_dir": self._folder,
+                "door.port": 0,
+                "rollout.soak_s": 0.0,
+                "rollout.min_units": 5,
+                "pool.memory_mb": self.room_mb,
+                "pool.slots": next(self._slots),
+            },
+        )
 
 
 async def _sure_items(clock: Clock, say: Say) -> tuple[list[Item], dict[str, dict[str, str]]]:
@@ -171,6 +185,14 @@ class _Proof:
             faults=tuple(crowd.faults),
         )
 
+    async def _until_on(self, version: VersionId) -> None:
+        """Until somebody streams on a version; whoever waits longer than a client would is told."""
+        try:
+            async with asyncio.timeout(_MOST_WAIT_S):
+                await self._crowd.until_on(version)
+        except TimeoutError as error:
+            raise Conflict(f"Nobody was served by {version} in {_MOST_WAIT_S:.0f} s.") from error
+
     def _from(self, place: int) -> list[Item]:
         """The prompts from this place round to it again."""
         place %= len(self._items)
@@ -204,12 +226,20 @@ class _Proof:
         """Begin a rollout, and have some streams on both sides of it."""
         house = self._house
         with house.announcer.listening() as heard:
-            stored = await house.swap(PRIMARY, model)
+            # clients that never pause leave no moment to ask both beside each other
+            stored = await house.swap(PRIMARY, model, shadow=0.0)
             rollout = stored.rollout.id
             async for event in heard.stream():
-                if event.kind in {"rollout.progressing", "rollout.blocked"}:
+                if event.kind == "rollout.blocked":
+                    raise Conflict(f"The swap to {model} did not begin: {event.detail['reason']}")
+                if event.kind == "rollout.progressing":
                     break
-        await self._crowd.until_on(self._version(parse_name(model)))
+        try:
+            await self._until_on(self._version(parse_name(model)))
+        except Conflict as error:
+            found = (await house.controller.find(rollout)).rollout
+            why = f"Its rollout: {found.phase.value}, {found.reason}"
+            raise Conflict(f"{error.message} {why}") from error
         return rollout
 
     async def _promote(self) -> None:
@@ -228,12 +258,12 @@ class _Proof:
 
     async def _unload(self) -> None:
         version = self._version(PRIMARY)
-        await self._crowd.until_on(version)
+        await self._until_on(version)
         await self._house.pool.unload(version, reason="no-loss")
 
     async def _reload(self) -> None:
         """Have the models loaded with other slots, while they stream."""
-        await self._crowd.until_on(self._version(PRIMARY))
+        await self._until_on(self._version(PRIMARY))
         await self._house.reloading.reload()
 
     async def _kill_stable(self) -> None:
@@ -241,7 +271,7 @@ class _Proof:
 
     async def _kill(self, version: VersionId) -> None:
         """SIGKILL its worker while streams are running on it."""
-        await self._crowd.until_on(version)
+        await self._until_on(version)
         pid = next(one.pid for one in self._house.pool.views() if one.version == version)
         if pid is not None:
             os.kill(pid, signal.SIGKILL)
