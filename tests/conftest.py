@@ -14,17 +14,13 @@ from hypothesis import HealthCheck, settings
 
 from arbiter.clock import ManualClock
 
-# for `make mutation`: counting calls slows a test, so it has no deadline, and one whose examples
-# change from run to run kills a mutant by luck
+# no test asserts how long something takes: a machine that is busy is no fault of what is tested
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# for `make mutation`: one whose examples change from run to run kills a mutant by luck
 settings.register_profile(
-    "mutation",
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow],
+    "mutation", settings.get_profile("house"), derandomize=True, database=None
 )
-if os.environ.get("HYPOTHESIS_PROFILE") == "mutation":
-    settings.load_profile("mutation")
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "house"))
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ WITHOUT_A_NETWORK = "TESTS_WITHOUT_A_NETWORK"
 """Set where there is none but loopback."""
 
 NOTHING_COLLECTED = 5
-LONGEST_TEST_S = 420
+LONGEST_TEST_S = 180
 """A test that takes longer hangs: its stacks are shown, and its process is ended."""
 
 
