@@ -258,7 +258,7 @@ class _Passage:
                 self.receive,
                 limit=policy.max_body_bytes,
                 deadline_s=policy.body_deadline_s,
-                is_there=scope.get("arbiter.is_whole", False),
+                whole=scope.get("arbiter.whole"),
             )
         self.is_read = True
         await self._serve(route, rooms, body)

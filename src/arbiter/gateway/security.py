@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Flag
+from functools import lru_cache
 from ipaddress import ip_address
 
 from starlette.types import Scope
@@ -198,15 +199,24 @@ def check_host(head: Head, scope: Scope, policy: Policy) -> None:
     It holds on every route and whatever the door is bound to; a page whose name was pointed at
     this machine sends its own name here.
     """
-    match = _HOST.fullmatch(head.get(b"host", b"").lower())
+    name = _named(head.get(b"host", b""))
     # An absolute-form target names a host of its own, which would override this header.
-    if match is None or b"host" in head.doubled or not scope["path"].startswith("/"):
-        raise HostNotAllowed
-    name, port = match[1].decode(), match[2]
-    if port is not None and not 0 < int(port) < 65536:
+    if name is None or b"host" in head.doubled or not scope["path"].startswith("/"):
         raise HostNotAllowed
     if name not in policy.hosts and name != _arrived_at(scope):
         raise HostNotAllowed
+
+
+@lru_cache(maxsize=64)
+def _named(host: bytes) -> str | None:
+    """The host that a header names, in lower case and without its port; None: that is none.
+
+    Kept, because a client says the same at every request.
+    """
+    match = _HOST.fullmatch(host.lower())
+    if match is None or (match[2] is not None and not 0 < int(match[2]) < 65536):
+        return None
+    return match[1].decode()
 
 
 def _arrived_at(scope: Scope) -> str | None:

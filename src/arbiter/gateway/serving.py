@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import cast
+from urllib.parse import unquote
 
 import httptools
 from starlette.types import ASGIApp
@@ -24,6 +25,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from arbiter.errors import ConfigError
+from arbiter.gateway.cycle import Cycle
 from arbiter.gateway.hangup import Line
 from arbiter.gateway.outlet import Outlet
 
@@ -103,6 +105,8 @@ class _Protocol(HttpToolsProtocol):
         self._patience = patience
         self._head_alarm = _Alarm()
         self._reader_alarm = _Alarm()
+        self._idle_alarm = _Alarm()
+        self._idle_since = 0.0
         self._unparsed = 0
         self._lost = asyncio.Event()
         self._line = Line()
@@ -119,6 +123,7 @@ class _Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_alarm.call_off()
         self._reader_alarm.call_off()
+        self._idle_alarm.call_off()
         super().connection_lost(exc)
         self._lost.set()
         self._line.cut()
@@ -142,9 +147,39 @@ class _Protocol(HttpToolsProtocol):
         if not self.url.startswith(b"/"):
             # An absolute target names a host of its own, past the check of the Host header.
             raise httptools.HttpParserInvalidURLError("only paths are served here")
-        super().on_headers_complete()
+        raw_path, _, query = self.url.partition(b"?")
+        path = raw_path.decode("ascii")
+        version = self.parser.get_http_version()
         # names of our own beside those of ASGI, for the door that this server was made for
-        cast("dict[str, object]", self.scope)["arbiter.line"] = self._line
+        cast("dict[str, object]", self.scope).update(
+            {
+                "method": self.parser.get_method().decode("ascii"),
+                "http_version": version,
+                "path": unquote(path) if "%" in path else path,
+                "raw_path": raw_path,
+                "query_string": query,
+                "arbiter.line": self._line,
+            }
+        )
+        before: RequestResponseCycle | None = self.cycle  # None before the first one
+        self.cycle = Cycle(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
 
     def on_body(self, body: bytes) -> None:
         self._unparsed = 0
@@ -152,7 +187,35 @@ class _Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        cast("dict[str, object]", self.scope)["arbiter.is_whole"] = True
+        if isinstance(self.cycle, Cycle):
+            cast("dict[str, object]", self.scope)["arbiter.whole"] = self.cycle.take_whole
+
+    def on_response_complete(self) -> None:
+        """Begin the next request if it is here already; else wait for it, and not for ever.
+
+        One timer for a connection, which looks how long nothing came: one for each response would
+        cost as much as the response's head.
+        """
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._idle_since = self.loop.time()
+        if not self._idle_alarm.is_set:
+            self._idle_alarm.set(self.loop, self.timeout_keep_alive, self._look_if_idle)
+
+    def _look_if_idle(self) -> None:
+        self._idle_alarm.call_off()
+        if self._is_busy():
+            return  # its end sets the alarm again
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0.0:
+            self._idle_alarm.set(self.loop, left, self._look_if_idle)
+        else:
+            self.transport.close()
 
     def pause_writing(self) -> None:
         super().pause_writing()
