@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -62,8 +63,9 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"a figure of {self.value!r} cannot be {self.method.value}")
 
 
+@lru_cache(maxsize=256)
 def unknown(note: str) -> Figure:
-    """A figure that could not be had, and why."""
+    """A figure that could not be had, and why. The same for the same reason: most have few."""
     return Figure(value=None, method=Method.UNKNOWN, note=note)
 
 

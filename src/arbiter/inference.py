@@ -183,12 +183,17 @@ def prompt_chars(work: Work) -> int:
     """
     match work:
         case Chat(messages=messages, tools=tools):
-            said = sum(
-                [len(m.content) + sum([len(c.arguments) for c in m.calls]) for m in messages]
+            said = sum([len(message.content) for message in messages])
+            said += sum(
+                [len(call.arguments) for one in messages if one.calls for call in one.calls]
             )
-            offered = () if tools is None else tools.offered
+            if tools is None:
+                return said
             return said + sum(
-                [len(t.name) + len(t.description or "") + len(t.parameters or "") for t in offered]
+                [
+                    len(tool.name) + len(tool.description or "") + len(tool.parameters or "")
+                    for tool in tools.offered
+                ]
             )
         case Completion(prompt=prompt, suffix=suffix):
             return len(prompt) + len(suffix or "")
@@ -372,8 +377,7 @@ GPU: Final = "gpu"
 PLACEMENT: Final = frozenset({GPU})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     """What a request or a task demands. None, or an empty set, demands nothing.
 
     prompt_chars, answer_tokens: what the context of a version must have room for. They are rounded
@@ -403,9 +407,9 @@ class Limits:
         >>> Limits(threshold=0.7).narrowed(Limits(threshold=0.5)).threshold
         0.7
         """
-        if other == NO_LIMITS:
+        if other is NO_LIMITS or other == NO_LIMITS:
             return self
-        if self == NO_LIMITS:
+        if self is NO_LIMITS or self == NO_LIMITS:
             return other
         return Limits(
             needs=self.needs | other.needs,
@@ -474,7 +478,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     sampling: Sampling = Sampling()
     stream: bool = False
     task: TaskName | None = None
-    limits: Limits = Limits()
+    limits: Limits = NO_LIMITS
     conversation: str
     talk: str | None = None
     expected: str | None = None

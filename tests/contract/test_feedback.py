@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from tests.contract.knowledge_room import SUMS, A, B, Room, decision, ended, opened, plain
 
 from arbiter.errors import InvalidField, UnknownDecision
@@ -44,7 +45,7 @@ async def test_a_changed_score_changes_the_sums_by_exactly_one_sample(room: Room
     await room.outcomes.give(Feedback(decision=decision(), score=0.25))
     before = room.profiles.get(A, SUMS)
     assert await room.outcomes.give(Feedback(decision=decision(), score=1.0))
-    assert room.profiles.get(A, SUMS) == replace(before, quality=1.0)
+    assert room.profiles.get(A, SUMS) == structs.replace(before, quality=1.0)
     assert (await room.outcomes.find(decision())).feedback == (
         Feedback(decision=decision(), score=1.0),
     )

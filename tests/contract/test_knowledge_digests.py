@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from tests.contract.knowledge_room import FULL, PREFER_FAST, TALES, cases, opened
 
 from arbiter.inference import Limits
@@ -45,7 +46,7 @@ def test_the_digest_of_a_task_does_not_depend_on_the_order_of_options_and_needs(
     turned = replace(
         FULL,
         grading=Grading(kind="exact", options={"case": False, "trim": True}),
-        limits=replace(FULL.limits, needs=frozenset(["chat", "tools"])),
+        limits=structs.replace(FULL.limits, needs=frozenset(["chat", "tools"])),
     )
     assert turned.digest == FULL.digest
 

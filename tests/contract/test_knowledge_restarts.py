@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from tests.contract.knowledge_room import SUMS, TALES, A, B, Room, decision, opened, outcome, plain
 
 from arbiter.knowledge.outcome import Attempt, Feedback, Status
@@ -47,7 +47,7 @@ def cells(room: Room) -> dict[VersionId, dict[TaskName, Profile]]:
 
 def rounded(cell: Profile) -> Profile:
     """Weights are fractions, and sums of fractions are rounded in another order."""
-    return replace(cell, graded=round(cell.graded, 9), quality=round(cell.quality, 9))
+    return structs.replace(cell, graded=round(cell.graded, 9), quality=round(cell.quality, 9))
 
 
 def beliefs(room: Room) -> list[float]:

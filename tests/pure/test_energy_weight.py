@@ -139,7 +139,7 @@ def test_where_nobody_is_known_energy_decides_nothing(table: Table | None) -> No
 @BOTH
 def test_a_contender_that_cannot_serve_is_no_measure_for_the_others(table: Table | None) -> None:
     broken = seen(BEE, spend(0.001))
-    broken = replace(broken, contender=replace(broken.contender, unavailable="no engine"))
+    broken = structs.replace(broken, contender=replace(broken.contender, unavailable="no engine"))
     alone = pick(Selector(table), seen(ANT, spend(0.4)))
     beside = pick(Selector(table), seen(ANT, spend(0.4)), broken)
     assert scores(beside)["ant"] == pytest.approx(scores(alone)["ant"])
@@ -150,9 +150,9 @@ def test_what_becomes_known_between_two_picks_is_seen(table: Table | None) -> No
     selector = Selector(table)
     ant, bee = seen(ANT, None), seen(BEE, None)
     pick(selector, ant, bee)
-    ant, bee = replace(ant, spend=spend(0.4)), replace(bee, spend=spend(0.1))
+    ant, bee = structs.replace(ant, spend=spend(0.4)), structs.replace(bee, spend=spend(0.1))
     assert pick(selector, ant, bee).alias == "bee"
-    bee = replace(bee, spend=spend(4.0))
+    bee = structs.replace(bee, spend=spend(4.0))
     assert pick(selector, ant, bee).alias == "ant"
 
 

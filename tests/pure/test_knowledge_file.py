@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from arbiter.errors import KnowledgeFileError
 from arbiter.inference import Message
@@ -334,7 +335,7 @@ def test_a_judgement_that_was_changed_since_takes_the_place_of_the_first() -> No
     assert merge(replace(WHOLE, feedback=(earlier,)), FULL).feedback == ()
 
 
-STRICTER = replace(SUMS, limits=replace(SUMS.limits, threshold=0.9))
+STRICTER = replace(SUMS, limits=structs.replace(SUMS.limits, threshold=0.9))
 REGRADED = replace(SUMS, grading=Grading(kind="contains"))
 OTHER_RULE = replace(RULE, prefer=ModelName("quality"))
 

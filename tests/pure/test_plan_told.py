@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 from tests.pure.test_plan import HOUSE, SUMS, contenders, learned, pick
 
 from arbiter.errors import NothingCapable
@@ -94,7 +95,7 @@ def test_the_same_draw_is_the_same_choice_until_something_changes() -> None:
     found.look(among)
     assert found.pick(None) is first
     table.update(SUMS.name, among[0].contender.version, 0.0)
-    among[0] = replace(among[0])
+    among[0] = structs.replace(among[0])
     found.look(among)
     assert found.pick(None) is not first
 
@@ -108,7 +109,7 @@ def test_whoever_cannot_serve_is_dropped_in_the_order_of_contenders_with_the_rea
     among = contenders(4)
     for at in (2, 0):
         less = replace(among[at].contender, capabilities=frozenset())
-        among[at] = replace(among[at], contender=less)
+        among[at] = structs.replace(among[at], contender=less)
     found = plan(learned(4), limits=Limits(needs=frozenset({"chat"})))
     found.look(among)
     choice = found.pick(None)
@@ -121,7 +122,7 @@ def test_whoever_cannot_serve_is_dropped_in_the_order_of_contenders_with_the_rea
 def test_whoever_can_serve_again_is_no_longer_dropped() -> None:
     among, table = contenders(2), surely(2, best=1)
     able = among[1]
-    among[1] = replace(able, contender=replace(able.contender, absent="its server is gone"))
+    among[1] = structs.replace(able, contender=replace(able.contender, absent="its server is gone"))
     found = looked(table, among)
     (dropped,) = found.pick(None).dropped
     assert (dropped.reason, dropped.is_absent) == ("its server is gone", True)
@@ -135,7 +136,7 @@ def test_whoever_can_serve_again_is_no_longer_dropped() -> None:
 def test_whoever_is_dropped_for_something_else_is_not_said_to_be_absent() -> None:
     among = contenders(2)
     less = replace(among[1].contender, capabilities=frozenset(), absent="its server is gone")
-    among[1] = replace(among[1], contender=less)
+    among[1] = structs.replace(among[1], contender=less)
     found = plan(learned(2), limits=Limits(needs=frozenset({"chat"})))
     found.look(among)
     (dropped,) = found.pick(None).dropped
@@ -221,7 +222,7 @@ def test_a_plan_is_about_one_very_task_and_situation() -> None:
 def test_a_task_has_weights_of_its_own_before_those_of_the_house() -> None:
     slow, quick = Speed(timed=50, median_ms=9000.0), Speed(timed=50, median_ms=100.0)
     one, other = contenders(2)
-    among = [replace(one, speed=slow), replace(other, speed=quick)]
+    among = [structs.replace(one, speed=slow), structs.replace(other, speed=quick)]
     table = surely(2)
     own = Task(name=SUMS.name, weights=QUICK.weights)
     by_house = Plan(table, task=SUMS, limits=NO_LIMITS, situation=HOUSE)
@@ -240,18 +241,18 @@ def test_whoever_was_never_timed_is_taken_to_be_as_quick_as_the_others_are_now()
     among = contenders(3)
     speeds = [Speed(timed=50, median_ms=ms) for ms in (500.0, 3000.0)]
     among[0], among[1] = (
-        replace(one, speed=speed) for one, speed in zip(among, speeds, strict=False)
+        structs.replace(one, speed=speed) for one, speed in zip(among, speeds, strict=False)
     )
     found = plan(Table(), situation=QUICK)
     found.look(among)
     before = scores(found)
     assert before["m02"] == pytest.approx((before["m00"] + before["m01"]) / 2)
-    among[0] = replace(among[0], speed=Speed(timed=60, median_ms=2500.0))
+    among[0] = structs.replace(among[0], speed=Speed(timed=60, median_ms=2500.0))
     found.look(among)
     after = scores(found)
     assert after["m00"] < before["m00"]
     assert after["m02"] == pytest.approx((after["m00"] + after["m01"]) / 2)
-    among[0] = replace(among[0], contender=replace(among[0].contender, absent="gone"))
+    among[0] = structs.replace(among[0], contender=replace(among[0].contender, absent="gone"))
     found.look(among)
     alone = scores(found)
     assert alone["m02"] == pytest.approx(alone["m01"])

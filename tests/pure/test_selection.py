@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from arbiter.errors import NothingCapable, NothingThere
 from arbiter.inference import Dropped, Limits
@@ -139,7 +140,7 @@ KEPT = [
     (seen("a"), NO_LIMITS, HOUSE),
     (seen("a"), Limits(max_memory_mb=1000, max_latency_ms=2000, threshold=0.8), HOUSE),
     (seen("a", NOTHING, memory_bytes=None), STRICT, HOUSE),
-    (seen("a", replace(GOOD, graded=9), memory_bytes=None), Limits(threshold=0.99), HOUSE),
+    (seen("a", structs.replace(GOOD, graded=9), memory_bytes=None), Limits(threshold=0.99), HOUSE),
     # 9 of 10 take longer so far, which may be bad luck
     (seen("a", speed=STEADY), Limits(max_latency_ms=2000), HOUSE),
     (seen("a", speed=replace(STEADY, timed=9)), Limits(max_latency_ms=1), HOUSE),
@@ -169,13 +170,13 @@ def score(one: Seen, limits: Limits = NO_LIMITS, weights: Weights = EVEN) -> flo
 
 @pytest.mark.parametrize("samples", [0, 9])
 def test_the_score_is_one_half_under_ten_samples(samples: int) -> None:
-    found = static_score(seen("a", replace(GOOD, samples=samples)), NO_LIMITS, HOUSE, EVEN)
+    found = static_score(seen("a", structs.replace(GOOD, samples=samples)), NO_LIMITS, HOUSE, EVEN)
     assert found.score == 0.5
     assert found.explanation == f"0.5 until 10 samples, has {samples}"
 
 
 def test_the_score_counts_from_ten_samples_on() -> None:
-    assert score(seen("a", replace(GOOD, samples=10, successes=9))) != 0.5
+    assert score(seen("a", structs.replace(GOOD, samples=10, successes=9))) != 0.5
 
 
 ONLY = [
@@ -236,8 +237,8 @@ def test_the_explanation_tells_every_part() -> None:
 
 # -- the pick
 
-BETTER = replace(GOOD, quality=9.0)
-WORSE = replace(GOOD, quality=7.0)
+BETTER = structs.replace(GOOD, quality=9.0)
+WORSE = structs.replace(GOOD, quality=7.0)
 
 
 def test_the_best_score_is_picked_and_the_next_is_the_fallback() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from arbiter.inference import Limits
 from arbiter.knowledge.profiles import NOTHING, Profile
@@ -162,7 +163,7 @@ def test_a_speed_that_changes_is_seen_at_once() -> None:
         whole = {"task": Task(name=SUMS), "limits": limits, "rule": None, "situation": HOUSE}
         two = [seen("ant"), seen("bee")]
         assert kept.pick(two, **whole).dropped == ()  # type: ignore[arg-type]
-        two[0] = replace(two[0], speed=TIMED)
+        two[0] = structs.replace(two[0], speed=TIMED)
         (drop,) = kept.pick(two, **whole).dropped  # type: ignore[arg-type]
         assert drop.reason == (
             "takes up to 60,000 ms in 9 of 10 answers (15 timed), the limit is 1,000 ms"

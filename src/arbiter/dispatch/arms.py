@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from msgspec import structs
+
 from arbiter.dispatch.behind import Behind
 from arbiter.errors import (
     UnknownTask,
@@ -128,7 +130,7 @@ class Arms:
         if one.absent is None or one.version not in self._pool.ailing():
             return seen
         absent = self._registry.places.absent(one.version)
-        return replace(seen, contender=replace(one, absent=absent))
+        return structs.replace(seen, contender=replace(one, absent=absent))
 
     def last_resort(self, choice: Choice) -> tuple[VersionId, ...]:
         """Who was passed over for its failures alone: better than nobody."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 
 from msgspec import structs
 
@@ -55,7 +54,7 @@ class Choosing:
 
         Raises `NothingCapable`, `NothingThere`.
         """
-        limits = ask.limits.narrowed(Limits(needs=needed(ask.work)))
+        limits = ask.limits.narrowed(_needing(needed(ask.work)))
         contexts = (one.context for one in self._arms.all())
         limits = limits.narrowed(demanded(ask.work, ask.sampling.max_tokens, contexts))
         return self._guessed(ask, limits) or self._automatic(ask, task, limits)
@@ -126,7 +125,7 @@ class Choosing:
         except (NothingCapable, NothingThere):
             if limits.answer_tokens is None:
                 raise
-        limits = replace(limits, answer_tokens=None)
+        limits = structs.replace(limits, answer_tokens=None)
         return self._pick(task, limits, conversation=conversation, held=held)
 
     def _pick(
@@ -154,3 +153,9 @@ class Choosing:
                 raise
             # a breaker never takes away the last who could serve
             return pick(tuple([self._arms.forgiven(one) for one in seen]))
+
+
+@lru_cache(maxsize=64)
+def _needing(needs: frozenset[str]) -> Limits:
+    """These needs and nothing else; the same value again, which is quick to look up."""
+    return Limits(needs=needs)

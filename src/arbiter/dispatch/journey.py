@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from arbiter.dispatch.route import Route
 from arbiter.errors import (
@@ -44,16 +45,15 @@ Begun = tuple[Chunk, AsyncGenerator[Chunk, None], Lease]
 """The first chunk of an answer, the generator of the others, and the lease that it holds."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Journey:
+class Journey(msgspec.Struct, kw_only=True):
     """One request on its way, and what became of it so far."""
 
     ask: Ask
     route: Route
     decided: Decided
     started: float
-    attempts: list[Attempt] = field(default_factory=list)
-    vain: list[Vain] = field(default_factory=list)
+    attempts: list[Attempt] = []
+    vain: list[Vain] = []
     """Every try that gave no answer, those of the same version too."""
     begun: Begun | None = None
     served: Served | None = None

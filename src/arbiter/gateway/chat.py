@@ -48,7 +48,6 @@ UNSUPPORTED: Mapping[str, tuple[object, ...]] = {
 }
 
 _Value = TypeVar("_Value")
-_UNSUPPORTED_IN_MESSAGES = ("function_call", "audio")
 
 MAX_MESSAGES = 4096
 MOST_OTHERS = 20
@@ -187,11 +186,9 @@ def _message(message: WireMessage, index: int) -> Message:
             f"Messages of the role {message.role} are not supported here yet.",
             param=f"messages[{index}].role",
         )
-    for name in _UNSUPPORTED_IN_MESSAGES:
-        if getattr(message, name):
-            raise Unsupported(
-                f"{name} is not supported here yet.", param=f"messages[{index}].{name}"
-            )
+    if message.function_call or message.audio:
+        name = "function_call" if message.function_call else "audio"
+        raise Unsupported(f"{name} is not supported here yet.", param=f"messages[{index}].{name}")
     role: Role = "system" if message.role == "developer" else message.role
     content, parts = _content(message, index)
     if content is None:

@@ -164,5 +164,5 @@ def call_id(decision: str, index: int) -> str:
 def _reason(finish: Finish, *, has_calls: bool) -> bytes:
     """Why an answer ended. Some engines call tools and say that they simply stopped."""
     if has_calls and finish.reason is FinishReason.STOP:
-        return FinishReason.TOOL_CALLS.value.encode()
-    return finish.reason.value.encode()
+        return FinishReason.TOOL_CALLS.encode()
+    return finish.reason.encode()

@@ -284,7 +284,7 @@ def decision_headers(decided: Decided) -> list[Header]:
         (b"x-arbiter-task", decided.task.encode()),
         (b"x-arbiter-alias", decided.alias.encode()),
         (b"x-arbiter-version", decided.version.encode()),
-        (b"x-arbiter-arm", decided.arm.value.encode()),
+        (b"x-arbiter-arm", decided.arm.encode()),
         (b"x-arbiter-reason", reason.encode("latin-1", "replace")),
         (b"x-arbiter-probability", b"%.6g" % decided.probability),
     ]

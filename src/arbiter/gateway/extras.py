@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from arbiter.errors import InvalidField
 from arbiter.gateway.security import Head
-from arbiter.inference import Limits
+from arbiter.inference import NO_LIMITS, Limits
 from arbiter.refs import TaskName, parse_task
 
 NAMES = (
@@ -46,7 +46,7 @@ class Extras:
     task: TaskName | None = None
     expected: str | None = None
     conversation: str | None = None
-    limits: Limits = Limits()
+    limits: Limits = NO_LIMITS
     helper: bool = False
 
 

@@ -7,7 +7,6 @@ them. The latest are kept in memory.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
@@ -42,7 +41,7 @@ class Costs:
         self._tally = tally or Tally()
         self._recent: dict[DecisionId, Cost] = {}
         self._tries: dict[DecisionId, list[Try]] = {}
-        self._expected: Counter[DecisionId] = Counter()
+        self._expected: dict[DecisionId, int] = {}
         self.energies = Energies()
         """What an answer of each version takes."""
 
@@ -63,7 +62,7 @@ class Costs:
         of: whose energy it is; None where it is not to be learned from. who: where it is added up,
         for whoever watches the house.
         """
-        self._expected[decision] += 1
+        self._expect(decision, 1)
         then(partial(self._spent_by, decision, of, who))
 
     def _spent_by(
@@ -83,7 +82,7 @@ class Costs:
             self._database.enqueue(_try_statement(decision, len(failed), answered))
         if len(self._tries) > RECENT:
             del self._tries[next(iter(self._tries))]
-        self._expected[decision] += len(failed)
+        self._expect(decision, len(failed))
         for position, one in enumerate(failed):
             one.then(partial(self._add_try, decision, position, one.tried, task=task))
 
@@ -100,11 +99,14 @@ class Costs:
             known[position] = tried
         self._database.enqueue(_try_statement(decision, position, tried))
 
+    def _expect(self, decision: DecisionId, more: int) -> None:
+        self._expected[decision] = self._expected.get(decision, 0) + more
+
     def _came(self, decision: DecisionId) -> None:
         """One less is expected."""
-        self._expected[decision] -= 1
-        if self._expected[decision] <= 0:
-            del self._expected[decision]
+        left = self._expected.pop(decision, 0) - 1
+        if left > 0:
+            self._expected[decision] = left
 
     def add(self, decision: DecisionId, cost: Cost, *, who: Key | None = None) -> None:
         """Remember a cost, and store it soon if there is anything to store."""
@@ -160,8 +162,8 @@ def _count_cost(series: Series, cost: Cost) -> None:
 
 def is_worth_a_row(cost: Cost) -> bool:
     """Whether anything of it is known that does not stand beside the outcome anyway."""
-    figures = (cost.energy_mwh, cost.gpu_ms, cost.peak_bytes, cost.device_bytes)
-    return any(figure.value is not None for figure in figures)
+    energy, gpu, peak, device = cost.energy_mwh, cost.gpu_ms, cost.peak_bytes, cost.device_bytes
+    return not (energy.value is gpu.value is peak.value is device.value is None)
 
 
 def _statement(decision: DecisionId, cost: Cost) -> Statement:

@@ -13,7 +13,8 @@ How fast a version is is no sum either: `arbiter.knowledge.speeds` keeps it besi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from arbiter.knowledge.agreement import Compared, Said, Table, class_of, compared
 from arbiter.knowledge.judgements import OWNERS, Judgements, Trust
@@ -24,8 +25,7 @@ from arbiter.refs import GENERAL, TaskName, VersionId
 from arbiter.storage.database import Database, Row, Statement
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """Sums over samples. A mean of nothing is None, never 0.
 
     samples: graded cases and finished requests. graded, quality: how many scores and their sum; a

@@ -47,6 +47,7 @@ _GROWTH = 1.25
 """An expectation is worked out anew when this many times as many answers were timed."""
 
 _LEVEL = 0.9
+_UNTIMED = Timing()
 
 OFTEN = 100
 """Answers of a cell after which a figure may be a few of them behind."""
@@ -112,9 +113,11 @@ class Speeds:
 
     def add(self, version: VersionId, task: TaskName, one: Timing) -> None:
         """Count what an answer told."""
-        if one == Timing():
+        if one == _UNTIMED:
             return
-        whole = self._versions.setdefault(version, _Known())
+        whole = self._versions.get(version)
+        if whole is None:
+            whole = self._versions[version] = _Known()
         cell = whole.tasks.get(task)
         if cell is None:
             cell = whole.tasks[task] = _Cell()

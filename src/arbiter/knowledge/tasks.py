@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 from arbiter.clock import Clock
 from arbiter.errors import InvalidField, StillInUse, UnknownTask
-from arbiter.inference import Limits, Message, Role
+from arbiter.inference import NO_LIMITS, Limits, Message, Role
 from arbiter.knowledge.families import check_family, line
 from arbiter.refs import GENERAL, TaskName, digest, parse_task
 from arbiter.storage.database import Database, Statement
@@ -92,7 +92,7 @@ class Task:
 
     name: TaskName
     parent: TaskName | None = None
-    limits: Limits = Limits()
+    limits: Limits = NO_LIMITS
     grading: Grading | None = None
     cases: tuple[Case, ...] = ()
     weights: Weights | None = None

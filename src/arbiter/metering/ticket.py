@@ -29,6 +29,9 @@ EDGES: Final = 2.0
 """A counter may be up to one of its updates late at each of the two ends of a request."""
 
 
+_OF_NOTHING: Final[Mapping[str, float]] = {}
+
+
 class Ticket:
     """One request at one process tree.
 
@@ -173,7 +176,9 @@ class Ticket:
         return Figure(value=self.gpu_s * 1e3, method=known, note=self.gpu_unknown)
 
     def _energy_by(self) -> Mapping[str, float]:
-        known = {} if self.joules is None else self.joules
+        known = self.joules
+        if known is None:
+            return _OF_NOTHING
         return {part.value: joules / JOULES_IN_A_MWH for part, (joules, _) in known.items()}
 
     def _energy(self, cpu: Figure, seconds: float, trouble: str | None) -> Figure:

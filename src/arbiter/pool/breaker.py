@@ -18,6 +18,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, assert_never
 
+import msgspec
+
 from arbiter.errors import (
     ArbiterError,
     CannotServe,
@@ -53,8 +55,7 @@ class Sign(StrEnum):
     NOTHING = "nothing"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ticket:
+class Ticket(msgspec.Struct, frozen=True, kw_only=True):
     """When a request began, in the breaker's own time, and whether it is a trial."""
 
     turn: int = 0

@@ -30,7 +30,10 @@ class Engines:
 
     def features(self, format_: str) -> frozenset[str]:
         """What the engine that runs this format here adds to a model's own capabilities."""
-        return next((e.features for e in self._engines if format_ in e.formats), frozenset())
+        for engine in self._engines:
+            if format_ in engine.formats:
+                return engine.features
+        return frozenset()
 
     def unavailable(self, format_: str) -> str | None:
         """Why this format cannot run here, or None when it can."""

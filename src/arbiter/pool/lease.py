@@ -7,7 +7,6 @@ by that. Why it is offered no more is not known here.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
@@ -150,7 +149,7 @@ class Leases:
         """Set while there is none."""
         self.ended.set()
         self._leases: set[Lease] = set()
-        self._held: Counter[Runner] = Counter()
+        self._held: dict[Runner, int] = {}
         self._withdrawn: set[Runner] = set()
         self._leaving: set[asyncio.Task[None]] = set()
 
@@ -161,7 +160,7 @@ class Leases:
     def begin(self, lease: Lease) -> None:
         """One more."""
         self._leases.add(lease)
-        self._held[lease.runner] += 1
+        self._held[lease.runner] = self._held.get(lease.runner, 0) + 1
         self.ended.clear()
 
     def end(self, lease: Lease) -> None:
@@ -186,9 +185,9 @@ class Leases:
         await asyncio.gather(*self._leaving)
 
     def _take_away(self, runner: Runner) -> None:
-        if self._held[runner]:
+        if self._held.get(runner):
             return
-        del self._held[runner]
+        self._held.pop(runner, None)
         if runner in self._withdrawn:
             self._withdrawn.discard(runner)
             leaving = asyncio.create_task(runner.unload())

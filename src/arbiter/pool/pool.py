@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Mapping, Sequence
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 from random import Random
 
 from arbiter.clock import Clock
@@ -160,7 +160,7 @@ class Pool:
     def capabilities(self, artifact: Artifact) -> frozenset[str]:
         """What a version can do with the engine that runs it here."""
         can = artifact.capabilities
-        return can | self.features(artifact.format) if "chat" in can else can
+        return _together(can, self.features(artifact.format)) if "chat" in can else can
 
     def at_once(self, loadable: Loadable) -> int:
         """How many requests a version is sent at the same time."""
@@ -478,3 +478,9 @@ async def _gone(instance: Instance) -> None:
     # a drain that was under way has a limit of its own, and this one has none
     while not await instance.drain("the house closes"):
         pass
+
+
+@lru_cache(maxsize=256)
+def _together(one: frozenset[str], other: frozenset[str]) -> frozenset[str]:
+    """Both; kept, because every request asks what its version can do."""
+    return one | other

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass
 
+import msgspec
 from msgspec import structs
 
 from arbiter.clock import Clock
@@ -33,8 +33,7 @@ from arbiter.pool.breaker import Sign
 from arbiter.pool.instance import Lease
 
 
-@dataclass(slots=True, kw_only=True)
-class Receipt:
+class Receipt(msgspec.Struct, kw_only=True):
     """What an answer turned out to cost; filled when its stream has ended."""
 
     latency_ms: float | None = None

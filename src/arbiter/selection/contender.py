@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 from arbiter.errors import NothingCapable, NothingThere
 from arbiter.inference import Considered, Dropped
 from arbiter.knowledge.energies import Spend
@@ -108,8 +110,7 @@ class Scored:
         return self.reasons.told(self.probability)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """A contender with its profile and its speed at the task in question.
 
     spend: what an answer takes; None also where the task does not weigh energy.

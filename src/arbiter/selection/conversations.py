@@ -8,7 +8,8 @@ But they move as answers are judged, and nobody wants another model in the middl
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+
+import msgspec
 
 from arbiter.refs import TaskName, VersionId
 
@@ -19,8 +20,7 @@ MOST = 20_000
 """Conversations that are remembered; about 6 MB."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class Held(msgspec.Struct, frozen=True, kw_only=True):
     """The version that a conversation was given to, with what probability, and until when."""
 
     version: VersionId

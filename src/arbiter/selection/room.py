@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import exp2, floor, log2
 
-from arbiter.inference import Embedding, Limits, Work, prompt_chars
+from arbiter.inference import NO_LIMITS, Embedding, Limits, Work, prompt_chars
 
 USUAL_CHARS = 4.0
 """Characters of a token where a version's are not known: English prose has 4 to 5, code 3."""
@@ -79,7 +79,7 @@ def demanded(work: Work, max_tokens: int | None, contexts: Iterable[int | None])
         max(map(len, work.inputs), default=0) if isinstance(work, Embedding) else prompt_chars(work)
     )
     if not known or chars + (max_tokens or 0) <= min(known):
-        return Limits()
+        return NO_LIMITS
     return Limits(
         prompt_chars=rounded(chars),
         answer_tokens=None if max_tokens is None else rounded(max_tokens),

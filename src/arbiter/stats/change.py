@@ -13,6 +13,7 @@ in a reference that really is a lower one: an estimate less its uncertainty.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import log, log1p
 
 from arbiter.stats.estimators import logistic, logit
@@ -43,8 +44,14 @@ def worse_step(
     """
     if not 0.0 <= score <= 1.0:
         raise ValueError(f"a score lies in [0, 1], not {score}")
+    stake = weight * _stake(reference, drop)
+    return max(0.0, log_m) + log1p(stake * (reference - score))
+
+
+@lru_cache(maxsize=64)
+def _stake(reference: float, drop: float) -> float:
+    """What is staked on a score; kept, because many scores are held against one reference."""
     if not 0.0 < reference < 1.0:
         raise ValueError(f"a reference lies in (0, 1), not {reference}")
     worse = logistic(logit(reference) - drop)
-    stake = weight * (reference - worse) / (reference * (1.0 - reference))
-    return max(0.0, log_m) + log1p(stake * (reference - score))
+    return (reference - worse) / (reference * (1.0 - reference))
