@@ -114,7 +114,8 @@ def new_id(prefix: str, *, now: datetime, dice: Random) -> str:
     'dec_01kdvdna00'
     """
     number = (int(now.timestamp() * 1000) << 80) | dice.getrandbits(80)
-    return f"{prefix}_" + "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
+    pairs = _PAIRS
+    return f"{prefix}_" + "".join([pairs[number >> shift & 1023] for shift in _SHIFTS])
 
 
 def canonical(value: object) -> bytes:

@@ -15,22 +15,22 @@ def chat(length: int) -> Chat:
 
 
 def test_a_request_that_fits_everywhere_demands_nothing() -> None:
-    assert demanded(chat(4000), 96, [4096, 8192]) == Limits()
-    assert demanded(chat(4000), 97, [4096, 8192]) != Limits()
+    assert demanded(chat(4000), 96, 4096) == Limits()
+    assert demanded(chat(4000), 97, 4096) != Limits()
 
 
 def test_where_no_context_is_known_nothing_is_demanded() -> None:
-    assert demanded(chat(10**6), 10**6, [None, None]) == demanded(chat(10**6), None, []) == Limits()
+    assert demanded(chat(10**6), 10**6, None) == demanded(chat(10**6), None, None) == Limits()
 
 
 def test_a_long_request_demands_its_rounded_length_and_answer() -> None:
-    assert demanded(chat(36_000), 1000, [4096]) == Limits(prompt_chars=32_768, answer_tokens=861)
-    assert demanded(chat(36_000), None, [4096]) == Limits(prompt_chars=32_768)
+    assert demanded(chat(36_000), 1000, 4096) == Limits(prompt_chars=32_768, answer_tokens=861)
+    assert demanded(chat(36_000), None, 4096) == Limits(prompt_chars=32_768)
 
 
 def test_texts_for_vectors_have_the_context_one_by_one() -> None:
-    assert demanded(Embedding(inputs=("a" * 4000,) * 9), None, [4096]) == Limits()
-    assert demanded(Completion(prompt="a" * 5000), None, [4096]).prompt_chars == 4870
+    assert demanded(Embedding(inputs=("a" * 4000,) * 9), None, 4096) == Limits()
+    assert demanded(Completion(prompt="a" * 5000), None, 4096).prompt_chars == 4870
 
 
 @given(number=st.integers(1, 10**9))

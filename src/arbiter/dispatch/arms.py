@@ -33,6 +33,7 @@ class Arms:
         self._controller = behind.controller
         self._contenders: tuple[tuple[object, ...], tuple[Contender, ...]] | None = None
         self._seen: dict[TaskName, tuple[Seen, ...]] = {}
+        self._least: tuple[Sequence[Contender], int | None] = ((), None)
 
     def refresh(self) -> None:
         """Work out what was learned now that nobody waits, and not when the next one asks."""
@@ -89,6 +90,14 @@ class Arms:
             names = self._registry.arms(self._controller.aliases())
             self._contenders = (key, tuple(self._contender(v, n) for v, n in names.items()))
         return self._contenders[1]
+
+    def least_context(self) -> int | None:
+        """The smallest context that is known of any contender, in tokens; None: none is known."""
+        arms = self.all()
+        if self._least[0] is not arms:
+            known = [one.context for one in arms if one.context is not None]
+            self._least = (arms, min(known, default=None))
+        return self._least[1]
 
     def _lineage(self) -> Mapping[VersionId, VersionId]:
         """Which version succeeded which, as far as anybody said."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import lru_cache
 
 from msgspec import structs
 
@@ -25,6 +26,7 @@ from arbiter.knowledge.tasks import Task
 from arbiter.refs import TaskName, VersionId
 from arbiter.selection.contender import (
     Choice,
+    Seen,
 )
 from arbiter.selection.conversations import Conversations
 from arbiter.selection.room import demanded
@@ -55,8 +57,8 @@ class Choosing:
         Raises `NothingCapable`, `NothingThere`.
         """
         limits = ask.limits.narrowed(_needing(needed(ask.work)))
-        contexts = (one.context for one in self._arms.all())
-        limits = limits.narrowed(demanded(ask.work, ask.sampling.max_tokens, contexts))
+        least = self._arms.least_context()
+        limits = limits.narrowed(demanded(ask.work, ask.sampling.max_tokens, least))
         return self._guessed(ask, limits) or self._automatic(ask, task, limits)
 
     def _guessed(self, ask: Ask, limits: Limits) -> Route | None:
@@ -136,8 +138,27 @@ class Choosing:
         conversation: str | None,
         held: VersionId | None = None,
     ) -> Choice:
-        pick = partial(
-            self._behind.selector.pick,
+        seen = self._arms.seen_at(task.name)
+        try:
+            return self._picked(seen, task, limits, conversation=conversation, held=held)
+        except NothingThere:
+            if not self._pool.ailing():
+                raise
+            # a breaker never takes away the last who could serve
+            forgiven = tuple([self._arms.forgiven(one) for one in seen])
+            return self._picked(forgiven, task, limits, conversation=conversation, held=held)
+
+    def _picked(
+        self,
+        seen: Sequence[Seen],
+        task: Task,
+        limits: Limits,
+        *,
+        conversation: str | None,
+        held: VersionId | None,
+    ) -> Choice:
+        return self._behind.selector.pick(
+            seen,
             task=task,
             limits=limits,
             rule=self._preferences.get(task.name),
@@ -145,14 +166,6 @@ class Choosing:
             conversation=conversation,
             held=held,
         )
-        seen = self._arms.seen_at(task.name)
-        try:
-            return pick(seen)
-        except NothingThere:
-            if not self._pool.ailing():
-                raise
-            # a breaker never takes away the last who could serve
-            return pick(tuple([self._arms.forgiven(one) for one in seen]))
 
 
 @lru_cache(maxsize=64)

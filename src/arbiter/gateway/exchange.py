@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 import msgspec
@@ -23,7 +24,7 @@ from arbiter.gateway.rendering import ErrorBody, Header, error_body, known, send
 from arbiter.gateway.rooms import Rooms
 from arbiter.gateway.security import Caller, Head
 from arbiter.gateway.waiting import Patiently
-from arbiter.inference import Ask, Awaited, Chunk, Decided, Finish
+from arbiter.inference import Ask, Awaited, Chunk, Decided, Finish, Reply
 
 _MAX_REASON = 200
 _TRACE = (b"traceparent", b"tracestate")
@@ -179,12 +180,7 @@ class _Exchange:
         last = b""
         streamed = self._writer.streamed if ask.stream else None
         with Watch(self._receive, self._line) as watch:
-            async with Patiently(
-                self._rooms.answer.answer(ask),
-                None if streamed is None or self._writer.broken is None else self._comment,
-                after_s=self._rooms.tell_after_s,
-                clock=self._rooms.clock,
-            ) as reply:
+            async with self._answering(ask, is_told=streamed is not None) as reply:
                 decided = self.decided = reply.decided
                 if streamed is not None:
                     last = await self._stream(decided, streamed(decided), reply.chunks())
@@ -201,6 +197,14 @@ class _Exchange:
             if tally:
                 headers.append((b"x-arbiter-receipt", tally.encode()))
             await send_json(self._send, last, headers=headers)
+
+    def _answering(self, ask: Ask, *, is_told: bool) -> AbstractAsyncContextManager[Reply]:
+        """The answer under way; is_told: its client hears meanwhile what it waits for."""
+        answering = self._rooms.answer.answer(ask)
+        after_s = self._rooms.tell_after_s
+        if not (is_told and after_s) or self._writer.broken is None:
+            return answering
+        return Patiently(answering, self._comment, after_s=after_s, clock=self._rooms.clock)
 
     async def _stream(
         self, decided: Decided, frames: Frames, chunks: AsyncIterator[Chunk]

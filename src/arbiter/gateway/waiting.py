@@ -22,7 +22,7 @@ Tell = Callable[[Awaited], Awaitable[None]]
 class Patiently:
     """A request under way, whose client is told meanwhile what it waits for.
 
-    after_s: how long it may hear nothing. tell: None for a client that cannot be told.
+    after_s: how long it may hear nothing, in seconds.
     """
 
     __slots__ = ("_after_s", "_answering", "_clock", "_tell", "_telling")
@@ -30,7 +30,7 @@ class Patiently:
     def __init__(
         self,
         answering: AbstractAsyncContextManager[Reply],
-        tell: Tell | None,
+        tell: Tell,
         *,
         after_s: float,
         clock: Clock,
@@ -43,8 +43,6 @@ class Patiently:
 
     async def __aenter__(self) -> Reply:
         """The answer, once it has begun. Raises any `ArbiterError`."""
-        if self._tell is None or not self._after_s:
-            return await self._answering.__aenter__()
         timer = asyncio.get_running_loop().call_later(self._after_s, self._begin, self._tell)
         try:
             return await self._answering.__aenter__()

@@ -109,6 +109,10 @@ class Judgements:
         """Whether anybody said anything of this cell."""
         return task in self._cells.get(version, {})
 
+    def knows(self, version: VersionId) -> bool:
+        """Whether anybody said anything of a version."""
+        return version in self._cells
+
     def tasks_of(self, version: VersionId) -> tuple[TaskName, ...]:
         """The tasks at which anybody said anything of a version."""
         return tuple(self._cells.get(version, {}))

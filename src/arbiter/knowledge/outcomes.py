@@ -81,7 +81,7 @@ class Outcomes:
         self._database.enqueue(
             decision_statement(decided, caller=caller, at=at),
             outcome_statement(outcome, at=now),
-            *attempt_statements(outcome),
+            *(attempt_statements(outcome) if outcome.attempts else ()),
             *also,
             then=then,
         )

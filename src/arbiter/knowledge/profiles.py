@@ -242,7 +242,10 @@ class Profiles:
         if cells[task].samples == 0 and cells[task].graded == 0:
             del cells[task]
         self._judged.pop((version, task), None)
-        self._totals.pop(version, None)
+        whole = self._totals.pop(version, None)
+        if whole is not None and not self._judgements.knows(version):
+            # adding it all up again would cost a request as much as the version has tasks
+            self._totals[version] = whole.plus(profile)
 
     def judge(self, version: VersionId, task: TaskName, said: Said, *, times: int = 1) -> None:
         """Add a judgement to a cell; with ``times=-1`` take it away again."""

@@ -191,7 +191,7 @@ class Plan:
         kept = self._places.get(held) if held is not None else None
         if kept is not None and vector.get(kept, 0.0) > 0.0:
             place = kept
-        elif conversation is None:
+        elif conversation is None or len(self._front) == 1:
             place = self._front[0]
         else:
             names = [self._seen[at].contender.version for at in self._front]

@@ -8,7 +8,6 @@ refuse the prompt, and the next version is asked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from math import exp2, floor, log2
 
@@ -63,22 +62,23 @@ def rounded(number: int) -> int:
     return floor(exp2(step / STEPS) + 1e-9)
 
 
-def demanded(work: Work, max_tokens: int | None, contexts: Iterable[int | None]) -> Limits:
-    """What a request demands of a context; nothing where it fits into all of these.
+def demanded(work: Work, max_tokens: int | None, least: int | None) -> Limits:
+    """What a request demands of a context; nothing where it fits into the least there is.
+
+    least: in tokens; None where no context is known.
 
     A token has one character at least, so that is known without an estimate.
 
-    >>> demanded(Embedding(inputs=("a" * 9_000, "b")), None, [4096, None]).prompt_chars
+    >>> demanded(Embedding(inputs=("a" * 9_000, "b")), None, 4096).prompt_chars
     8192
-    >>> demanded(Embedding(inputs=("short",)), 100, [4096, None]) == Limits()
+    >>> demanded(Embedding(inputs=("short",)), 100, 4096) == Limits()
     True
     """
-    known = [context for context in contexts if context is not None]
     # each text for a vector has the context to itself
     chars = (
         max(map(len, work.inputs), default=0) if isinstance(work, Embedding) else prompt_chars(work)
     )
-    if not known or chars + (max_tokens or 0) <= min(known):
+    if least is None or chars + (max_tokens or 0) <= least:
         return NO_LIMITS
     return Limits(
         prompt_chars=rounded(chars),

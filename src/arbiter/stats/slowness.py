@@ -49,6 +49,10 @@ MOST_KINDS: Final = 64
 _DROP: Final = 2.5
 """How far below its reference the share within is bet to fall, on the logit scale: .80 to .25."""
 
+_WITHIN: Final = worse_step(0.0, 1.0, SHARE, drop=_DROP)
+_BEYOND: Final = worse_step(0.0, 0.0, SHARE, drop=_DROP)
+"""What one time adds to the logarithm of the e-CUSUM: every answer of the house comes here."""
+
 _ANEW: Final = 10
 """A bound is worked out again after so many times more."""
 
@@ -120,7 +124,7 @@ class Slowness:
         known = self._histories.get(kind)
         if known is not None and known.bound is not None and known.middle is not None:
             is_within = time <= max(self._floor, FACTOR * known.bound)
-            self.log_m = worse_step(self.log_m, float(is_within), SHARE, drop=_DROP)
+            self.log_m = max(0.0, self.log_m) + (_WITHIN if is_within else _BEYOND)
             self.in_a_row = self.in_a_row + 1 if is_within else 0
             self._latest.append(time / known.middle)
         if learns and not self.is_alarm:
