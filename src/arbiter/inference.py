@@ -183,10 +183,11 @@ def prompt_chars(work: Work) -> int:
     """
     match work:
         case Chat(messages=messages, tools=tools):
-            said = sum([len(message.content) for message in messages])
-            said += sum(
-                [len(call.arguments) for one in messages if one.calls for call in one.calls]
-            )
+            said = 0
+            for message in messages:
+                said += len(message.content)
+                for call in message.calls:
+                    said += len(call.arguments)
             if tools is None:
                 return said
             return said + sum(

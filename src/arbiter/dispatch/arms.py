@@ -11,9 +11,7 @@ from arbiter.dispatch.behind import Behind
 from arbiter.errors import (
     UnknownTask,
 )
-from arbiter.knowledge.energies import Spend
-from arbiter.knowledge.profiles import NOTHING, Profile
-from arbiter.knowledge.speed import Speed
+from arbiter.knowledge.profiles import NOTHING
 from arbiter.pool.pool import loadable
 from arbiter.refs import ModelName, TaskName, VersionId
 from arbiter.selection.contender import (
@@ -51,19 +49,17 @@ class Arms:
         is_weighed = self._weighs_energy(task)
         if len(before) != len(arms):
             before = tuple([Seen(contender=one, profile=NOTHING) for one in arms])
-        seen = tuple(
-            [
-                _kept(
-                    old,
-                    one,
-                    profiles.get(one.version, task),
-                    speeds.get(one.version, task),
-                    spend=energies.get(one.version, task) if is_weighed else None,
-                )
-                for old, one in zip(before, arms, strict=True)
-            ]
-        )
-        self._seen[task] = seen
+        found: list[Seen] = []
+        for old, one in zip(before, arms, strict=True):
+            version = one.version
+            profile, speed = profiles.get(version, task), speeds.get(version, task)
+            spend = energies.get(version, task) if is_weighed else None
+            is_as_before = old.profile is profile and old.speed is speed and old.spend is spend
+            # the same value again where nothing changed, so that what follows from it can be kept
+            if not (is_as_before and old.contender is one):
+                old = Seen(contender=one, profile=profile, speed=speed, spend=spend)  # noqa: PLW2901  # what is found
+            found.append(old)
+        seen = self._seen[task] = tuple(found)
         return seen
 
     def _weighs_energy(self, task: TaskName) -> bool:
@@ -149,17 +145,3 @@ class Arms:
         absent = self._registry.places.absent
         able = (drop.version for drop in choice.dropped if drop.is_absent)
         return tuple(one for one in able if one in ailing and absent(one) is None)
-
-
-def _kept(
-    old: Seen, one: Contender, profile: Profile, speed: Speed, *, spend: Spend | None
-) -> Seen:
-    """The same value again where nothing changed, so that what follows from it can be kept."""
-    if (
-        old.contender is one
-        and old.profile is profile
-        and old.speed is speed
-        and old.spend is spend
-    ):
-        return old
-    return Seen(contender=one, profile=profile, speed=speed, spend=spend)

@@ -7,6 +7,7 @@ them. The latest are kept in memory.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
 
@@ -39,7 +40,7 @@ class Costs:
     def __init__(self, database: Database, tally: Tally | None = None) -> None:
         self._database = database
         self._tally = tally or Tally()
-        self._recent: dict[DecisionId, Cost] = {}
+        self._recent: OrderedDict[DecisionId, Cost] = OrderedDict()
         self._tries: dict[DecisionId, list[Try]] = {}
         self._expected: dict[DecisionId, int] = {}
         self.energies = Energies()
@@ -115,7 +116,7 @@ class Costs:
             _count_cost(self._tally.of(who), cost)
         self._recent[decision] = cost
         if len(self._recent) > RECENT:
-            del self._recent[next(iter(self._recent))]
+            self._recent.popitem(last=False)
         if is_worth_a_row(cost):
             self._database.enqueue(_statement(decision, cost))
 

@@ -18,10 +18,12 @@ from arbiter.knowledge.outcome import Attempt, Feedback, Outcome, Record, Status
 from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId
 from arbiter.storage.database import Row, Statement
 
+_ENCODER = msgspec.json.Encoder()
+
 
 def decision_statement(decided: Decided, *, caller: str, at: str) -> Statement:
     """What writes a decision down."""
-    detail = msgspec.json.encode(
+    detail = _ENCODER.encode(
         Detail(
             fallback=decided.fallback,
             scores=decided.scores,
@@ -41,7 +43,7 @@ def decision_statement(decided: Decided, *, caller: str, at: str) -> Statement:
             decided.task,
             decided.alias,
             decided.version,
-            decided.arm.value,
+            decided.arm,
             decided.rollout,
             decided.probability,
             decided.reason,
@@ -78,7 +80,7 @@ def outcome_statement(outcome: Outcome, *, at: str) -> Statement:
             outcome.decision,
             outcome.task,
             outcome.version,
-            outcome.status.value,
+            outcome.status,
             outcome.error,
             outcome.detail,
             outcome.latency_ms,
@@ -90,7 +92,7 @@ def outcome_statement(outcome: Outcome, *, at: str) -> Statement:
             timings.prefill_ms,
             timings.decode_ms,
             outcome.cpu.value,
-            outcome.cpu.method.value,
+            outcome.cpu.method,
             outcome.cpu.note,
             outcome.grade,
             at,

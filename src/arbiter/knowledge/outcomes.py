@@ -7,6 +7,7 @@ work at once. Feedback is the exception: whoever gives it is told only when it i
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 
 from msgspec import structs
@@ -51,7 +52,7 @@ class Outcomes:
         self._clock = clock
         self._profiles = learning.profiles
         self._learning = learning
-        self._recent: dict[DecisionId, Record] = {}
+        self._recent: OrderedDict[DecisionId, Record] = OrderedDict()
         self.tally = Tally()
         """What has ended since this house was opened."""
         self._early: dict[DecisionId, tuple[Said, ...]] = {}
@@ -106,8 +107,7 @@ class Outcomes:
     def _remember(self, record: Record) -> None:
         self._recent[record.decided.decision] = record
         if len(self._recent) > RECENT:
-            oldest = next(iter(self._recent))
-            del self._recent[oldest]
+            oldest, _ = self._recent.popitem(last=False)
             self._early.pop(oldest, None)
 
     async def give(self, feedback: Feedback) -> bool:

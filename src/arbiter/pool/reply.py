@@ -101,7 +101,7 @@ class Served:
             words += f" attempts={len(self.earlier) + 1}"
             cpu = summed((*self.earlier, cpu)) if cpu is not None else None
         if cpu is not None and cpu.value is not None:
-            words += f" cpu_ms={cpu.value:.1f} cpu={cpu.method.value}"
+            words += f" cpu_ms={cpu.value:.1f} cpu={cpu.method}"
         if usage.prompt_tokens is not None:
             words += f" tokens_in={usage.prompt_tokens}"
         if usage.completion_tokens is not None:
