@@ -148,7 +148,7 @@ def test_what_is_deleted_is_the_houses_own() -> None:
         and not path.startswith("arbiter/studies/")
     }
     assert {path for path, _ in removing} <= {
-        "arbiter/house.py",  # its note in the data directory
+        "arbiter/house/note.py",  # its note in the data directory
         "arbiter/engines/llama_cpp.py",  # the socket of a worker
         "arbiter_worker/launch.py",
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.story.test_cli import Shell
+from tests.story.shell import Shell
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import apsw
 import pytest
-from tests.story.test_cli import Shell
+from tests.story.shell import Shell
 
 
 @pytest.fixture

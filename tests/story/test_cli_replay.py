@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.story.test_cli import Shell
+from tests.story.shell import Shell
 
 TABLE = "task,n,ant,bee\nsum,60,0.9,0.5\ncode,30,0.3,0.8\n"
 PAIRS = "kind,old,new,task,n,p_old,p_new\nworse,ant,owl,sum,60,0.9,0.6\n"

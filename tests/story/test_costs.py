@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 from tests.story.houses import MODELS, settings
-from tests.story.test_cli import Shell
+from tests.story.shell import Shell
 
 from arbiter.app import open_house
 from arbiter.clock import SystemClock

@@ -8,27 +8,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.story.asks import add_slow, asked, said
 from tests.story.stage import Stage, name, stage, task
 
-from arbiter.engines.base import LoadSpec, Runner
-from arbiter.engines.scripted import Die, Hold, Say, Scripted, Step
+from arbiter.engines.scripted import Hold, Say, Scripted, Step
 from arbiter.errors import (
-    Busy,
     EngineRefused,
     LoadFailed,
     NothingCapable,
-    ShuttingDown,
-    StreamCut,
     UnknownDecision,
     UnknownModel,
     UnknownTask,
 )
 from arbiter.gateway.rendering import known
-from arbiter.inference import Ask, Chat, Delta, Generation, Limits, Message, Named, Pinned
+from arbiter.inference import Ask, Chat, Delta, Generation, Limits, Message, Pinned
 from arbiter.knowledge.outcome import Status
 from arbiter.knowledge.rules import Rule
 from arbiter.knowledge.tasks import Grading
-from arbiter.pool.instance import State
 from arbiter.refs import parse_task
 
 
@@ -40,15 +36,6 @@ async def play(tmp_path: Path) -> AsyncIterator[Stage]:
         await play.add("wren", {"chat": 0.95, "sort": 0.3})
         await play.add("owl", {"chat": 0.6, "sort": 0.9})
         yield play
-
-
-def _ask(model: str, text: str = "chat now", *, stream: bool = True) -> Ask:
-    return Ask(
-        target=Named(name=name(model)),
-        work=Chat(messages=(Message(role="user", content=text),)),
-        stream=stream,
-        conversation=text,
-    )
 
 
 async def test_auto_picks_another_model_for_another_task_and_says_why(play: Stage) -> None:
@@ -153,207 +140,11 @@ async def test_feedback_may_come_while_the_answer_is_still_streaming(tmp_path: P
     engine = Scripted(reply=lambda _: [Say("one "), Hold(gate), Say("two")])
     async with stage(tmp_path / "data", engine=engine) as play:
         await play.house.admission.register(play.script("slow", {}), name("slow"))
-        async with play.house.dispatch.answer(_ask("slow")) as reply:
+        async with play.house.dispatch.answer(asked("slow")) as reply:
             assert await play.house.feedback(reply.decided.decision, 0.5) is True
             gate.set()
             text = "".join([c.text async for c in reply.chunks() if isinstance(c, Delta)])
         assert text == "one two"
-
-
-def _always(steps: Iterable[Step]) -> Scripted:
-    kept = tuple(steps)
-
-    def reply(request: Generation) -> Iterable[Step]:
-        del request
-        return kept
-
-    return Scripted(reply=reply)
-
-
-async def _slow(play: Stage) -> None:
-    await play.house.admission.register(play.script("slow", {}), name("slow"))
-
-
-async def test_a_hang_up_frees_the_slot_and_is_no_fault_of_the_model(tmp_path: Path) -> None:
-    engine = _always([Say("one "), Hold(asyncio.Event()), Say("two")])
-    async with stage(tmp_path / "data", engine=engine, pool__slots=1) as play:
-        await _slow(play)
-        async with play.house.dispatch.answer(_ask("slow")) as reply:
-            decision = reply.decided.decision
-        assert engine.runners[0].in_flight == 0
-        record = await play.house.record(decision)
-        assert record.outcome is not None
-        assert record.outcome.status is Status.CANCELLED
-        assert play.house.profiles.get(reply.decided.version, parse_task("general")).samples == 0
-
-
-async def test_a_hang_up_before_the_first_token_leaves_the_queue(tmp_path: Path) -> None:
-    gate = asyncio.Event()
-    engine = _always([Hold(gate), Say("one")])
-    async with stage(tmp_path / "data", engine=engine, pool__slots=1) as play:
-        await _slow(play)
-
-        async def client() -> None:
-            async with play.house.dispatch.answer(_ask("slow")) as reply:
-                assert [c async for c in reply.chunks()]
-
-        first, second = asyncio.create_task(client()), asyncio.create_task(client())
-        while not engine.runners or not engine.runners[0].in_flight:
-            await play.house.database.settle()
-        second.cancel()
-        await asyncio.gather(second, return_exceptions=True)
-        (view,) = play.house.pool.views()
-        assert (view.leases, view.waiting) == (1, 0)
-        gate.set()
-        await first
-
-
-async def test_an_unload_waits_for_the_answer_that_runs_and_the_next_request_loads_again(
-    tmp_path: Path,
-) -> None:
-    gate = asyncio.Event()
-    engine = _always([Say("one "), Hold(gate), Say("two")])
-    async with stage(tmp_path / "data", engine=engine) as play:
-        await _slow(play)
-        version = play.house.registry.resolve(name("slow")).version
-        async with play.house.dispatch.answer(_ask("slow")) as reply:
-            unloading = asyncio.create_task(play.house.pool.unload(version, reason="test"))
-            while play.house.pool.states()[version] is not State.DRAINING:
-                await play.house.database.settle()
-            late = asyncio.create_task(_text(play, "slow"))
-            await play.house.database.settle()
-            gate.set()
-            text = "".join([c.text async for c in reply.chunks() if isinstance(c, Delta)])
-        assert text == "one two"
-        assert await unloading
-        assert await late == "one two"
-        assert len(engine.loads) == 2
-        assert not any(runner.unloaded_while_serving for runner in engine.runners)
-        assert not any(runner.generated_after_unload for runner in engine.runners)
-
-
-async def _text(play: Stage, model: str, text: str = "hello") -> str:
-    async with play.house.dispatch.answer(_ask(model, text)) as reply:
-        return "".join([c.text async for c in reply.chunks() if isinstance(c, Delta)])
-
-
-async def test_many_first_requests_cause_one_load(tmp_path: Path) -> None:
-    gate = asyncio.Event()
-    engine = Scripted(reply=lambda _: [Say("yes")], load_gate=gate)
-    async with stage(tmp_path / "data", engine=engine) as play:
-        await _slow(play)
-        asking = [asyncio.create_task(_text(play, "slow", f"q{n}")) for n in range(20)]
-        await play.house.database.settle()
-        gate.set()
-        assert await asyncio.gather(*asking) == ["yes"] * 20
-        assert len(engine.loads) == 1
-
-
-async def test_one_client_that_hangs_up_does_not_cancel_the_load_of_the_others(
-    tmp_path: Path,
-) -> None:
-    gate = asyncio.Event()
-    engine = Scripted(reply=lambda _: [Say("yes")], load_gate=gate)
-    async with stage(tmp_path / "data", engine=engine) as play:
-        await _slow(play)
-        first = asyncio.create_task(_text(play, "slow"))
-        second = asyncio.create_task(_text(play, "slow"))
-        while not engine.loads:
-            await play.house.database.settle()
-        first.cancel()
-        await asyncio.gather(first, return_exceptions=True)
-        gate.set()
-        assert await second == "yes"
-        assert len(engine.loads) == 1
-
-
-async def test_two_models_that_do_not_fit_together_both_finish(tmp_path: Path) -> None:
-    engine = Scripted(reply=lambda _: [Say("yes")])
-    async with stage(tmp_path / "data", engine=engine, pool__memory_mb=60.0) as play:
-        for title in ("one", "two", "three"):
-            await play.house.admission.register(play.script(title, {title: 1.0}), name(title))
-        titles = ["one", "two", "three", "two", "one"]
-        assert await asyncio.gather(*(_text(play, title) for title in titles)) == ["yes"] * 5
-        states = list(play.house.pool.states().values())
-        assert states.count(State.READY) == 1
-        assert not any(runner.unloaded_while_serving for runner in engine.runners)
-
-
-async def test_an_instance_that_dies_before_the_first_byte_is_replaced_unnoticed(
-    tmp_path: Path,
-) -> None:
-    deaths = iter([True, True, False])
-
-    def reply(request: Generation) -> Iterable[Step]:
-        del request
-        return [Die()] if next(deaths) else [Say("yes")]
-
-    engine = Scripted(reply=reply)
-    async with stage(tmp_path / "data", engine=engine) as play:
-        await _slow(play)
-        asking = asyncio.create_task(_text(play, "slow"))
-        while not asking.done():
-            await play.house.database.settle()
-            play.clock.jump(5.0)
-        assert await asking == "yes"
-        assert len(engine.loads) == 3
-
-
-async def test_an_instance_that_dies_in_the_middle_cuts_the_stream_and_is_not_retried(
-    tmp_path: Path,
-) -> None:
-    engine = _always([Say("one "), Die("boom")])
-    async with stage(tmp_path / "data", engine=engine) as play:
-        await _slow(play)
-        with pytest.raises(StreamCut):
-            await _text(play, "slow")
-        assert len(engine.loads) == 1
-
-
-async def test_a_load_that_fails_says_so_and_backs_off(tmp_path: Path) -> None:
-    engine = Scripted(fail_load="no room")
-    async with stage(tmp_path / "data", engine=engine) as play:
-        await _slow(play)
-        for _ in range(3):
-            with pytest.raises(LoadFailed, match="no room"):
-                await _text(play, "slow")
-        assert len(engine.loads) == 1
-        play.clock.jump(2.0)
-        engine.fail_load = None
-        assert await _text(play, "slow") == "no"
-
-
-async def test_beyond_the_bound_a_request_is_told_to_come_again(tmp_path: Path) -> None:
-    gate = asyncio.Event()
-    engine = _always([Hold(gate), Say("yes")])
-    async with stage(tmp_path / "data", engine=engine, pool__slots=1, pool__queue=2) as play:
-        await _slow(play)
-        asking = [asyncio.create_task(_text(play, "slow", f"q{n}")) for n in range(3)]
-        while sum(view.waiting + view.leases for view in play.house.pool.views()) < 3:
-            await play.house.database.settle()
-        with pytest.raises(Busy, match="2 requests wait"):
-            await _text(play, "slow", "one too many")
-        gate.set()
-        assert await asyncio.gather(*asking) == ["yes"] * 3
-
-
-async def test_a_house_that_closes_lets_answers_end_and_takes_no_new_ones(tmp_path: Path) -> None:
-    gate = asyncio.Event()
-    engine = _always([Say("one "), Hold(gate), Say("two")])
-    async with stage(tmp_path / "data", engine=engine) as play:
-        await _slow(play)
-        running = asyncio.create_task(_text(play, "slow"))
-        while not engine.runners or not engine.runners[0].in_flight:
-            await play.house.database.settle()
-        play.house.dispatch.close()
-        with pytest.raises(ShuttingDown):
-            await _text(play, "slow")
-        closing = asyncio.create_task(play.house.pool.close())
-        await play.house.database.settle()
-        gate.set()
-        assert await running == "one two"
-        await closing
-        assert not engine.runners[0].unloaded_while_serving
 
 
 async def test_calibration_gives_a_new_version_its_first_samples(play: Stage) -> None:
@@ -389,7 +180,7 @@ async def test_a_file_that_changed_under_a_registered_version_is_never_served(
     await play.house.pool.unload(version, reason="test")
     play.script("wren", {"chat": 0.0})
     with pytest.raises(LoadFailed, match="register it anew"):
-        await _text(play, "wren")
+        await said(play, "wren")
 
 
 async def test_a_prompt_that_is_too_long_is_no_fault_of_any_model(play: Stage) -> None:
@@ -403,76 +194,6 @@ async def test_a_prompt_that_is_too_long_is_no_fault_of_any_model(play: Stage) -
     assert rows[0][1] == 0
 
 
-async def test_a_rehearsal_waits_where_a_client_would_be_sent_away(tmp_path: Path) -> None:
-    async with stage(tmp_path / "data", pool__slots=1, pool__queue=1) as play:
-        await play.house.admission.add_task(task("chat"))
-        await play.add("wren", {"chat": 1.0})
-        version = play.house.registry.resolve(name("wren")).version
-        assert play.house.profiles.get(version, parse_task("chat")).success_rate == 1.0
-
-
-async def test_a_request_that_waited_too_long_for_a_slot_is_told_to_come_again(
-    tmp_path: Path,
-) -> None:
-    gate = asyncio.Event()
-    engine = _always([Hold(gate), Say("yes")])
-    async with stage(tmp_path / "data", engine=engine, pool__slots=1) as play:
-        await _slow(play)
-        first = asyncio.create_task(_text(play, "slow", "one"))
-        while not engine.runners or not engine.runners[0].in_flight:
-            await play.house.database.settle()  # or its load would be what takes too long
-        second = asyncio.create_task(_text(play, "slow", "two"))
-        while sum(view.waiting for view in play.house.pool.views()) < 1:
-            await play.house.database.settle()
-        play.clock.jump(301.0)
-        with pytest.raises(Busy, match="No slot became free"):
-            await second
-        gate.set()
-        assert await first == "yes"
-
-
-async def test_a_runner_that_dies_during_a_drain_leaves_nothing_behind(tmp_path: Path) -> None:
-    gate = asyncio.Event()
-    engine = _always([Say("one "), Hold(gate), Say("two")])
-    async with stage(tmp_path / "data", engine=engine) as play:
-        await _slow(play)
-        version = play.house.registry.resolve(name("slow")).version
-        begun = asyncio.create_task(_text(play, "slow"))
-        while not engine.runners or not engine.runners[0].in_flight:
-            await play.house.database.settle()
-        draining = asyncio.create_task(play.house.pool.unload(version, reason="test"))
-        await play.house.database.settle()
-        engine.runners[0].die("boom")
-        late = asyncio.create_task(_text(play, "slow", "late"))
-        with pytest.raises(StreamCut):
-            await begun
-        await draining
-        gate.set()
-        assert await late == "one two"
-        assert play.house.pool.states()[version] is State.READY
-        assert not engine.runners[-1].unloaded_while_serving
-
-
-class _Refusing(Scripted):
-    """The system refuses the first load: too many open files, say."""
-
-    async def load(self, spec: LoadSpec) -> Runner:
-        if not self.loads:
-            self.loads.append(spec)
-            raise OSError(24, "Too many open files")
-        return await super().load(spec)
-
-
-async def test_a_load_that_the_system_refuses_is_said_and_tried_again(tmp_path: Path) -> None:
-    engine = _Refusing(reply=lambda _: [Say("yes")])
-    async with stage(tmp_path / "data", engine=engine) as play:
-        await _slow(play)
-        with pytest.raises(LoadFailed, match="Too many open files"):
-            await _text(play, "slow")
-        play.clock.jump(2.0)
-        assert await _text(play, "slow") == "yes"
-
-
 async def test_a_fault_of_the_house_is_on_record_as_a_failure_and_not_as_a_hang_up(
     tmp_path: Path,
 ) -> None:
@@ -480,28 +201,12 @@ async def test_a_fault_of_the_house_is_on_record_as_a_failure_and_not_as_a_hang_
         raise RuntimeError(f"a fault at {request.work!r:.20}")
 
     async with stage(tmp_path / "data", engine=Scripted(reply=reply)) as play:
-        await _slow(play)
+        await add_slow(play)
         with pytest.raises(RuntimeError, match="a fault"):
-            await _text(play, "slow")
+            await said(play, "slow")
         await play.house.database.settle()
         ((_, failed, *_),) = await play.house.database.read("count_outcomes")
         assert failed == 1
-
-
-async def test_a_house_that_gives_up_waiting_ends_a_load_and_leaves_no_runner(
-    tmp_path: Path,
-) -> None:
-    engine = Scripted(reply=lambda _: [Say("yes")], load_gate=asyncio.Event())
-    async with stage(tmp_path / "data", engine=engine) as play:
-        await _slow(play)
-        asking = asyncio.create_task(_text(play, "slow"))
-        while not engine.loads:
-            await play.house.database.settle()
-        await play.house.pool.abandon()
-        assert engine.runners == []
-        assert set(play.house.pool.states().values()) == {State.COLD}
-        await asyncio.gather(asking, return_exceptions=True)
-        assert asking.done()
 
 
 async def test_a_model_that_cannot_be_loaded_is_told_once_in_the_log(

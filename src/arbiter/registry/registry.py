@@ -9,64 +9,27 @@ a person calls.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from enum import StrEnum
+from dataclasses import replace
+from datetime import datetime
 
 import msgspec
 
 from arbiter.clock import Clock
-from arbiter.errors import Conflict, InvalidField, NameTaken, StillInUse, UnknownAlias, UnknownModel
+from arbiter.errors import Conflict, NameTaken, StillInUse, UnknownAlias, UnknownModel
 from arbiter.ledger import Kind as Entered
 from arbiter.ledger import Ledger, Note
-from arbiter.refs import ModelName, VersionId, is_short_digest, parse_name, short
+from arbiter.refs import ModelName, VersionId, parse_name, short
 from arbiter.registry.artifact import Artifact
+from arbiter.registry.kept import Kept
 from arbiter.registry.moves import Move, logged, move_note, read_move
+from arbiter.registry.name import Kind, Name, arms, meant, with_digest
 from arbiter.registry.notes import registration_notes
 from arbiter.registry.places import Places
 from arbiter.registry.provenance import Claim, Provenance, provenance_of
+from arbiter.registry.version import Standing, Version
 from arbiter.storage.database import Database, Statement
 
-ROLES = ("primary", "fast", "quality", "alternative")
-"""The aliases that every house offers; a person may add any other."""
-
-
-class Standing(StrEnum):
-    """What a version may be used for."""
-
-    ACTIVE = "active"
-    CANDIDATE = "candidate"
-    """Being rolled out: only its rollout sends it requests; no arm of `auto`."""
-    ROLLED_BACK = "rolled_back"
-    RETIRED = "retired"
-    """Replaced by another: kept for the way back, no arm of `auto`."""
-
-
-class Kind(StrEnum):
-    """How a name came to be: given to a model when it was added, or set by a person."""
-
-    MODEL = "model"
-    ALIAS = "alias"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Version:
-    """An immutable artifact of a model."""
-
-    version: VersionId
-    artifact: Artifact
-    predecessor: VersionId | None
-    standing: Standing
-    registered_at: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Name:
-    """A mutable name for a version."""
-
-    name: ModelName
-    version: VersionId
-    kind: Kind
+__all__ = ["Kind", "Name", "Registry", "Standing", "Version"]
 
 
 class Registry:
@@ -78,9 +41,7 @@ class Registry:
         self._ledger = ledger
         self._versions: dict[VersionId, Version] = {}
         self._names: dict[ModelName, Name] = {}
-        self._left: dict[VersionId, float] = {}
-        """How long a replaced version is kept yet, in seconds; somebody above counts them."""
-        self._held: set[VersionId] = set()
+        self._kept = Kept(clock, self._is_retired)
         self.places = Places(database, clock)
         self.revision = 0
         """Grows with every change, so that what was derived from the registry can be kept."""
@@ -103,9 +64,9 @@ class Registry:
             self._names[ModelName(str(name))] = Name(
                 name=ModelName(str(name)), version=VersionId(str(version)), kind=Kind(str(kind))
             )
-        self._left.clear()
+        self._kept.clear()
         for version, until, left in await self._database.read("list_kept"):
-            seconds = self._until(str(until)) if left is None else float(left)
+            seconds = self._kept.seconds_until(str(until)) if left is None else float(left)
             self.keep(VersionId(str(version)), seconds)
 
     def names(self) -> tuple[Name, ...]:
@@ -126,19 +87,7 @@ class Registry:
         A version is one arm however many names it has. The name is one of `first` if it can be
         (aliases with a rollout going on), else a role, else another alias, else a model's name.
         """
-        best: dict[VersionId, tuple[tuple[bool, int, bool, str], ModelName]] = {}
-        for name in self._names.values():
-            if self._versions[name.version].standing is not Standing.ACTIVE:
-                continue
-            rank = (
-                name.name not in first,
-                ROLES.index(name.name) if name.name in ROLES else len(ROLES),
-                name.kind is Kind.MODEL,
-                name.name,
-            )
-            if name.version not in best or rank < best[name.version][0]:
-                best[name.version] = (rank, name.name)
-        return {version: name for version, (_, name) in sorted(best.items())}
+        return arms(self._names, self._versions, first)
 
     def version(self, version: VersionId) -> Version:
         """The version of this id. Raises `UnknownModel`."""
@@ -159,18 +108,7 @@ class Registry:
         one, or a request for `plain` would pass by the rollout of `plain:latest`. Raises
         `UnknownModel` that lists the names.
         """
-        if name in self._names:
-            return name
-        latest = ModelName(f"{name}:latest")
-        if latest in self._names:
-            return latest
-        plain = ModelName(name.removesuffix(":latest"))
-        if plain in self._names:
-            return plain
-        known = ", ".join(sorted(self._names)[:20]) or "none yet: arbiter models add FILE"
-        raise UnknownModel(
-            f"No model or alias is called {name!r}.", hint=f"Known: {known}.", param="model"
-        )
+        return meant(name, self._names)
 
     def pinned(self, name: ModelName, digest_prefix: str) -> Version:
         """The version ``name@digest``: any registered one with this digest.
@@ -179,19 +117,7 @@ class Registry:
         `UnknownModel`, or `InvalidField` when the digits fit several versions.
         """
         self.resolve(name)
-        digits = digest_prefix.removeprefix("sha256:")
-        if not is_short_digest(digits):
-            raise InvalidField(
-                f"{digest_prefix!r:.80} is not the beginning of a digest.",
-                hint="Give at least six hexadecimal digits after the @.",
-                param="model",
-            )
-        found = [v for v in self._versions.values() if v.version[7:].startswith(digits)]
-        if not found:
-            raise UnknownModel(f"No version begins with {digits!r}.", param="model")
-        if len(found) > 1:
-            raise InvalidField(f"{digits!r} fits {len(found)} versions; give more digits.")
-        return found[0]
+        return with_digest(digest_prefix, self._versions.values())
 
     async def add(
         self,
@@ -392,7 +318,7 @@ class Registry:
         self.revision += 1
         self._names[move.name] = replace(self._names[move.name], version=move.to_version)
         if move.keep_until is not None:
-            self.keep(move.from_version, self._until(move.keep_until))
+            self.keep(move.from_version, self._kept.seconds_until(move.keep_until))
         for version, standing in standings.items():
             self._stand(version, standing)
 
@@ -427,42 +353,30 @@ class Registry:
         self.revision += 1
         self._versions[version] = replace(self._versions[version], standing=standing)
 
+    def _is_retired(self, version: VersionId) -> bool:
+        return self._versions[version].standing is Standing.RETIRED
+
     def kept_until(self, version: VersionId) -> datetime | None:
         """Until when a replaced version is kept warm, if the house stays open so long.
 
         None: it was not replaced, it is in use again, or its time is over.
         """
-        left = self._left.get(version, 0.0)
-        if left <= 0.0 or self._versions[version].standing is not Standing.RETIRED:
-            return None
-        return self._clock.now() + timedelta(seconds=left)
+        return self._kept.until(version)
 
     def kept(self) -> tuple[VersionId, ...]:
         """Every version that is kept warm now, the one with the most time left first."""
-        kept = [v for v in self._left if self.kept_until(v) is not None]
-        return tuple(sorted(kept, key=lambda version: (-self._left[version], version)))
+        return self._kept.versions()
 
     def keep(self, version: VersionId, left_s: float | None) -> None:
         """Keep a replaced version for so many more seconds; None: no longer.
 
         A time that is left, and no date: a clock that is set changes nothing about it.
         """
-        if left_s is None:
-            self._left.pop(version, None)
-            return
-        self._left[version] = left_s
-        if left_s > 0.0:
-            self._held.add(version)
+        self._kept.keep(version, left_s)
 
     def no_longer_kept(self) -> tuple[VersionId, ...]:
         """The replaced versions that were kept and no longer are; each is named once."""
-        over = {version for version in self._held if self.kept_until(version) is None}
-        self._held -= over
-        retired = (v for v in over if self._versions[v].standing is Standing.RETIRED)
-        return tuple(sorted(retired))
-
-    def _until(self, date: str) -> float:
-        return (datetime.fromisoformat(date) - self._clock.now()).total_seconds()
+        return self._kept.over()
 
     async def moves(self, name: ModelName) -> tuple[Move, ...]:
         """Everything that a name ever pointed at, the oldest first."""
