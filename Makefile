@@ -53,7 +53,7 @@ clients: $(STAMP) ## LangChain, LlamaIndex and DSPy in .clients, so that their e
 	@.clients/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/clients.txt
 
 docs: $(STAMP) ## write the generated parts of the docs again
-	@$(BIN)/python tests/docs/generate.py
+	@$(BIN)/python -m tests.docs.generate
 
 lock: ## resolve the dependencies again and write the hashes
 	@$(BIN)/python requirements/lock.py

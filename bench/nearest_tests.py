@@ -32,6 +32,7 @@ def nearest_tests(root: Path, module: str) -> tuple[str, ...]:
     for base, folder in ((root / "src", "arbiter"), (root, "tests/pure")):
         for path in sorted((base / folder).rglob("*.py")):
             name = ".".join(path.relative_to(base).with_suffix("").parts)
+            name = name.removesuffix(".__init__")  # a package offers what its modules hold
             known[name] = imports(path.read_text(encoding="utf-8"))
     seen = ring = {module}
     while ring:

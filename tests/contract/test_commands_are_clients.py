@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.docs import generate
+from tests.docs.control import control_routes
 
 CLI = Path(__file__).parents[2] / "src" / "arbiter" / "cli"
 
@@ -92,7 +92,7 @@ def _written(node: ast.expr) -> str | None:
 def test_every_address_that_a_command_asks_is_described() -> None:
     described = [
         (method, re.compile(re.sub(r"\{\w+\}", ".+", path.removeprefix("/control/v1"))))
-        for method, path, _ in generate.control_routes()
+        for method, path, _ in control_routes()
     ]
     found = list(what_is_asked())
     assert len({(method, path) for _, method, path in found}) > 30

@@ -27,10 +27,10 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
-from tests.docs import generate
+from tests.docs.control import openapi
 
 EXAMPLES = 20
-DESCRIBED: Mapping[str, Any] = generate.openapi()["paths"]
+DESCRIBED: Mapping[str, Any] = openapi()["paths"]
 ENDLESS = {("GET", "/v1/events")}
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 CHECKS = [

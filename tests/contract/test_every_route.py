@@ -12,7 +12,7 @@ import pytest
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 from tests.contract.door_support import ADMIN_KEY, USE_KEY, ScriptedHouse, rooms
-from tests.docs import generate
+from tests.docs.control import control, openapi
 
 from arbiter.gateway.routes import ROUTES, Table, door
 from arbiter.gateway.security import Access, Key, Policy, Ring, binding, hashed
@@ -31,10 +31,10 @@ def filled(path: str) -> str:
 
 def of_control() -> Iterator[tuple[str, str]]:
     """Whatever the control application answers to, its own description included."""
-    for path, methods in generate.openapi()["paths"].items():
+    for path, methods in openapi()["paths"].items():
         for method in methods:
             yield method.upper(), f"/control{filled(path)}"
-    for route in generate.control().routes:
+    for route in control().routes:
         if isinstance(route, Route):
             for method in route.methods or ():
                 yield method, f"/control{filled(route.path)}"

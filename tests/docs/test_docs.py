@@ -1,31 +1,20 @@
-"""The docs say what the program does: generated parts are fresh, code runs, nothing is missing."""
+"""Generated parts of the docs are fresh, and nothing is missing from them."""
 
 from __future__ import annotations
 
-import asyncio
-import importlib
-import json
-import os
 import re
-import shlex
-import shutil
-import subprocess
-import sys
 import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
-from typing import cast
 
 import click
 import pytest
-from tests.docs import generate
+from tests.docs.commands import command_tree, walk
+from tests.docs.control import control_routes
+from tests.docs.generate import generated
+from tests.docs.pages import SOURCE, read
+from tests.docs.settings import settings
 from tests.story.bad_backends import FAULTS, Ends
 
-from arbiter.app import open_house
-from arbiter.config import load_settings
-from arbiter.demo.story import task_of
 from arbiter.gateway import (
     anthropic_asked,
     chat,
@@ -44,45 +33,9 @@ from arbiter.pool.pace import Change
 from arbiter.swap.calibrating import Activity
 from arbiter.swap.rollout import Phase
 
-ROOT = generate.ROOT
-SOURCE = ROOT / "src" / "arbiter"
-PAGES = (
-    ROOT / "README.md",
-    ROOT / "CHANGELOG.md",
-    *sorted((ROOT / "docs").rglob("*.md")),
-)
-DOOR = "http://127.0.0.1:8017"
-
-_IDS = [str(page.relative_to(ROOT)) for page in PAGES]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
-    """A fenced block of a page. mark: the comment on the line before it."""
-
-    language: str
-    text: str
-    line: int
-    mark: str
-
-
-def blocks_of(page: Path) -> Iterator[Block]:
-    text = page.read_text(encoding="utf-8")
-    pattern = re.compile(r"^(?:<!-- ([^\n]*) -->\n)?```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-    for found in pattern.finditer(text):
-        line = text.count("\n", 0, found.start(3)) + 1
-        yield Block(language=found[2], text=found[3], line=line, mark=found[1] or "")
-
-
-def read(name: str) -> str:
-    return (ROOT / name).read_text(encoding="utf-8")
-
-
-# -- generated
-
 
 @pytest.mark.parametrize(
-    ("path", "wanted"), list(generate.generated()), ids=[p.name for p, _ in generate.generated()]
+    ("path", "wanted"), list(generated()), ids=[p.name for p, _ in generated()]
 )
 def test_generated_pages_are_up_to_date(path: Path, wanted: str) -> None:
     assert path.read_text(encoding="utf-8") == wanted, "run: make docs"
@@ -95,7 +48,7 @@ def test_every_command_is_documented() -> None:
     page = read("docs/reference/cli.md")
     missing = [
         " ".join(words)
-        for words, _ in generate.walk(generate.command_tree())
+        for words, _ in walk(command_tree())
         if f"## {' '.join(words)}\n" not in page
     ]
     assert missing == []
@@ -104,17 +57,17 @@ def test_every_command_is_documented() -> None:
 def test_every_command_and_option_has_a_help_text() -> None:
     silent = [
         " ".join((*words, str(parameter.name)))
-        for words, command in generate.walk(generate.command_tree())
+        for words, command in walk(command_tree())
         for parameter in command.params
         if isinstance(parameter, click.Option) and not parameter.help
     ]
     assert silent == []
-    assert [w for w, command in generate.walk(generate.command_tree()) if not command.help] == []
+    assert [w for w, command in walk(command_tree()) if not command.help] == []
 
 
 def test_every_setting_is_documented_with_its_meaning() -> None:
     page = read("docs/reference/configuration.md")
-    for name, _, _, _, meaning in generate.settings():
+    for name, _, _, _, meaning in settings():
         assert f"| `{name}` |" in page
         assert meaning
 
@@ -182,7 +135,7 @@ def test_every_kind_of_ledger_entry_and_every_fault_is_documented() -> None:
 
 def test_every_route_is_documented() -> None:
     page = read("docs/reference/control-api.md")
-    for method, path, _ in generate.control_routes():
+    for method, path, _ in control_routes():
         assert f"| {method} | `{path}` |" in page
     for route in ROUTES:
         assert f"| `{route.path}` |" in page
@@ -288,280 +241,3 @@ def _source(*skip: str) -> str:
         for path in sorted(SOURCE.rglob("*.py"))
         if not any(f"/{part}" in str(path.relative_to(SOURCE.parent)) for part in skip)
     )
-
-
-# -- what the pages name is there
-
-
-def test_functions_named_in_the_architecture_exist() -> None:
-    page = read("docs/architecture.md")
-    named = re.findall(r"`([\w/]+)\.py: ([\w.]+)`", page)
-    assert len(named) > 25
-    for file, path in named:
-        found: object = importlib.import_module("arbiter." + file.replace("/", "."))
-        for name in path.split("."):
-            found = getattr(found, name)
-
-
-@pytest.mark.parametrize("page", PAGES, ids=_IDS)
-def test_links_lead_somewhere(page: Path) -> None:
-    text = re.sub(
-        r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE
-    )
-    broken = []
-    for target in re.findall(r"\]\(([^)\s]+)\)", text):
-        if target.startswith("https://"):
-            continue
-        path, _, anchor = target.partition("#")
-        there = (page.parent / path).resolve() if path else page
-        if not there.exists() or (anchor and anchor not in _anchors(there)):
-            broken.append(target)
-    assert broken == []
-
-
-def _anchors(page: Path) -> set[str]:
-    heads = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
-
-
-@pytest.mark.parametrize("page", PAGES, ids=_IDS)
-def test_commands_in_the_pages_are_understood(page: Path) -> None:
-    for block in blocks_of(page):
-        if block.language not in {"sh", "console"}:
-            continue
-        for line in _command_lines(block):
-            assert _misunderstood(line) is None, f"line {block.line}: {line}"
-
-
-def _command_lines(block: Block) -> Iterator[str]:
-    for line in block.text.replace("\\\n", " ").splitlines():
-        shown = block.language == "console"
-        if shown and not line.startswith("$ "):
-            continue
-        command = re.sub(r"^(?:[A-Z_]+=\S+ )+", "", line.removeprefix("$ ") if shown else line)
-        if command.startswith("arbiter "):
-            yield command
-
-
-def _misunderstood(line: str) -> str | None:
-    """What is wrong with a command line; it is parsed and not run."""
-    command: click.Command = generate.command_tree()
-    words = [word for word in shlex.split(line)[1:] if word != "&"]
-    words = words[: words.index(">")] if ">" in words else words
-    while (
-        hasattr(command, "commands") and words and words[0] in cast("click.Group", command).commands
-    ):
-        command = cast("click.Group", command).commands[words.pop(0)]
-    try:
-        command.make_context("arbiter", list(words))
-    except click.UsageError as error:
-        return error.format_message()
-    except click.exceptions.Exit:
-        return None
-    return None
-
-
-# -- code in the pages runs
-
-
-@pytest.fixture(scope="session")
-def furnished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory with a model and a task, to be copied."""
-    folder = tmp_path_factory.mktemp("furnished")
-    shutil.copy(str(files("arbiter.demo") / "models" / "sparrow.gguf"), folder)
-
-    async def furnish() -> None:
-        settings = load_settings(environment={}, overrides={"data_dir": folder / "data"})
-        async with open_house(settings) as house:
-            await house.admission.add_task(task_of("sentiment"))
-            await house.add(folder / "sparrow.gguf", "sparrow")
-
-    asyncio.run(furnish())
-    return folder
-
-
-@pytest.fixture
-def folder(tmp_path: Path, furnished: Path) -> Path:
-    """Where a page's code runs: a model beside it, and what the page takes for granted."""
-    shutil.copy(furnished / "sparrow.gguf", tmp_path)
-    shutil.copytree(furnished / "data", tmp_path / "known-answers")
-    shutil.copytree(furnished / "data", tmp_path / "up")
-    return tmp_path
-
-
-@pytest.fixture
-def door(folder: Path) -> Iterator[str]:
-    """A house that runs, and where."""
-    arbiter = str(Path(sys.executable).parent / "arbiter")
-    command = [arbiter, "up", "--json", "--port", "0", "--data-dir", str(folder / "up")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
-        try:
-            assert running.stdout is not None
-            yield str(json.loads(running.stdout.readline())["url"])
-        finally:
-            running.terminate()
-            running.communicate(timeout=30)
-
-
-def blocks_with_output(
-    page: Path, language: str = "python", *, mark: str = ""
-) -> list[tuple[Block, str | None]]:
-    """Blocks of a page that are so marked, each with the output that the page says follows."""
-    found = list(blocks_of(page))
-    pairs: list[tuple[Block, str | None]] = []
-    for block, after in zip(found, [*found[1:], None], strict=False):
-        if block.language == language and block.mark == mark:
-            said = after.text if after is not None and after.mark == "output" else None
-            pairs.append((block, said))
-    return pairs
-
-
-WITH_CODE = [page for page in PAGES if blocks_with_output(page)]
-
-
-@pytest.mark.parametrize("page", WITH_CODE, ids=[str(p.relative_to(ROOT)) for p in WITH_CODE])
-def test_python_in_the_pages_runs(page: Path, folder: Path, request: pytest.FixtureRequest) -> None:
-    """A block that begins with ``# name.py`` is a file; every other one is a program."""
-    for block, said in blocks_with_output(page):
-        text = block.text
-        if DOOR in text:
-            text = text.replace(DOOR, str(request.getfixturevalue("door")))
-        name = re.match(r"# (\w+\.py)\n", text)
-        path = folder / (name[1] if name else "program.py")
-        path.write_text(text, encoding="utf-8")
-        if name:
-            continue
-        done = subprocess.run(
-            [sys.executable, "-W", "error", str(path)],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(folder)},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, f"line {block.line}:\n{done.stderr}"
-        if said is not None:
-            assert done.stdout == said
-
-
-CLIENTS = ROOT / ".clients" / "bin" / "python"
-"""Clients that are too large for everybody's environment: `make clients`."""
-
-NEEDS_CLIENTS = [
-    (page, block, said)
-    for page in PAGES
-    for block, said in blocks_with_output(page, mark="needs: clients")
-]
-
-
-@pytest.mark.live
-@pytest.mark.skipif(not CLIENTS.exists(), reason="needs the larger clients: make clients")
-@pytest.mark.parametrize(
-    ("page", "block", "said"),
-    NEEDS_CLIENTS,
-    ids=[f"{page.name}:{block.line}" for page, block, _ in NEEDS_CLIENTS],
-)
-def test_larger_clients_in_the_pages_run(
-    page: Path, block: Block, said: str | None, folder: Path, door: str
-) -> None:
-    path = folder / "program.py"
-    path.write_text(block.text.replace(DOOR, door), encoding="utf-8")
-    done = subprocess.run(
-        [str(CLIENTS), str(path)],
-        cwd=folder,
-        env={"HOME": str(folder), "PATH": os.environ["PATH"]},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, f"{page.name}, line {block.line}:\n{done.stderr}"
-    assert done.stdout == said
-
-
-RUNS = [page for page in PAGES if blocks_with_output(page, "sh", mark="runs")]
-
-
-@pytest.mark.live
-@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
-@pytest.mark.parametrize("page", RUNS, ids=[str(p.relative_to(ROOT)) for p in RUNS])
-def test_commands_that_are_shown_with_their_output_have_it(
-    page: Path, folder: Path, door: str
-) -> None:
-    for block, said in blocks_with_output(page, "sh", mark="runs"):
-        done = subprocess.run(
-            ["sh", "-c", block.text.replace(DOOR, door)],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.stdout == said, f"line {block.line}:\n{done.stderr}"
-
-
-@pytest.mark.parametrize("page", PAGES, ids=_IDS)
-def test_json_and_toml_in_the_pages_is_valid(page: Path) -> None:
-    for block in blocks_of(page):
-        if block.language == "toml":
-            tomllib.loads(block.text)
-        if block.language == "json":
-            try:
-                json.loads(block.text)
-            except ValueError:  # JSON lines
-                for line in block.text.splitlines():
-                    json.loads(line)
-
-
-def test_configuration_in_the_pages_is_accepted(tmp_path: Path) -> None:
-    for page in PAGES:
-        for block in blocks_of(page):
-            if block.language == "toml" and "[project]" not in block.text:
-                file = tmp_path / "arbiter.toml"
-                file.write_text(block.text, encoding="utf-8")
-                load_settings(config=file, environment={})
-
-
-# -- words
-
-
-def test_changelog_and_version_agree() -> None:
-    version = tomllib.loads(read("pyproject.toml"))["project"]["version"]
-    newest = re.search(r"^## \[([^\]]+)\]", read("CHANGELOG.md"), re.MULTILINE)
-    assert newest is not None
-    assert newest[1] == version
-    assert importlib.import_module("arbiter").__version__ == version
-
-
-@pytest.mark.parametrize("page", PAGES, ids=_IDS)
-def test_pages_are_written_in_plain_words(page: Path) -> None:
-    text = page.read_text(encoding="utf-8")
-    assert [word for word in FORBIDDEN if re.search(word, text, re.IGNORECASE)] == []
-    odd = {char for char in text if ord(char) > 0x2BFF or 0x2600 <= ord(char) <= 0x27BF}
-    assert odd == set()
-    assert not text.startswith("\n")
-    assert text.endswith("\n")
-
-
-FORBIDDEN = (
-    r"/work/",
-    r"\.\./shared",
-    r"/root/",
-    r"/tmp/",
-    r"\bpypi\b",
-    r"\bsessions?\b(?! header)",
-    r"\bblazing\w*",
-    r"\bseamless\w*",
-    r"\bpowerful\b",
-    r"\beffortless\w*",
-    r"\brobust\b",
-    r"\bleverag\w+",
-    r"\bcutting[- ]edge\b",
-    r"\bstate[- ]of[- ]the[- ]art\b",
-    r"\bworld[- ]class\b",
-    r"\brevolution\w*",
-    r"\bsimply\b",
-    r"\bTODO\b",
-    r"\bFIXME\b",
-)

@@ -39,3 +39,14 @@ def test_one_that_no_test_imports_is_reached_through_its_user_or_a_helper(tmp_pa
 def test_one_that_nothing_imports_has_none(tmp_path: Path) -> None:
     root = written(tmp_path, src__arbiter__alone="", tests__pure__test_a="import json")
     assert nearest_tests(root, "arbiter.alone") == ()
+
+
+def test_one_that_a_package_offers_is_reached_through_the_package(tmp_path: Path) -> None:
+    root = written(
+        tmp_path,
+        src__arbiter__room__deep="",
+        tests__pure__test_a="from arbiter.room import thing",
+    )
+    package = root / "src" / "arbiter" / "room" / "__init__.py"
+    package.write_text("from arbiter.room.deep import thing", encoding="utf-8")
+    assert nearest_tests(root, "arbiter.room.deep") == ("tests/pure/test_a.py",)

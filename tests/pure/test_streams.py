@@ -62,8 +62,8 @@ def test_what_one_caller_says_makes_nobody_elses_scores_older() -> None:
             table.update(SUMS, A, 1.0)
     for _ in range(600):
         loud.update(SUMS, A, 1.0, source=EVE)
-    grades = loud._rows[SUMS].cells[A].streams[GRADES]
-    assert grades.n == quiet._rows[SUMS].cells[A].streams[GRADES].n
+    grades = loud._grid.rows[SUMS].cells[A].streams[GRADES]
+    assert grades.n == quiet._grid.rows[SUMS].cells[A].streams[GRADES].n
 
 
 def test_a_source_that_is_believed_less_counts_less_in_all_that_it_said() -> None:
@@ -85,7 +85,7 @@ def test_a_table_that_was_put_together_is_the_one_that_learned_score_by_score() 
         told.update(SUMS, A, float(number % 3 > 0))
         told.update(SUMS, B, float(number % 2), source=ANN)
     told.settle()
-    for row in told._rows.values():
+    for row in told._grid.rows.values():
         for version, cell in row.cells.items():
             for source, stream in cell.streams.items():
                 held.put(

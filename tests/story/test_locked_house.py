@@ -16,7 +16,7 @@ from random import Random
 
 import aiohttp
 import pytest
-from tests.docs import generate
+from tests.docs.control import control_routes
 from tests.story.stage import Stage, stage
 from yarl import URL
 
@@ -78,7 +78,7 @@ def readable() -> list[str]:
         return re.sub(r"\{([\w:]+)\}", lambda gap: filled.get(gap[1], "x"), path)
 
     doors = [address(r.path) for r in ROUTES if "GET" in r.methods and r.handler is not None]
-    control = [address(path) for method, path, _ in generate.control_routes() if method == "GET"]
+    control = [address(path) for method, path, _ in control_routes() if method == "GET"]
     return [path for path in (*doors, *control) if not path.endswith("/events")]
 
 
@@ -231,7 +231,7 @@ async def test_no_field_of_a_request_makes_the_house_call_anybody(visit: Visit) 
 async def test_a_body_of_the_control_api_has_no_field_that_is_not_written_down(
     visit: Visit,
 ) -> None:
-    for method, path, operation in generate.control_routes():
+    for method, path, operation in control_routes():
         if "requestBody" not in operation:
             continue
         target = re.sub(r"\{verb\}", "pause", path)
