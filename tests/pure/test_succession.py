@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import exp, lgamma, log
+from math import exp, fsum, lgamma, log
 
 import pytest
 
@@ -102,7 +102,7 @@ def test_the_weight_is_the_prior_s_and_each_task_s_by_how_much_of_it_was_heard(
     found = bond(kin)
 
     def foreseen(one: Kin, prior: Beta) -> float:
-        return sum(
+        return fsum(
             density(prior, share) * share**one.good * (1 - share) ** (one.n - one.good)
             for share in STEPS
         )
