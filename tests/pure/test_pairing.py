@@ -14,7 +14,8 @@ def row(position: int) -> PairRow:
 
 
 def opened(*positions: int, folded: list[PairRow] | None = None) -> Pairing:
-    pairing = Pairing([].append if folded is None else folded.append)
+    taken: list[PairRow] = [] if folded is None else folded
+    pairing = Pairing(taken.append)
     for position in positions:
         assert pairing.draw(position, f"u{position}", salt="s", share=1.0, may=lambda: True)
     return pairing
@@ -46,10 +47,7 @@ def test_each_rollout_draws_for_itself_and_each_unit_for_itself() -> None:
     units = [f"u{number}" for number in range(400)]
 
     def drawn(salt: str) -> list[bool]:
-        return [
-            Pairing([].append).draw(0, unit, salt=salt, share=0.5, may=lambda: True)
-            for unit in units
-        ]
+        return [opened().draw(0, unit, salt=salt, share=0.5, may=lambda: True) for unit in units]
 
     assert drawn("s") == [is_drawn("s", unit, 0.5) for unit in units]
     assert drawn("s") != drawn("other")
