@@ -24,6 +24,13 @@ def test_of_whoever_has_most_the_longest_conversation_gives_way() -> None:
     assert line.last_of_many(Who("c")) == "y2"
     assert line.by_caller() == {"a": 2, "b": 1}
     assert order(line) == ["x1", "b1", "y1", None]
+    assert lined((X, "x1"), (X, "x2"), (Y, "y1")).last_of_many(Who("c")) == "x2"
+
+
+def test_a_conversation_of_one_place_that_gave_way_is_gone() -> None:
+    line = lined((X, "x1"), (Y, "y1"))
+    assert line.last_of_many(Who("b")) == "x1"
+    assert (line.by_caller(), order(line)) == ({"a": 1}, ["y1", None])
 
 
 def test_whoever_has_nothing_yet_is_let_in_by_one_that_has_two() -> None:
