@@ -5,11 +5,11 @@
 mutmut changes one thing at a time in a copy of a module and runs the tests that touch it. Each
 module has a tree of its own, ``mutants/MODULE``, with only the tests that are nearest to it
 (`bench.nearest_tests`) and its own examples (`bench.examples`): a test of another module that fails
-or is slow there stops nothing, and a module takes minutes. Results are kept, so a second run only
-repeats what has changed. MODULE is a dotted name, such as ``arbiter.swap.rollout``; without one it
-is every pure module, one after the other. A mutant that no nearest test touches counts as missed,
-so a score is a lower bound. Some survivors are equivalent (another sentence in a reason, ``<`` for
-``<=`` on a continuous value), so no score reaches 100.
+or is slow there stops nothing, and a module takes minutes. Every run is a new one. MODULE is a
+dotted name, such as ``arbiter.swap.rollout``; without one it is every pure module, one after the
+other. A mutant that no nearest test touches counts as missed, so a score is a lower bound. Some
+survivors are equivalent (another sentence in a reason, ``<`` for ``<=`` on a continuous value), so
+no score reaches 100.
 """
 
 from __future__ import annotations
@@ -111,8 +111,9 @@ def _tree(module: str) -> Path | None:
     if not tests and examples is None:
         return None
     tree = ROOT / "mutants" / module
+    # mutmut keeps what it found, also of tests that are others by now
+    shutil.rmtree(tree, ignore_errors=True)
     for name in ("src", "tests", "bench", "training"):
-        shutil.rmtree(tree / name, ignore_errors=True)
         shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy2(ROOT / "README.md", tree)
     if examples is not None:
