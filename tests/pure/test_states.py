@@ -90,6 +90,15 @@ def test_what_is_no_number_is_refused(name: str, place: int, wrong: object) -> N
         take_state(told, Places().cell)
 
 
+@pytest.mark.parametrize("name", ["cells", "streams", "versions"])
+def test_a_row_with_a_value_more_or_less_is_refused(name: str) -> None:
+    for change in (lambda row: [*row, 1.0], lambda row: row[:-1]):
+        told = json.loads(json.dumps(state_of(filled().columns.values())))
+        told[name][0] = change(told[name][0])
+        with pytest.raises(ValueError, match="this is no state of a table"):
+            take_state(told, Places().cell)
+
+
 def test_a_version_without_a_cell_is_refused() -> None:
     told = json.loads(json.dumps(state_of(filled().columns.values())))
     told["versions"][0][0] = "somebody"
