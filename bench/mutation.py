@@ -4,8 +4,8 @@
 
 mutmut changes one thing at a time in a copy of a module and runs the tests that touch it. Each
 module has a tree of its own, ``mutants/MODULE``, with only the tests that are nearest to it
-(`bench.nearest_tests`): a test of another module that fails or is slow there stops nothing, and a
-module takes minutes. Results are kept, so a second run only repeats what has changed. MODULE is a
+(`bench.nearest_tests`) and its own examples (`bench.examples`): a test of another module that fails
+or is slow there stops nothing, and a module takes minutes. Every run is a new one. MODULE is a
 dotted name, such as ``arbiter.swap.rollout``; without one it is every pure module, one after the
 other. A mutant that no nearest test touches counts as missed, so a score is a lower bound. Some
 survivors are equivalent (another sentence in a reason, ``<`` for ``<=`` on a continuous value), so
@@ -26,11 +26,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bench.examples import written
 from bench.nearest_tests import nearest_tests
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOOR = 70.0
 _KILLED = frozenset({"killed", "timeout", "caught by type check", "segfault"})
+_EXAMPLES = "tests/pure/test_examples_of_this_module.py"
 _NOT_COUNTED = frozenset({"skipped", "check was interrupted by user", "not checked"})
 
 
@@ -105,13 +107,18 @@ def _tree(module: str) -> Path | None:
     """A fresh copy to change this module in, or None when no test is near it."""
     source = Path("src", *module.split(".")).with_suffix(".py")
     tests = nearest_tests(ROOT, module)
-    if not tests:
+    examples = written(module, (ROOT / source).read_text(encoding="utf-8"))
+    if not tests and examples is None:
         return None
     tree = ROOT / "mutants" / module
+    # mutmut keeps what it found, also of tests that are others by now
+    shutil.rmtree(tree, ignore_errors=True)
     for name in ("src", "tests", "bench", "training"):
-        shutil.rmtree(tree / name, ignore_errors=True)
         shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy2(ROOT / "README.md", tree)
+    if examples is not None:
+        (tree / _EXAMPLES).write_text(examples, encoding="utf-8")
+        tests = (*tests, _EXAMPLES)
     configuration = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     (tree / "pyproject.toml").write_text(
         narrowed(configuration, source.as_posix(), tests), encoding="utf-8"

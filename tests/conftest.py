@@ -10,15 +10,20 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from arbiter.clock import ManualClock
 
 # no test asserts how long something takes: a machine that is busy is no fault of what is tested
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-# for `make mutation`: one whose examples change from run to run kills a mutant by luck
+# for `make mutation`: one whose examples change from run to run kills a mutant by luck, and nobody
+# reads the smallest example that tells a mutant
 settings.register_profile(
-    "mutation", settings.get_profile("house"), derandomize=True, database=None
+    "mutation",
+    settings.get_profile("house"),
+    derandomize=True,
+    database=None,
+    phases=(Phase.explicit, Phase.generate),
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "house"))
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arbiter.inference import Arm
-from arbiter.refs import DecisionId
+from arbiter.refs import DecisionId, RolloutId
 from arbiter.swap.basis import UnitRow
-from arbiter.swap.judging import Wait, Waits, is_chosen
+from arbiter.swap.judging import Wait, Waits, is_chosen, judging
 from arbiter.swap.rollout import assign
 
 ROW: UnitRow = (3, "u", "chat", "stable", 0.9, None, "answered", 10.0)
@@ -48,3 +48,26 @@ def test_a_unit_waits_until_it_is_judged_or_its_time_is_over() -> None:
 
 def test_a_judgement_changes_the_score_of_its_row_and_nothing_else() -> None:
     assert Wait(row=ROW, left_s=1.0).judged(0.5) == (*ROW[:5], 0.5, *ROW[6:])
+
+
+def test_a_unit_that_waits_is_found_by_its_decision() -> None:
+    waits = Waits()
+    wait = Wait(row=ROW, left_s=2.0)
+    waits.add(ONE, wait)
+    assert waits.get(ONE) is wait
+    assert waits.get(OTHER) is None
+
+
+def test_only_the_latest_that_were_judged_too_early_are_remembered() -> None:
+    waits = Waits()
+    for number in range(1_001):
+        waits.expect(DecisionId(f"dec_{number}"))
+    waits.add(DecisionId("dec_0"), Wait(row=ROW, left_s=1.0))
+    waits.add(DecisionId("dec_1"), Wait(row=ROW, left_s=1.0))
+    assert waits.expected() == (DecisionId("dec_1"),)
+
+
+def test_a_judgement_is_asked_of_the_record_by_rollout_and_position() -> None:
+    found = judging(RolloutId("rol_1"), 3, at="2026-01-01T00:00:00Z", is_late=True)
+    assert found.query == "judge_unit"
+    assert found.parameters == ("2026-01-01T00:00:00Z", "rol_1", 3, 1)

@@ -386,6 +386,6 @@ def only_from(rollout: Rollout, verb: str, *phases: Phase) -> None:
     if rollout.phase not in phases:
         raise Conflict(
             f"This rollout is {rollout.phase.replace('_', ' ')} and cannot be {verb}.",
-            hint=f"Only one that is {' or '.join(phases)} can be."
+            hint=f"Only one that is {' or '.join(phases).replace('_', ' ')} can be."
             + (" Start a new rollout instead." if rollout.phase.is_final else ""),
         )
