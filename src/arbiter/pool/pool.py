@@ -19,6 +19,7 @@ from arbiter.cost import HOST
 from arbiter.engines.base import Engine
 from arbiter.errors import (
     ArbiterError,
+    Busy,
     EngineError,
     NoRoom,
     ShuttingDown,
@@ -396,11 +397,14 @@ class Pool:
     def _tell(self, kind: str, **detail: Detail) -> None:
         self._announcer.announce(Event(kind=kind, at=self._clock.now(), detail=detail))
 
-    def move_on(self, lease: Lease, error: EngineError) -> bool:
+    def move_on(self, lease: Lease, error: EngineError | Busy) -> bool:
         """After a failure before the first byte: whether another instance can be asked, or place.
 
-        As `Doubts.move_on` for places. False where the instance is not to blame.
+        As `Doubts.move_on` for places. False where the instance is not to blame. One that said
+        that it is busy is left out for as long as it said; that is no failure, and nobody leaves.
         """
+        if isinstance(error, Busy):
+            return self._rest(lease, error)
         if self._doubts.move_on(lease, error):
             return True
         siblings = self._roster.get(lease.instance.spec.version)
@@ -408,6 +412,16 @@ class Pool:
             return False
         tenant = self._tenants.get(lease.instance.key)
         return tenant is not None and siblings.can_serve_beside(tenant)
+
+    def _rest(self, lease: Lease, error: Busy) -> bool:
+        siblings = self._roster.get(lease.instance.spec.version)
+        tenant = self._tenants.get(lease.instance.key)
+        if siblings is None or tenant is None or siblings.is_alone:
+            return False
+        moves = siblings.can_take_over(tenant)
+        if moves or siblings.serve_without(tenant.instance.number):
+            tenant.instance.health.rest(error.retry_after_s)
+        return moves
 
     def ailing(self) -> Mapping[VersionId, str]:
         """The versions of which every instance kept failing lately, each with why."""
