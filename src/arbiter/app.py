@@ -496,6 +496,7 @@ async def _build(
             tasks=tasks,
             rules=rules,
             learning=learning,
+            energies=costs.energies,
             fits=fits,
         ),
         guesser=guesser,

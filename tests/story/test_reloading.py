@@ -13,9 +13,11 @@ import pytest
 from tests.story.houses import running, settings
 from tests.story.stage import Stage, name, stage
 
+from arbiter.cli.reloading import told
 from arbiter.config import Settings
 from arbiter.engines.scripted import Hold, Say, Scripted
 from arbiter.errors import ConfigError
+from arbiter.gateway.views import reloaded_view
 from arbiter.pool.instance import State
 from arbiter.refs import VersionId
 
@@ -93,7 +95,7 @@ async def test_bounds_count_at_once_and_nothing_is_loaded_again_for_them(tmp_pat
         reloaded = await play.house.reloading.reload()
         assert reloaded.applied == ("pool.memory_mb", "pool.wait_s")
         assert reloaded.at_next_start == ("door.max_body_mb",)
-        assert reloaded.loaded_again == ()
+        assert (reloaded.loaded_again, reloaded.stays) == ((), (_id(play, "one"),))
         await _said(play, "two")
         assert (_state(play, "one"), _state(play, "two")) == (State.COLD, State.READY)
         again = await play.house.reloading.reload()
@@ -137,6 +139,7 @@ async def test_a_signal_has_a_running_house_read_its_file_again(tmp_path: Path) 
             "applied": [],
             "at_next_start": [],
             "loaded_again": [],
+            "stays": [],
         }
 
 
@@ -149,3 +152,20 @@ async def test_settings_that_are_not_valid_change_nothing(tmp_path: Path) -> Non
             await play.house.reloading.reload()
         await _said(play, "one")
         assert len(engine.loads) == 1
+
+
+async def test_it_is_said_which_models_are_loaded_again_and_which_stay(tmp_path: Path) -> None:
+    engine = Scripted(reply=lambda _: [Say("yes")])
+    async with _house(tmp_path, engine) as (play, change):
+        await _said(play, "one")
+        await _said(play, "two")
+
+        async def told_of() -> str:
+            reloaded = await play.house.reloading.reload()
+            return told(reloaded_view(reloaded, play.house.registry))
+
+        change(pool__wait_s=5.0)
+        assert await told_of() == "read again: pool.wait_s; stays in memory: one, two"
+        await play.house.pool.unload(_id(play, "two"), reason="test")
+        change(pool__slots=2)
+        assert await told_of() == "read again: pool.slots; drained and loaded again: one"

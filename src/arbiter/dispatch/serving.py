@@ -210,7 +210,7 @@ class Serving:
                 way.trace.begun()
         except BaseException as error:
             await self.end(chunks, lease)
-            if isinstance(error, EngineError | Busy) and self._pool.move_on(lease, error):
+            if isinstance(error, EngineError | Busy) and self._pool.elsewhere.move_on(lease, error):
                 raise Moved(error, lease.instance.key) from error
             raise
         return first, chunks, lease
