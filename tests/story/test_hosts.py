@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from tests.standins.bad_servers import (
-    DIALECTS,
     OLLAMA,
     OPENAI,
     Act,
@@ -21,7 +20,7 @@ from tests.standins.bad_servers import (
     reply,
     stream,
 )
-from tests.story.bad_backends import RIGHT, Street, ask, street
+from tests.story.bad_backends import LIMIT_S, RIGHT, Street, ask, both_dialects, street
 from tests.story.houses import settings
 
 from arbiter.clock import ManualClock
@@ -29,10 +28,6 @@ from arbiter.errors import ConfigError
 from arbiter.pool.instance import State
 from arbiter.pool.pool import loadable
 from arbiter.refs import parse_name
-
-LIMIT_S = 60.0
-
-both_dialects = pytest.mark.parametrize("dialect", DIALECTS, ids=[d.name for d in DIALECTS])
 
 
 def held_up(dialect: Dialect) -> Act:
