@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.contract.metered import joules, meter_of
+from tests.contract.metered import joules, meter_of, watts_of
 
 from arbiter.clock import ManualClock
 from arbiter.cost import (
@@ -13,7 +13,7 @@ from arbiter.cost import (
 )
 from arbiter.hardware.apple import Apple
 from arbiter.hardware.drm import Cards
-from arbiter.hardware.nvidia import Nvidia
+from arbiter.hardware.nvidia import HIDDEN, Nvidia
 from arbiter.metering.meter import SAMPLE_S
 from arbiter.studies.check_energy import PID, ScriptedTree, samples
 from arbiter.studies.standins import (
@@ -93,6 +93,49 @@ async def test_a_device_that_tells_who_used_it_is_shared_by_that(
     assert sums.unattributed > 0  # what the third process used is nobody's here
     assert tickets[0].cost is not None
     assert tickets[0].cost.gpu_ms.value == pytest.approx(600, rel=0.02)
+
+
+async def test_a_share_that_is_told_once_a_second_is_no_tenth_of_it(
+    clock: ManualClock, proc: Path
+) -> None:
+    device = NvmlDevice(
+        busy=100,
+        running=tuple(NvmlProcess(pid=pid, usedGpuMemory=10) for pid in (PID, 9)),
+        samples=[NvmlSample(pid=PID, smUtil=60, timeStamp=1)],
+    )
+    reader = Nvidia(ScriptedNvml([device]))
+    meter = meter_of(clock, proc, nvidia=reader)
+    crowd = meter.crowd_of(ScriptedTree(used_s=clock.monotonic))
+    await meter.sample(at_rest=True)
+    ticket = crowd.begin()
+    for second in range(3):
+        device.samples = [NvmlSample(pid=PID, smUtil=60, timeStamp=2 + second)]
+        await samples(meter, clock, 1.0, at_rest=False)
+    crowd.end(ticket)
+    await samples(meter, clock, 1.0, at_rest=False)
+    assert ticket.cost is not None
+    assert ticket.cost.gpu_ms.value == pytest.approx(1800, rel=0.05)
+
+
+async def test_where_a_container_hides_who_uses_a_device_nothing_is_said_to_be_zero(
+    clock: ManualClock, proc: Path
+) -> None:
+    device = NvmlDevice(millijoules=lambda: round(clock.monotonic() * 300_000))
+    reader = Nvidia(ScriptedNvml([device]))
+    meter = meter_of(clock, proc, watts_of(clock, 100.0), *reader.counters(), nvidia=reader)
+    crowd = meter.crowd_of(ScriptedTree(used_s=clock.monotonic))
+    await samples(meter, clock, 1.0, at_rest=True)
+    ticket = crowd.begin()
+    for busy in (0, 90, 0):
+        device.busy = busy
+        await samples(meter, clock, 1.0, at_rest=False)
+    crowd.end(ticket)
+    await samples(meter, clock, 1.0, at_rest=False)
+    assert ticket.cost is not None
+    assert (ticket.cost.gpu_ms.value, ticket.cost.device_bytes.value) == (None, None)
+    assert ticket.cost.gpu_ms.note == HIDDEN
+    assert ticket.cost.energy_by.keys() == {"cpu"}
+    assert f"without gpu: {HIDDEN}" in (ticket.cost.energy_mwh.note or "")
 
 
 async def test_engine_time_that_a_driver_counts_is_taken_by_its_growth(

@@ -18,6 +18,8 @@ from typing import Final, Protocol, cast
 from arbiter.hardware.devices import DeviceEnergy, Devices, energy_of
 from arbiter.hardware.reading import Accelerator, EnergyCounter, ProcessUse, Use
 
+HIDDEN: Final = "it is busy and names no process: a container hides them"
+
 _NO_VALUE: Final = 2**64 - 1
 
 
@@ -66,6 +68,9 @@ class Library(Protocol):
     def nvmlDeviceGetComputeRunningProcesses(  # noqa: D102, N802
         self, handle: object
     ) -> Sequence[RunningProcess]: ...
+    def nvmlDeviceGetGraphicsRunningProcesses(  # noqa: D102, N802
+        self, handle: object
+    ) -> Sequence[RunningProcess]: ...
     def nvmlDeviceGetProcessUtilization(  # noqa: D102, N802
         self, handle: object, since: int, /
     ) -> Sequence[UseSample]: ...
@@ -84,6 +89,7 @@ class Nvidia:
 
     def __init__(self, library: Library | str) -> None:
         self._since: dict[str, int] = {}
+        self._latest: dict[str, Mapping[int, float]] = {}
         if isinstance(library, str):
             self._devices = Devices.none(library)
             return
@@ -140,7 +146,15 @@ class Nvidia:
         busy = None if rates is None else rates.gpu / 100
         if running is None:
             return Use(key=key, busy=busy, processes=None, reason=unknown["processes"])
-        shares = self._shares(key, handle)
+        # Vulkan's are among them, and who only draws has its part of the device too
+        drawing = self._asked(
+            "drawing", {}, lambda: library.nvmlDeviceGetGraphicsRunningProcesses(handle)
+        )
+        computing = {int(one.pid) for one in running}
+        running = [*running, *(one for one in drawing or () if int(one.pid) not in computing)]
+        if busy and not running:
+            return Use(key=key, busy=busy, processes={}, reason=HIDDEN, hides=True)
+        shares = self._shares(key, handle, is_busy=bool(busy))
         return Use(
             key=key,
             busy=busy,
@@ -154,20 +168,27 @@ class Nvidia:
             reason=unknown.get("busy"),
         )
 
-    def _shares(self, key: str, handle: object) -> Mapping[int, float] | None:
-        """The latest share of each process; None when the device does not tell it."""
+    def _shares(self, key: str, handle: object, *, is_busy: bool) -> Mapping[int, float] | None:
+        """The latest share of each process; None when the device does not tell it.
+
+        NVML takes a sample of them once in 1/6 s to 1 s, which is seldomer than it is asked here.
+        Until the next one the last holds, as long as the device is busy at all.
+        """
         try:
             samples = self._library.nvmlDeviceGetProcessUtilization(handle, self._since.get(key, 0))
         except self._library.NVMLError as error:
             # NVML's word for "no samples since then"
-            return {} if "not found" in str(error).lower() else None
+            if "not found" not in str(error).lower():
+                return None
+            return self._latest.get(key, {}) if is_busy else {}
         latest: dict[int, tuple[int, float]] = {}
         for one in samples:
             if one.timeStamp >= latest.get(one.pid, (0, 0.0))[0]:
                 latest[one.pid] = (one.timeStamp, one.smUtil / 100)
         if latest:
             self._since[key] = max(at for at, _ in latest.values())
-        return {pid: share for pid, (_, share) in latest.items()}
+        self._latest[key] = {pid: share for pid, (_, share) in latest.items()}
+        return self._latest[key]
 
 
 def _found(library: Library) -> Iterator[tuple[str, object]]:
