@@ -1,8 +1,8 @@
-"""Fixtures of the contracts over a real file."""
+"""Fixtures of the contracts: a real file, a quiet machine."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import apsw
@@ -16,6 +16,7 @@ from arbiter.registry.registry import Registry
 from arbiter.storage.database import Statement
 from arbiter.storage.queries import load_queries
 from arbiter.storage.sqlite import SqliteDatabase, open_sqlite
+from arbiter.studies.check_energy import quiet_machine
 
 
 @pytest.fixture
@@ -66,3 +67,10 @@ async def registry(path: Path) -> AsyncIterator[Registry]:
             await found.add(artifact(letter), name)
         await found.set_alias(PRIMARY, HERON, who="user")
         yield found
+
+
+@pytest.fixture(name="proc")
+def fixture_proc() -> Iterator[Path]:
+    """The /proc of a machine on which nothing runs."""
+    with quiet_machine() as proc:
+        yield proc

@@ -27,7 +27,7 @@ APART = {
 
 WITHOUT_COMMANDS = {
     *("__init__.py", "client.py", "options.py", "output.py", "plots.py", "costs_page.py"),
-    *("foreign.py", "found.py", "main.py"),
+    *("foreign.py", "found.py", "main.py", "reloading.py"),
 }
 
 

@@ -12,7 +12,7 @@ from arbiter.hardware.apple import Apple
 from arbiter.hardware.drm import Cards
 from arbiter.hardware.found import Hardware, find_hardware
 from arbiter.hardware.machine import Snapshot, memory_limit, processor
-from arbiter.hardware.nvidia import Library, Nvidia
+from arbiter.hardware.nvidia import HIDDEN, Library, Nvidia
 from arbiter.hardware.nvidia import installed as installed_nvml
 from arbiter.hardware.reading import Part, Reading, absent, number_in
 from arbiter.hardware.uses import EngineUse, could_use
@@ -139,9 +139,45 @@ def test_a_device_tells_its_memory_energy_and_who_uses_it() -> None:
     assert use.processes is not None
     assert (use.processes[10].busy, use.processes[10].memory_bytes) == (0.4, 5)
     assert (use.processes[11].busy, use.processes[11].memory_bytes) == (0.0, None)
-    (later,) = reader.use()  # no samples since: NVML says that with an error
-    assert later.processes is not None
-    assert later.processes[10].busy == 0.0
+
+
+def test_between_two_samples_of_its_processes_the_last_holds_while_a_device_is_busy() -> None:
+    # NVML takes one in 1/6 s to 1 s, is asked ten times a second, and says "not found" between
+    device = NvmlDevice(
+        busy=60,
+        running=(NvmlProcess(pid=10, usedGpuMemory=5), NvmlProcess(pid=11, usedGpuMemory=5)),
+        samples=(NvmlSample(pid=10, smUtil=40, timeStamp=200),),
+    )
+    reader = Nvidia(ScriptedNvml([device]))
+    found = []
+    for busy in (60, 60, 0):
+        device.busy = busy
+        (use,) = reader.use()
+        assert use.processes is not None
+        found.append(use.processes[10].busy)
+    assert found == [0.4, 0.4, 0.0]
+
+
+def test_who_draws_on_a_device_is_there_too_so_nobody_else_is_alone() -> None:
+    device = NvmlDevice(
+        busy=80,
+        running=(NvmlProcess(pid=10, usedGpuMemory=5),),
+        drawing=(NvmlProcess(pid=10, usedGpuMemory=5), NvmlProcess(pid=4, usedGpuMemory=9)),
+        samples=(NvmlSample(pid=4, smUtil=70, timeStamp=1),),
+    )
+    (use,) = Nvidia(ScriptedNvml([device])).use()
+    assert use.processes is not None
+    assert {pid: one.busy for pid, one in use.processes.items()} == {10: 0.0, 4: 0.7}
+
+
+def test_a_busy_device_that_names_nobody_hides_who_it_is() -> None:
+    device = NvmlDevice(busy=80)
+    reader = Nvidia(ScriptedNvml([device]))
+    (use,) = reader.use()
+    assert (use.hides, use.reason) == (True, HIDDEN)
+    device.busy = 0
+    (use,) = reader.use()
+    assert (use.hides, use.processes) == (False, {})
 
 
 def test_a_process_that_is_alone_on_a_device_uses_all_that_is_used() -> None:

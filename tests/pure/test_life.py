@@ -334,5 +334,5 @@ async def test_a_wait_for_memory_that_is_too_long_is_nobodys_fault() -> None:
     world.clock.jump(51.0)
     await world.settle()
     assert isinstance(world.asking[0].exception(), Busy)
-    assert (world.instance.state, world.instance.failures) == (State.COLD, 0)
+    assert (world.instance.state, world.instance.failures.in_a_row) == (State.COLD, 0)
     await world.end()

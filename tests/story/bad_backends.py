@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -13,13 +14,17 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
+import pytest
 from tests.standins.bad_servers import (
+    DIALECTS,
     LAST,
     OPENAI,
     Act,
     BadServer,
     Dialect,
     Then,
+    answering,
+    bad_server,
     begins,
     reply,
     stream,
@@ -27,12 +32,19 @@ from tests.standins.bad_servers import (
 from tests.story.houses import settings
 
 from arbiter.app import open_house
-from arbiter.clock import Clock
+from arbiter.clock import Clock, ManualClock
 from arbiter.engines.ollama import OllamaEngine
 from arbiter.engines.openai_server import OpenAIServerEngine
 from arbiter.house import House
+from arbiter.knowledge.rules import Rule
+from arbiter.refs import GENERAL, parse_name
 
 FAR_TOO_LONG: Final = 50 * 1024 * 1024
+LIMIT_S: Final = 60.0
+"""No story with one of them takes longer."""
+
+both_dialects = pytest.mark.parametrize("dialect", DIALECTS, ids=[d.name for d in DIALECTS])
+
 RIGHT: Final = "it goes on"
 """What a good server says. No bad one says any of it."""
 
@@ -369,3 +381,23 @@ async def street(
         await house.scout.look()
         async with house.door() as address:
             yield Street(house=house, url=address.url)
+
+
+def saying(status: int) -> Act:
+    return Act(pieces=(reply(b'{"error":"no"}', status=status, more="Retry-After: 1\r\n"),))
+
+
+@asynccontextmanager
+async def beside(
+    folder: Path, clock: ManualClock, dialect: Dialect
+) -> AsyncIterator[tuple[Street, BadServer, BadServer]]:
+    """A house in front of one that `auto` prefers, and another one that is well."""
+    good_one = answering(OPENAI, RIGHT, streamed=False)
+    async with (
+        asyncio.timeout(LIMIT_S),
+        bad_server(dialect, "a-bad") as bad,
+        bad_server(OPENAI, "b-good", good_one) as good,
+        street(folder / "data", bad, good, clock=clock) as here,
+    ):
+        await here.house.rules.add(Rule(task=GENERAL, prefer=parse_name("a-bad")))
+        yield here, bad, good

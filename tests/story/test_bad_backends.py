@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from tests.standins.bad_servers import (
-    DIALECTS,
     OPENAI,
     Act,
     BadServer,
@@ -30,6 +29,7 @@ from tests.story.bad_backends import (
     Fault,
     ask,
     before_the_first_byte,
+    both_dialects,
     street,
 )
 
@@ -39,7 +39,6 @@ LIMIT_S = 60.0
 """No request takes as long: more than any bound in here, with its tries."""
 
 every_fault = pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
-both_dialects = pytest.mark.parametrize("dialect", DIALECTS, ids=[d.name for d in DIALECTS])
 both_ways = pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "whole"])
 
 

@@ -21,10 +21,18 @@ from tests.standins.bad_servers import (
     answering,
     bad_server,
     begins,
-    reply,
     stream,
 )
-from tests.story.bad_backends import RIGHT, Street, ask, street
+from tests.story.bad_backends import (
+    LIMIT_S,
+    RIGHT,
+    Street,
+    ask,
+    beside,
+    both_dialects,
+    saying,
+    street,
+)
 from tests.story.stage import stage
 
 from arbiter.clock import ManualClock
@@ -36,33 +44,9 @@ from arbiter.knowledge.rules import Rule
 from arbiter.pool.breaker import FAILURES, PAUSES_S
 from arbiter.refs import GENERAL, parse_name
 
-LIMIT_S = 60.0
-
-both_dialects = pytest.mark.parametrize("dialect", DIALECTS, ids=[d.name for d in DIALECTS])
-
-
-def saying(status: int) -> Act:
-    return Act(pieces=(reply(b'{"error":"no"}', status=status, more="Retry-After: 1\r\n"),))
-
 
 def well(dialect: Dialect) -> Act:
     return answering(dialect, "well again", streamed=False)
-
-
-@asynccontextmanager
-async def beside(
-    folder: Path, clock: ManualClock, dialect: Dialect
-) -> AsyncIterator[tuple[Street, BadServer, BadServer]]:
-    """A house in front of one that `auto` prefers, and another one that is well."""
-    good_one = answering(OPENAI, RIGHT, streamed=False)
-    async with (
-        asyncio.timeout(LIMIT_S),
-        bad_server(dialect, "a-bad") as bad,
-        bad_server(OPENAI, "b-good", good_one) as good,
-        street(folder / "data", bad, good, clock=clock) as here,
-    ):
-        await here.house.rules.add(Rule(task=GENERAL, prefer=parse_name("a-bad")))
-        yield here, bad, good
 
 
 @both_dialects

@@ -143,7 +143,9 @@ async def test_a_client_that_hangs_up_is_counted_too(house: House) -> None:
     assert found.cpu_ms.value is not None
 
 
-async def test_what_answers_take_is_known_after_a_restart_too(tmp_path: Path) -> None:
+async def test_what_answers_take_is_known_after_a_restart_and_until_it_is_forgotten(
+    tmp_path: Path,
+) -> None:
     plain = {"calibration__enabled": False, "selection__energy": 0.5}
     async with open_house(settings(tmp_path / "data", **plain), hardware=counted()) as house:
         await house.add(MODELS / "sparrow.gguf", "sparrow")
@@ -159,8 +161,10 @@ async def test_what_answers_take_is_known_after_a_restart_too(tmp_path: Path) ->
         after = house.costs.energies.get(version, GENERAL)
         assert after is not None
         assert after.answers >= before.answers
-        choice = house.select()
-    assert "energy" in choice.reason
+        assert "energy unknown" not in house.select().reason
+        await house.carrier.forget(who="test")
+        assert house.costs.energies.get(version, GENERAL) is None
+        assert "energy unknown" in house.select().reason
 
 
 async def test_who_needs_an_accelerator_is_told_that_this_host_has_none(tmp_path: Path) -> None:

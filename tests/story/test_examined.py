@@ -63,6 +63,26 @@ async def learning(
         yield play
 
 
+@asynccontextmanager
+async def well_known(data_dir: Path, engine: Fading, **how: object) -> AsyncIterator[Stage]:
+    """Such a house when its cases were run, and 60 requests were served."""
+    async with learning(data_dir, engine, **how) as play:  # type: ignore[arg-type]  # a test's shorthand
+        await rest(play, "done")
+        await asked(play, 60)
+        yield play
+
+
+async def third_case(play: Stage) -> None:
+    """Let an examination begin, until three cases of it were run again."""
+    play.clock.jump(2 * IDLE_S)
+    while len(await play.house.database.read("list_reruns")) < 3:
+        await play.house.database.settle()
+
+
+def good_and_other() -> Fading:
+    return Fading(good=1.0, other=0.8)
+
+
 def version(play: Stage, title: str = "good") -> VersionId:
     return play.house.registry.resolve(name(title)).version
 
@@ -98,20 +118,23 @@ def found(play: Stage) -> Examination | None:
     return play.house.calibrating.examining.of(version(play))
 
 
+def known(play: Stage) -> Examination:
+    examined = found(play)
+    assert examined is not None
+    return examined
+
+
 async def test_a_model_that_gets_worse_is_examined_and_loses_tasks_that_nobody_asked(
     tmp_path: Path,
 ) -> None:
-    engine = Fading(good=1.0, other=0.8)
-    async with learning(tmp_path / "data", engine) as play:
-        await rest(play, "done")
-        await asked(play, 60)
+    engine = good_and_other()
+    async with well_known(tmp_path / "data", engine) as play:
         assert {pick(play, title) for title in TITLES} == {"good"}
         engine.shares["good"] = 0.4
         await suspected(play)
         assert not play.house.learning.falls_of(version(play))  # no change test has an alarm yet
         await rest(play)
-        examined = found(play)
-        assert examined is not None
+        examined = known(play)
         assert (examined.cases, examined.fell) == (60, True)
         assert [fall.task for fall in play.house.learning.falls_of(version(play))] == [None]
         assert {pick(play, title) for title in TITLES} == {"other"}
@@ -121,18 +144,15 @@ async def test_a_model_that_gets_worse_is_examined_and_loses_tasks_that_nobody_a
 
 
 async def test_a_model_that_was_suspected_for_nothing_loses_nothing(tmp_path: Path) -> None:
-    engine = Fading(good=1.0, other=0.8)
-    async with learning(tmp_path / "data", engine) as play:
-        await rest(play, "done")
-        await asked(play, 60)
+    engine = good_and_other()
+    async with well_known(tmp_path / "data", engine) as play:
         before = play.house.profiles.get(version(play), TaskName("tales"))
         now = {title: pick(play, title) for title in TITLES}
         engine.shares["good"] = 0.0
         await suspected(play)
         engine.shares["good"] = 1.0  # it was luck
         await rest(play)
-        examined = found(play)
-        assert examined is not None
+        examined = known(play)
         assert (examined.cases, examined.fell) == (60, False)
         assert play.house.profiles.get(version(play), TaskName("tales")) == before
         assert play.house.learning.falls_of(version(play)) == ()
@@ -144,10 +164,8 @@ async def test_a_model_that_was_suspected_for_nothing_loses_nothing(tmp_path: Pa
 async def test_a_model_is_not_examined_again_before_a_hundred_further_scores(
     tmp_path: Path,
 ) -> None:
-    engine = Fading(good=1.0, other=0.8)
-    async with learning(tmp_path / "data", engine) as play:
-        await rest(play, "done")
-        await asked(play, 60)
+    engine = good_and_other()
+    async with well_known(tmp_path / "data", engine) as play:
         engine.shares["good"] = 0.0
         await suspected(play)
         engine.shares["good"] = 1.0
@@ -160,15 +178,11 @@ async def test_a_model_is_not_examined_again_before_a_hundred_further_scores(
 
 
 async def test_a_kill_in_the_midst_of_an_examination_loses_no_case(tmp_path: Path) -> None:
-    engine = Fading(good=1.0, other=0.8)
-    async with learning(tmp_path / "data", engine) as play:
-        await rest(play, "done")
-        await asked(play, 60)
+    engine = good_and_other()
+    async with well_known(tmp_path / "data", engine) as play:
         engine.shares["good"] = 0.4
         await suspected(play)
-        play.clock.jump(2 * IDLE_S)
-        while len(await play.house.database.read("list_reruns")) < 3:
-            await play.house.database.settle()
+        await third_case(play)
         before = play.house.profiles.get(version(play), TaskName("tales"))
         await play.ask(model="other", expected=None)
         kept = len(await play.house.database.read("list_reruns"))
@@ -176,16 +190,13 @@ async def test_a_kill_in_the_midst_of_an_examination_loses_no_case(tmp_path: Pat
     async with learning(tmp_path / "data", engine, is_new=False) as play:
         assert len(await play.house.database.read("list_reruns")) >= kept
         await rest(play)
-        examined = found(play)
-        assert examined is not None
+        examined = known(play)
         assert (examined.cases, examined.fell) == (60, True)
 
 
 async def test_nothing_is_examined_where_the_settings_say_so(tmp_path: Path) -> None:
-    engine = Fading(good=1.0, other=0.8)
-    async with learning(tmp_path / "data", engine, calibration__examine=False) as play:
-        await rest(play, "done")
-        await asked(play, 60)
+    engine = good_and_other()
+    async with well_known(tmp_path / "data", engine, calibration__examine=False) as play:
         engine.shares["good"] = 0.4
         await suspected(play)
         play.clock.jump(2 * IDLE_S)
@@ -197,20 +208,15 @@ async def test_nothing_is_examined_where_the_settings_say_so(tmp_path: Path) -> 
 async def test_what_is_reset_in_the_midst_of_an_examination_stays_forgotten(
     tmp_path: Path,
 ) -> None:
-    engine = Fading(good=1.0, other=0.8)
-    async with learning(tmp_path / "data", engine) as play:
-        await rest(play, "done")
-        await asked(play, 60)
+    engine = good_and_other()
+    async with well_known(tmp_path / "data", engine) as play:
         engine.shares["good"] = 0.4
         await suspected(play)
-        play.clock.jump(2 * IDLE_S)
-        while len(await play.house.database.read("list_reruns")) < 3:
-            await play.house.database.settle()
+        await third_case(play)
         await play.ask(model="other", expected=None)
         await play.house.carrier.forget(task="", version=version(play), who="test")
         await play.house.calibrating.examining.look()
-        examined = found(play)
-        assert examined is not None
+        examined = known(play)
         assert (examined.cases, examined.fell) == (0, False)
         grading = play.house.tasks.grading(TaskName("chat")) or ""
         kept = await play.house.database.read("list_validations", (version(play), "chat", grading))

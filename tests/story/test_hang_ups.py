@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from tests.contract.engines_support import HAS_LLAMA, demo_model, never_ending, saved
 from tests.standins.bad_servers import (
-    DIALECTS,
     Act,
     BadServer,
     Dialect,
@@ -21,7 +20,7 @@ from tests.standins.bad_servers import (
     begins,
     chunk,
 )
-from tests.story.bad_backends import RIGHT, Street, ask, street
+from tests.story.bad_backends import RIGHT, Street, ask, both_dialects, street
 from tests.story.houses import settings
 
 from arbiter.app import open_house
@@ -30,7 +29,6 @@ from arbiter.pool.pool import InstanceView
 
 LIMIT_S = 60.0
 
-both_dialects = pytest.mark.parametrize("dialect", DIALECTS, ids=[d.name for d in DIALECTS])
 both_ways = pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "whole"])
 
 

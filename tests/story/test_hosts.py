@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from tests.standins.bad_servers import (
-    DIALECTS,
     OLLAMA,
     OPENAI,
     Act,
@@ -18,9 +17,10 @@ from tests.standins.bad_servers import (
     Dialect,
     answering,
     bad_server,
+    reply,
     stream,
 )
-from tests.story.bad_backends import RIGHT, Street, ask, street
+from tests.story.bad_backends import LIMIT_S, RIGHT, Street, ask, both_dialects, street
 from tests.story.houses import settings
 
 from arbiter.clock import ManualClock
@@ -28,10 +28,6 @@ from arbiter.errors import ConfigError
 from arbiter.pool.instance import State
 from arbiter.pool.pool import loadable
 from arbiter.refs import parse_name
-
-LIMIT_S = 60.0
-
-both_dialects = pytest.mark.parametrize("dialect", DIALECTS, ids=[d.name for d in DIALECTS])
 
 
 def held_up(dialect: Dialect) -> Act:
@@ -182,6 +178,90 @@ async def test_a_host_that_comes_back_has_its_share_again(tmp_path: Path) -> Non
             for _ in range(8):
                 server.minutes.release()
         await asyncio.gather(*heard)
+
+
+def busy(seconds: int) -> Act:
+    """What says that it is busy, and for how long."""
+    more = f"Retry-After: {seconds}\r\n"
+    return Act(pieces=(reply(b'{"error":"not now"}', status=429, more=more),))
+
+
+@both_dialects
+async def test_what_a_busy_host_turns_away_is_answered_by_the_other_and_it_is_left_out_so_long(
+    tmp_path: Path, dialect: Dialect
+) -> None:
+    clock = ManualClock()
+    async with two_hosts(tmp_path, dialect, held_up(dialect), clock=clock) as (here, one, two):
+        one.acts = (busy(7),)
+        heard = [asking(here) for _ in range(8)]
+        await asked(here, two, most=8)
+        turned_away = len(one.asked)
+        assert turned_away > 0
+        heard += [asking(here) for _ in range(4)]
+        await asked(here, two, most=12)
+        assert len(one.asked) == turned_away
+        # it is no failure: nobody left, nothing is open, and its own time ends it
+        assert {view.ailing for view in here.house.pool.views()} == {None}
+        assert {view.state for view in here.house.pool.views()} == {State.READY}
+        clock.jump(7.0)
+        one.acts = (held_up(dialect),)
+        heard.append(asking(here))
+        await asked(here, one, most=turned_away + 1)
+        for server in (one, two):
+            for _ in range(12):
+                server.minutes.release()
+        assert [(await got).ends.text for got in heard] == [RIGHT] * 13
+
+
+@both_dialects
+async def test_when_every_host_is_busy_the_caller_is_told_the_soonest_and_each_was_asked_once(
+    tmp_path: Path, dialect: Dialect
+) -> None:
+    async with two_hosts(tmp_path, dialect, busy(0), clock=ManualClock()) as (here, one, two):
+        one.acts, two.acts = (busy(3),), (busy(20),)
+        heard = await asking(here)
+        assert (heard.ends.code, heard.ends.retry_after) == ("busy", "3")
+        assert (len(one.asked), len(two.asked)) == (1, 1)
+        # nobody is refused because of what was said a moment ago: it may be over
+        one.acts = two.acts = (answering(dialect, RIGHT, streamed=True),)
+        assert (await asking(here)).ends.text == RIGHT
+
+
+@both_dialects
+async def test_what_a_busy_host_turns_away_has_a_budget_too(
+    tmp_path: Path, dialect: Dialect
+) -> None:
+    def said(*_: BadServer) -> Mapping[str, Any]:
+        return {"pool__retry_share": 0.0, "pool__retry_floor": 0}
+
+    well = answering(dialect, RIGHT, streamed=True)
+    async with two_hosts(tmp_path, dialect, well, clock=ManualClock(), said=said) as hosts:
+        here, one, two = hosts
+        one.acts = two.acts = (busy(7),)
+        assert (await asking(here)).ends.code == "busy"
+        assert len(one.asked) + len(two.asked) == 1
+
+
+async def test_a_host_that_nobody_needed_yet_is_had_when_the_first_one_is_busy(
+    tmp_path: Path,
+) -> None:
+    well = answering(OLLAMA, RIGHT, streamed=True)
+    async with (
+        asyncio.timeout(LIMIT_S),
+        bad_server(OLLAMA, "m", well) as one,
+        bad_server(OLLAMA, "m", well) as two,
+        street(tmp_path / "data", one, two, clock=ManualClock()) as here,
+    ):
+        assert (await asking(here)).ends.text == RIGHT
+        first, second = (one, two) if one.asked else (two, one)
+        first.acts = (busy(7),)
+        assert not second.asked
+        assert (await asking(here)).ends.text == RIGHT
+        assert len(second.asked) == 1
+        # with nobody beside it, what it says is what the caller is told
+        await second.stop()
+        heard = await asking(here)
+        assert (heard.ends.code, heard.ends.retry_after) == ("busy", "7")
 
 
 def test_a_server_is_in_one_group_only(tmp_path: Path) -> None:

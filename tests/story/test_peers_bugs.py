@@ -9,7 +9,7 @@ github.com/lmstudio-ai/lmstudio-bug-tracker.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,18 +17,13 @@ from typing import Any
 import psutil
 import pytest
 from tests.standins.bad_servers import (
-    DIALECTS,
-    OPENAI,
     Act,
-    BadServer,
     Dialect,
-    answering,
-    bad_server,
-    reply,
     stream,
 )
-from tests.story.bad_backends import RIGHT, Street, ask, street
+from tests.story.bad_backends import RIGHT, ask, beside, both_dialects, saying
 from tests.story.houses import MODELS, settings
+from tests.story.pooled import ONE_MB, add, asks, settle, state_of, text_of, until, version_of
 from tests.story.stage import Stage, name, stage, task
 
 from arbiter.app import open_house
@@ -39,19 +34,12 @@ from arbiter.engines.scripted import Die, Hold, Say, Scripted, Step
 from arbiter.errors import Busy, StreamCut
 from arbiter.gateway import views
 from arbiter.gateway.metrics import exposition
-from arbiter.inference import Ask, Chat, Delta, Generation, Message, Named
-from arbiter.knowledge.rules import Rule
+from arbiter.inference import Generation
 from arbiter.pool.breaker import FAILURES
 from arbiter.pool.instance import State
 from arbiter.pool.pool import loadable
 from arbiter.pool.view import Progress
-from arbiter.refs import GENERAL, VersionId, parse_name
 from arbiter.swap.rollout import Phase
-
-ONE_MB = 60.0
-"""Memory for one scripted model: each is planned with little over 40 MB."""
-
-both_dialects = pytest.mark.parametrize("dialect", DIALECTS, ids=[d.name for d in DIALECTS])
 
 
 @asynccontextmanager
@@ -60,8 +48,7 @@ async def _house(
 ) -> AsyncIterator[Stage]:
     more: dict[str, Any] = overrides
     async with asyncio.timeout(60), stage(folder / "data", engine=engine, **more) as play:
-        for title in titles:
-            await play.house.admission.register(play.script(title, {title: 1.0}), name(title))
+        await add(play, *titles)
         yield play
 
 
@@ -69,45 +56,11 @@ def _yes(*before: Step) -> Scripted:
     return Scripted(reply=lambda _: [*before, Say("yes")])
 
 
-def _id(play: Stage, title: str) -> VersionId:
-    return play.house.registry.resolve(name(title)).version
-
-
-def _state(play: Stage, title: str) -> State | None:
-    return play.house.pool.states().get(_id(play, title))
-
-
-async def _text(play: Stage, model: str, text: str = "hello", *, helper: bool = False) -> str:
-    asked = Ask(
-        target=Named(name=name(model)),
-        work=Chat(messages=(Message(role="user", content=text),)),
-        stream=True,
-        conversation=text,
-        helper=helper,
-    )
-    async with play.house.dispatch.answer(asked) as reply:
-        return "".join([c.text async for c in reply.chunks() if isinstance(c, Delta)])
-
-
-def _asking(play: Stage, model: str, text: str = "hello") -> asyncio.Task[str]:
-    return asyncio.create_task(_text(play, model, text))
-
-
-async def _until(play: Stage, seen: Callable[[], bool]) -> None:
-    while not seen():
-        await play.house.database.settle()
-
-
-async def _settle(play: Stage) -> None:
-    for _ in range(5):
-        await play.house.database.settle()
-
-
 async def _served_at_last(play: Stage, *asking: asyncio.Task[str]) -> list[str]:
     """What became of requests, with as much time passing as they need."""
     while not all(one.done() for one in asking):
         play.clock.jump(1.0)
-        await _settle(play)
+        await settle(play)
     return [one.result() for one in asking]
 
 
@@ -123,14 +76,16 @@ async def test_who_comes_while_a_model_is_unloaded_is_served_and_no_slot_is_lost
     engine = Scripted(reply=lambda _: [Say("yes")], exit_gate=asyncio.Event())
     async with _house(tmp_path, engine, "one", pool__slots=1) as play:
         assert engine.exit_gate is not None
-        await _text(play, "one")
-        unloading = asyncio.create_task(play.house.pool.unload(_id(play, "one"), reason="idle"))
-        await _until(play, lambda: _state(play, "one") is State.DRAINING)
+        await text_of(play, "one")
+        unloading = asyncio.create_task(
+            play.house.pool.unload(version_of(play, "one"), reason="idle")
+        )
+        await until(play, lambda: state_of(play, "one") is State.DRAINING)
         if begins is State.COLD:
             engine.exit_gate.set()
-            await _until(play, lambda: _state(play, "one") is State.COLD)
-        asking = [_asking(play, "one", f"{n}") for n in range(4)]
-        await _settle(play)
+            await until(play, lambda: state_of(play, "one") is State.COLD)
+        asking = [asks(play, "one", f"{n}") for n in range(4)]
+        await settle(play)
         engine.exit_gate.set()
         assert await asyncio.gather(*asking) == ["yes"] * 4
         assert await unloading
@@ -148,22 +103,22 @@ async def test_a_request_for_what_is_to_leave_holds_up_nobody_for_ever(
     async with _house(tmp_path, engine, "one", "two", pool__memory_mb=ONE_MB) as play:
         assert engine.exit_gate is not None
         gate.set()
-        await _text(play, "one")
+        await text_of(play, "one")
         again: list[asyncio.Task[str]] = []
         if moment == "before it leaves":
             gate.clear()
-            again = [_asking(play, "one", "again")]
-            await _until(play, lambda: any(r.in_flight for r in engine.runners))
-        two = _asking(play, "two")
-        await _until(play, lambda: _state(play, "two") is State.LOADING)
+            again = [asks(play, "one", "again")]
+            await until(play, lambda: any(r.in_flight for r in engine.runners))
+        two = asks(play, "two")
+        await until(play, lambda: state_of(play, "two") is State.LOADING)
         if moment == "while it leaves":
-            await _until(play, lambda: _state(play, "one") is State.DRAINING)
-            again = [_asking(play, "one", "again")]
-            await _settle(play)
+            await until(play, lambda: state_of(play, "one") is State.DRAINING)
+            again = [asks(play, "one", "again")]
+            await settle(play)
         engine.exit_gate.set()
         if moment == "when it has left":
-            await _until(play, lambda: _state(play, "one") is State.COLD)
-            again = [_asking(play, "one", "again")]
+            await until(play, lambda: state_of(play, "one") is State.COLD)
+            again = [asks(play, "one", "again")]
         gate.set()
         assert await _served_at_last(play, two, *again) == ["yes", "yes"]
         assert not any(runner.unloaded_while_serving for runner in engine.runners)
@@ -175,14 +130,19 @@ async def test_what_was_loaded_for_a_request_serves_it_before_it_may_leave(tmp_p
     engine = Scripted(reply=lambda _: [Say("yes")], load_gate=asyncio.Event())
     async with _house(tmp_path, engine, "one", "two", pool__memory_mb=ONE_MB) as play:
         assert engine.load_gate is not None
-        one = _asking(play, "one")
-        await _until(play, lambda: len(engine.loads) == 1)
-        two = _asking(play, "two")
-        await _until(play, lambda: play.house.pool.space.waits_for(_id(play, "two")) is not None)
+        one = asks(play, "one")
+        await until(play, lambda: len(engine.loads) == 1)
+        two = asks(play, "two")
+        await until(
+            play, lambda: play.house.pool.space.waits_for(version_of(play, "two")) is not None
+        )
         play.clock.jump(60.0)  # even a whole turn
         engine.load_gate.set()
         assert await _served_at_last(play, one, two) == ["yes", "yes"]
-        assert [spec.version for spec in engine.loads] == [_id(play, "one"), _id(play, "two")]
+        assert [spec.version for spec in engine.loads] == [
+            version_of(play, "one"),
+            version_of(play, "two"),
+        ]
 
 
 async def test_two_requests_for_two_other_models_at_once_are_both_served_where_one_fits(
@@ -191,8 +151,8 @@ async def test_two_requests_for_two_other_models_at_once_are_both_served_where_o
     """llama.cpp 28443: with room for one model, one of two simultaneous requests never ended."""
     engine = _yes()
     async with _house(tmp_path, engine, "one", "two", "three", pool__memory_mb=ONE_MB) as play:
-        await _text(play, "three")
-        both = [_asking(play, "one"), _asking(play, "two")]
+        await text_of(play, "three")
+        both = [asks(play, "one"), asks(play, "two")]
         assert await _served_at_last(play, *both) == ["yes", "yes"]
         assert sum(state is State.READY for state in play.house.pool.states().values()) == 1
 
@@ -202,13 +162,13 @@ async def test_a_model_that_loads_is_nobodys_victim(tmp_path: Path) -> None:
     engine = Scripted(reply=lambda _: [Say("yes")], load_gate=asyncio.Event())
     async with _house(tmp_path, engine, "one", "two", "three", pool__memory_mb=ONE_MB) as play:
         assert engine.load_gate is not None
-        asking = [_asking(play, "one")]
-        await _until(play, lambda: len(engine.loads) == 1)
-        asking += [_asking(play, "two"), _asking(play, "three")]
+        asking = [asks(play, "one")]
+        await until(play, lambda: len(engine.loads) == 1)
+        asking += [asks(play, "two"), asks(play, "three")]
         for _ in range(3):
             play.clock.jump(60.0)
-            await _settle(play)
-        assert (_state(play, "one"), len(engine.loads)) == (State.LOADING, 1)
+            await settle(play)
+        assert (state_of(play, "one"), len(engine.loads)) == (State.LOADING, 1)
         engine.load_gate.set()
         assert await _served_at_last(play, *asking) == ["yes"] * 3
         assert not any(runner.unloaded_while_serving for runner in engine.runners)
@@ -218,10 +178,10 @@ async def test_what_a_helper_loaded_is_not_refused_to_people(tmp_path: Path) -> 
     """Lemonade 2725: the model was there in another pool, and the two put each other out."""
     engine = _yes()
     async with _house(tmp_path, engine, "one", "two", pool__memory_mb=ONE_MB) as play:
-        assert await _text(play, "one", helper=True) == "yes"
+        assert await text_of(play, "one", helper=True) == "yes"
         for _ in range(3):
-            assert await _text(play, "one") == "yes"
-            assert await _text(play, "one", helper=True) == "yes"
+            assert await text_of(play, "one") == "yes"
+            assert await text_of(play, "one", helper=True) == "yes"
         assert len(engine.loads) == 1
 
 
@@ -230,9 +190,9 @@ async def test_many_first_requests_at_once_are_one_load(tmp_path: Path) -> None:
     engine = Scripted(reply=lambda _: [Say("yes")], load_gate=asyncio.Event())
     async with _house(tmp_path, engine, "one") as play:
         assert engine.load_gate is not None
-        asking = [_asking(play, "one", f"{n}") for n in range(50)]
-        await _until(play, lambda: len(engine.loads) == 1)
-        await _settle(play)
+        asking = [asks(play, "one", f"{n}") for n in range(50)]
+        await until(play, lambda: len(engine.loads) == 1)
+        await settle(play)
         engine.load_gate.set()
         assert await asyncio.gather(*asking) == ["yes"] * 50
         assert len(engine.loads) == 1
@@ -246,22 +206,22 @@ async def test_nothing_is_loaded_for_who_hung_up_in_the_queue(
     gate = asyncio.Event()
     engine = _yes(Hold(gate))
     async with _house(tmp_path, engine, "one", "two", pool__memory_mb=ONE_MB) as play:
-        one = _asking(play, "one")
-        await _until(play, lambda: any(r.in_flight for r in engine.runners))
-        two = _asking(play, "two")
+        one = asks(play, "one")
+        await until(play, lambda: any(r.in_flight for r in engine.runners))
+        two = asks(play, "two")
         if waits_for == "memory":
             wait = play.house.pool.space.waits_for
-            await _until(play, lambda: wait(_id(play, "two")) is not None)
+            await until(play, lambda: wait(version_of(play, "two")) is not None)
         else:
-            await _until(play, lambda: _state(play, "two") is State.LOADING)
+            await until(play, lambda: state_of(play, "two") is State.LOADING)
         two.cancel()
         await asyncio.gather(two, return_exceptions=True)
         gate.set()
         assert await one == "yes"
         for _ in range(3):
             play.clock.jump(60.0)
-            await _settle(play)
-        assert (len(engine.loads), _state(play, "one")) == (1, State.READY)
+            await settle(play)
+        assert (len(engine.loads), state_of(play, "one")) == (1, State.READY)
 
 
 async def test_a_model_that_cannot_generate_is_found_out_though_its_port_is_well(
@@ -272,7 +232,7 @@ async def test_a_model_that_cannot_generate_is_found_out_though_its_port_is_well
     gate.set()
     engine = _yes(Hold(gate))
     async with _house(tmp_path, engine, "one", pool__probe_s=300.0) as play:
-        await _text(play, "one")
+        await text_of(play, "one")
         for _ in range(400):
             play.clock.jump(1.0)
             await play.house.database.settle()
@@ -291,8 +251,8 @@ async def test_a_queue_that_stands_still_is_seen_from_outside(tmp_path: Path) ->
     """Ollama 17408: the scheduler stood still, and had no heartbeat of its own."""
     gate = asyncio.Event()
     async with _house(tmp_path, _yes(Hold(gate)), "one", pool__slots=1) as play:
-        asking = [_asking(play, "one", f"{n}") for n in range(2)]
-        await _until(play, lambda: [s.waiting for s in play.house.pool.sights()] == [1])
+        asking = [asks(play, "one", f"{n}") for n in range(2)]
+        await until(play, lambda: [s.waiting for s in play.house.pool.sights()] == [1])
         play.house.watch.look()
         assert play.house.ready() == {"ok": True, "models": 1}
         (instance,) = play.house.pool.instances()
@@ -342,8 +302,8 @@ async def test_when_a_swap_fails_to_load_the_old_model_is_back_and_serves(tmp_pa
             stored = await play.house.controller.find(stored.rollout.id)
         assert stored.rollout.phase is Phase.BLOCKED
         assert await play.ask() == "yes"
-        assert play.decided[-1].version == _id(play, "old")
-        assert _state(play, "old") is State.READY
+        assert play.decided[-1].version == version_of(play, "old")
+        assert state_of(play, "old") is State.READY
 
 
 async def test_a_failure_is_tried_elsewhere_before_the_first_byte_and_never_after_it(
@@ -362,30 +322,11 @@ async def test_a_failure_is_tried_elsewhere_before_the_first_byte_and_never_afte
     async with _house(tmp_path, engine, "one") as play:
         how[:] = [Say("half "), Die()]
         with pytest.raises(StreamCut):
-            await _text(play, "one")
+            await text_of(play, "one")
         assert len(tries) == 1
         how[:] = [Die()]
-        assert await _served_at_last(play, _asking(play, "one")) == ["yes"]
+        assert await _served_at_last(play, asks(play, "one")) == ["yes"]
         assert len(tries) == 3
-
-
-def _status(status: int) -> Act:
-    return Act(pieces=(reply(b'{"error":"no"}', status=status, more="Retry-After: 1\r\n"),))
-
-
-@asynccontextmanager
-async def _beside(
-    folder: Path, clock: ManualClock, dialect: Dialect
-) -> AsyncIterator[tuple[Street, BadServer, BadServer]]:
-    """A house in front of one that `auto` prefers, and another one that is well."""
-    async with (
-        asyncio.timeout(60),
-        bad_server(dialect, "a-bad") as bad,
-        bad_server(OPENAI, "b-good", answering(OPENAI, RIGHT, streamed=False)) as good,
-        street(folder / "data", bad, good, clock=clock) as here,
-    ):
-        await here.house.rules.add(Rule(task=GENERAL, prefer=parse_name("a-bad")))
-        yield here, bad, good
 
 
 @both_dialects
@@ -393,8 +334,8 @@ async def test_of_two_models_the_second_answers_only_if_the_first_had_not_begun(
     tmp_path: Path, dialect: Dialect, clock: ManualClock
 ) -> None:
     """The same, over the wire and for both kinds of server."""
-    async with _beside(tmp_path, clock, dialect) as (here, bad, good):
-        bad.acts = (_status(500),)
+    async with beside(tmp_path, clock, dialect) as (here, bad, good):
+        bad.acts = (saying(500),)
         assert (await ask(here.url, "auto", streamed=False)).ends.text == RIGHT
         asked = len(good.asked)
         bad.acts = (Act(pieces=stream(dialect, dialect.piece("hel"))),)
@@ -411,8 +352,8 @@ async def test_what_is_said_of_a_key_or_a_quota_opens_no_breaker_and_failures_do
     tmp_path: Path, dialect: Dialect, status: int, opens: bool, clock: ManualClock
 ) -> None:
     """Olla counts errors of transport alone; here a status of 5xx counts too, 401 and 429 never."""
-    async with _beside(tmp_path, clock, dialect) as (here, bad, _):
-        bad.acts = (_status(status),)
+    async with beside(tmp_path, clock, dialect) as (here, bad, _):
+        bad.acts = (saying(status),)
         for _ in range(2 * FAILURES):
             await ask(here.url, "a-bad", streamed=False)
         assert bool(here.house.pool.ailing()) is opens
@@ -423,7 +364,7 @@ async def test_streams_that_die_open_the_breaker(
     tmp_path: Path, dialect: Dialect, clock: ManualClock
 ) -> None:
     """As before: to be there and to cut every answer is no health."""
-    async with _beside(tmp_path, clock, dialect) as (here, bad, _):
+    async with beside(tmp_path, clock, dialect) as (here, bad, _):
         bad.acts = (Act(pieces=stream(dialect, dialect.piece("hel"))),)
         for _ in range(FAILURES):
             await ask(here.url, "a-bad", streamed=True)
@@ -436,12 +377,12 @@ async def test_the_bound_of_the_queue_holds_for_a_model_that_is_loaded(tmp_path:
     engine = _yes(Hold(gate))
     async with _house(tmp_path, engine, "one", pool__slots=1, pool__queue=2) as play:
         gate.set()
-        await _text(play, "one")
+        await text_of(play, "one")
         gate.clear()
-        asking = [_asking(play, "one", f"{n}") for n in range(3)]
-        await _until(play, lambda: [s.waiting for s in play.house.pool.sights()] == [2])
+        asking = [asks(play, "one", f"{n}") for n in range(3)]
+        await until(play, lambda: [s.waiting for s in play.house.pool.sights()] == [2])
         with pytest.raises(Busy) as refused:
-            await _text(play, "one", "one too many")
+            await text_of(play, "one", "one too many")
         assert refused.value.retry_after_s is not None
         gate.set()
         assert await asyncio.gather(*asking) == ["yes"] * 3
@@ -452,13 +393,13 @@ async def test_what_nobody_measured_is_null_and_neither_zero_nor_a_guess(tmp_pat
     engine = Scripted(reply=lambda _: [Say("yes")], load_gate=asyncio.Event())
     async with _house(tmp_path, engine, "one") as play:
         assert engine.load_gate is not None
-        asking = _asking(play, "one")
-        await _until(play, lambda: len(engine.loads) == 1)
+        asking = asks(play, "one")
+        await until(play, lambda: len(engine.loads) == 1)
         (view,) = play.house.pool.views()
         shown = views.instance_view(view, play.house.registry)
         unknown = ("pid", "measured_bytes", "load_s", "last_error", "ailing")
         assert {field: shown[field] for field in unknown} == dict.fromkeys(unknown)
-        progress = play.house.pool.progress(_id(play, "one"))
+        progress = play.house.pool.progress(version_of(play, "one"))
         assert isinstance(progress, Progress)
         assert (progress.expected_load_s, progress.sentence) == (None, "loading for 0 s")
         page = exposition(play.house.watched()).decode()

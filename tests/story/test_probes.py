@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from tests.standins.bad_servers import OPENAI, Act, answering, bad_server, reply
 from tests.standins.ollamas import ollama
 from tests.story.bad_backends import RIGHT, ask, street
 from tests.story.houses import MODELS, settings
+from tests.story.pooled import until
 from tests.story.stage import Stage, name, stage
 
 from arbiter.app import open_house
@@ -74,11 +75,6 @@ def _view(play: Stage) -> InstanceView:
     return view
 
 
-async def _until(play: Stage, seen: Callable[[], bool]) -> None:
-    while not seen():
-        await play.house.database.settle()
-
-
 async def test_who_was_idle_for_long_is_probed_by_itself_and_that_counts_as_nothing(
     tmp_path: Path,
 ) -> None:
@@ -88,7 +84,7 @@ async def test_who_was_idle_for_long_is_probed_by_itself_and_that_counts_as_noth
         used = play.house.pool.instances()[0].usage.last
         for _ in range(3):
             play.clock.jump(EVERY_S)
-            await _until(play, lambda: play.house.pool.instances()[0].leases == 0)
+            await until(play, lambda: play.house.pool.instances()[0].leases == 0)
             await _look(play)
         assert len(model.probed) == 3
         asked = model.probed[0].sampling
@@ -109,7 +105,7 @@ async def test_what_is_cold_or_in_use_is_not_probed(tmp_path: Path) -> None:
         await _look(play)
         assert play.engine.loads == []
         asking = asyncio.create_task(_ask(play))
-        await _until(play, lambda: model.asked == 1)
+        await until(play, lambda: model.asked == 1)
         play.clock.jump(EVERY_S)
         await _look(play)
         gate.set()
@@ -146,7 +142,7 @@ async def test_who_comes_ends_a_probe_that_is_made_for_time_alone(tmp_path: Path
         model.says = [Hold(asyncio.Event())]
         play.clock.jump(EVERY_S)
         await play.house.probing.look()
-        await _until(play, lambda: len(model.probed) == 1)
+        await until(play, lambda: len(model.probed) == 1)
         model.says = [Say("hello there")]
         assert await _ask(play) == "hello there"
         await play.house.probing.settle()
@@ -250,7 +246,7 @@ async def test_probes_are_made_from_the_moment_on_in_which_the_settings_say_so(
         await _ask(play)
         assert await later() == 0
         await every(EVERY_S)  # nobody has asked it for longer than that
-        await _until(play, lambda: bool(model.probed))
+        await until(play, lambda: bool(model.probed))
         await play.house.probing.settle()
         assert len(model.probed) == 1
         await every(0.0)
@@ -265,7 +261,7 @@ async def test_a_probe_keeps_nobody_in_memory(tmp_path: Path) -> None:
         model.says = [Hold(asyncio.Event())]
         play.clock.jump(EVERY_S)
         await play.house.probing.look()
-        await _until(play, lambda: len(model.probed) == 1)
+        await until(play, lambda: len(model.probed) == 1)
         model.says = [Say("yes")]
         assert (await play.house.ask("what?", model="two")).text == "yes"
         states = set(play.house.pool.states().values())

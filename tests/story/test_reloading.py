@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 from tests.story.houses import running, settings
-from tests.story.stage import Stage, name, stage
+from tests.story.pooled import add, state_of, until, version_of
+from tests.story.stage import Stage, stage
 
+from arbiter.cli.reloading import told
 from arbiter.config import Settings
 from arbiter.engines.scripted import Hold, Say, Scripted
 from arbiter.errors import ConfigError
+from arbiter.gateway.views import reloaded_view
 from arbiter.pool.instance import State
-from arbiter.refs import VersionId
 
 
 @asynccontextmanager
@@ -41,26 +43,12 @@ async def _house(
         )
 
     async with stage(folder / "data", engine=engine, reread=reread) as play:
-        for title in ("one", "two"):
-            await play.house.admission.register(play.script(title, {title: 1.0}), name(title))
+        await add(play, "one", "two")
         yield play, changed.update
-
-
-def _state(play: Stage, title: str) -> State | None:
-    return play.house.pool.states().get(_id(play, title))
-
-
-def _id(play: Stage, title: str) -> VersionId:
-    return play.house.registry.resolve(name(title)).version
 
 
 async def _said(play: Stage, title: str) -> str:
     return (await play.house.ask("hello", model=title)).text
-
-
-async def _until(play: Stage, seen: Callable[[], bool]) -> None:
-    while not seen():
-        await play.house.database.settle()
 
 
 async def test_an_answer_that_runs_goes_on_and_the_next_is_of_an_instance_loaded_anew(
@@ -70,12 +58,12 @@ async def test_an_answer_that_runs_goes_on_and_the_next_is_of_an_instance_loaded
     engine = Scripted(reply=lambda _: [Say("one "), Hold(gate), Say("two")])
     async with _house(tmp_path, engine) as (play, change):
         begun = asyncio.create_task(_said(play, "one"))
-        await _until(play, lambda: any(r.in_flight for r in engine.runners))
+        await until(play, lambda: any(r.in_flight for r in engine.runners))
         change(pool__slots=1, pool__context=512)
         reloaded = await play.house.reloading.reload()
         assert reloaded.applied == ("pool.context", "pool.slots")
-        assert reloaded.loaded_again == (_id(play, "one"),)
-        await _until(play, lambda: _state(play, "one") is State.DRAINING)
+        assert reloaded.loaded_again == (version_of(play, "one"),)
+        await until(play, lambda: state_of(play, "one") is State.DRAINING)
         late = [asyncio.create_task(_said(play, "one")) for _ in range(3)]
         await play.house.database.settle()
         gate.set()
@@ -93,9 +81,9 @@ async def test_bounds_count_at_once_and_nothing_is_loaded_again_for_them(tmp_pat
         reloaded = await play.house.reloading.reload()
         assert reloaded.applied == ("pool.memory_mb", "pool.wait_s")
         assert reloaded.at_next_start == ("door.max_body_mb",)
-        assert reloaded.loaded_again == ()
+        assert (reloaded.loaded_again, reloaded.stays) == ((), (version_of(play, "one"),))
         await _said(play, "two")
-        assert (_state(play, "one"), _state(play, "two")) == (State.COLD, State.READY)
+        assert (state_of(play, "one"), state_of(play, "two")) == (State.COLD, State.READY)
         again = await play.house.reloading.reload()
         assert (again.applied, again.at_next_start) == ((), ("door.max_body_mb",))
 
@@ -108,7 +96,7 @@ async def test_two_changes_in_a_row_load_a_model_again_once(tmp_path: Path) -> N
         for context in (512, 1024):
             change(pool__context=context)
             await play.house.reloading.reload()
-        await _until(play, lambda: _state(play, "one") is State.COLD)
+        await until(play, lambda: state_of(play, "one") is State.COLD)
         await _said(play, "one")
         assert [spec.context for spec in engine.loads] == [4096, 1024]
         change(pool__context=4096)
@@ -137,6 +125,7 @@ async def test_a_signal_has_a_running_house_read_its_file_again(tmp_path: Path) 
             "applied": [],
             "at_next_start": [],
             "loaded_again": [],
+            "stays": [],
         }
 
 
@@ -149,3 +138,20 @@ async def test_settings_that_are_not_valid_change_nothing(tmp_path: Path) -> Non
             await play.house.reloading.reload()
         await _said(play, "one")
         assert len(engine.loads) == 1
+
+
+async def test_it_is_said_which_models_are_loaded_again_and_which_stay(tmp_path: Path) -> None:
+    engine = Scripted(reply=lambda _: [Say("yes")])
+    async with _house(tmp_path, engine) as (play, change):
+        await _said(play, "one")
+        await _said(play, "two")
+
+        async def told_of() -> str:
+            reloaded = await play.house.reloading.reload()
+            return told(reloaded_view(reloaded, play.house.registry))
+
+        change(pool__wait_s=5.0)
+        assert await told_of() == "read again: pool.wait_s; stays in memory: one, two"
+        await play.house.pool.unload(version_of(play, "two"), reason="test")
+        change(pool__slots=2)
+        assert await told_of() == "read again: pool.slots; drained and loaded again: one"

@@ -90,6 +90,7 @@ async def build(ground: Ground) -> House:
             tasks=known.tasks,
             rules=known.rules,
             learning=known.learning,
+            energies=known.costs.energies,
             fits=fits,
         ),
         guesser=answering.guesser,

@@ -7,7 +7,7 @@ import gc
 import json
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Annotated
@@ -50,6 +50,7 @@ from arbiter.cli.options import (
     with_house,
 )
 from arbiter.cli.output import ERR, OUT, show_json
+from arbiter.cli.reloading import Reloads, told
 from arbiter.config import LogSettings
 from arbiter.errors import ArbiterError, Conflict
 from arbiter.gateway.control_discovery import report_view
@@ -138,7 +139,7 @@ def up(
             open_house(settings, reread=reread) as house,
             house.door() as address,
         ):
-            reloads = _Reloads(house)
+            reloads = Reloads(house)
             loop.add_signal_handler(signal.SIGHUP, reloads.begin)
             url = reachable(address)
             names = [name.name for name in house.registry.names()]
@@ -172,42 +173,6 @@ async def _logged(settings: LogSettings) -> AsyncIterator[None]:
         yield
 
 
-class _Reloads:
-    """Reads the settings again at each SIGHUP; what comes while it does so is one more time."""
-
-    def __init__(self, house: House) -> None:
-        self._house = house
-        self._task: asyncio.Task[None] | None = None
-        self._is_due = False
-
-    def begin(self) -> None:
-        """The signal has come."""
-        self._is_due = True
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run())
-
-    async def _run(self) -> None:
-        while self._is_due:
-            self._is_due = False
-            try:
-                reloaded = await self._house.reloading.reload()
-            except ArbiterError as error:
-                ERR.print(f"the settings stay as they are: {error.sentence}", markup=False)
-            else:
-                ERR.print(told(list(reloaded.applied), list(reloaded.at_next_start)), markup=False)
-
-
-def told(applied: Sequence[object], at_next_start: Sequence[object]) -> str:
-    """What became of settings that were read again, in a line.
-
-    >>> told(["pool.slots"], ["door.port"])
-    'read again: pool.slots; at the next start: door.port'
-    """
-    now = ", ".join(map(str, applied)) or "nothing changed"
-    later = ", ".join(map(str, at_next_start))
-    return f"read again: {now}" + (f"; at the next start: {later}" if later else "")
-
-
 @app.command("reload")
 def reload_(data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson = False) -> None:
     """Have the house that runs read its settings again; nothing that runs is cut."""
@@ -219,9 +184,7 @@ def reload_(data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson
         if as_json:
             show_json(found)
             return
-        applied, later = found["applied"], found["at_next_start"]
-        both = [one if isinstance(one, list) else [] for one in (applied, later)]
-        OUT.print(told(*both), markup=False)
+        OUT.print(told(found), markup=False)
 
     with_house(data_dir, config, work)
 

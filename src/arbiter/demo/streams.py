@@ -74,7 +74,10 @@ class Crowd:
         self.ends: Counter[End] = Counter()
         self.faults: list[str] = []
         """What was seen of the first faults."""
+        self.begun: Counter[VersionId] = Counter()
+        """Streams that had a first byte, by who answered."""
         self.going = True
+        self._asked = 0
         self._session = session
         self._url = f"{url}/v1/chat/completions"
         self._answers = answers
@@ -100,10 +103,20 @@ class Crowd:
         async with self._progress:
             await self._progress.wait_for(lambda: self.streams >= streams)
 
-    async def until_on(self, version: VersionId, count: int = 1) -> None:
-        """Until so many go on at once on this version."""
+    async def until_on(self, version: VersionId, *, most: int) -> bool:
+        """Until one goes on on this version, or one has begun there since. False: nobody has.
+
+        most: so many may end meanwhile, before it is False. No clock has a say: on a slow machine
+        all takes longer, and an answer is over before anybody has looked.
+        """
+        begun, ended = self.begun[version], self.streams
+
+        def is_seen() -> bool:
+            return self.on(version) > 0 or self.begun[version] > begun
+
         async with self._progress:
-            await self._progress.wait_for(lambda: self.on(version) >= count)
+            await self._progress.wait_for(lambda: is_seen() or self.streams - ended >= most)
+            return is_seen()
 
     async def ask_on(self, model: str, items: Sequence[Item]) -> None:
         """One client: these items, again and again."""
@@ -114,6 +127,7 @@ class Crowd:
 
     async def _ask(self, model: str, item: Item) -> None:
         stream = Stream(prompt=item.prompt)
+        self._asked += 1
         self._running.add(stream)
         try:
             await self._follow(stream, model, item)
@@ -135,13 +149,19 @@ class Crowd:
             "temperature": 0,
             "max_tokens": MOST_TOKENS,
             "stream": True,
-            "metadata": {"task": item.task, "expected": item.expected},
+            # each a conversation of its own: a rollout's share of few of them may be none
+            "metadata": {
+                "task": item.task,
+                "expected": item.expected,
+                "conversation": f"{self._asked}",
+            },
         }
         async with self._session.post(self._url, json=body) as got:
             if got.status != 200:
                 stream.error = f"{got.status}: {(await got.read())[:300]!r}"
                 return
             stream.version = VersionId(got.headers["x-arbiter-version"])
+            self.begun[stream.version] += 1
             async with self._progress:
                 self._progress.notify_all()
             async for line in got.content:

@@ -10,6 +10,7 @@ import msgspec
 from arbiter.dispatch.route import Route
 from arbiter.errors import (
     ArbiterError,
+    Busy,
     EngineError,
     Unexpected,
 )
@@ -32,10 +33,10 @@ if TYPE_CHECKING:
 class Moved(Exception):
     """A version failed where it is served, before its first byte, and is to be had elsewhere.
 
-    at: the instance that failed.
+    at: the instance that failed, or was busy.
     """
 
-    def __init__(self, why: EngineError, at: str) -> None:
+    def __init__(self, why: EngineError | Busy, at: str) -> None:
         self.why = why
         self.at = at
         super().__init__(why.message)

@@ -6,6 +6,7 @@ Before the first byte all may be tried again, within bounds; after it nothing is
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from math import inf
 
 from msgspec import structs
 
@@ -135,6 +136,7 @@ class Serving:
         """The first chunk of one version, from a fresh instance when the present one is dead."""
         tries = 0
         avoid: tuple[str, ...] = ()
+        busy: Busy | None = None
         while True:
             tries += 1
             try:
@@ -145,14 +147,23 @@ class Serving:
                 if is_last or not self._may_again(way, error):
                     raise
             except Moved as moved:
-                if tries >= FRESH_TRIES or not self._may_again(way, moved.why):
-                    raise moved.why from moved
+                busy = _soonest(busy, moved.why)
+                if tries >= FRESH_TRIES or not self._may_again(way, moved.why, moves=True):
+                    raise (busy or moved.why) from moved
                 avoid += (moved.at,)
+            except (Busy, LoadFailed) as error:
+                if busy is None:
+                    raise
+                # that one was busy tells more than that no other one could be had beside it
+                raise (_soonest(busy, error) or error) from error
 
-    def _may_again(self, way: Journey, error: ArbiterError) -> bool:
-        """Whether the house may try a request once more after an error; asked once it said no."""
+    def _may_again(self, way: Journey, error: ArbiterError, *, moves: bool = False) -> bool:
+        """Whether the house may try a request once more after an error; asked once it said no.
+
+        moves: as `Again.may`.
+        """
         if not way.is_spent:
-            way.is_spent = not self._pool.again.may(error)
+            way.is_spent = not self._pool.again.may(error, moves=moves)
         return not way.is_spent
 
     async def _begin(
@@ -199,7 +210,7 @@ class Serving:
                 way.trace.begun()
         except BaseException as error:
             await self.end(chunks, lease)
-            if isinstance(error, EngineError) and self._pool.move_on(lease, error):
+            if isinstance(error, EngineError | Busy) and self._pool.elsewhere.move_on(lease, error):
                 raise Moved(error, lease.instance.key) from error
             raise
         return first, chunks, lease
@@ -228,6 +239,16 @@ def _request(ask: Ask, can: frozenset[str]) -> Generation | Embedding:
         # they may not be called, and an engine would refuse them for a model that knows no tools
         work = structs.replace(work, tools=None)
     return Generation(work=work, sampling=ask.sampling, stream=ask.stream, counts=ask.counts)
+
+
+def _soonest(before: Busy | None, now: ArbiterError) -> Busy | None:
+    """Of two that were busy, the one that says to come again first; else the one that was."""
+    both = [one for one in (before, now) if isinstance(one, Busy)]
+    return min(both, key=_pause_s, default=None)
+
+
+def _pause_s(busy: Busy) -> float:
+    return inf if busy.retry_after_s is None else busy.retry_after_s
 
 
 def _failure(error: ArbiterError) -> Failure:

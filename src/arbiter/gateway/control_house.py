@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from arbiter.gateway.control_base import Plain
 from arbiter.gateway.control_rooms import ControlRooms
+from arbiter.gateway.views import reloaded_view
 
 
 def house_router(rooms: ControlRooms) -> APIRouter:
@@ -30,11 +31,6 @@ def house_router(rooms: ControlRooms) -> APIRouter:
 
     @router.post("/reload")
     async def reload() -> Plain:
-        reloaded = await rooms.reload()
-        return {
-            "applied": list(reloaded.applied),
-            "at_next_start": list(reloaded.at_next_start),
-            "loaded_again": list(reloaded.loaded_again),
-        }
+        return reloaded_view(await rooms.reload(), rooms.registry)
 
     return router

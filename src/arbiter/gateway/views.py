@@ -13,6 +13,7 @@ from arbiter.knowledge.speed import Measured, Spread
 from arbiter.knowledge.speeds import Speeds
 from arbiter.knowledge.tasks import Task
 from arbiter.pool.pool import InstanceView
+from arbiter.pool.reloading import Reloaded
 from arbiter.refs import TaskName, VersionId, short
 from arbiter.registry.moves import Move
 from arbiter.registry.registry import Name, Registry, Version
@@ -42,6 +43,20 @@ Plain = dict[str, object]
 
 _MOST_TO_JUDGE = 100
 """Decisions shown that wait to be judged."""
+
+
+def reloaded_view(reloaded: Reloaded, registry: Registry) -> Plain:
+    """What became of settings that were read again; models with the names that stand for them."""
+    return {
+        "applied": list(reloaded.applied),
+        "at_next_start": list(reloaded.at_next_start),
+        "loaded_again": [_named(version, registry) for version in reloaded.loaded_again],
+        "stays": [_named(version, registry) for version in reloaded.stays],
+    }
+
+
+def _named(version: VersionId, registry: Registry) -> Plain:
+    return {"version": version, "names": list(registry.names_of(version))}
 
 
 def profile_view(profile: Profile, measured: Measured) -> Plain:

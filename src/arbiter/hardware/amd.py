@@ -15,31 +15,19 @@ The library is handed in; its functions are those of the package, by their names
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from functools import partial
 from io import StringIO
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Any, Final, Protocol, cast
 
-from arbiter.hardware.reading import (
-    About,
-    Accelerator,
-    EnergyCounter,
-    Part,
-    ProcessUse,
-    Reading,
-    Use,
-    absent,
-)
-
-UPDATE_S: Final = 0.1
-"""How often the accumulator changes at most; AMD does not say, so what others need is taken."""
+from arbiter.hardware.devices import DeviceEnergy, Devices, energy_of
+from arbiter.hardware.reading import Accelerator, EnergyCounter, ProcessUse, Use
 
 NOT_VERIFIED: Final = "not verified: this reader has not run on an AMD device"
 NO_LIBRARY: Final = "amdsmi finds no libamd_smi.so: install ROCm's package amd-smi-lib"
 MIXED: Final = "AMD SMI does not tell which process used it"
 
-_T = TypeVar("_T")
 _Told = Mapping[str, Any]
 
 
@@ -82,81 +70,55 @@ def installed() -> Library | str:
         return NO_LIBRARY
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceEnergy:
-    """The energy counter of one device."""
-
-    library: Library
-    handle: object
-    about: About
-
-    def read(self) -> Reading:
-        """Microjoules since some start, or why not."""
-        try:
-            told = self.library.amdsmi_get_energy_count(self.handle)
-        except self.library.AmdSmiException as error:
-            return absent(f"{self.about.name}: {_words(error)}")
-        return Reading(value=round(told["energy_accumulator"] * told["counter_resolution"]))
-
-
 class Amd:
     """Every AMD device. An `AcceleratorReader`."""
 
     def __init__(self, library: Library | str) -> None:
-        self._reason: str | None = None
-        self._handles: list[tuple[str, object]] = []
         self._units: dict[str, int] = {}
         if isinstance(library, str):
-            self._reason = library
+            self._devices = Devices.none(library)
             return
         self._library = library
-        try:
-            library.amdsmi_init()
-            for handle in library.amdsmi_get_processor_handles():
-                self._handles.append((str(library.amdsmi_get_gpu_device_bdf(handle)), handle))
-        except library.AmdSmiException as error:
-            self._reason = _words(error)
-        if not self._handles and self._reason is None:
-            self._reason = "AMD SMI sees no device"
-        for key, handle in self._handles:
-            units = self._asic(handle, {}).get("num_compute_units")
+        self._devices = Devices(failure=library.AmdSmiException, words=_words)
+        self._devices.find(partial(_found, library), otherwise="AMD SMI sees no device")
+        self._asked = self._devices.asked
+        for key, units in self._devices.each(self._compute_units):
             if isinstance(units, int) and units > 0:
                 self._units[key] = units
 
     @property
     def addresses(self) -> frozenset[str]:
         """The places on the bus of the devices that it tells of."""
-        return frozenset(key for key, _ in self._handles)
+        return frozenset(self._devices.keys)
 
     def missing(self) -> str | None:
         """Why no device is seen."""
-        return None if self._handles else self._reason
+        return self._devices.missing()
 
     def look(self) -> tuple[Accelerator, ...]:
         """The devices."""
-        return tuple(self._accelerator(key, handle) for key, handle in self._handles)
+        return self._devices.each(self._accelerator)
 
     def counters(self) -> tuple[EnergyCounter, ...]:
         """An energy counter for each that has one."""
-        every = (
-            DeviceEnergy(
-                library=self._library,
-                handle=handle,
-                about=About(
-                    name=f"amdgpu {key}",
-                    source="amdsmi",
-                    part=Part.GPU,
-                    update_s=UPDATE_S,
-                    device=key,
-                ),
-            )
-            for key, handle in self._handles
-        )
+        every = self._devices.each(self._counter)
         return tuple(one for one in every if one.read().value is not None)
 
     def use(self) -> tuple[Use, ...]:
         """What each is busy with."""
-        return tuple(self._use(key, handle) for key, handle in self._handles)
+        return self._devices.each(self._use)
+
+    def _compute_units(self, key: str, handle: object) -> tuple[str, object]:
+        return key, self._asic(handle, {}).get("num_compute_units")
+
+    def _counter(self, key: str, handle: object) -> EnergyCounter:
+        def microjoules() -> int:
+            told = self._library.amdsmi_get_energy_count(handle)
+            counted: float = told["energy_accumulator"] * told["counter_resolution"]
+            return round(counted)
+
+        about = energy_of(key, source="amdsmi", name=f"amdgpu {key}")
+        return DeviceEnergy(about=about, devices=self._devices, ask=microjoules)
 
     def _accelerator(self, key: str, handle: object) -> Accelerator:
         library, unknown = self._library, {"verified": NOT_VERIFIED}
@@ -193,13 +155,6 @@ class Amd:
         unknown.setdefault("busy", "AMD SMI does not tell it for this device")
         return None
 
-    def _asked(self, what: str, unknown: dict[str, str], ask: Callable[[], _T]) -> _T | None:
-        try:
-            return ask()
-        except self._library.AmdSmiException as error:
-            unknown[what] = _words(error)
-            return None
-
     def _use(self, key: str, handle: object) -> Use:
         library, unknown = self._library, dict[str, str]()
         busy = self._busy(handle, unknown)
@@ -221,6 +176,12 @@ class Amd:
             processes=processes,
             reason=MIXED if blind else unknown.get("busy"),
         )
+
+
+def _found(library: Library) -> Iterator[tuple[str, object]]:
+    library.amdsmi_init()
+    for handle in library.amdsmi_get_processor_handles():
+        yield str(library.amdsmi_get_gpu_device_bdf(handle)), handle
 
 
 def _process(one: _Told, *, busy: float | None, units: int | None) -> ProcessUse:

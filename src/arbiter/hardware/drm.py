@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from arbiter.hardware.devices import energy_of
 from arbiter.hardware.reading import (
     About,
     Accelerator,
     EnergyCounter,
-    Part,
     ProcessUse,
     Reading,
     Use,
@@ -30,7 +30,6 @@ from arbiter.hardware.reading import (
 
 SYS: Final = Path("/sys")
 PROC: Final = Path("/proc")
-UPDATE_S: Final = 0.1
 _DRIVERS: Final = frozenset({"amdgpu", "i915", "xe"})
 _UNITS: Final = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 
@@ -93,13 +92,7 @@ class Cards:
         return tuple(
             CardEnergy(
                 path=path,
-                about=About(
-                    name=f"{card.driver} {card.address}",
-                    source="drm",
-                    part=Part.GPU,
-                    update_s=UPDATE_S,
-                    device=card.address,
-                ),
+                about=energy_of(card.address, source="drm", name=f"{card.driver} {card.address}"),
             )
             for card in self._every
             if card.address not in self._counted

@@ -11,26 +11,16 @@ The library is handed in; its functions are those of the package, by their names
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol, TypeVar, cast
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Final, Protocol, cast
 
-from arbiter.hardware.reading import (
-    About,
-    Accelerator,
-    EnergyCounter,
-    Part,
-    ProcessUse,
-    Reading,
-    Use,
-    absent,
-)
+from arbiter.hardware.devices import DeviceEnergy, Devices, energy_of
+from arbiter.hardware.reading import Accelerator, EnergyCounter, ProcessUse, Use
 
-UPDATE_S: Final = 0.1
-"""How often the energy counter changes, by measurement (arXiv 2312.02741)."""
+HIDDEN: Final = "it is busy and names no process: a container hides them"
 
 _NO_VALUE: Final = 2**64 - 1
-_T = TypeVar("_T")
 
 
 class MemoryInfo(Protocol):
@@ -78,6 +68,9 @@ class Library(Protocol):
     def nvmlDeviceGetComputeRunningProcesses(  # noqa: D102, N802
         self, handle: object
     ) -> Sequence[RunningProcess]: ...
+    def nvmlDeviceGetGraphicsRunningProcesses(  # noqa: D102, N802
+        self, handle: object
+    ) -> Sequence[RunningProcess]: ...
     def nvmlDeviceGetProcessUtilization(  # noqa: D102, N802
         self, handle: object, since: int, /
     ) -> Sequence[UseSample]: ...
@@ -91,66 +84,42 @@ def installed() -> Library | str:
         return 'nvidia-ml-py is not installed. Run: pip install "arbiter-house[nvidia]"'
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceEnergy:
-    """The energy counter of one device."""
-
-    library: Library
-    handle: object
-    about: About
-
-    def read(self) -> Reading:
-        """Microjoules since the driver was loaded, or why not."""
-        try:
-            millijoules = self.library.nvmlDeviceGetTotalEnergyConsumption(self.handle)
-        except self.library.NVMLError as error:
-            return absent(f"{self.about.name}: NVML: {error}")
-        return Reading(value=int(millijoules) * 1000)
-
-
 class Nvidia:
     """Every NVIDIA device. An `AcceleratorReader`."""
 
     def __init__(self, library: Library | str) -> None:
-        self._reason: str | None = None
-        self._handles: list[tuple[str, object]] = []
         self._since: dict[str, int] = {}
+        self._latest: dict[str, Mapping[int, float]] = {}
         if isinstance(library, str):
-            self._reason = library
+            self._devices = Devices.none(library)
             return
         self._library = library
-        try:
-            library.nvmlInit()
-            for index in range(library.nvmlDeviceGetCount()):
-                handle = library.nvmlDeviceGetHandleByIndex(index)
-                self._handles.append((str(library.nvmlDeviceGetUUID(handle)), handle))
-        except library.NVMLError as error:
-            self._reason = f"NVML: {error}"
-        if not self._handles and self._reason is None:
-            self._reason = "NVML sees no device"
+        self._devices = Devices(failure=library.NVMLError, words=_words)
+        self._devices.find(partial(_found, library), otherwise="NVML sees no device")
+        self._asked = self._devices.asked
 
     def missing(self) -> str | None:
         """Why no device is seen."""
-        return None if self._handles else self._reason
+        return self._devices.missing()
 
     def look(self) -> tuple[Accelerator, ...]:
         """The devices."""
-        return tuple(self._accelerator(key, handle) for key, handle in self._handles)
+        return self._devices.each(self._accelerator)
 
     def counters(self) -> tuple[EnergyCounter, ...]:
         """An energy counter for each."""
-        return tuple(
-            DeviceEnergy(
-                library=self._library,
-                handle=handle,
-                about=About(name=key, source="nvml", part=Part.GPU, update_s=UPDATE_S, device=key),
-            )
-            for key, handle in self._handles
-        )
+        return self._devices.each(self._counter)
 
     def use(self) -> tuple[Use, ...]:
         """What each is busy with."""
-        return tuple(self._use(key, handle) for key, handle in self._handles)
+        return self._devices.each(self._use)
+
+    def _counter(self, key: str, handle: object) -> EnergyCounter:
+        def microjoules() -> int:
+            return int(self._library.nvmlDeviceGetTotalEnergyConsumption(handle)) * 1000
+
+        about = energy_of(key, source="nvml")
+        return DeviceEnergy(about=about, devices=self._devices, ask=microjoules)
 
     def _accelerator(self, key: str, handle: object) -> Accelerator:
         library, unknown = self._library, dict[str, str]()
@@ -168,13 +137,6 @@ class Nvidia:
             unknown=unknown,
         )
 
-    def _asked(self, what: str, unknown: dict[str, str], ask: Callable[[], _T]) -> _T | None:
-        try:
-            return ask()
-        except self._library.NVMLError as error:
-            unknown[what] = f"NVML: {error}"
-            return None
-
     def _use(self, key: str, handle: object) -> Use:
         library, unknown = self._library, dict[str, str]()
         rates = self._asked("busy", unknown, lambda: library.nvmlDeviceGetUtilizationRates(handle))
@@ -184,7 +146,15 @@ class Nvidia:
         busy = None if rates is None else rates.gpu / 100
         if running is None:
             return Use(key=key, busy=busy, processes=None, reason=unknown["processes"])
-        shares = self._shares(key, handle)
+        # Vulkan's are among them, and who only draws has its part of the device too
+        drawing = self._asked(
+            "drawing", {}, lambda: library.nvmlDeviceGetGraphicsRunningProcesses(handle)
+        )
+        computing = {int(one.pid) for one in running}
+        running = [*running, *(one for one in drawing or () if int(one.pid) not in computing)]
+        if busy and not running:
+            return Use(key=key, busy=busy, processes={}, reason=HIDDEN, hides=True)
+        shares = self._shares(key, handle, is_busy=bool(busy))
         return Use(
             key=key,
             busy=busy,
@@ -198,20 +168,38 @@ class Nvidia:
             reason=unknown.get("busy"),
         )
 
-    def _shares(self, key: str, handle: object) -> Mapping[int, float] | None:
-        """The latest share of each process; None when the device does not tell it."""
+    def _shares(self, key: str, handle: object, *, is_busy: bool) -> Mapping[int, float] | None:
+        """The latest share of each process; None when the device does not tell it.
+
+        NVML takes a sample of them once in 1/6 s to 1 s, which is seldomer than it is asked here.
+        Until the next one the last holds, as long as the device is busy at all.
+        """
         try:
             samples = self._library.nvmlDeviceGetProcessUtilization(handle, self._since.get(key, 0))
         except self._library.NVMLError as error:
             # NVML's word for "no samples since then"
-            return {} if "not found" in str(error).lower() else None
+            if "not found" not in str(error).lower():
+                return None
+            return self._latest.get(key, {}) if is_busy else {}
         latest: dict[int, tuple[int, float]] = {}
         for one in samples:
             if one.timeStamp >= latest.get(one.pid, (0, 0.0))[0]:
                 latest[one.pid] = (one.timeStamp, one.smUtil / 100)
         if latest:
             self._since[key] = max(at for at, _ in latest.values())
-        return {pid: share for pid, (_, share) in latest.items()}
+        self._latest[key] = {pid: share for pid, (_, share) in latest.items()}
+        return self._latest[key]
+
+
+def _found(library: Library) -> Iterator[tuple[str, object]]:
+    library.nvmlInit()
+    for index in range(library.nvmlDeviceGetCount()):
+        handle = library.nvmlDeviceGetHandleByIndex(index)
+        yield str(library.nvmlDeviceGetUUID(handle)), handle
+
+
+def _words(error: Exception) -> str:
+    return f"NVML: {error}"
 
 
 def _share(

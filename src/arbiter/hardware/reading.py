@@ -110,12 +110,16 @@ class ProcessUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
-    """How an accelerator is used now. processes: None when it does not tell them apart."""
+    """How an accelerator is used now. processes: None when it does not tell them apart.
+
+    hides: it is used, and who does so cannot be seen from here: perhaps we do, perhaps others.
+    """
 
     key: str
     busy: float | None
     processes: Mapping[int, ProcessUse] | None
     reason: str | None = None
+    hides: bool = False
 
 
 class AcceleratorReader(Protocol):

@@ -18,6 +18,7 @@ from random import Random
 from arbiter.clock import Clock
 from arbiter.errors import InvalidField, KnowledgeFileError
 from arbiter.knowledge import shelf
+from arbiter.knowledge.energies import Energies
 from arbiter.knowledge.file import (
     FILE_BYTES,
     Contents,
@@ -88,7 +89,7 @@ class _State:
 class Carrier:
     """Exports, imports and forgets. The only writer of what came from other houses."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what it stands on
         self,
         *,
         database: Database,
@@ -98,6 +99,7 @@ class Carrier:
         tasks: Tasks,
         rules: Rules,
         learning: Learning,
+        energies: Energies,
         fits: Callable[[Task], None],
     ) -> None:
         """fits: raises `InvalidField` for a task whose grader and cases do not fit."""
@@ -109,6 +111,7 @@ class Carrier:
         self._rules = rules
         self._profiles = learning.profiles
         self._learning = learning
+        self._energies = energies
         self._fits = fits
         self._turn = asyncio.Lock()
 
@@ -273,11 +276,13 @@ class Carrier:
                 Statement(query="forget_carried_feedback", parameters=scope),
                 *FEEDBACK,
                 Statement(query="forget_falls", parameters=scope),
+                Statement(query="sum_energy"),
                 notes=[note],
             )
             sums, cases, carried = written.rows[:3]
             self._profiles.take_feedback(*written.rows[7:10])
             # what ended while this was written may be forgotten with it, until the next start
+            self._energies.take(written.rows[11])
             self._profiles.speeds.forget(task=task, version=version)
             for row in sums:
                 self._add(row[0], row[1], shelf.own(row).negative)

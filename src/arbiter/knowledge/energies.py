@@ -92,7 +92,8 @@ class Energies:
         self._cells: dict[tuple[VersionId, TaskName], _Cell] = {}
 
     def take(self, rows: Iterable[Row]) -> None:
-        """Add sums: version, task, milliwatt-hours, answers, whether each was alone."""
+        """Know these sums and no more: version, task, mWh, answers, whether each was alone."""
+        self._cells.clear()
         for version, task, mwh, answers, alone in rows:
             self._add(
                 VersionId(str(version)),

@@ -50,6 +50,7 @@ class Ticket:
         "ended_at",
         "final_cpu",
         "final_s",
+        "gpu_hidden",
         "gpu_s",
         "gpu_unknown",
         "idle_unknown",
@@ -79,6 +80,8 @@ class Ticket:
         self.assumed = False
         """Whether an accelerator's energy fell to it because nobody tells who used it."""
         self.gpu_s: float | None = None
+        self.gpu_hidden = False
+        """Whether a device was busy meanwhile, and nobody knows with whom."""
         self.gpu_unknown: str | None = None
         self.device_bytes: int | None = None
         self.memory_peak = 0
@@ -121,15 +124,19 @@ class Ticket:
     def receive(self, about: About, share: Share) -> None:
         """Take what fell to it of a counter."""
         if share.joules is None:
-            if self.torn is None:
-                self.torn = {}
-            self.torn[about.part] = share.reason or "the counter had a gap"
+            self.tear(about.part, share.reason or "the counter had a gap")
             return
         if self.joules is None:
             self.joules = {}
         self.idle_unknown = self.idle_unknown or not share.idle_known
         before = self.joules.get(about.part, (0.0, about))[0]
         self.joules[about.part] = (before + share.joules, about)
+
+    def tear(self, part: Part, reason: str) -> None:
+        """What a part of the machine took for it is not known, and why."""
+        if self.torn is None:
+            self.torn = {}
+        self.torn[part] = reason
 
     def settle(
         self, *, seconds: float, has_counter: bool, watts: Watts | None, trouble: str | None = None
@@ -149,7 +156,7 @@ class Ticket:
             peak_bytes=self._memory(float(self.memory_peak)),
             mean_bytes=self._memory(self.memory_area / self.memory_s if self.memory_s else 0.0),
             device_bytes=unknown(self.gpu_unknown or NO_ACCELERATOR)
-            if self.device_bytes is None
+            if self.device_bytes is None or self.gpu_hidden
             else Figure(value=float(self.device_bytes), method=Method.MEASURED),
             energy_by=self._energy_by(),
             concurrency=self.concurrency,
@@ -170,7 +177,7 @@ class Ticket:
         return Figure(value=value, method=Method.MEASURED, error_pct=MEMORY_ERROR_PCT)
 
     def _gpu(self, method: Method) -> Figure:
-        if self.gpu_s is None:
+        if self.gpu_s is None or self.gpu_hidden:
             return unknown(self.gpu_unknown or NO_ACCELERATOR)
         known = Method.SHARED if method is Method.UNKNOWN else method
         return Figure(value=self.gpu_s * 1e3, method=known, note=self.gpu_unknown)

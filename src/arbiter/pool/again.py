@@ -9,7 +9,7 @@ import logging
 
 from arbiter.clock import Clock
 from arbiter.config import PoolSettings
-from arbiter.errors import ArbiterError
+from arbiter.errors import ArbiterError, Busy
 from arbiter.events import Announcer, Event
 from arbiter.pool.breaker import Sign, sign_of
 from arbiter.pool.retries import Allowance, Retries
@@ -39,13 +39,16 @@ class Again:
         """How the budget stands."""
         return self._retries.allowance(self._clock.monotonic())
 
-    def may(self, error: ArbiterError) -> bool:
+    def may(self, error: ArbiterError, *, moves: bool = False) -> bool:
         """Whether what failed so may be tried once more; if not, the error says why from now on.
+
+        moves: an instance was asked, and another one of the same version is to be: that counts
+        even if the first one only said that it is busy.
 
         What says nothing against an instance cost it no work: nobody was there, it was full, a load
         failed (which is not tried again before its pause is over). So it costs no budget either.
         """
-        if sign_of(error) is Sign.NOTHING:
+        if sign_of(error) is Sign.NOTHING and not (moves and isinstance(error, Busy)):
             return True
         if self._retries.may(self._clock.monotonic()):
             self._is_spent = False

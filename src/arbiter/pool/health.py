@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil
 from typing import Final
 
 from arbiter.clock import Clock
@@ -20,6 +21,13 @@ from arbiter.pool.pace import Change, Pace
 
 SLOW_PAUSES_S: Final = (60.0, 120.0, 240.0, 480.0, 600.0)
 """How long who has become slow is passed over, each time that it is found so in a row."""
+
+
+LEAST_REST_S: Final = 1.0
+"""How long who says that it is busy, and not until when, is left out."""
+
+LONGEST_REST_S: Final = 60.0
+"""Nobody is left out for longer because it said so: others may be worse off by then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +84,7 @@ class Health:
         """Called when it has become slow, or is so no more."""
         self._slowed = 0
         self._slow_until = 0.0
+        self._rests_until = 0.0
         self.probed: Probed | None = None
         self.probes: Counter[Sign] = Counter()
         """How many probes said so."""
@@ -87,6 +96,26 @@ class Health:
         if self.pace.why is not None and now < self._slow_until:
             return f"it is slow: {self.pace.why}"
         return passed_over(self.breaker, now - self.grace_s)
+
+    @property
+    def resting(self) -> str | None:
+        """Why one of its siblings is to be asked for now, though nothing is the matter with it."""
+        left_s = self._rests_until - self._clock.monotonic()
+        return None if left_s <= 0 else f"it said that it is busy, for {ceil(left_s)} s more"
+
+    def rest(self, seconds: float | None) -> None:
+        """It said that it is busy, and for how long; None: it did not say.
+
+        That is no failure. An answer before then ends it.
+
+        >>> from arbiter.clock import ManualClock
+        >>> health = Health(ManualClock())
+        >>> health.rest(7.0)
+        >>> health.resting, health.ailing
+        ('it said that it is busy, for 7 s more', None)
+        """
+        told = LEAST_REST_S if seconds is None else min(max(seconds, LEAST_REST_S), LONGEST_REST_S)
+        self._rests_until = self._clock.monotonic() + told
 
     def paced(self, one: Timing, usage: Usage, crowd: float) -> None:
         """An answer came to its end, so fast. crowd: among how many of it that was."""
@@ -121,6 +150,8 @@ class Health:
     def take(self, ticket: Ticket, sign: Sign, why: str) -> None:
         """A request ended so."""
         now = self._clock.monotonic()
+        if sign is Sign.WELL:
+            self._rests_until = 0.0
         self._stand(ended(self.breaker, ticket, sign, now=now, why=why))
 
     def _stand(self, breaker: Breaker) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from math import ceil
 
 from arbiter.clock import Clock
 from arbiter.config import PoolSettings
@@ -20,6 +19,8 @@ from arbiter.errors import ArbiterError, Busy, EngineError, LoadFailed, ServerGo
 from arbiter.metering.crowd import Crowd, Nobody
 from arbiter.metering.meter import Meter
 from arbiter.pool.breaker import Sign
+from arbiter.pool.emptying import Emptying
+from arbiter.pool.failures import Failures
 from arbiter.pool.fairness import HOUSE, Who
 from arbiter.pool.health import Health
 from arbiter.pool.lease import Lease, Leases, is_at
@@ -29,10 +30,7 @@ from arbiter.pool.model_file import ModelFile
 from arbiter.pool.turns import SentOn, Turns
 from arbiter.pool.usage import Usage
 
-__all__ = ["BACKOFF_S", "Instance", "Lease", "State"]
-
-BACKOFF_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
-"""Pause before the next load after so many failures in a row."""
+__all__ = ["Instance", "Lease", "State"]
 
 Admit = Callable[[], Awaitable[None]]
 """Makes room in memory before a load."""
@@ -72,9 +70,7 @@ class Instance:
         self.leases = self.loads = 0
         self.load_s: float | None = None
         """How long the engine took for the latest load."""
-        self.failures = 0
-        """Failures in a row, of loads and of runners that were lost without one answer."""
-        self.last_error: ArbiterError | None = None
+        self.failures = Failures(clock)
         self.runner: Runner | None = None
         self._is_served = False
         """Whether another program runs it. Found out once a load: a look at every member of a
@@ -88,6 +84,7 @@ class Instance:
         self._crowd: Crowd | Nobody | None = None
         """Those in flight at the process that does the present runner's work."""
         self._lent = Leases()
+        self._emptying = Emptying(self._lent, clock)
         self._wanted = 0
         """How many wait for it to be ready."""
         self._is_admitted = False
@@ -96,15 +93,11 @@ class Instance:
         self._looking: asyncio.Task[None] | None = None
         self._draining: asyncio.Task[bool] | None = None
         self._watching: asyncio.Task[None] | None = None
-        self._cut = asyncio.Event()
         self._is_abandoned = False
         self._next: LoadSpec | None = None
         """How it is to be loaded from the next load on, where that is otherwise than now."""
-        self._not_before = 0.0
         self.before_ready: Callable[[], Awaitable[None]] | None = None
         """Waited for between a load and its being announced: what is to be measured is read."""
-        self.was_lost = False
-        """Whether what went wrong last was no load, but a runner that had been ready."""
 
     def reconfigure(self, spec: LoadSpec, settings: PoolSettings) -> None:
         """Have other bounds from now on, and be loaded otherwise from the next load on."""
@@ -132,7 +125,7 @@ class Instance:
     @property
     def is_paused(self) -> bool:
         """Whether a load failed so lately that it is not tried again yet."""
-        return self.state is State.FAILED and self._not_before > self._clock.monotonic()
+        return self.state is State.FAILED and self.failures.left_s > 0
 
     @property
     def waiting(self) -> int:
@@ -257,7 +250,7 @@ class Instance:
                 continue
             if self._is_abandoned:
                 raise ShuttingDown
-            self._refuse_while_backing_off(patient=patient)
+            self.failures.refuse(patient=patient)
             if self._loading is None:
                 self._is_admitted = False
                 self._take_up()
@@ -291,23 +284,9 @@ class Instance:
         finally:
             self._looking = None
 
-    def _refuse_while_backing_off(self, *, patient: bool) -> None:
-        """A load that failed is not tried again at once; a runner that was lost is waited for."""
-        left = self._not_before - self._clock.monotonic()
-        waits = self.was_lost and patient
-        error = self.last_error
-        if error is not None and left > 0 and not waits:
-            # of the same class: whether the version is to blame does not change by waiting
-            again = type(error) if isinstance(error, LoadFailed) else LoadFailed
-            raise again(
-                error.message,
-                hint=f"It failed {self.failures} times; the next try is in {left:.0f} s.",
-                retry_after_s=int(left) + 1,
-            )
-
     async def _load(self, admit: Admit) -> Runner:
         try:
-            await self._clock.sleep(self._not_before - self._clock.monotonic())
+            await self._clock.sleep(self.failures.left_s)
             await self._admitted(admit)
             self._is_admitted = True
             began = self._clock.monotonic()
@@ -322,8 +301,7 @@ class Instance:
         except ArbiterError as error:
             self._loading = None
             self._fail(error)
-            if isinstance(error, LoadFailed) and error.retry_after_s is None:
-                error.retry_after_s = ceil(self._not_before - self._clock.monotonic())
+            self.failures.dated(error)
             raise
         self._loading = None
         self.loads += 1
@@ -427,24 +405,16 @@ class Instance:
 
     def answered(self) -> None:
         """A request was served: what went wrong before is over."""
-        self.failures = 0
-        self.last_error = None
+        self.failures.answered()
 
     def forgive(self) -> None:
         """What it failed of is over: the next load need not wait."""
         if self.state is State.FAILED:
-            self.answered()
-            self._not_before = 0.0
+            self.failures.forgive()
             self._enter(Move.FORGIVE, "what it waited for is back")
 
     def _fail(self, error: ArbiterError, *, lost: bool = False) -> None:
-        self.failures += 1
-        self.last_error = error
-        # a runner that died once may be replaced at once: the requests that had not begun wait
-        pauses = self.failures - 1 if lost else self.failures
-        pause = BACKOFF_S[min(pauses, len(BACKOFF_S) - 1)]
-        self.was_lost = lost
-        self._not_before = self._clock.monotonic() + pause
+        self.failures.add(error, lost=lost)
         if self.state in {State.LOADING, State.READY}:
             # a drain that is under way ends in COLD by itself; a load under its feet would be lost
             self._enter(Move.FAIL, error.message)
@@ -464,10 +434,10 @@ class Instance:
             if give_up or self.state is not State.LOADING:
                 # from this moment on, not from when the task runs: nobody slips in between
                 self._enter(Move.DRAIN, reason)
-            self._cut.clear()
+            self._emptying.begin()
             self._draining = asyncio.create_task(self._drain(reason, limit_s))
         if cut:
-            self._cut.set()
+            self._emptying.cut()
         return True if self._draining is None else await asyncio.shield(self._draining)
 
     async def _drain(self, reason: str, limit_s: float | None) -> bool:
@@ -476,7 +446,7 @@ class Instance:
                 await asyncio.wait({self._loading})
             if self.state is not State.DRAINING:
                 self._enter(Move.DRAIN, reason)
-            if not await self._emptied(limit_s) and self.runner is not None:
+            if not await self._emptying.is_done(limit_s) and self.runner is not None:
                 self._enter(Move.CALL_OFF, f"still in use after {limit_s:.0f} s: {reason}")
                 return False
             runner = self._let_go_of_runner()
@@ -487,29 +457,6 @@ class Instance:
             return True
         finally:
             self._draining = None
-
-    async def _emptied(self, limit_s: float | None) -> bool:
-        """Whether every lease has ended, or somebody said to cut, before the time is over."""
-        while self._lent and not self._cut.is_set():
-            ends: set[asyncio.Task[bool]] = {
-                asyncio.create_task(self._lent.ended.wait()),
-                asyncio.create_task(self._cut.wait()),
-            }
-            if limit_s is not None:
-                ends.add(asyncio.create_task(self._passed(limit_s)))
-            try:
-                done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for end in ends:
-                    end.cancel()
-                await asyncio.gather(*ends, return_exceptions=True)
-            if not any(end.result() for end in done):
-                return False
-        return True
-
-    async def _passed(self, seconds: float) -> bool:
-        await self._clock.sleep(seconds)
-        return False
 
     async def abandon(self) -> None:
         """Unload without waiting for anybody, for good: those being served get an error."""

@@ -97,10 +97,13 @@ class Moves:
                 # here, and not for each request that is refused while it lasts
                 names = ", ".join(self._registry.names_of(version))
                 LOG.warning("%s failed: %s", names or short(version), reason)
-                if isinstance(instance.last_error, OutOfMemory) and not tenant.loadable.is_outside:
+                if (
+                    isinstance(instance.failures.last, OutOfMemory)
+                    and not tenant.loadable.is_outside
+                ):
                     self._footprints.fell_short(instance.spec, reason, tenant.had)
-            if not instance.was_lost:
-                self._miss(tenant, instance.last_error)
+            if not instance.failures.was_lost:
+                self._miss(tenant, instance.failures.last)
         self._space.freed.set()
         number = instance.number
         self._tell(

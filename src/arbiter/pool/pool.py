@@ -19,15 +19,14 @@ from arbiter.cost import HOST
 from arbiter.engines.base import Engine
 from arbiter.errors import (
     ArbiterError,
-    EngineError,
     NoRoom,
     ShuttingDown,
     StillInUse,
 )
 from arbiter.events import Announcer, Detail, Event
 from arbiter.pool.again import Again
-from arbiter.pool.breaker import Sign, sign_of
 from arbiter.pool.doubts import Doubts
+from arbiter.pool.elsewhere import Elsewhere
 from arbiter.pool.engines import Engines
 from arbiter.pool.fairness import HOUSE, Who
 from arbiter.pool.footprints import Footprints, Machine
@@ -125,6 +124,8 @@ class Pool:
         )
         self.again = Again(settings=settings, clock=clock, announcer=announcer)
         """Whether requests that failed may be tried again."""
+        self.elsewhere = Elsewhere(roster=self._roster, doubts=self._doubts)
+        """Whether one that failed at an instance is to be asked at another one."""
         self._closed = False
         self.reconfigured = asyncio.Event()
         """Set when other settings hold from now on."""
@@ -396,19 +397,6 @@ class Pool:
     def _tell(self, kind: str, **detail: Detail) -> None:
         self._announcer.announce(Event(kind=kind, at=self._clock.now(), detail=detail))
 
-    def move_on(self, lease: Lease, error: EngineError) -> bool:
-        """After a failure before the first byte: whether another instance can be asked, or place.
-
-        As `Doubts.move_on` for places. False where the instance is not to blame.
-        """
-        if self._doubts.move_on(lease, error):
-            return True
-        siblings = self._roster.get(lease.instance.spec.version)
-        if siblings is None or siblings.is_alone or sign_of(error) is Sign.NOTHING:
-            return False
-        tenant = self._tenants.get(lease.instance.key)
-        return tenant is not None and siblings.can_serve_beside(tenant)
-
     def ailing(self) -> Mapping[VersionId, str]:
         """The versions of which every instance kept failing lately, each with why."""
         return self._roster.ailing(self._doubts.ailing())
@@ -429,6 +417,10 @@ class Pool:
             one.instance.state is State.READY and not one.loadable.is_outside
             for one in self._loaded(version)
         )
+
+    def ready(self) -> tuple[VersionId, ...]:
+        """The versions that are in memory, or had from a server, and on their way nowhere."""
+        return tuple(version for version, state in self.states().items() if state is State.READY)
 
     def siblings(self, version: VersionId) -> Siblings | None:
         """The instances of a version, if it ever had one."""

@@ -25,12 +25,13 @@ class Reloaded:
     """What reading the settings again led to.
 
     applied, at_next_start: settings by their names. loaded_again: drained, and loaded anew when
-    they are next asked for.
+    they are next asked for. stays: in memory as before; told where anything was applied.
     """
 
     applied: tuple[str, ...]
     at_next_start: tuple[str, ...]
     loaded_again: tuple[VersionId, ...]
+    stays: tuple[VersionId, ...]
 
 
 class Reloading:
@@ -66,16 +67,21 @@ class Reloading:
             changed = differences(before, found)
             applied = tuple(name for name in changed if name.startswith(_AT_ONCE))
             again: tuple[VersionId, ...] = ()
+            stays: tuple[VersionId, ...] = ()
             if applied:
                 budget = self._pool.budget_bytes
                 if "pool.memory_mb" in applied:
                     budget = self._budget(found)
+                # from before: what is loaded again is on its way out afterwards
+                ready = self._pool.ready()
                 again = self._pool.reconfigure(found.pool, budget)
+                stays = tuple(version for version in ready if version not in again)
                 self._in_force = found.pool
             reloaded = Reloaded(
                 applied=applied,
                 at_next_start=tuple(name for name in changed if name not in applied),
                 loaded_again=again,
+                stays=stays,
             )
             self._tell(reloaded)
             return reloaded
@@ -85,6 +91,7 @@ class Reloading:
             "applied": ", ".join(reloaded.applied),
             "at_next_start": ", ".join(reloaded.at_next_start),
             "loaded_again": len(reloaded.loaded_again),
+            "stays": len(reloaded.stays),
         }
         self._announcer.announce(
             Event(kind="settings.reloaded", at=self._clock.now(), detail=detail)

@@ -51,7 +51,7 @@ class Showing:
         reload_s = self._footprints.reload_s(tenant.loadable, instance.spec)
         probed = instance.health.probed
         short = self._footprints.shortage(instance.spec)
-        until, error = pinned.get(version), instance.last_error
+        until, error = pinned.get(version), instance.failures.last
         is_spared = self._space.is_extra(tenant) or (
             instance.is_away and siblings.serve_without(instance.number)
         )

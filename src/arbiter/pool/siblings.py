@@ -147,8 +147,9 @@ class Siblings:
 
     def _host(self, tenant: Tenant, known: int, avoid: Collection[str], now: float) -> Host:
         instance = tenant.instance
-        ailing = instance.health.ailing
-        is_well = instance.health.breaker.phase is Phase.CLOSED
+        health = instance.health
+        ailing = health.ailing
+        is_well = health.breaker.phase is Phase.CLOSED
         start = self._starts[tenant.key]
         if is_well and not start.was_well:
             start.since, start.answered = now, 0
@@ -162,7 +163,7 @@ class Siblings:
             ramp=ramp(now - start.since, start.answered, window_s=self.settings.slow_start_s),
             knows=known,
             standing=_standing(tenant),
-            failing=FAILED_IT if tenant.key in avoid else ailing,
+            failing=FAILED_IT if tenant.key in avoid else ailing or health.resting,
             is_due=ailing is None and not is_well,
         )
 
@@ -193,6 +194,17 @@ class Siblings:
             host.id != tenant.key and host.standing is Standing.READY and host.failing is None
             for host in self.hosts()
         )
+
+    def can_take_over(self, tenant: Tenant) -> bool:
+        """Whether another one than this can be asked what this one is too busy for.
+
+        One that is well and loaded, or on its way; or another server that offers the version.
+        Nobody leaves memory for it.
+        """
+        well = {h.standing for h in self.hosts() if h.id != tenant.key and h.failing is None}
+        if Standing.READY in well or Standing.LOADING in well:
+            return True
+        return tenant.loadable.is_outside and Standing.AWAY in well and self._loaded() < self.most
 
     @property
     def is_ready(self) -> bool:

@@ -137,6 +137,7 @@ class NvmlDevice:
     memory: NvmlMemory = field(default_factory=lambda: NvmlMemory(total=80 << 30, used=1 << 30))
     busy: int | Callable[[], int] = 0
     running: Sequence[NvmlProcess] = ()
+    drawing: Sequence[NvmlProcess] = ()
     samples: Sequence[NvmlSample] = ()
     fails: Mapping[str, str] = field(default_factory=dict)
 
@@ -198,6 +199,12 @@ class ScriptedNvml:
     ) -> Sequence[NvmlProcess]:
         """Who runs there."""
         return self._device("nvmlDeviceGetComputeRunningProcesses", handle).running
+
+    def nvmlDeviceGetGraphicsRunningProcesses(  # noqa: N802
+        self, handle: object
+    ) -> Sequence[NvmlProcess]:
+        """Who draws there."""
+        return self._device("nvmlDeviceGetGraphicsRunningProcesses", handle).drawing
 
     def nvmlDeviceGetProcessUtilization(  # noqa: N802
         self, handle: object, since: int
