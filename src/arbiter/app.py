@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 import platform
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ from arbiter.cost import HOST
 from arbiter.dispatch.behind import Behind
 from arbiter.dispatch.dispatch import Dispatch
 from arbiter.engines.base import Engine, EngineContext, Waits, installed_engines
-from arbiter.errors import ConfigError, HouseLocked, StorageError
+from arbiter.errors import HouseLocked, StorageError
 from arbiter.events import Announcer
 from arbiter.gateway.keyring import Keyring
 from arbiter.gateway.security import Access, Key, hashed
@@ -80,12 +81,15 @@ from arbiter.swap.pulling import Pulling
 from arbiter.swap.scouting import Scout
 from arbiter.swap.shadowing import Copies, Shadowing
 from arbiter.swap.validation import Validator
+from arbiter.tracing.extra import without_extra
 
 if TYPE_CHECKING:
     # needs the extra otel
     from opentelemetry.sdk.trace import SpanProcessor
 
     from arbiter.tracing.request import Traces
+
+LOG = logging.getLogger(__name__)
 
 SHARE_OF_FREE_MEMORY = 0.7
 """Memory for models when nobody set it: this much of what was free when the house opened."""
@@ -204,19 +208,20 @@ async def open_house(  # noqa: PLR0913  # each is something that a test may put 
 async def _traced(
     settings: TelemetrySettings, spans: SpanProcessor | None, announcer: Announcer, clock: Clock
 ) -> AsyncIterator[Traces | None]:
-    """Traces where an endpoint is set, or spans are taken; else None, and nothing is imported."""
+    """Traces where an endpoint is set, or spans are taken; else None, and nothing is imported.
+
+    An endpoint may be set for every program of a person: what is missing to write to it is told,
+    and keeps nobody from working.
+    """
     if settings.disabled or (settings.traces_url is None and spans is None):
         yield None
         return
     try:
         from arbiter.tracing.opening import opened  # noqa: PLC0415  # an extra, and half a second
-    except ImportError as error:
-        raise ConfigError(
-            f"Traces are to be sent to {settings.traces_url}, and OpenTelemetry is not installed.",
-            hint='pip install "arbiter-house[otel]", or unset telemetry.otlp_endpoint and the '
-            "variable OTEL_EXPORTER_OTLP_ENDPOINT.",
-            param="telemetry.otlp_endpoint",
-        ) from error
+    except ImportError:
+        LOG.warning("%s", without_extra(settings.traces_url))
+        yield None
+        return
     async with opened(settings, processor=spans, announcer=announcer, clock=clock) as traces:
         yield traces
 

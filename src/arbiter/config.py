@@ -44,6 +44,8 @@ ENVIRONMENT = {
 }
 """Variables that set something. Those of OpenTelemetry are its own."""
 
+_WEB = frozenset({"http", "https"})
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -511,7 +513,7 @@ class TelemetrySettings(_Section):
     @field_validator("otlp_endpoint", "otlp_traces_endpoint")
     @classmethod
     def _http(cls, value: str | None) -> str | None:
-        if value is not None and urlsplit(value).scheme not in {"http", "https"}:
+        if value is not None and urlsplit(value).scheme not in _WEB:
             raise ValueError("it begins with http:// or https://")
         return value
 
@@ -593,8 +595,11 @@ def load_settings(
     named = config or (Path(variable) if variable else None)
     tree = _file(named) if named is not None else {}
     for name, field in ENVIRONMENT.items():
-        if environment.get(name):
-            _put(tree, field, environment[name])
+        given = _heeded(name, environment.get(name, ""))
+        if given:
+            _put(tree, field, given)
+    if environment.get("OTEL_TRACES_EXPORTER", "").strip().lower() == "none":
+        _put(tree, "telemetry.disabled", True)
     if environment.get("OLLAMA_HOST", "").strip(" \t\"'"):
         _also_look_at(tree, environment["OLLAMA_HOST"])
     for field, value in (overrides or {}).items():
@@ -636,6 +641,22 @@ def differences(before: Settings, after: Settings) -> tuple[str, ...]:
         elif old != new:
             found.append(name)
     return tuple(found)
+
+
+def _heeded(name: str, given: str) -> str:
+    """A variable's value; nothing for one of OpenTelemetry's that says nothing here.
+
+    Those are for every program of a person and often meant for another: no reason not to start.
+    """
+    if not given or not name.startswith("OTEL_"):
+        return given
+    if name == "OTEL_SDK_DISABLED":
+        # as its specification has it: whatever is not true is false
+        return "true" if given.strip().lower() == "true" else "false"
+    if urlsplit(given).scheme not in _WEB:
+        LOG.warning("%s is left out. It does not begin with http:// or https://.", name)
+        return ""
+    return given
 
 
 def _also_look_at(tree: dict[str, object], host: str) -> None:

@@ -114,7 +114,7 @@ FOLDER, NO_LLAMA = WELL.data_dir, EngineThere(name="x", loads_files=True, reason
         ({"port": Port(where="h:1", is_free=False)}, "fail", "port", "--port"),
         ({"config": replace(CONFIG, mode=0o644)}, "warn", "config", "chmod 600"),
         ({"names": 0, "servers": ()}, "warn", "models", "models add"),
-        ({"lacks": {"otel": "Traces are to be sent to x"}}, "fail", "extra otel", "[otel]"),
+        ({"lacks": {"otel": "Traces are to be sent to x"}}, "warn", "extra otel", "[otel]"),
         ({"sqlite": "3.40.1"}, "fail", "sqlite", "apsw"),
         ({"engines": (NO_LLAMA,)}, "warn", "engines", "llama"),
         ({"packages": {"starlette": "1.0.0"}}, "fail", "package starlette", "starlette>=1.0.1"),

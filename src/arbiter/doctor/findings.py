@@ -225,7 +225,7 @@ def _extras(facts: Facts) -> Iterator[Finding]:
     for extra, why in facts.lacks.items():
         yield Finding(
             about=f"extra {extra}",
-            state=State.FAIL,
+            state=State.WARN,  # the house works without
             sentence=f"{why}, and what does so is not installed.",
             mend=f'pip install "arbiter-house[{extra}]"',
         )
