@@ -492,8 +492,12 @@ def test_a_busy_server_is_asked_again_soon() -> None:
 
 
 def test_a_step_of_a_pull_is_read() -> None:
-    step = parse_step(b'{"status":"pulling abc","digest":"sha256:1","total":9,"completed":3}')
+    digest = "sha256:" + "a" * 64
+    line = b'{"status":"pulling abc","digest":"%s","total":9,"completed":3}'
+    step = parse_step(line % digest.encode())
     assert (step.status, step.completed, step.total) == ("pulling abc", 3, 9)
+    assert step.digest == digest
+    assert parse_step(line % b"../../etc").digest is None
     with pytest.raises(ReportedError, match="no such file"):
         parse_step(b'{"error":"no such file"}')
     with pytest.raises(MalformedAnswer):
