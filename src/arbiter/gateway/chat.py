@@ -43,7 +43,7 @@ UNSUPPORTED: Mapping[str, tuple[object, ...]] = {
     "modalities": (None, ["text"]),
     "n": (None, 1),
     "prediction": (None,),
-    "verbosity": (None,),
+    "verbosity": (None, "medium"),
     "web_search_options": (None,),
 }
 
