@@ -36,6 +36,7 @@ from arbiter.gateway.control_knowledge import knowledge_router
 from arbiter.gateway.control_ledger import ledger_router
 from arbiter.gateway.control_looking import looking_router
 from arbiter.gateway.control_models import models_router
+from arbiter.gateway.control_page import ADDRESS, showing
 from arbiter.gateway.control_prompts import prompts_router
 from arbiter.gateway.control_rollouts import checking_router, rollouts_router
 from arbiter.gateway.control_rooms import ControlRooms
@@ -56,7 +57,9 @@ def control_app(rooms: ControlRooms) -> FastAPI:
         openapi_url="/v1/openapi.json",
         description="Everything that a person may look at or change. The command line uses it.",
     )
-    app.openapi = describing(app)  # type: ignore[method-assign]  # as the framework's docs have it
+    describe = describing(app)
+    app.add_route(ADDRESS, showing(describe), include_in_schema=False)
+    app.openapi = describe  # type: ignore[method-assign]  # as the framework's docs have it
     routers = (
         discovery_router(rooms.scout, rooms.pulling, rooms.registry),
         calibration_router(rooms.calibrating),

@@ -78,7 +78,13 @@ async def metrics(request: Request, rooms: Rooms) -> None:
 
 async def welcome(request: Request, rooms: Rooms) -> None:  # noqa: ARG001  # every handler's form
     """Say what this is, for people who open it in a browser, and in Ollama's words for programs."""
-    told = {"name": "arbiter", "openai": "/v1", "anthropic": "/", "ollama": "Ollama is running"}
+    told = {
+        "name": "arbiter",
+        "openai": "/v1",
+        "anthropic": "/",
+        "ollama": "Ollama is running",
+        "control": "/control/v1/docs",
+    }
     await send_json(request.send, encoded(told))
 
 
