@@ -91,8 +91,8 @@ CUT_SHORT = (
             Odds(
                 token="ja",
                 logprob=-0.25,
-                raw=b"ja",
-                others=(Odds(token="no", logprob=-1.5, raw=b"no"),),
+                raw=(106, 97),
+                others=(Odds(token="no", logprob=-1.5, raw=(110, 111)),),
             ),
         ),
     ),

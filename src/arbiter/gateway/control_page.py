@@ -6,7 +6,7 @@ It is made of the same description that programs read, and of nothing that anybo
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from html import escape
 from typing import Any, Final
@@ -136,7 +136,7 @@ def kind(schema: Found) -> str:
     return escape(" or ".join(told) if isinstance(told, list) else str(told))
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table of cells that are markup already."""
     lines = ["<table>\n"]
     if head:
