@@ -81,7 +81,6 @@ from arbiter.swap.pulling import Pulling
 from arbiter.swap.scouting import Scout
 from arbiter.swap.shadowing import Copies, Shadowing
 from arbiter.swap.validation import Validator
-from arbiter.tracing.extra import without_extra
 
 if TYPE_CHECKING:
     # needs the extra otel
@@ -219,6 +218,8 @@ async def _traced(
     try:
         from arbiter.tracing.opening import opened  # noqa: PLC0415  # an extra, and half a second
     except ImportError:
+        from arbiter.tracing.extra import without_extra  # noqa: PLC0415  # only here
+
         LOG.warning("%s", without_extra(settings.traces_url))
         yield None
         return
