@@ -460,10 +460,10 @@ class House:
 
     def cards(self) -> Sequence[ModelCard]:
         """What can be asked for by name, and ``auto``."""
-        cards = [ModelCard(id="auto", created=0, owned_by="arbiter", version="")]
+        named = []
         for name in self.registry.names():
             version = self.registry.version(name.version)
-            cards.append(
+            named.append(
                 ModelCard(
                     id=name.name,
                     created=_seconds(version),
@@ -473,7 +473,16 @@ class House:
                     capabilities=tuple(sorted(self.dispatch.capabilities(version))),
                 )
             )
-        return cards
+        # what any of them can do, the house can do
+        able = frozenset[str]().union(*[one.capabilities for one in named])
+        auto = ModelCard(
+            id="auto",
+            created=0,
+            owned_by="arbiter",
+            version="",
+            capabilities=tuple(sorted(able)),
+        )
+        return [auto, *named]
 
     @asynccontextmanager
     async def door(self, *, only: Key | None = None) -> AsyncIterator[Address]:

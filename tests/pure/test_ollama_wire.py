@@ -46,6 +46,7 @@ from arbiter.errors import (
     EngineRefused,
     InstanceLost,
     LoadFailed,
+    PromptTooLong,
 )
 from arbiter.inference import (
     Called,
@@ -453,7 +454,7 @@ OVERFLOW = json.dumps(
     ("status", "told", "kind", "words"),
     [
         (400, "bad things.", EngineRefused, "Ollama refused the request: bad things."),
-        (400, OVERFLOW, EngineRefused, "has 2622 tokens, and this model is loaded with room for"),
+        (400, OVERFLOW, PromptTooLong, "has 2622 tokens, and this model is loaded with room for"),
         (
             400,
             '"x" does not support chat',

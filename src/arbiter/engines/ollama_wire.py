@@ -22,6 +22,7 @@ from arbiter.engines.openai_wire import (
     MOST_BYTES,
     MalformedAnswer,
     ReportedError,
+    is_too_long,
     mended,
     printable,
     read_odds,
@@ -36,6 +37,7 @@ from arbiter.errors import (
     EngineRefused,
     InstanceLost,
     KeyRefused,
+    PromptTooLong,
 )
 from arbiter.inference import (
     Called,
@@ -315,7 +317,8 @@ def parse_refusal(
         return EngineError(f"{url} failed with status {status}: {words}.")
     if told.startswith("{"):
         return parse_llama_refusal(status, told.encode())
-    return EngineRefused(f"Ollama refused the request: {words}.")
+    refused = PromptTooLong if is_too_long(words) else EngineRefused
+    return refused(f"Ollama refused the request: {words}.")
 
 
 def error_words(body: bytes) -> str:

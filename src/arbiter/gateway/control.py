@@ -128,7 +128,8 @@ async def _render_invalid(request: Request, error: Exception) -> Response:  # no
     if not isinstance(error, RequestValidationError):
         raise error
     first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"] if part not in {"body", "query", "path"})
+    # the first part says where it stands: in the body, the query or the address
+    field = ".".join(map(str, first["loc"][1:]))
     return _answer(InvalidField(f"{field or 'The body'}: {first['msg']}.", param=field or None))
 
 
@@ -146,7 +147,8 @@ def _rendering(
             raise error
         path = str(request.scope["path"])
         if error.status_code == 404:
-            return _answer(UnknownRoute(f"There is nothing at {path!r:.120}."))
+            hint = "/control/v1/docs shows what there is."
+            return _answer(UnknownRoute(f"There is nothing at {path!r:.120}.", hint=hint))
         if error.status_code == 405:
             inner = path.removeprefix("/control").removeprefix("/v1")
             there = [r.methods or set() for r in routes if r.path_regex.match(inner)]

@@ -206,7 +206,9 @@ def check_host(head: Head, scope: Scope, policy: Policy) -> None:
     if port is not None and not 0 < int(port) < 65536:
         raise HostNotAllowed
     if name not in policy.hosts and name != _arrived_at(scope):
-        raise HostNotAllowed
+        raise HostNotAllowed(
+            hint="Ask for it by its address, or put the name into the setting door.allowed_hosts."
+        )
 
 
 def _arrived_at(scope: Scope) -> str | None:
@@ -226,7 +228,9 @@ def check_origin(head: Head, scope: Scope) -> None:
         return
     own = f"{scope.get('scheme', 'http')}://".encode() + head[b"host"].lower()
     if b"origin" in head.doubled or head[b"origin"].lower() != own:
-        raise OriginNotAllowed
+        raise OriginNotAllowed(
+            hint="A page of another address may not; the server that it comes from may."
+        )
 
 
 def identify(head: Head, scope: Scope, policy: Policy) -> Caller:
