@@ -245,7 +245,9 @@ def identify(head: Head, scope: Scope, policy: Policy) -> Caller:
         raise Unauthorized(hint="Send it as `Authorization: Bearer KEY`.")
     found = policy.ring.find(hashlib.sha256(carried.pop()).digest())
     if found is None:
-        raise Unauthorized
+        raise Unauthorized(
+            hint="The one that was sent is not known: `arbiter keys add NAME` makes one."
+        )
     return Caller(id=found.id, access=found.access, allowance=found.allowance)
 
 
