@@ -41,6 +41,7 @@ UNSUPPORTED: Mapping[str, tuple[object, ...]] = {
     "function_call": (None, "none", "auto"),
     "functions": (None, []),
     "modalities": (None, ["text"]),
+    "moderation": (None,),
     "n": (None, 1),
     "prediction": (None,),
     "verbosity": (None, "medium"),
