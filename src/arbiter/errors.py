@@ -54,6 +54,7 @@
     │   ├── StreamCut              it died after the first byte: never retried
     │   │   └── ServerCut          with the whole server: no fault of the version
     │   ├── EngineRefused          it answered with an error of its own
+    │   │   ├── PromptTooLong
     │   │   └── CannotServe        the model cannot do this kind of work there
     │   └── EngineTimeout
     └── StorageError               the disk failed; the request path goes on without it
@@ -461,6 +462,13 @@ class EngineRefused(EngineError):
     code = "engine_refused"
     status = 400
     ours = True
+
+
+class PromptTooLong(EngineRefused):
+    """The prompt has more tokens than the model has room for."""
+
+    code = "context_length_exceeded"
+    """OpenAI's own: clients shorten their conversation when they read it."""
 
 
 class CannotServe(EngineRefused):

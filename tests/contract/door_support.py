@@ -164,7 +164,7 @@ class ScriptedShelf:
 
     def loaded(self) -> Sequence[LoadedModel]:
         """What is in memory."""
-        return [LoadedModel(facts=FACTS, memory_bytes=7_000, context=2048)]
+        return [LoadedModel(facts=FACTS, memory_bytes=7_000, context=2048, accelerator_bytes=3_000)]
 
     async def load(self, model: str) -> None:
         """Note it."""

@@ -437,7 +437,9 @@ async def test_an_unknown_address_and_a_wrong_method_are_said_as_openai_says_the
         no_control = await get(address, "/control/v1/x")
     assert json.loads(nowhere.body) == {
         "error": {
-            "message": "There is nothing at '/v1/nothing'.",
+            "message": "There is nothing at '/v1/nothing'. What there is: /v1/chat/completions, "
+            "/v1/completions, /v1/embeddings, /v1/messages, /v1/messages/count_tokens, /v1/models, "
+            "/v1/responses.",
             "type": "invalid_request_error",
             "param": None,
             "code": "route_not_found",

@@ -183,4 +183,6 @@ def test_all_of_the_control_api_but_feedback_and_receipts_takes_an_admin_key() -
 def test_the_description_of_the_control_api_is_behind_the_door_too() -> None:
     assert ("GET", "/control/v1/openapi.json") in addresses()
     assert access("GET", "/control/v1/openapi.json") is Access.ADMIN
+    assert ("GET", "/control/v1/docs") in addresses()
+    assert access("GET", "/control/v1/docs") is Access.ADMIN
     assert access("GET", "/metrics") is Access.USE

@@ -222,8 +222,10 @@ async def test_the_official_client_sees_what_there_is() -> None:
         "general.parameter_count": 1_500_000_000,
     }
     assert [(one.model, one.size, one.context_length) for one in running.models] == [
-        ("org/tiny:1b", 7000, 2048)
+        ("org/tiny:1b", 10_000, 2048)
     ]
+    # Ollama's command line tells by these two what runs on a graphics card
+    assert running.models[0].size_vram == 3000
     assert running.models[0].expires_at is not None
     assert running.models[0].expires_at.year > 2300
     assert caught.value.status_code == 404
@@ -233,7 +235,7 @@ async def test_the_official_client_pulls_and_deletes() -> None:
     shelf = ScriptedShelf(
         steps=(
             PullStep(status="pulling manifest"),
-            PullStep(status="pulling abc", completed=5, total=9),
+            PullStep(status="pulling abc", completed=5, total=9, digest="sha256:" + "a" * 64),
             PullStep(status="success"),
         )
     )
@@ -241,10 +243,10 @@ async def test_the_official_client_pulls_and_deletes() -> None:
         steps = [step async for step in await client.pull("tiny", stream=True)]
         whole = await client.pull("tiny")
         gone = await client.delete("tiny")
-    assert [(s.status, s.completed, s.total) for s in steps] == [
-        ("pulling manifest", None, None),
-        ("pulling abc", 5, 9),
-        ("success", None, None),
+    assert [(s.status, s.completed, s.total, s.digest) for s in steps] == [
+        ("pulling manifest", None, None, None),
+        ("pulling abc", 5, 9, "sha256:" + "a" * 64),
+        ("success", None, None, None),
     ]
     assert whole.status == "success"
     assert gone.status == "success"

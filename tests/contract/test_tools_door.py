@@ -120,6 +120,20 @@ async def test_the_official_clients_own_helper_puts_a_streamed_call_together() -
     assert final.choices[0].message.content is None
 
 
+async def test_a_call_without_arguments_has_an_empty_object_of_them() -> None:
+    """Some engines leave them out, and clients read them as JSON."""
+    script = (Called(index=0, id="call_a", name="dice"), WANTS)
+    async with client_of(ScriptedHouse(script=script)) as client:
+        whole = await client.chat.completions.create(model="tiny", messages=MESSAGES, tools=[DICE])
+        async with client.chat.completions.stream(
+            model="tiny", messages=MESSAGES, tools=[DICE]
+        ) as stream:
+            streamed = await stream.get_final_completion()
+    for answer in (whole, streamed):
+        calls = answer.choices[0].message.tool_calls or []
+        assert [one.function.arguments for one in calls if one.type == "function"] == ["{}"]
+
+
 # Bytes
 
 
@@ -272,6 +286,12 @@ async def test_calls_and_their_results_reach_the_house() -> None:
         ),
         Message(role="tool", content="12:00", answers="call_a", name="clock"),
     )
+
+
+async def test_a_call_of_an_earlier_turn_without_arguments_has_an_empty_object_of_them() -> None:
+    made = {"role": "assistant", "tool_calls": [call(function={"name": "dice", "arguments": ""})]}
+    work = await asked(messages=[*MESSAGES, made])
+    assert work.messages[1].calls == (ToolCall(id="call_a", name="dice", arguments="{}"),)
 
 
 def tool(**function: object) -> dict[str, object]:

@@ -40,6 +40,20 @@ def control_routes() -> Iterator[tuple[str, str, Mapping[str, Any]]]:
             yield method.upper(), f"/control{path}", operation
 
 
+def _by_subject(route: tuple[str, str, Mapping[str, Any]]) -> tuple[str, str]:
+    _, path, operation = route
+    return str(operation["tags"][0]), path
+
+
+def _does(operation: Mapping[str, Any]) -> str:
+    return " ".join(f"{operation['summary']} {operation.get('description', '')}".split())
+
+
+def _queries(operation: Mapping[str, Any]) -> str:
+    names = [one["name"] for one in operation.get("parameters", ()) if one["in"] == "query"]
+    return ", ".join(f"`{name}`" for name in names)
+
+
 def control_page() -> str:
     """Every route, and every field of every body."""
     schemas = openapi()["components"]["schemas"]
@@ -48,7 +62,9 @@ def control_page() -> str:
         + NOTE
         + "\nEverything that a person may look at or change, as JSON under `/control/v1`. The\n"
         "command line uses nothing else. `GET /control/v1/openapi.json` describes it for\n"
-        "programs. Bodies are `application/json`; errors look as in [errors](errors.md).\n\n"
+        "programs, and `/control/v1/docs` shows the same in a browser (without a script, and\n"
+        "from nowhere else). Bodies are `application/json`; errors look as in\n"
+        "[errors](errors.md).\n\n"
         "Adding a model or a task and checking models or a swap take long. They answer with\n"
         "one JSON object a line:\n"
         '`{"progress": {"task": ..., "done": ..., "total": ...}}` while they work and\n'
@@ -83,10 +99,10 @@ def control_page() -> str:
         "## Routes\n\n",
     ]
     routes = [
-        (method, f"`{path}`", str(operation["tags"][0]), _body(operation))
-        for method, path, operation in control_routes()
+        (method, f"`{path}`", _does(operation), _queries(operation), _body(operation))
+        for method, path, operation in sorted(control_routes(), key=_by_subject)
     ]
-    parts.append(table(("method", "path", "about", "body"), routes))
+    parts.append(table(("method", "path", "what it does", "query", "body"), routes))
     parts.append("\n## Bodies\n")
     for name, schema in sorted(schemas.items()):
         if name == "Error":

@@ -97,6 +97,8 @@ def configuration_page() -> str:
         f"The environment:\n\n{variables}\n- `ARBITER_CONFIG` names the file\n"
         "- `OLLAMA_HOST` is one more of `discovery.servers`, as Ollama's own commands read it;\n"
         "  what is no address is left out, with a warning\n"
+        "- `OTEL_TRACES_EXPORTER=none` sets `telemetry.disabled`; an endpoint of OpenTelemetry's "
+        "variables\n  that does not begin with http:// or https:// is left out, with a warning\n"
         "- `ARBITER_KEY` is the key that commands send; it is no setting of the house\n\n"
         "In Python two underscores stand for the dot: "
         '`arbiter.open("data", rollout__soak_s=600)`.\n\n'

@@ -268,3 +268,30 @@ def test_an_ollama_host_that_is_blank_is_none(caplog: pytest.LogCaptureFixture) 
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match=r"discovery\.servers"):
         load_settings(environment={}, overrides={"discovery.servers": [url]})
+
+
+@pytest.mark.parametrize(
+    "name", ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"]
+)
+def test_an_endpoint_for_other_programs_is_left_out_with_a_warning(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Endpoints of gRPC are often written without a scheme, for every program of a person."""
+    assert load_settings(environment={name: "collector:4317"}).telemetry.traces_url is None
+    assert f"{name} is left out" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "is_off"),
+    [
+        ("OTEL_SDK_DISABLED", "TRUE", True),
+        ("OTEL_SDK_DISABLED", "1", False),
+        ("OTEL_SDK_DISABLED", "perhaps", False),
+        ("OTEL_TRACES_EXPORTER", "none", True),
+        ("OTEL_TRACES_EXPORTER", "otlp", False),
+    ],
+)
+def test_the_variables_that_turn_traces_off_are_read_as_opentelemetry_reads_them(
+    name: str, value: str, is_off: bool
+) -> None:
+    assert load_settings(environment={name: value}).telemetry.disabled is is_off

@@ -114,7 +114,7 @@ FOLDER, NO_LLAMA = WELL.data_dir, EngineThere(name="x", loads_files=True, reason
         ({"port": Port(where="h:1", is_free=False)}, "fail", "port", "--port"),
         ({"config": replace(CONFIG, mode=0o644)}, "warn", "config", "chmod 600"),
         ({"names": 0, "servers": ()}, "warn", "models", "models add"),
-        ({"lacks": {"otel": "Traces are to be sent to x"}}, "fail", "extra otel", "[otel]"),
+        ({"lacks": {"otel": "Traces are to be sent to x"}}, "warn", "extra otel", "[otel]"),
         ({"sqlite": "3.40.1"}, "fail", "sqlite", "apsw"),
         ({"engines": (NO_LLAMA,)}, "warn", "engines", "llama"),
         ({"packages": {"starlette": "1.0.0"}}, "fail", "package starlette", "starlette>=1.0.1"),
@@ -123,6 +123,10 @@ FOLDER, NO_LLAMA = WELL.data_dir, EngineThere(name="x", loads_files=True, reason
         (
             {"servers": (ServerThere(url="http://x:1", kind="ollama", version="0.17.0-rc1"),)},
             "fail", "server http://x:1", "0.17.1",
+        ),
+        (
+            {"servers": (ServerThere(url="http://x:1", kind="llama-server", version="b8000"),)},
+            "fail", "server http://x:1", "b8146",
         ),
         ({"strays": ("/site/evil.pth",)}, "warn", "start of Python", "/site/evil.pth"),
         ({"ahead_s": 3600.0}, "warn", "clock", "timedatectl"),
@@ -199,9 +203,14 @@ def test_a_table_of_bad_versions_that_is_old_says_so() -> None:
     assert "365 days old" in found.sentence or "366 days old" in found.sentence
 
 
-def test_a_server_that_tells_no_version_is_not_accused() -> None:
-    silent = ServerThere(url="http://x:1", kind="vllm", version=None)
-    assert bad(replace(WELL, servers=(silent,))) == []
+@pytest.mark.parametrize(
+    ("kind", "version"), [("vllm", None), ("llama-server", "b1-1a2b3c"), ("llama-server", "b9000")]
+)
+def test_a_server_whose_version_says_nothing_bad_is_not_accused(
+    kind: str, version: str | None
+) -> None:
+    there = ServerThere(url="http://x:1", kind=kind, version=version)
+    assert bad(replace(WELL, servers=(there,))) == []
 
 
 @given(st.lists(st.integers(0, 99), min_size=1, max_size=4), st.integers(0, 3))

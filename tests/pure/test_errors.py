@@ -7,7 +7,7 @@ import re
 import pytest
 
 from arbiter import errors
-from arbiter.errors import ArbiterError, Busy, EngineError, EngineRefused
+from arbiter.errors import ArbiterError, Busy, EngineError, EngineRefused, PromptTooLong
 
 
 def family(root: type[ArbiterError]) -> list[type[ArbiterError]]:
@@ -63,7 +63,7 @@ def test_the_docstring_is_the_default_message_and_a_sentence(cls: type[ArbiterEr
 def test_an_engines_failure_is_not_ours_unless_the_request_was_at_fault(
     cls: type[ArbiterError],
 ) -> None:
-    assert cls.ours is (cls is EngineRefused)
+    assert cls.ours is (cls in {EngineRefused, PromptTooLong})
 
 
 @pytest.mark.parametrize("cls", family(Busy))

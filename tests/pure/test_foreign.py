@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arbiter.cli.foreign import beside_models, located, read
+from arbiter.cli.foreign import beside_models, less_room, located, read
 from arbiter.errors import InvalidField
 
 SWAP = """
@@ -54,6 +54,28 @@ def test_a_llama_swap_configuration_gives_its_models_files_and_aliases() -> None
     whys = [one.why or "" for one in (cloud, vllm, broken, empty)]
     assert ["downloaded" in whys[0], "a container" in whys[1]] == [True, True]
     assert ["cannot be read" in whys[2], "no cmd" in whys[3]] == [True, True]
+
+
+def test_who_has_less_room_here_than_there_is_told() -> None:
+    """llama.cpp gives all that a model was made for unless it is told otherwise."""
+    found = read(SWAP, suffix=".yaml")
+    assert [one.context for one in found] == [8192, None, None, None, None, None]
+    told = less_room(found, 4096)
+    assert told is not None
+    assert "tiny:1b has 8192" in told
+    assert "coder has all that it was made for" in told
+    assert "at most 4096 tokens" in told
+    assert "vllm" not in told, "it has no file, and is no model of this house"
+    assert less_room(found[:1], 8192) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "context"),
+    [("ctx-size = 0", None), ("c = 512", 512), ("LLAMA_ARG_CTX_SIZE = x", None)],
+)
+def test_the_room_of_a_preset_is_read_in_every_spelling(said: str, context: int | None) -> None:
+    (found,) = read(f"[tiny]\nmodel = /m/t.gguf\n{said}\n", suffix=".ini")
+    assert found.context == context
 
 
 ELSEWHERE = """

@@ -46,6 +46,7 @@ from arbiter.errors import (
     EngineRefused,
     InstanceLost,
     LoadFailed,
+    PromptTooLong,
 )
 from arbiter.inference import (
     Called,
@@ -453,7 +454,7 @@ OVERFLOW = json.dumps(
     ("status", "told", "kind", "words"),
     [
         (400, "bad things.", EngineRefused, "Ollama refused the request: bad things."),
-        (400, OVERFLOW, EngineRefused, "has 2622 tokens, and this model is loaded with room for"),
+        (400, OVERFLOW, PromptTooLong, "has 2622 tokens, and this model is loaded with room for"),
         (
             400,
             '"x" does not support chat',
@@ -492,8 +493,12 @@ def test_a_busy_server_is_asked_again_soon() -> None:
 
 
 def test_a_step_of_a_pull_is_read() -> None:
-    step = parse_step(b'{"status":"pulling abc","digest":"sha256:1","total":9,"completed":3}')
+    digest = "sha256:" + "a" * 64
+    line = b'{"status":"pulling abc","digest":"%s","total":9,"completed":3}'
+    step = parse_step(line % digest.encode())
     assert (step.status, step.completed, step.total) == ("pulling abc", 3, 9)
+    assert step.digest == digest
+    assert parse_step(line % b"../../etc").digest is None
     with pytest.raises(ReportedError, match="no such file"):
         parse_step(b'{"error":"no such file"}')
     with pytest.raises(MalformedAnswer):

@@ -263,5 +263,6 @@ models:
     assert "registered: tiny (small)" in told.output
     assert "failed: gone" in told.output
     assert "not taken: jinja" in told.output
+    assert "tiny has all that it was made for" in told.output
     assert shell.json("models", "show", "small")["names"] == ["small", "tiny"]
     assert "known here" in shell.refused("import", str(model))

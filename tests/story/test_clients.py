@@ -73,6 +73,8 @@ async def test_a_stream_says_the_same_and_ends_with_its_usage(client: openai.Asy
 async def test_every_name_is_listed_and_auto_with_them(client: openai.AsyncOpenAI) -> None:
     listed = await client.models.list()
     assert [model.id for model in listed.data] == ["auto", "fast", "owl", "sparrow"]
+    auto, *named = [set((model.model_extra or {})["capabilities"]) for model in listed.data]
+    assert auto == set.union(*named) != set()
 
 
 async def test_mistakes_are_the_errors_that_the_client_knows(client: openai.AsyncOpenAI) -> None:

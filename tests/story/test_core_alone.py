@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
 import sys
 import venv
 from importlib.metadata import distribution
@@ -77,14 +78,35 @@ async def test_the_command_line_runs_and_a_model_says_how_to_get_its_engine(
     assert 'pip install "arbiter-house[llama]"' in out
 
 
-async def test_traces_without_their_extra_say_how_to_get_it(python: Path, tmp_path: Path) -> None:
-    told = ["env", "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318", str(python)]
+TRACED = "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318"
+
+
+async def test_without_the_extra_for_traces_every_command_works(
+    python: Path, tmp_path: Path
+) -> None:
+    """The variable is often set for every program of a person."""
     command = ["-m", "arbiter", "status", "--data-dir", str(tmp_path / "data")]
-    code, out = await _run(Path("/usr/bin/env"), *told[1:], *command)
-    assert code == 1
-    assert 'pip install "arbiter-house[otel]"' in out
-    assert "OTEL_EXPORTER_OTLP_ENDPOINT" in out
-    code, out = await _run(
-        Path("/usr/bin/env"), *told[1:2], "OTEL_SDK_DISABLED=true", *told[2:], *command
-    )
+    code, out = await _run(Path("/usr/bin/env"), TRACED, str(python), *command)
     assert code == 0, out
+    assert "traces" not in out
+
+
+async def test_the_house_says_once_what_its_traces_lack(python: Path, tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        "/usr/bin/env", TRACED, str(python), "-m", "arbiter", "up", "--port", "0",
+        "--no-discover", "--data-dir", str(tmp_path / "data"),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert b"Arbiter is up" in await process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    _, told = await process.communicate()
+    assert process.returncode == 0, told
+    assert told.count(b'pip install "arbiter-house[otel]"') == 1
+    assert b"OTEL_EXPORTER_OTLP_ENDPOINT" in told
+
+
+async def test_the_doctor_says_what_traces_lack(python: Path, tmp_path: Path) -> None:
+    command = ["-m", "arbiter", "doctor", "--data-dir", str(tmp_path / "data")]
+    _, out = await _run(Path("/usr/bin/env"), TRACED, str(python), *command)
+    assert 'pip install "arbiter-house[otel]"' in out

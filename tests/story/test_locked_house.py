@@ -13,10 +13,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import aiohttp
 import pytest
-from tests.docs.control import control_routes
+from tests.docs.control import control_routes, openapi
 from tests.story.stage import Stage, stage
 from yarl import URL
 
@@ -213,6 +214,8 @@ async def test_no_field_of_a_request_makes_the_house_call_anybody(visit: Visit) 
             ("/v1/messages", {**CHAT, "max_tokens": 5}),
             ("/api/chat", dict(CHAT)),
             ("/api/generate", {"model": "old", "prompt": "chat hi"}),
+            ("/v1/embeddings", {"model": "old", "input": "chat hi"}),
+            ("/api/embed", {"model": "old", "input": "chat hi"}),
         ]
         statuses = set()
         for path, body in asked:
@@ -227,13 +230,22 @@ async def test_no_field_of_a_request_makes_the_house_call_anybody(visit: Visit) 
     assert (called, statuses) == ([], {200, 400})
 
 
+def body_of(operation: Mapping[str, Any]) -> str:
+    """The name of what an address takes."""
+    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+    return str(schema["$ref"]).rpartition("/")[2]
+
+
 @pytest.mark.security("S-22", "S-26")
 async def test_a_body_of_the_control_api_has_no_field_that_is_not_written_down(
     visit: Visit,
 ) -> None:
+    schemas = openapi()["components"]["schemas"]
+    assert {name for name, one in schemas.items() if one.get("additionalProperties")} == set()
     for method, path, operation in control_routes():
         if "requestBody" not in operation:
             continue
+        assert schemas[body_of(operation)]["additionalProperties"] is False, path
         target = re.sub(r"\{verb\}", "pause", path)
         target = re.sub(r"\{\w+\}", "old", target)
         for lure in ("command", "env", "args", "api_base", "headers"):

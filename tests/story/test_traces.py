@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ from tests.story.traced import Kept, ids, said
 
 from arbiter.engines.scripted import Die, Hold, Say, Scripted
 from arbiter.errors import StreamCut, UnknownModel
+from arbiter.logs import JsonLines
 
 SECRET = "marmalade-4711"
 STEPS = {"unproven_first_step": 0.3, "steps": [0.5], "min_steps": 1, "soak_s": 3600.0}
@@ -62,6 +65,31 @@ async def test_a_request_is_a_span_with_what_it_waited_for_below_it(tmp_path: Pa
     assert request.start_time is not None
     assert request.end_time is not None
     assert request.start_time <= request.end_time
+
+
+async def test_a_line_of_the_log_leads_to_its_trace(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = Kept()
+    caplog.set_level(logging.INFO, logger="arbiter.requests")
+    async with stage(tmp_path / "data", spans=kept.processor) as play:
+        await furnished(play)
+        await play.ask(model="owl")
+    (line,) = [one for one in caplog.records if one.name == "arbiter.requests"]
+    found = json.loads(JsonLines().format(line))
+    trace, span = ids(kept.one("chat owl"))
+    assert (int(found["trace_id"], 16), int(found["span_id"], 16)) == (trace, span)
+    assert (len(found["trace_id"]), len(found["span_id"])) == (32, 16)
+
+
+async def test_without_traces_a_line_of_the_log_names_none(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="arbiter.requests")
+    async with stage(tmp_path / "data") as play:
+        await furnished(play)
+        await play.ask(model="owl")
+    assert [one for one in caplog.records if "trace_id" in JsonLines().format(one)] == []
 
 
 async def test_a_load_that_a_request_waits_for_is_told_twice_over(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from arbiter.app import open_house
 from arbiter.config import Settings
 from arbiter.errors import ArbiterError, EngineError
 from arbiter.gateway.security import LOCAL, Key, hashed
+from arbiter.tracing.extra import is_installed
 
 Json = dict[str, object]
 
@@ -133,11 +134,14 @@ async def reach(settings: Settings) -> AsyncIterator[Client]:
     # a door for this command alone: nobody else on this machine knows its port or its key
     secret = secrets.token_urlsafe(32)
     door = settings.door.model_copy(update={"host": "127.0.0.1", "port": 0})
+    # what traces lack is told by `arbiter up` and by `arbiter doctor`, not by each command
+    off = settings.telemetry.disabled or not is_installed()
+    telemetry = settings.telemetry.model_copy(update={"disabled": off})
     # whoever may open the data directory runs the house, whatever keys its door has
     key = Key(id=LOCAL.id, digest=hashed(secret), access=LOCAL.access)
     headers = {"authorization": f"Bearer {secret}"}
     async with (
-        open_house(settings.model_copy(update={"door": door})) as house,
+        open_house(settings.model_copy(update={"door": door, "telemetry": telemetry})) as house,
         house.door(only=key) as address,
         aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
     ):

@@ -23,6 +23,7 @@ _FETCHED = frozenset(
     {"hf", "hfr", "hf-repo", "mu", "model-url", "dr", "docker-repo"}
     | {"llama-arg-hf-repo", "llama-arg-model-url", "llama-arg-docker-repo"}
 )
+_CONTEXT = frozenset({"c", "ctx-size", "llama-arg-ctx-size"})
 _SECRET = re.compile(r"token|key|secret|password")
 _NOT_FETCHED = "it names a repository, and nothing is downloaded here: name the file instead"
 _CONTAINERS = frozenset({"docker", "podman", "nerdctl"})
@@ -40,7 +41,8 @@ class Found:
     """A model that a file configures.
 
     path: None when there is no file to take; why then says what there is instead. template: a file
-    with its chat template. aliases: further names. left: what was not taken.
+    with its chat template. aliases: further names. left: what was not taken. context: the tokens
+    that it is given room for; None: all that the model was made for, as llama.cpp does unasked.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Found:
     template: str | None = None
     aliases: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
+    context: int | None = None
 
 
 def read(text: str, *, suffix: str) -> tuple[Found, ...]:
@@ -217,6 +220,7 @@ def _of_flags(
     path: str | None = None
     template: str | None = None
     not_taken = list(left)
+    context: int | None = None
     has_repository = False
     for flag, value in flags:
         if flag in _PATH:
@@ -224,6 +228,9 @@ def _of_flags(
         elif flag in _TEMPLATE:
             template = value
         elif flag not in _OURS:
+            if flag in _CONTEXT:
+                # 0 has llama.cpp take what stands in the model's file
+                context = int(value) or None if value.isdecimal() and len(value) < 10 else None
             has_repository = has_repository or flag in _FETCHED
             # a token that stands in a file is not repeated on a screen
             not_taken.append(flag if _SECRET.search(flag) else f"{flag} {value}".strip())
@@ -237,7 +244,28 @@ def _of_flags(
         template=template,
         aliases=aliases,
         left=tuple(not_taken),
+        context=context,
     )
+
+
+def less_room(found: Iterable[Found], most: int) -> str | None:
+    """Which models had more room for a conversation where they come from; None: none had.
+
+    most: the tokens that a model is loaded with here at most.
+
+    >>> less_room([Found(name="tiny", path="t.gguf", context=8192)], 4096)
+    'tiny has 8192 there. Here at most 4096 tokens: more by the setting pool.context.'
+    >>> less_room([Found(name="tiny", path="t.gguf")], 4096)[:40]
+    'tiny has all that it was made for there.'
+    >>> less_room([Found(name="tiny", path="t.gguf", context=2048)], 4096)
+    """
+    there = [one for one in found if one.path is not None]
+    more = [f"{one.name} has {one.context}" for one in there if one.context and one.context > most]
+    more += [f"{one.name} has all that it was made for" for one in there if one.context is None]
+    if not more:
+        return None
+    told = ", ".join(more)
+    return f"{told} there. Here at most {most} tokens: more by the setting pool.context."
 
 
 def located(found: Found, beside: Path) -> Path:

@@ -8,8 +8,16 @@ from typing import Annotated
 import typer
 
 from arbiter.cli.client import Client, Json
-from arbiter.cli.foreign import Found, beside_models, located, read
-from arbiter.cli.options import AsJson, ConfigFile, DataDir, followed, read_file, with_house
+from arbiter.cli.foreign import Found, beside_models, less_room, located, read
+from arbiter.cli.options import (
+    AsJson,
+    ConfigFile,
+    DataDir,
+    followed,
+    read_file,
+    settings_from,
+    with_house,
+)
 from arbiter.cli.output import ERR, OUT, show_json, text
 from arbiter.errors import ArbiterError
 
@@ -41,7 +49,8 @@ def import_(
     async def work(client: Client) -> None:
         told = []
         written = read_file(file)
-        for found in read(written, suffix=file.suffix):
+        models = read(written, suffix=file.suffix)
+        for found in models:
             if dry_run or found.path is None:
                 told.append(_would(found, beside))
             else:
@@ -50,10 +59,14 @@ def import_(
             if not as_json:
                 _show(told[-1])
         left = beside_models(written, suffix=file.suffix)
+        room = less_room(models, settings_from(data_dir, config).pool.context)
         if as_json:
-            show_json({"models": told, "left": list(left)})
-        elif left:
-            ERR.print(f"of the file itself not taken: {', '.join(left)}", markup=False)
+            show_json({"models": told, "left": list(left), "room": room})
+        else:
+            if left:
+                ERR.print(f"of the file itself not taken: {', '.join(left)}", markup=False)
+            if room is not None:
+                ERR.print(f"room for conversations: {room}", markup=False)
         if any(one["state"] == "failed" for one in told):
             raise typer.Exit(1)
 
@@ -88,6 +101,7 @@ def _told(found: Found, state: str, why: str) -> Json:
         "state": state,
         "why": why,
         "left": list(found.left),
+        "context": found.context,
     }
 
 

@@ -7,11 +7,13 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
 from arbiter.addresses import parse_ollama_host
 from arbiter.config.settings import Settings
+from arbiter.config.telemetry import WEB
 from arbiter.errors import ConfigError, InvalidField
 
 LOG = logging.getLogger(__name__)
@@ -42,8 +44,11 @@ def load_settings(
     named = config or (Path(variable) if variable else None)
     tree = _file(named) if named is not None else {}
     for name, field in ENVIRONMENT.items():
-        if environment.get(name):
-            _put(tree, field, environment[name])
+        given = _heeded(name, environment.get(name, ""))
+        if given:
+            _put(tree, field, given)
+    if environment.get("OTEL_TRACES_EXPORTER", "").strip().lower() == "none":
+        _put(tree, "telemetry.disabled", True)
     if environment.get("OLLAMA_HOST", "").strip(" \t\"'"):
         _also_look_at(tree, environment["OLLAMA_HOST"])
     for field, value in (overrides or {}).items():
@@ -67,6 +72,22 @@ def load_settings(
             hint="docs/reference/configuration.md lists every setting.",
             param=field,
         ) from error
+
+
+def _heeded(name: str, given: str) -> str:
+    """A variable's value; nothing for one of OpenTelemetry's that says nothing here.
+
+    Those are for every program of a person and often meant for another: no reason not to start.
+    """
+    if not given or not name.startswith("OTEL_"):
+        return given
+    if name == "OTEL_SDK_DISABLED":
+        # as its specification has it: whatever is not true is false
+        return "true" if given.strip().lower() == "true" else "false"
+    if urlsplit(given).scheme not in WEB:
+        LOG.warning("%s is left out. It does not begin with http:// or https://.", name)
+        return ""
+    return given
 
 
 def _also_look_at(tree: dict[str, object], host: str) -> None:

@@ -8,6 +8,9 @@ from pydantic import Field, field_validator
 
 from arbiter.config.section import Section
 
+WEB = frozenset({"http", "https"})
+"""How the address of a collector begins."""
+
 
 class TelemetrySettings(Section):
     """Traces, for OpenTelemetry. Nothing is written or sent unless an endpoint is set."""
@@ -28,7 +31,7 @@ class TelemetrySettings(Section):
     @field_validator("otlp_endpoint", "otlp_traces_endpoint")
     @classmethod
     def _http(cls, value: str | None) -> str | None:
-        if value is not None and urlsplit(value).scheme not in {"http", "https"}:
+        if value is not None and urlsplit(value).scheme not in WEB:
             raise ValueError("it begins with http:// or https://")
         return value
 

@@ -74,7 +74,8 @@ class Recording:
             also=statements,
             then=then,
         )
-        request_lines.tell(way.decided, outcome, caller=ask.caller)
+        trace = None if way.trace is None else way.trace.named
+        request_lines.tell(way.decided, outcome, caller=ask.caller, trace=trace)
         # known a moment later, when the counters have moved
         if lease is not None:
             answered_it = status is Status.SUCCESS

@@ -22,9 +22,9 @@ from arbiter.doctor.instances import Complaint
 from arbiter.doctor.meters import Meters
 from arbiter.engines.base import Engine, ServerEngine
 from arbiter.errors import EngineError
+from arbiter.tracing.extra import is_complete
 
 _DATABASE = "arbiter.db"
-_EXPORTER = "opentelemetry-exporter-otlp-proto-http"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +128,7 @@ def names_in(path: Path) -> int | None:
 def lacking(settings: Settings, packages: Mapping[str, str]) -> dict[str, str]:
     """The extras that these settings need and that are not there."""
     wants_traces = settings.telemetry.traces_url is not None
-    if wants_traces and not {"opentelemetry-sdk", _EXPORTER} <= packages.keys():
+    if wants_traces and not is_complete(packages):
         return {"otel": f"Traces are to be sent to {settings.telemetry.traces_url}"}
     return {}
 

@@ -27,12 +27,16 @@ SQLITE_FIXED = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bad:
-    """Versions of something that are known to be bad: all below this one, or exactly these."""
+    """Versions of something that are known to be bad: all below this one, or exactly these.
+
+    since: what is below that says nothing of how old it is.
+    """
 
     name: str
     why: str
     source: str
     below: str = ""
+    since: str = ""
     exactly: tuple[str, ...] = ()
 
     def has(self, version: str) -> bool:
@@ -41,6 +45,8 @@ class Bad:
         >>> Bad(name="x", why="", source="", exactly=("1.82.7",)).has("1.82.7")
         True
         """
+        if self.since and is_below(version, self.since):
+            return False
         return version in self.exactly or (bool(self.below) and is_below(version, self.below))
 
     @property
@@ -77,6 +83,7 @@ def _bad(row: Mapping[str, Any], *, name: str) -> Bad:
         why=row["why"],
         source=row["source"],
         below=row.get("below", ""),
+        since=row.get("from", ""),
         exactly=tuple(row.get("exactly", ())),
     )
 
@@ -225,7 +232,7 @@ def _extras(facts: Facts) -> Iterator[Finding]:
     for extra, why in facts.lacks.items():
         yield Finding(
             about=f"extra {extra}",
-            state=State.FAIL,
+            state=State.WARN,  # the house works without
             sentence=f"{why}, and what does so is not installed.",
             mend=f'pip install "arbiter-house[{extra}]"',
         )

@@ -236,11 +236,15 @@ class ServerEngine(Engine, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullStep:
-    """How far a pull is: what the server says, and bytes of the part that it fetches now."""
+    """How far a pull is: what the server says, and bytes of the part that it fetches now.
+
+    digest: of that part; there may be several, and programs draw a bar for each.
+    """
 
     status: str
     completed: int | None = None
     total: int | None = None
+    digest: str | None = None
 
 
 @runtime_checkable

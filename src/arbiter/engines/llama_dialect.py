@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec import structs
 
-from arbiter.errors import EngineRefused
+from arbiter.errors import EngineRefused, PromptTooLong
 from arbiter.inference import Chat, Generation, Vectors
 
 _LARGEST_SCHEMA: Final = 64 * 1024
@@ -63,9 +63,9 @@ def of_input(refusal: EngineRefused, context: int) -> EngineRefused:
     refusal.param = "input"
     if too_large is None:
         return refusal
-    return EngineRefused(
+    return PromptTooLong(
         f"A text has {too_large[1]} tokens, and this model is loaded with room for {context}.",
-        hint="Send shorter texts, or load the model with a larger context.",
+        hint="Send shorter texts, or load the model with a larger context (pool.context).",
         param="input",
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -21,6 +22,7 @@ from arbiter.engines.openai_wire import (
     MOST_BYTES,
     MalformedAnswer,
     ReportedError,
+    is_too_long,
     mended,
     printable,
     read_odds,
@@ -35,6 +37,7 @@ from arbiter.errors import (
     EngineRefused,
     InstanceLost,
     KeyRefused,
+    PromptTooLong,
 )
 from arbiter.inference import (
     Called,
@@ -102,6 +105,7 @@ class _Step(msgspec.Struct):
     status: str = ""
     completed: Number = None
     total: Number = None
+    digest: msgspec.Raw = msgspec.Raw()
     error: msgspec.Raw = msgspec.Raw()
 
 
@@ -113,6 +117,7 @@ _line = msgspec.json.Decoder(_Line).decode
 _metrics = msgspec.json.Decoder(_Metrics).decode
 _vectors = msgspec.json.Decoder(_Vectors).decode
 _step = msgspec.json.Decoder(_Step).decode
+_DIGEST: Final = re.compile(rb'"(sha256:[0-9a-f]{64})"')
 _refusal = msgspec.json.Decoder(_Refusal).decode
 _text = msgspec.json.Decoder(str).decode
 
@@ -312,7 +317,8 @@ def parse_refusal(
         return EngineError(f"{url} failed with status {status}: {words}.")
     if told.startswith("{"):
         return parse_llama_refusal(status, told.encode())
-    return EngineRefused(f"Ollama refused the request: {words}.")
+    refused = PromptTooLong if is_too_long(words) else EngineRefused
+    return refused(f"Ollama refused the request: {words}.")
 
 
 def error_words(body: bytes) -> str:
@@ -332,7 +338,14 @@ def parse_step(line: bytes) -> PullStep:
         status=printable(told.status),
         completed=_whole(told.completed, most=2**53),
         total=_whole(told.total, most=2**53),
+        digest=_digest(told.digest),
     )
+
+
+def _digest(raw: msgspec.Raw) -> str | None:
+    """A digest as Ollama writes it; None for anything else."""
+    found = _DIGEST.fullmatch(bytes(raw))
+    return None if found is None else found[1].decode()
 
 
 def _parse(data: bytes) -> _Line:

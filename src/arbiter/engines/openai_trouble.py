@@ -24,6 +24,7 @@ from arbiter.errors import (
     EngineTimeout,
     InstanceLost,
     KeyRefused,
+    PromptTooLong,
     StreamCut,
 )
 from arbiter.inference import Vectors
@@ -51,7 +52,7 @@ def refusal(response: Response, *, kind: str, path: str, has_key: bool) -> Arbit
     if status in {429, 503}:
         return Busy(f"{kind} is busy{said}", retry_after_s=pause_of(response.headers))
     if too_large := _TOO_LARGE.search(words):
-        return EngineRefused(
+        return PromptTooLong(
             f"A text has {too_large[1]} tokens, and {kind} was started with room for "
             f"{too_large[2]} in one.",
             hint="Send shorter texts, or start the server with a larger physical batch.",

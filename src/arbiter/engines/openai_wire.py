@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from arbiter.errors import EngineRefused
+from arbiter.errors import EngineRefused, PromptTooLong
 from arbiter.inference import (
     Called,
     Delta,
@@ -157,6 +157,15 @@ _usage = msgspec.json.Decoder(_Usage | None).decode
 _timings = msgspec.json.Decoder(_Timings | None).decode
 _tokens = msgspec.json.Decoder(_Tokens).decode
 _odds = msgspec.json.Decoder(_AllOdds | list[_OneOdds] | None).decode
+MORE_ROOM: Final = (
+    "Send a shorter prompt, ask a model with more room, or load this one with a larger context "
+    "(pool.context, or its server's own setting)."
+)
+_TOO_LONG: Final = re.compile(
+    r"maximum context length|(?:exceed|longer|overflow).{0,80}context"
+    r"|context.{0,80}(?:exceed|overflow)",
+    re.IGNORECASE,
+)
 _problem = msgspec.json.Decoder(_Problem).decode
 _refusal = msgspec.json.Decoder(_Refusal).decode
 _REASONS: Final = {
@@ -338,13 +347,27 @@ def parse_refusal(status: int, body: bytes) -> EngineRefused:
         told = f": {words}" if words else "."
         return EngineRefused(f"The engine refused the request with status {status}{told}")
     if problem.type == "exceed_context_size_error" and problem.n_prompt_tokens and problem.n_ctx:
-        return EngineRefused(
+        return PromptTooLong(
             f"The prompt has {problem.n_prompt_tokens} tokens, and this model is loaded with room "
             f"for {problem.n_ctx}.",
-            hint="Send a shorter prompt, or load the model with a larger context.",
+            hint=MORE_ROOM,
             param="messages",
         )
-    return EngineRefused(f"The engine refused the request: {problem.message[:500]}")
+    told = f"The engine refused the request: {problem.message[:500]}"
+    if is_too_long(problem.message):
+        return PromptTooLong(told, param="messages")
+    return EngineRefused(told)
+
+
+def is_too_long(words: str) -> bool:
+    """Whether this is how a server says that a prompt does not fit: vLLM, SGLang, Ollama ...
+
+    >>> is_too_long("This model's maximum context length is 4096 tokens. However, ...")
+    True
+    >>> is_too_long("the input length exceeds the context length"), is_too_long("no such model")
+    (True, False)
+    """
+    return _TOO_LONG.search(words) is not None
 
 
 def words_of(body: bytes) -> str:

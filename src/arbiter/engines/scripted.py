@@ -22,13 +22,14 @@ from typing import Final
 from arbiter.cost import Footprint
 from arbiter.engines.base import Availability, Engine, EngineContext, LoadSpec, Runner
 from arbiter.engines.endings import is_out_of_memory
+from arbiter.engines.openai_wire import MORE_ROOM
 from arbiter.engines.script import Script, read_script
 from arbiter.errors import (
-    EngineRefused,
     InstanceLost,
     LoadFailed,
     ModelFileError,
     OutOfMemory,
+    PromptTooLong,
     StreamCut,
 )
 from arbiter.inference import (
@@ -206,10 +207,10 @@ class ScriptedRunner:
         self._refuse_when_over()
         prompt_tokens = sum(len(_WORD.findall(text)) for text in _texts(request.work))
         if prompt_tokens > self.spec.context:
-            raise EngineRefused(
+            raise PromptTooLong(
                 f"The prompt has {prompt_tokens} tokens, and this model is loaded with room for "
                 f"{self.spec.context}.",
-                hint="Send a shorter prompt, or load the model with a larger context.",
+                hint=MORE_ROOM,
                 param="messages" if isinstance(request.work, Chat) else "prompt",
             )
         async with self._slots:
@@ -228,7 +229,7 @@ class ScriptedRunner:
         self._refuse_when_over()
         counts = [len(_WORD.findall(text)) for text in request.inputs]
         if max(counts, default=0) > self.spec.context:
-            raise EngineRefused(
+            raise PromptTooLong(
                 f"A text has {max(counts)} tokens, and this model is loaded with room for "
                 f"{self.spec.context}.",
                 hint="Send shorter texts, or load the model with a larger context.",

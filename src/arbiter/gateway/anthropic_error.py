@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from arbiter.errors import ArbiterError
+from arbiter.errors import ArbiterError, PromptTooLong
 from arbiter.gateway.rendering import encoded, told_of
 
 _TYPES: Final[Mapping[int, str]] = {
@@ -31,10 +31,13 @@ def anthropic_type(status: int) -> str:
 def anthropic_error(error: ArbiterError, decision: str | None = None) -> bytes:
     """An error in Anthropic's shape; within a stream it is the data of an event ``error``."""
     decision = error.decision or decision
+    told = told_of(error)
+    if isinstance(error, PromptTooLong):
+        told = f"prompt is too long: {told}"  # the words by which clients know to shorten it
     return encoded(
         {
             "type": "error",
-            "error": {"type": anthropic_type(error.status), "message": told_of(error)},
+            "error": {"type": anthropic_type(error.status), "message": told},
             "request_id": decision,
             "arbiter": {"code": error.code, "ours": error.ours, "decision": decision},
         }

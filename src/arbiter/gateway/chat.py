@@ -41,9 +41,10 @@ UNSUPPORTED: Mapping[str, tuple[object, ...]] = {
     "function_call": (None, "none", "auto"),
     "functions": (None, []),
     "modalities": (None, ["text"]),
+    "moderation": (None,),
     "n": (None, 1),
     "prediction": (None,),
-    "verbosity": (None,),
+    "verbosity": (None, "medium"),
     "web_search_options": (None,),
 }
 

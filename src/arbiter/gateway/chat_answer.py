@@ -28,12 +28,14 @@ _DONE = b"data: [DONE]\n\n"
 class ChatFrames:
     """The chunks of one stream. Only the text differs between them, so only it is encoded."""
 
-    __slots__ = ("_decision", "_head", "_indexes", "_tail", "_with_usage", "opening")
+    __slots__ = ("_bare", "_decision", "_head", "_indexes", "_tail", "_with_usage", "opening")
 
     def __init__(self, decided: Decided, *, model: str, created: int, with_usage: bool) -> None:
         self._decision = decided.decision
         self._with_usage = with_usage
         self._indexes: frozenset[int] = frozenset()
+        self._bare: frozenset[int] = frozenset()
+        """Calls that have no arguments so far."""
         self._head = (
             b'data: {"id":"chatcmpl-%s","object":"chat.completion.chunk","created":%d,'
             b'"model":%s,"system_fingerprint":"%s","choices":['
@@ -69,9 +71,13 @@ class ChatFrames:
 
     def _called(self, piece: Called) -> bytes:
         arguments = encoded_text(piece.arguments)
+        if piece.arguments:
+            self._bare -= {piece.index}
         if piece.index in self._indexes:
             call = b'{"index":%d,"function":{"arguments":%s}}' % (piece.index, arguments)
         else:
+            if not piece.arguments:
+                self._bare |= {piece.index}
             if not self._indexes:
                 # used when nothing was said before: then there is no content, not an empty one
                 self.opening = self._choice(b'{"role":"assistant","content":null}', b"null")
@@ -89,7 +95,10 @@ class ChatFrames:
 
     def ending(self, finish: Finish) -> bytes:
         """The last chunks: why it ended, what it used when that was asked for, and ``[DONE]``."""
-        end = self._choice(b"{}", b'"%s"' % _reason(finish, has_calls=bool(self._indexes)))
+        # clients read the arguments as JSON, which an empty text is not
+        none = [Called(index=index, arguments="{}") for index in sorted(self._bare)]
+        end = b"".join([self._called(one) for one in none])
+        end += self._choice(b"{}", b'"%s"' % _reason(finish, has_calls=bool(self._indexes)))
         if self._with_usage:
             end += self._head + b'],"usage":%s}\n\n' % encoded(usage_of(finish.usage))
         return end + _DONE
@@ -150,7 +159,7 @@ def _calls(decided: Decided, calls: Sequence[ToolCall]) -> bytes:
         % (
             encoded_text(call.id or call_id(decided.decision, index)),
             encoded_text(call.name),
-            encoded_text(call.arguments),
+            encoded_text(call.arguments or "{}"),
         )
         for index, call in enumerate(calls)
     )

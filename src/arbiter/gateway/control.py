@@ -36,6 +36,7 @@ from arbiter.gateway.control_knowledge import knowledge_router
 from arbiter.gateway.control_ledger import ledger_router
 from arbiter.gateway.control_looking import looking_router
 from arbiter.gateway.control_models import models_router
+from arbiter.gateway.control_page import ADDRESS, showing
 from arbiter.gateway.control_prompts import prompts_router
 from arbiter.gateway.control_rollouts import checking_router, rollouts_router
 from arbiter.gateway.control_rooms import ControlRooms
@@ -56,7 +57,9 @@ def control_app(rooms: ControlRooms) -> FastAPI:
         openapi_url="/v1/openapi.json",
         description="Everything that a person may look at or change. The command line uses it.",
     )
-    app.openapi = describing(app)  # type: ignore[method-assign]  # as the framework's docs have it
+    describe = describing(app)
+    app.add_route(ADDRESS, showing(describe), include_in_schema=False)
+    app.openapi = describe  # type: ignore[method-assign]  # as the framework's docs have it
     routers = (
         discovery_router(rooms.scout, rooms.pulling, rooms.registry),
         calibration_router(rooms.calibrating),
@@ -125,7 +128,8 @@ async def _render_invalid(request: Request, error: Exception) -> Response:  # no
     if not isinstance(error, RequestValidationError):
         raise error
     first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"] if part not in {"body", "query", "path"})
+    # the first part says where it stands: in the body, the query or the address
+    field = ".".join(map(str, first["loc"][1:]))
     return _answer(InvalidField(f"{field or 'The body'}: {first['msg']}.", param=field or None))
 
 
@@ -143,7 +147,8 @@ def _rendering(
             raise error
         path = str(request.scope["path"])
         if error.status_code == 404:
-            return _answer(UnknownRoute(f"There is nothing at {path!r:.120}."))
+            hint = "/control/v1/docs shows what there is."
+            return _answer(UnknownRoute(f"There is nothing at {path!r:.120}.", hint=hint))
         if error.status_code == 405:
             inner = path.removeprefix("/control").removeprefix("/v1")
             there = [r.methods or set() for r in routes if r.path_regex.match(inner)]

@@ -40,11 +40,13 @@ def aliases_router(rooms: ControlRooms) -> APIRouter:
 
     @router.get("/aliases")
     async def list_aliases(page: Wanted) -> Plain:
+        """Every name that can be asked for, aliases too, and what each points at."""
         names, after = page.of(registry.names(), key=lambda one: one.name)
         return {"aliases": [views.name_view(name, registry) for name in names], "next": after}
 
     @router.get("/aliases/{alias:path}/moves")
     async def list_moves(alias: str, page: Wanted) -> Plain:
+        """What an alias pointed at before, the oldest first: when, who moved it and by what."""
         # a log that only grows: a position in it stays what it is
         moves = enumerate(await registry.moves(parse_name(alias, what="alias")))
         part, after = page.of(moves, key=lambda one: numbered(one[0]))
@@ -52,10 +54,12 @@ def aliases_router(rooms: ControlRooms) -> APIRouter:
 
     @router.get("/aliases/{alias:path}")
     async def show_alias(alias: str, response: Response) -> Plain:
+        """What an alias points at."""
         return told(parse_name(alias, what="alias"), response)
 
     @router.put("/aliases/{alias:path}")
     async def set_alias(alias: str, body: SetAlias, still: If, response: Response) -> Plain:
+        """Point an alias at a model, at once and without a rollout."""
         name, target = parse_name(alias, what="alias"), parse_name(body.target)
         async with one_at_a_time:
             found = find(name)

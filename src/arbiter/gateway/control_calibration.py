@@ -15,6 +15,7 @@ def calibration_router(calibrating: Calibrating) -> APIRouter:
 
     @router.get("/calibration")
     async def calibration() -> Plain:
+        """How far every version has come with the graded cases of every task."""
         return calibration_view(await calibrating.view())
 
     return router

@@ -50,6 +50,7 @@ def costs_router(rooms: CostRooms) -> APIRouter:
 
     @router.get("/decisions/{decision}/receipt")
     async def receipt(decision: str, request: Request) -> Plain:
+        """What an answer cost, each figure with its method. A key sees its own answers."""
         caller = caller_of(request.scope)
         is_admin = Access.ADMIN in caller.access
         if not is_admin and (await rooms.record(decision)).caller != caller.id:
@@ -64,6 +65,7 @@ def costs_router(rooms: CostRooms) -> APIRouter:
         days: Annotated[float | None, Query(gt=0, le=36_500)] = None,
         task: Annotated[str | None, Query(max_length=200)] = None,
     ) -> Plain:
+        """What answers cost in sum, by model, task, alias, caller or day."""
         since = ""
         if days is not None:
             since = (rooms.clock.now() - timedelta(days=days)).isoformat()
@@ -98,6 +100,7 @@ def costs_router(rooms: CostRooms) -> APIRouter:
 
     @router.get("/hardware")
     def hardware() -> Plain:
+        """What this machine is, what is in use of it, and what can be measured of it."""
         # no coroutine: it reads files and calls libraries, so it gets a thread of its own
         machine = rooms.hardware()
         return {**asdict(machine), "engines": [_engine(machine, one) for one in rooms.engines]}

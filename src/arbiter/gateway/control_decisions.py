@@ -28,6 +28,7 @@ def decisions_router(rooms: ControlRooms) -> APIRouter:
 
     @router.get("/decisions/{decision}")
     async def why(decision: str) -> Plain:
+        """All that is known of a decision: who was asked, who else could be, how it ended."""
         found = await rooms.outcomes.find(decision)
         examined = rooms.calibrating.examining.of(found.decided.version)
         return {
@@ -37,6 +38,7 @@ def decisions_router(rooms: ControlRooms) -> APIRouter:
 
     @router.post("/decisions/{decision}/feedback")
     async def feedback(decision: str, body: GiveFeedback, request: Request) -> Plain:
+        """Judge an answer. A key that may not change things judges its own answers alone."""
         caller = caller_of(request.scope)
         if Access.ADMIN not in caller.access:
             record = await rooms.outcomes.find(decision)

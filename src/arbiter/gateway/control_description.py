@@ -68,6 +68,7 @@ def _described(app: FastAPI) -> dict[str, Any]:
     )
     for methods in found["paths"].values():
         for operation in methods.values():
+            _summed_up(operation)
             operation["responses"].pop("422", None)
             operation["responses"]["default"] = _REFUSED
     components = found["components"]
@@ -77,3 +78,11 @@ def _described(app: FastAPI) -> dict[str, Any]:
     components["securitySchemes"] = {"key": _KEY}
     found["security"] = [{}, {"key": []}]  # on loopback none is needed until there is one
     return found
+
+
+def _summed_up(operation: dict[str, Any]) -> None:
+    """Put the sentence of an address where others have a name made of its function's."""
+    first, _, rest = str(operation.pop("description", "")).partition("\n\n")
+    operation["summary"] = " ".join(first.split())
+    if rest:
+        operation["description"] = rest

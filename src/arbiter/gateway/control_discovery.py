@@ -38,10 +38,12 @@ def discovery_router(scout: Scout, pulling: Pulling, registry: Registry) -> APIR
 
     @router.post("/discover")
     async def discover(body: Discover) -> Plain:
+        """Look for models at this machine's usual places and at the servers of the settings."""
         return report_view(await scout.look(register=body.register_found), registry)
 
     @router.post("/pull", response_class=Lines)
     async def pull(body: Pull) -> Lines:
+        """Have a server fetch newer content for a name; the present content stays there."""
         url = None if body.url is None else parse_address(body.url)
 
         async def work(say: Say) -> Plain:

@@ -37,6 +37,10 @@ def events_router(announcer: Announcer) -> APIRouter:
         kinds: Annotated[str, Query(max_length=200)] = "",
         last_event_id: Annotated[str | None, Header(max_length=200)] = None,
     ) -> Events:
+        """What happens to models and rollouts, as server-sent events, for as long as one listens.
+
+        kinds: beginnings of kinds, with commas between. `Last-Event-ID`: the last that was heard.
+        """
         wanted = tuple(kind for kind in kinds.split(",") if kind)
         latest = announcer.last
         heard = latest if last_event_id is None else heard_of(last_event_id, run, latest)

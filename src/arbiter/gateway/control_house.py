@@ -15,6 +15,7 @@ def house_router(rooms: ControlRooms) -> APIRouter:
 
     @router.get("/status")
     async def status() -> Plain:
+        """The state of the house: what it holds, and how many requests have ended."""
         await rooms.database.settle()
         ((count, failures, cpu, prompt, completion),) = await rooms.database.read("count_outcomes")
         return {
@@ -31,6 +32,7 @@ def house_router(rooms: ControlRooms) -> APIRouter:
 
     @router.post("/reload")
     async def reload() -> Plain:
+        """Read the settings again: what holds at once, and what does at the next start."""
         return reloaded_view(await rooms.reload(), rooms.registry)
 
     return router

@@ -69,6 +69,7 @@ def instances_router(*, pool: Pool, registry: Registry, clock: Clock) -> APIRout
 
     @router.get("/instances")
     async def list_instances(page: Wanted) -> Plain:
+        """Every instance, with its memory, its queue and its health; and what is pinned."""
         found, after = page.of(pool.views(), key=lambda view: view.key)
         return {
             "budget_bytes": pool.budget_bytes,
@@ -80,6 +81,7 @@ def instances_router(*, pool: Pool, registry: Registry, clock: Clock) -> APIRout
 
     @router.post("/instances/{name:path}/load", response_class=Lines)
     async def load(name: str, body: LoadInstance) -> Lines:
+        """Load a model."""
         version = registry.resolve(parse_name(name))
 
         async def work(say: Say) -> Plain:
@@ -89,6 +91,7 @@ def instances_router(*, pool: Pool, registry: Registry, clock: Clock) -> APIRout
 
     @router.post("/instances/{name:path}/unload")
     async def unload(name: str, body: UnloadInstance) -> Plain:
+        """Let a model go once its answers have ended, or one of its instances."""
         version = registry.resolve(parse_name(name)).version
         siblings = pool.siblings(version)
         others_serve = (
@@ -105,6 +108,7 @@ def instances_router(*, pool: Pool, registry: Registry, clock: Clock) -> APIRout
 
     @router.put("/pins/{name:path}", response_class=Lines)
     async def pin(name: str, body: PinModel) -> Lines:
+        """Keep a name's model in memory, whatever else needs room."""
         said = parse_name(name)
         version = registry.resolve(said)
         until = body.date(clock.now())
@@ -118,6 +122,7 @@ def instances_router(*, pool: Pool, registry: Registry, clock: Clock) -> APIRout
 
     @router.delete("/pins/{name:path}")
     async def unpin(name: str) -> Plain:
+        """Let a model be evicted again."""
         said = parse_name(name)
         return {"model": name, "unpinned": await pool.unpin(said)}
 

@@ -36,11 +36,13 @@ def keys_router(keyring: Keyring) -> APIRouter:
 
     @router.get("/keys")
     async def list_keys(page: Wanted) -> Plain:
+        """Every key, by its name and scopes; never the key itself."""
         found, after = page.of(keyring.all(), key=lambda kept: kept.id)
         return {"keys": [key_view(kept) for kept in found], "next": after}
 
     @router.post("/keys", status_code=201)
     async def make(body: MakeKey, request: Request) -> Plain:
+        """Make a key. It is shown in this answer and never again."""
         limits = KeyLimits(**body.limits.model_dump())
         who = caller_of(request.scope).id
         kept, secret = await keyring.make(body.name, body.scopes, who=who, limits=limits)
@@ -48,6 +50,7 @@ def keys_router(keyring: Keyring) -> APIRouter:
 
     @router.delete("/keys/{id}")
     async def revoke(id: str) -> Plain:  # noqa: A002  # the name in the address
+        """Let a key open nothing any more, at once."""
         return key_view(await keyring.revoke(id))
 
     return router

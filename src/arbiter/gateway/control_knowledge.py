@@ -55,19 +55,24 @@ def knowledge_router(
 
     @router.get("/knowledge")
     async def digests() -> Plain:
+        """The digests of what was learned: two houses with the same ones know the same."""
         return asdict(await carrier.digests())
 
     @router.get("/knowledge/file", response_class=KnowledgeFile)
     async def export() -> KnowledgeFile:
+        """All that was learned, as a file to carry elsewhere: JSON, one object a line."""
         return KnowledgeFile(await carrier.export())
 
     @router.get("/knowledge/sources")
     async def sources(page: Wanted) -> Plain:
+        """How far each source of feedback is believed, and why."""
         found, after = page.of(profiles.trust(), key=lambda trust: f"{trust.caller} {trust.source}")
         return {"sources": [asdict(trust) for trust in found], "next": after}
 
     @router.post("/knowledge/import", response_class=Lines)
     async def take_in(body: ImportKnowledge) -> Lines:
+        """Take in a file of knowledge that is on this machine."""
+
         async def work(say: Say) -> Plain:
             merge = await carrier.take_in(
                 Path(body.path), who=WHO, prefer_theirs=body.prefer == "theirs"
@@ -80,6 +85,7 @@ def knowledge_router(
 
     @router.post("/knowledge/reset")
     async def reset(body: ResetKnowledge) -> Plain:
+        """Forget what was learned of a task or a version, or count what that would be."""
         task = "" if body.task is None else parse_task(body.task)
         version = "" if body.version is None else version_of(body.version, registry)
         found = await carrier.count(task=task, version=version)

@@ -21,6 +21,7 @@ def ledger_router(ledger: Ledger) -> APIRouter:
         page: Wanted,
         kind: Annotated[str | None, Query(max_length=100)] = None,
     ) -> Plain:
+        """What was done to models, by whom and when."""
         found = await ledger.list(kind=kind, limit=page.limit + 1, before=page.number())
         entries, after = page.cut([*found], key=lambda entry: str(entry.seq))
         head = await ledger.head()
@@ -32,6 +33,7 @@ def ledger_router(ledger: Ledger) -> APIRouter:
 
     @router.get("/ledger/verify")
     async def verify(head: Annotated[str | None, Query(max_length=200)] = None) -> Plain:
+        """Check the chain of the record: whether anything in it was changed since."""
         return verdict_view(await ledger.verify(*([] if head is None else [parse_head(head)])))
 
     return router

@@ -29,15 +29,18 @@ def looking_router(
 
     @router.get("/rollouts/{rollout}/explain")
     async def in_sentences(rollout: str) -> Plain:
+        """How a rollout stands and why, in sentences."""
         return explained_view(await controller.view(RolloutId(rollout)), registry)
 
     @router.get("/rollouts/{rollout}/verify")
     async def verify(rollout: str) -> Plain:
+        """Compute a rollout's verdicts again from its record, and compare."""
         record = await read_record(RolloutId(rollout), database, ledger)
         return audit_view(rollout, await asyncio.to_thread(audit, record))
 
     @router.get("/rollouts/{rollout}/course")
     async def shown(rollout: str) -> Plain:
+        """How the evidence of a rollout grew, point by point, for a picture."""
         view = await controller.view(RolloutId(rollout))
         record = await record_of(database, view.stored.rollout)
         points = await asyncio.to_thread(course, record.evidence, view.stored.rollout.plan)

@@ -101,11 +101,13 @@ def models_router(
 
     @router.get("/models")
     async def list_models(page: Wanted) -> Plain:
+        """Every registered version, with its names."""
         found, after = page.of(registry.versions(), key=lambda v: f"{v.registered_at} {v.version}")
         return {"models": [views.version_view(v, registry) for v in found], "next": after}
 
     @router.post("/models", response_class=Lines)
     async def add_model(body: AddModel) -> Lines:
+        """Register a file, or a server's model, and run the graded cases of every task."""
         name = parse_name(body.name)
         before = None if body.predecessor is None else parse_name(body.predecessor)
         url, model = body.served()
@@ -138,6 +140,7 @@ def models_router(
 
     @router.get("/models/{name:path}")
     async def show_model(name: str) -> Plain:
+        """All that is known of a model: its file, its making, how it does at each task."""
         version = registry.resolve(parse_name(name))
         need, measured = pool.predicted_bytes(loadable(version))
         return {
@@ -156,6 +159,7 @@ def models_router(
 
     @router.delete("/models/{name:path}")
     async def remove_model(name: str) -> Plain:
+        """Forget a name. The file stays, and so does what was learned."""
         found = registry.meant(parse_name(name))
         has_file = registry.resolve(found).artifact.identity is not None
         await admission.remove_model(found, who=WHO)
@@ -183,6 +187,7 @@ def _method(version: Version, *, measured: bool) -> str:
 def _verify_route(router: APIRouter, registry: Registry) -> None:
     @router.post("/models/verify", response_class=Lines)
     async def verify_models(body: VerifyModels) -> Lines:
+        """Read the files of models again, and say which are not what they were."""
         chosen = [registry.resolve(parse_name(name)) for name in body.names]
         versions = {v.version: v for v in chosen or registry.versions()}
 

@@ -27,6 +27,7 @@ def prompts_router(prompts: Prompts, harvesting: Harvesting) -> APIRouter:
 
     @router.get("/prompts")
     async def show_prompts() -> Plain:
+        """How many requests are kept, task by task, and for how long."""
         return {
             "stored": prompts.settings.store_prompts,
             "most": prompts.settings.most_prompts,
@@ -39,10 +40,12 @@ def prompts_router(prompts: Prompts, harvesting: Harvesting) -> APIRouter:
 
     @router.delete("/prompts")
     async def forget_prompts(task: Annotated[str | None, Query(max_length=128)] = None) -> Plain:
+        """Forget the kept requests of a task, or all of them."""
         return {"forgotten": await prompts.forget(None if task is None else parse_task(task))}
 
     @router.post("/tasks/{name:path}/harvest")
     async def harvest_task(name: str, body: HarvestBody) -> Plain:
+        """Make graded cases of kept requests whose right answer is known."""
         done = await harvesting.harvest(
             parse_task(name), limit=body.limit, decisions=body.decisions, dry_run=body.dry_run
         )

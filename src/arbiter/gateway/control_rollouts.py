@@ -79,6 +79,7 @@ def checking_router(rooms: ControlRooms) -> APIRouter:
 
     @router.post("/check", response_class=Lines)
     async def check(body: StartRollout) -> Lines:
+        """Compare a model with what an alias points at, before any traffic; nothing is replaced."""
         alias, model, plan = _meant(rooms, body)
         paired(rooms.registry, alias, model)  # refused before anything is run
 
@@ -104,17 +105,20 @@ def rollouts_router(rooms: ControlRooms) -> APIRouter:
 
     @router.get("/rollouts")
     async def list_rollouts(page: Wanted) -> Plain:
+        """Every rollout."""
         read = await controller.list(before=page.after, limit=page.limit + 1)
         found, after = page.cut([*read], key=lambda one: one.rollout.id)
         return {"rollouts": [views.stored_view(one, registry) for one in found], "next": after}
 
     @router.post("/rollouts", status_code=201)
     async def start(body: StartRollout, response: Response) -> Plain:
+        """Replace what an alias points at, step by step."""
         alias, model, plan = _meant(rooms, body)
         return told(await controller.start(alias, model, plan, who=WHO, why=body.why), response)
 
     @router.get("/rollouts/{rollout}")
     async def show(rollout: str, response: Response) -> Plain:
+        """A rollout: its plan, its step, its evidence."""
         view = await controller.view(RolloutId(rollout))
         response.headers["etag"] = rollout_tag(view.stored.rollout)
         return views.rollout_view(view, registry)
@@ -128,6 +132,7 @@ def rollouts_router(rooms: ControlRooms) -> APIRouter:
         still: If,
         response: Response,
     ) -> Plain:
+        """Pause, resume, step, promote, abort or retry a rollout."""
         if (verb == "step") is (body.to is None):
             raise InvalidField("The verb step takes `to`, the step to take.", param="to")
         verbs: dict[str, Callable[..., Awaitable[Stored]]] = {
@@ -148,6 +153,7 @@ def rollouts_router(rooms: ControlRooms) -> APIRouter:
 
     @router.post("/undo/{alias:path}")
     async def undo(alias: str, body: Annotated[Why, Body()], still: If) -> Plain:
+        """Take back the latest rollout of an alias."""
         name = parse_name(alias, what="alias")
         found = next((one for one in registry.names() if one.name == name), None)
         still.check(None if found is None else alias_tag(found))

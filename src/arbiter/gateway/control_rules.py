@@ -44,6 +44,7 @@ def rules_router(rooms: ControlRooms) -> APIRouter:
 
     @router.get("/rules")
     async def list_rules(page: Wanted) -> Plain:
+        """Every rule."""
         found, after = page.of(rules.all(), key=lambda rule: rule.task)
         return {
             "rules": [views.rule_view(rule) for rule in found],
@@ -53,6 +54,7 @@ def rules_router(rooms: ControlRooms) -> APIRouter:
 
     @router.get("/rules/{task:path}")
     async def show_rule(task: str, response: Response) -> Plain:
+        """Who serves a task by rule."""
         found = rules.get(parse_task(task))
         if found is None:
             raise NotFound(f"No rule stands for task {task!r:.130}.", param="task")
@@ -61,6 +63,7 @@ def rules_router(rooms: ControlRooms) -> APIRouter:
 
     @router.put("/rules/{task:path}")
     async def add_rule(task: str, body: AddRule, still: If, response: Response) -> Plain:
+        """Say who serves a task, whatever the scores say."""
         rule = _rule(task, body, rooms)
         async with one_at_a_time:
             before = rules.get(rule.task)
@@ -72,6 +75,7 @@ def rules_router(rooms: ControlRooms) -> APIRouter:
 
     @router.delete("/rules/{task:path}")
     async def remove_rule(task: str, still: If) -> Plain:
+        """Let the scores decide again."""
         async with one_at_a_time:
             still.check(tag(parse_task(task)))
             await rules.remove(parse_task(task))
@@ -79,6 +83,7 @@ def rules_router(rooms: ControlRooms) -> APIRouter:
 
     @router.post("/select")
     async def select(body: Select) -> Plain:
+        """Whom `auto` would pick for a task now, and why; nobody is asked."""
         task = rooms.tasks.get(parse_task(body.task))
         return views.choice_view(rooms.choose(task.name, body.limits()))
 

@@ -51,6 +51,7 @@ def tasks_router(rooms: ControlRooms) -> APIRouter:
 
     @router.get("/tasks")
     async def list_tasks(page: Wanted) -> Plain:
+        """Every task, with its demands."""
         found, after = page.of(tasks.all(), key=lambda task: task.name)
         return {
             "tasks": [views.task_view(task, tasks.get(task.name)) for task in found],
@@ -60,6 +61,7 @@ def tasks_router(rooms: ControlRooms) -> APIRouter:
 
     @router.put("/tasks/{name:path}", response_class=Lines)
     async def add_task(name: str, body: AddTask, still: If) -> Lines:
+        """Set a task with its graded cases, and run them with every model."""
         spec = body.model_dump(exclude={"cases", "needs"})
         given = task_from_spec(
             parse_task(name), {**spec, "needs": list(body.needs)}, parse_cases(body.cases)
@@ -76,6 +78,7 @@ def tasks_router(rooms: ControlRooms) -> APIRouter:
 
     @router.get("/tasks/{name:path}")
     async def show_task(name: str, response: Response) -> Plain:
+        """A task with its cases, and how every version does at it."""
         task = tasks.decided(parse_task(name))
         response.headers["etag"] = task_tag(task)
         return {
@@ -85,6 +88,7 @@ def tasks_router(rooms: ControlRooms) -> APIRouter:
 
     @router.delete("/tasks/{name:path}")
     async def remove_task(name: str, still: If) -> Plain:
+        """Forget a task and its cases."""
         async with one_at_a_time:
             still.check(tag(parse_task(name)))
             await rooms.admission.remove_task(parse_task(name))

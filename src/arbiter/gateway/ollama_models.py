@@ -154,6 +154,8 @@ def _to_admin(error: ArbiterError, decision: str | None = None) -> bytes:
 
 def _step(step: PullStep) -> dict[str, object]:
     told: dict[str, object] = {"status": step.status}
+    if step.digest is not None:
+        told["digest"] = step.digest
     if step.total is not None:
         told["total"] = step.total
     if step.completed is not None:
@@ -184,8 +186,10 @@ def _process(one: LoadedModel) -> dict[str, object]:
         "digest": facts.version.removeprefix("sha256:"),
         "details": _details(facts),
     }
-    if one.memory_bytes is not None:
-        told["size"] = one.memory_bytes
+    if one.memory_bytes is not None or one.accelerator_bytes:
+        told["size"] = (one.memory_bytes or 0) + one.accelerator_bytes
+    if one.accelerator_bytes:
+        told["size_vram"] = one.accelerator_bytes
     if one.context is not None:
         told["context_length"] = one.context
     return told

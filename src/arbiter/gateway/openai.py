@@ -16,6 +16,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from arbiter.errors import BadRequest, InvalidField, Unsupported
+from arbiter.gateway.allowed import words_at
 from arbiter.gateway.body import parse_json
 from arbiter.gateway.extras import Extras, read_extras
 from arbiter.gateway.security import Caller
@@ -29,6 +30,23 @@ REFUSED = frozenset(
 )
 """Fields by which a request could choose where it goes or what a server runs: never ignored,
 so that nobody believes that they were heeded."""
+
+_STORED_NOTHING = "Nothing is stored here: send the earlier turns again."
+_INSTEAD: Mapping[str, str] = {
+    "n": "Send a request for each answer.",
+    "best_of": "Send a request for each answer.",
+    "echo": "The prompt is yours already: put it before the answer.",
+    "logprobs": "/v1/chat/completions tells them.",
+    "functions": "Send them as tools.",
+    "function_call": "Send it as tool_choice.",
+    "web_search_options": "Offer a tool of your own that searches.",
+    "mcp_servers": "Have your program ask them, and offer what they can as tools.",
+    "previous_response_id": _STORED_NOTHING,
+    "conversation": _STORED_NOTHING,
+    "context": _STORED_NOTHING,
+    "template": "A version has its own: arbiter models add FILE NAME --chat-template FILE.",
+}
+"""What to do in place of a field that is refused."""
 
 _PATH = re.compile(r"(.*?)(?: - at `\$\.?(.*)`)?", re.DOTALL)
 _MISSING = re.compile(r".*missing required field `(\w+)`", re.DOTALL)
@@ -124,21 +142,25 @@ def read_request(
         raise InvalidField(f"{name} may not be set by a request.", param=name)
     for name in value.keys() & unsupported.keys():
         if value[name] not in unsupported[name]:
-            raise Unsupported(f"{name} is not supported here yet.", param=name)
+            hint = _INSTEAD.get(name)
+            raise Unsupported(f"{name} is not supported here yet.", hint=hint, param=name)
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        raise _named(str(error)) from None
+        raise _named(str(error), kind) from None
 
 
-def _named(text: str) -> BadRequest:
+def _named(text: str, kind: type[msgspec.Struct]) -> BadRequest:
     """What msgspec says, as an error that names the field as OpenAI does."""
     match = _PATH.fullmatch(text)
     what, path = (match[1], match[2] or "") if match else (text, "")
     missing = _MISSING.fullmatch(what)
     if missing:
         path = f"{path}.{missing[1]}" if path else missing[1]
-    return InvalidField(f"{path or 'The body'}: {what:.200}.", param=path or None)
+        return InvalidField(f"{path} is missing.", param=path)
+    words = words_at(kind, path) if what.startswith("Invalid enum value") else ()
+    hint = f"It is one of: {', '.join(words)}." if words else None
+    return InvalidField(f"{path or 'The body'}: {what:.200}.", hint=hint, param=path or None)
 
 
 def read_whom(

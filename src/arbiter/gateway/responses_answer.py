@@ -30,6 +30,7 @@ from arbiter.inference import (
 
 Plain = dict[str, object]
 _Kind = Literal["message", "reasoning", "function_call"]
+_Status = Literal["completed", "incomplete"]
 _PREFIXES: Final = {"message": "msg", "reasoning": "rs", "function_call": "fc"}
 
 
@@ -116,14 +117,16 @@ class ResponsesFrames:
 
     def ending(self, finish: Finish) -> bytes:
         """The last events: the end of the last item, and the whole response."""
-        end = b"".join(self._end())
-        status = "incomplete" if finish.reason is FinishReason.LENGTH else "completed"
+        status = _status(finish)
+        end = b"".join(self._end(status))
         return end + self._event(
             f"response.{status}", response=self._response(status, usage_told(finish.usage))
         )
 
     def failing(self, error: ArbiterError) -> bytes:
         """The last event of a stream that breaks off."""
+        if not self._items:
+            self._number = 0  # nothing is out yet, the opening neither
         return self._event("error", **_failure(error, self._decision))
 
     def _piece(self, chunk: Chunk) -> Iterator[bytes]:
@@ -162,7 +165,7 @@ class ResponsesFrames:
         yield self._added(item)
         yield self._in_part(item, "response.content_part.added", part=item.part(is_empty=True))
 
-    def _end(self) -> Iterator[bytes]:
+    def _end(self, status: _Status = "completed") -> Iterator[bytes]:
         """End the item that is open, if one is."""
         if not self._items:
             return
@@ -181,7 +184,7 @@ class ResponsesFrames:
                 yield self._in_part(item, "response.reasoning_text.done", text=item.text)
                 yield self._in_part(item, "response.content_part.done", part=item.part())
         yield self._event(
-            "response.output_item.done", output_index=item.place, item=item.shown("completed")
+            "response.output_item.done", output_index=item.place, item=item.shown(status)
         )
 
     def _item(self, kind: _Kind) -> _Item:
@@ -219,16 +222,25 @@ class ResponsesFrames:
             decision=self._decision,
             created=self._created,
             status=status,
-            output=[item.shown("completed") for item in self._items],
+            output=self._shown(status),
             usage=usage,
         )
+
+    def _shown(self, status: str) -> list[Plain]:
+        """The items; where the answer was cut short, so was the last of them."""
+        shown = [item.shown("completed") for item in self._items[:-1]]
+        return shown + [item.shown(status) for item in self._items[-1:]]
 
     def whole(self, chunks: Sequence[Chunk], finish: Finish) -> bytes:
         """The whole response at once."""
         for chunk in chunks:
             self.piece(chunk)
-        status = "incomplete" if finish.reason is FinishReason.LENGTH else "completed"
+        status = _status(finish)
         return _written(self._response(status, usage_told(finish.usage)))
+
+
+def _status(finish: Finish) -> _Status:
+    return "incomplete" if finish.reason is FinishReason.LENGTH else "completed"
 
 
 def whole_response(

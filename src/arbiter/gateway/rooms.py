@@ -55,11 +55,15 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedModel:
-    """A name whose version is in memory. memory_bytes: None where nobody knows."""
+    """A name whose version is in memory. memory_bytes: None where nobody knows.
+
+    accelerator_bytes: beside that, of accelerators; 0 where none is known of.
+    """
 
     facts: ModelFacts
     memory_bytes: int | None
     context: int | None
+    accelerator_bytes: int = 0
 
 
 class Shelf(Protocol):

@@ -78,7 +78,13 @@ async def metrics(request: Request, rooms: Rooms) -> None:
 
 async def welcome(request: Request, rooms: Rooms) -> None:  # noqa: ARG001  # every handler's form
     """Say what this is, for people who open it in a browser, and in Ollama's words for programs."""
-    told = {"name": "arbiter", "openai": "/v1", "anthropic": "/", "ollama": "Ollama is running"}
+    told = {
+        "name": "arbiter",
+        "openai": "/v1",
+        "anthropic": "/",
+        "ollama": "Ollama is running",
+        "control": "/control/v1/docs",
+    }
     await send_json(request.send, encoded(told))
 
 
@@ -181,6 +187,10 @@ ROUTES = (
 """The first that fits counts."""
 
 
+_DOCS = frozenset({"/docs", "/redoc", "/openapi.json", "/swagger", "/v1/docs"})
+"""Where other servers describe themselves."""
+
+
 class Table:
     """Routes, found by path and method: literal paths at once, patterns in order."""
 
@@ -211,7 +221,15 @@ class Table:
                     f"Did you mean {other}? OpenAI's clients take the address of the house with "
                     "/v1 at its end, those of Ollama and Anthropic without."
                 )
-        return None
+        if path in _DOCS:
+            return "Did you mean /control/v1/docs?"
+        beside = sorted(one for one in there if one.startswith(_first(path)) and "{" not in one)
+        return f"What there is: {', '.join(beside)}." if beside else None
+
+
+def _first(path: str) -> str:
+    """The dialect's part of an address; what is none of any dialect is no beginning of one."""
+    return next((one for one in ("/v1/", "/api/") if path.startswith(one)), " ")
 
 
 def _pattern(path: str) -> re.Pattern[str]:

@@ -204,7 +204,9 @@ def check_host(head: Head, scope: Scope, policy: Policy) -> None:
     if name is None or b"host" in head.doubled or not scope["path"].startswith("/"):
         raise HostNotAllowed
     if name not in policy.hosts and name != _arrived_at(scope):
-        raise HostNotAllowed
+        raise HostNotAllowed(
+            hint="Ask for it by its address, or put the name into the setting door.allowed_hosts."
+        )
 
 
 @lru_cache(maxsize=64)
@@ -236,7 +238,9 @@ def check_origin(head: Head, scope: Scope) -> None:
         return
     own = f"{scope.get('scheme', 'http')}://".encode() + head[b"host"].lower()
     if b"origin" in head.doubled or head[b"origin"].lower() != own:
-        raise OriginNotAllowed
+        raise OriginNotAllowed(
+            hint="A page of another address may not; the server that it comes from may."
+        )
 
 
 def identify(head: Head, scope: Scope, policy: Policy) -> Caller:
@@ -251,7 +255,9 @@ def identify(head: Head, scope: Scope, policy: Policy) -> Caller:
         raise Unauthorized(hint="Send it as `Authorization: Bearer KEY`.")
     found = policy.ring.find(hashlib.sha256(carried.pop()).digest())
     if found is None:
-        raise Unauthorized
+        raise Unauthorized(
+            hint="The one that was sent is not known: `arbiter keys add NAME` makes one."
+        )
     return Caller(id=found.id, access=found.access, allowance=found.allowance)
 
 

@@ -74,6 +74,7 @@ class HouseShelf:
                     facts=self._facts(name, version),
                     memory_bytes=view.measured_bytes,
                     context=self._pool.room_in(wanted),
+                    accelerator_bytes=sum(view.accelerator_bytes.values()),
                 )
                 for name in self._registry.names_of(view.version)
             ]

@@ -196,7 +196,8 @@ def read_calls(calls: Sequence[WireCall], where: str) -> tuple[ToolCall, ...]:
         if not call.id:
             raise InvalidField("A call needs an id.", param=f"{here}.id")
         name = read_name(call.function.name, f"{here}.function.name")
-        found.append(ToolCall(id=call.id, name=name, arguments=call.function.arguments))
+        # templates read them as JSON, which an empty text is not
+        found.append(ToolCall(id=call.id, name=name, arguments=call.function.arguments or "{}"))
     return tuple(found)
 
 

@@ -12,10 +12,10 @@ from arbiter.registry.registry import Version
 
 def cards_of(rooms: HouseRooms) -> Sequence[ModelCard]:
     """What can be asked for by name, and ``auto``."""
-    cards = [ModelCard(id="auto", created=0, owned_by="arbiter", version="")]
+    named = []
     for name in rooms.registry.names():
         version = rooms.registry.version(name.version)
-        cards.append(
+        named.append(
             ModelCard(
                 id=name.name,
                 created=_seconds(version),
@@ -25,7 +25,12 @@ def cards_of(rooms: HouseRooms) -> Sequence[ModelCard]:
                 capabilities=tuple(sorted(rooms.dispatch.capabilities(version))),
             )
         )
-    return cards
+    # what any of them can do, the house can do
+    able = frozenset[str]().union(*[one.capabilities for one in named])
+    auto = ModelCard(
+        id="auto", created=0, owned_by="arbiter", version="", capabilities=tuple(sorted(able))
+    )
+    return [auto, *named]
 
 
 def _seconds(version: Version) -> int:

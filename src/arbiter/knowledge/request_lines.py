@@ -6,6 +6,7 @@ Never what was asked or answered, and of an error its code alone: its words may 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
 
 from arbiter.inference import Decided
 from arbiter.knowledge.outcome import Outcome
@@ -15,12 +16,19 @@ from arbiter.refs import short
 LOG = logging.getLogger("arbiter.requests")
 
 
-def tell(decided: Decided, outcome: Outcome, *, caller: str) -> None:
-    """Log a request, if anybody wants to know."""
+def tell(
+    decided: Decided,
+    outcome: Outcome,
+    *,
+    caller: str,
+    trace: Callable[[], Mapping[str, str]] | None = None,
+) -> None:
+    """Log a request, if anybody wants to know. trace: what names its trace, if there is one."""
     if LOG.isEnabledFor(logging.INFO):
-        LOG.info(
-            "request %s", outcome.status.value, extra=told(values_of(decided, outcome, caller))
-        )
+        values = values_of(decided, outcome, caller)
+        if trace is not None:
+            values.update(trace())
+        LOG.info("request %s", outcome.status.value, extra=told(values))
 
 
 def values_of(decided: Decided, outcome: Outcome, caller: str) -> dict[str, Value]:

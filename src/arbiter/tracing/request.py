@@ -15,7 +15,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
+from opentelemetry.trace import (
+    Span,
+    SpanKind,
+    Status,
+    StatusCode,
+    Tracer,
+    format_span_id,
+    format_trace_id,
+    set_span_in_context,
+)
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
 
@@ -84,6 +93,14 @@ class Trace:
         self._context = set_span_in_context(self._root, parent)
         self._decide: Span | None = self._child("decide", self._begun)
         self._open: Span | None = None
+
+    def named(self) -> dict[str, str]:
+        """By which it is found again from a line of the log, in OpenTelemetry's words."""
+        context = self._root.get_span_context()
+        return {
+            "trace_id": format_trace_id(context.trace_id),
+            "span_id": format_span_id(context.span_id),
+        }
 
     def decided(self, decided: Decided) -> None:
         """It is known who answers."""
