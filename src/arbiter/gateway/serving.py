@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email.utils import formatdate
-from typing import cast
+from typing import Any, cast
 from urllib.parse import unquote
 
 import httptools
@@ -31,6 +31,7 @@ from arbiter.gateway.outlet import Outlet
 
 log = logging.getLogger("arbiter.gateway")
 
+_ASGI = {"version": "3.0", "spec_version": "2.3"}
 _BACKLOG = 512
 _LAST_WORDS_S = 1.0
 
@@ -139,7 +140,9 @@ class _Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         _refresh_date(self.server_state, int(self.loop.time()))
-        super().on_message_begin()
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
 
     def on_headers_complete(self) -> None:
         self._head_alarm.call_off()
@@ -150,17 +153,23 @@ class _Protocol(HttpToolsProtocol):
         raw_path, _, query = self.url.partition(b"?")
         path = raw_path.decode("ascii")
         version = self.parser.get_http_version()
-        # names of our own beside those of ASGI, for the door that this server was made for
-        cast("dict[str, object]", self.scope).update(
-            {
-                "method": self.parser.get_method().decode("ascii"),
-                "http_version": version,
-                "path": unquote(path) if "%" in path else path,
-                "raw_path": raw_path,
-                "query_string": query,
-                "arbiter.line": self._line,
-            }
-        )
+        # ASGI's, and beside it names of our own, for the door that this server was made for
+        scope: dict[str, object] = {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": "",
+            "headers": self.headers,
+            "method": self.parser.get_method().decode("ascii"),
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "arbiter.line": self._line,
+        }
+        self.scope = cast("Any", scope)
         before: RequestResponseCycle | None = self.cycle  # None before the first one
         self.cycle = Cycle(
             scope=self.scope,
