@@ -12,7 +12,7 @@ CLEAR = (1.0, 2.0, 0.5)
 UNCLEAR = (1.0, 0.1, 0.0)
 
 
-def by_hand(lessons: list[tuple[tuple[float, ...], bool, float]]) -> list[float]:
+def by_hand(lessons: list[tuple[tuple[float, float, float], bool, float]]) -> list[float]:
     """The weights after these lessons."""
     weights, squares = [-2.5, 1.0, 6.0], [20.0, 20.0, 20.0]
     for evidence, right, weight in lessons:
