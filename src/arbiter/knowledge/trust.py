@@ -12,7 +12,7 @@ came next; Duchi, Hazan & Singer 2011 for the steps. This module knows neither t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import exp, log, sqrt
+from math import exp, isfinite, log, sqrt
 
 _WEIGHTS = (-2.5, 1.0, 6.0)
 """At first: sure of what is clearly apart and looks familiar, and of nothing else."""
@@ -67,8 +67,9 @@ class Trust:
     def from_state(cls, state: Sequence[float]) -> Trust:
         """What `to_state` told. Raises `ValueError` for anything else."""
         trust, many = cls(), len(_WEIGHTS)
-        trust._log_t, trust._t_steps, *rest = map(float, state)
-        if len(rest) != 2 * many or min(trust._t_steps, *rest[many:]) <= 0:
+        trust._log_t, trust._t_steps, *rest = numbers = [float(one) for one in state]
+        is_one = len(rest) == 2 * many and all(map(isfinite, numbers))
+        if not is_one or min(trust._t_steps, *rest[many:]) <= 0:
             raise ValueError("not the state of a trust")
         trust._weights, trust._steps = rest[:many], rest[many:]
         return trust

@@ -172,10 +172,10 @@ class Sketch:
             state.get("error") != RELATIVE_ERROR
             or not (half_life is None or isinstance(half_life, int | float))
             or not (isinstance(count, int) and isinstance(first, int))
-            or not isinstance(squares, int | float)
+            or not (isinstance(squares, int | float) and 0.0 <= squares < inf)
             or not isinstance(buckets, list)
             or not _LOWEST <= first <= first + len(buckets) <= _HIGHEST + 1
-            or not all(isinstance(mass, int | float) and mass >= 0.0 for mass in buckets)
+            or not all(isinstance(mass, int | float) and 0.0 <= mass < inf for mass in buckets)
         ):
             raise ValueError("this is no state of a sketch")
         sketch = cls(half_life=half_life)
