@@ -31,6 +31,7 @@ from arbiter.hardware.reading import (
 SYS: Final = Path("/sys")
 PROC: Final = Path("/proc")
 _DRIVERS: Final = frozenset({"amdgpu", "i915", "xe"})
+_POWERS: Final = frozenset({"power1_average", "power1_input"})
 _UNITS: Final = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 
 
@@ -111,6 +112,15 @@ class Cards:
             Use(key=card.address, busy=_busy(card), processes=found[card.address])
             for card in self._cards
         )
+
+    def power_w(self, key: str, /) -> float | None:
+        """What a card takes now, where its driver tells microwatts. It is a `PowerReader`."""
+        for card in self._every:
+            for path in sorted(card.folder.glob("hwmon/hwmon*/power1_*")):
+                if card.address == key and path.name in _POWERS:
+                    found = number_in(path).value
+                    return None if found is None else found / 1e6
+        return None
 
 
 def _cards(sys: Path) -> Iterator[_Card]:

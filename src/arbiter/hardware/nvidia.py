@@ -64,6 +64,7 @@ class Library(Protocol):
     def nvmlDeviceGetName(self, handle: object) -> str: ...  # noqa: D102, N802  # NVML's name
     def nvmlDeviceGetMemoryInfo(self, handle: object) -> MemoryInfo: ...  # noqa: D102, N802
     def nvmlDeviceGetTotalEnergyConsumption(self, handle: object) -> int: ...  # noqa: D102, N802
+    def nvmlDeviceGetPowerUsage(self, handle: object) -> int: ...  # noqa: D102, N802
     def nvmlDeviceGetUtilizationRates(self, handle: object) -> Rates: ...  # noqa: D102, N802
     def nvmlDeviceGetComputeRunningProcesses(  # noqa: D102, N802
         self, handle: object
@@ -113,6 +114,14 @@ class Nvidia:
     def use(self) -> tuple[Use, ...]:
         """What each is busy with."""
         return self._devices.each(self._use)
+
+    def power_w(self, key: str, /) -> float | None:
+        """What a device takes now: NVML tells milliwatts. It is a `PowerReader`."""
+        return self._devices.one(key, self._power_w)
+
+    def _power_w(self, handle: object) -> float | None:
+        found = self._asked("power", {}, lambda: self._library.nvmlDeviceGetPowerUsage(handle))
+        return None if found is None else found / 1000
 
     def _counter(self, key: str, handle: object) -> EnergyCounter:
         def microjoules() -> int:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -139,6 +139,19 @@ class AcceleratorReader(Protocol):
 
     def missing(self) -> str | None:
         """Why there is none of this kind to be seen; None when there is one."""
+        ...
+
+
+@runtime_checkable
+class PowerReader(Protocol):
+    """Devices that tell their power at a moment too, which is another meter than their counter."""
+
+    def counters(self) -> tuple[EnergyCounter, ...]:
+        """Their energy counters."""
+        ...
+
+    def power_w(self, key: str, /) -> float | None:
+        """The power of a device in watts; None when it does not tell it."""
         ...
 
 
