@@ -112,13 +112,16 @@ async def _loading(folder: Path, loads: int) -> Figure:
                     alone.append(await own())
                 else:
                     pooled.append(await through())
-    over = median(pooled) / median(alone) - 1
+    # pair by pair: what else runs on the machine changes from minute to minute
+    over = [through / own - 1 for through, own in zip(pooled, alone, strict=True)]
     return Figure(
         area=AREA,
         name="a load through the pool, over the engine's own",
-        value=over * 100,
+        value=median(over) * 100,
         unit="%",
         target=5.0,
         method=f"{SPARROW.name}, {loads} loads of each in turn, {median(alone):.2f} s alone; "
+        f"median of the pairs, half of them between {quantile(over, 0.25):+.0%} and "
+        f"{quantile(over, 0.75):+.0%}; "
         "the check of the file and the plan for memory included",
     )
