@@ -11,7 +11,7 @@ The library is handed in; its functions are those of the package, by their names
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final, Protocol, cast
 
@@ -111,7 +111,7 @@ class Nvidia:
         """An energy counter for each."""
         return self._devices.each(self._counter)
 
-    def use(self) -> tuple[Use, ...]:
+    def use(self, mine: Collection[int] | None = None) -> tuple[Use, ...]:  # noqa: ARG002  # it tells of all
         """What each is busy with."""
         return self._devices.each(self._use)
 

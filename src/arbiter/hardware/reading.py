@@ -6,7 +6,7 @@ the root of the files they read, or the library they call, as an argument.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -133,8 +133,12 @@ class AcceleratorReader(Protocol):
         """Their energy counters."""
         ...
 
-    def use(self) -> tuple[Use, ...]:
-        """How they are used now, in the order of `look`."""
+    def use(self, mine: Collection[int] | None = None) -> tuple[Use, ...]:
+        """How they are used now, in the order of `look`.
+
+        mine: the processes that matter, for whoever asks ten times a second: others that have just
+        come may be missing. None: all is looked for anew.
+        """
         ...
 
     def missing(self) -> str | None:
