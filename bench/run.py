@@ -133,7 +133,7 @@ async def _soak(effort: Effort) -> Found:
 
 async def _pool(effort: Effort) -> Found:
     real = _has_llama()
-    figures = await acquiring.measure(takes=effort.takes, loads=3 * effort.loads, real=real)
+    figures = await acquiring.measure(takes=effort.takes, loads=7 * effort.loads, real=real)
     return [*figures] if real else [*figures, Missing(area=acquiring.AREA, why=NO_LLAMA)]
 
 

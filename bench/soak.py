@@ -1,7 +1,8 @@
 """Eight hours' worth of requests in minutes: memory stays flat, and nothing is left behind.
 
 The house as it is, in front of a stand-in worker, under 32 clients: whole answers and streams, all
-of them with a task, some judged afterwards and some hung up on in the middle. Memory is what the
+of them with a task, some judged afterwards and some hung up on in the middle. Now and then the
+model is unloaded under them, and the next request has its worker started again. Memory is what the
 process alone holds, so that no shared page hides anything or is counted twice.
 """
 
@@ -24,6 +25,9 @@ AREA = "soak"
 CLIENTS = 32
 FLAT_MB = 16.0
 """What memory may grow by from a quarter of the requests to the end: noise, and no leak."""
+
+UNLOADED_EVERY = 2_000
+"""Requests after which the model is unloaded: a worker ends, and another one begins."""
 
 _TASKS = 7
 _WORDS = "two three four five six seven eight"
@@ -62,7 +66,7 @@ async def measure(requests: int) -> list[Figure]:
             after = held(program)
     how = (
         f"{requests} requests of {CLIENTS} clients, 1 in 2 streamed, 1 in 50 judged, 1 in 100 hung "
-        f"up on; from the first quarter to the end"
+        f"up on, unloaded once in {UNLOADED_EVERY}; from the first quarter to the end"
     )
     return [
         Figure(
@@ -135,4 +139,9 @@ async def _client(session: aiohttp.ClientSession, left: Iterator[int]) -> None:
         if number % 50 == 1:
             judged = f"/control/v1/decisions/{decision}/feedback"
             async with session.post(judged, json={"score": number % 2}) as told:
+                await told.read()
+        if number % UNLOADED_EVERY == UNLOADED_EVERY // 2:
+            async with session.post(f"/control/v1/instances/{NAME}/unload", json={}) as told:
+                if told.status != 200:
+                    raise RuntimeError(f"{told.status}: {await told.text()}")
                 await told.read()

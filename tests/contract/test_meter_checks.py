@@ -11,7 +11,7 @@ from arbiter.cli.bench import tell
 from arbiter.clock import SystemClock
 from arbiter.studies.check_cpu import check_v1, check_v2, check_v3
 from arbiter.studies.check_energy import check_v6, check_v7, check_v8
-from arbiter.studies.check_house import check_real, check_v11, check_v13
+from arbiter.studies.check_house import check_real, check_v11
 from arbiter.studies.check_latency import check_v15, interval, told
 from arbiter.studies.check_memory import check_v4, check_v5
 from arbiter.studies.check_sharing import check_v9, check_v12
@@ -77,10 +77,6 @@ async def test_v11_sampling_costs_little() -> None:
 
 def test_v12_units_and_sums_are_exact() -> None:
     holds(check_v12())
-
-
-def test_v13_is_never_passed_without_the_hardware() -> None:
-    assert check_v13(["no counter"]).state is CheckState.NOT_VERIFIED
 
 
 async def test_v14_receipts_add_up_to_the_workers_account() -> None:

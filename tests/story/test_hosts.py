@@ -203,6 +203,8 @@ async def test_what_a_busy_host_turns_away_is_answered_by_the_other_and_it_is_le
         # it is no failure: nobody left, nothing is open, and its own time ends it
         assert {view.ailing for view in here.house.pool.views()} == {None}
         assert {view.state for view in here.house.pool.views()} == {State.READY}
+        said = {view.place: view.resting for view in here.house.pool.views()}
+        assert said == {one.url: "it said that it is busy, for 7 s more", two.url: None}
         clock.jump(7.0)
         one.acts = (held_up(dialect),)
         heard.append(asking(here))

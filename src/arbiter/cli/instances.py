@@ -179,6 +179,7 @@ def _what(one: Json) -> str:
         f"pinned {_until(one['pinned_until'])}" if one["is_pinned"] else "",
         "" if one["waits_for"] is None else f"waits for memory: {one['waits_for']}",
         str(one["ailing"] or _slow(one) or one["probe"] or one["last_error"] or ""),
+        str(one["resting"] or ""),
         _too_little(one),
         f"{one['reloads_avoided']} reloads avoided" if one["reloads_avoided"] else "",
     ]

@@ -15,7 +15,7 @@ The library is handed in; its functions are those of the package, by their names
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from functools import partial
 from io import StringIO
@@ -104,7 +104,7 @@ class Amd:
         every = self._devices.each(self._counter)
         return tuple(one for one in every if one.read().value is not None)
 
-    def use(self) -> tuple[Use, ...]:
+    def use(self, mine: Collection[int] | None = None) -> tuple[Use, ...]:  # noqa: ARG002  # it tells of all
         """What each is busy with."""
         return self._devices.each(self._use)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import importlib
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final, Protocol, cast
 
@@ -118,7 +118,7 @@ class Apple:
             for part in _FIELDS
         )
 
-    def use(self) -> tuple[Use, ...]:
+    def use(self, mine: Collection[int] | None = None) -> tuple[Use, ...]:  # noqa: ARG002  # of none
         """Nothing: use of the GPU by processes is not told."""
         return tuple(
             Use(key=one.key, busy=None, processes=None, reason="macOS does not tell it here")

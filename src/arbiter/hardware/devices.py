@@ -90,6 +90,10 @@ class Devices:
         """Something of each of them, by its key and the library's handle."""
         return tuple(make(key, handle) for key, handle in self._handles)
 
+    def one(self, key: str, make: Callable[[object], _T | None]) -> _T | None:
+        """The same of one of them, by the library's handle; None where none is called so."""
+        return next((make(handle) for known, handle in self._handles if known == key), None)
+
     def asked(self, what: str, unknown: dict[str, str], ask: Callable[[], _T]) -> _T | None:
         """What the library answers; None, and its words among what is unknown, if it refuses."""
         try:

@@ -1,21 +1,21 @@
 """AMD's and Intel's graphics devices, as Linux's DRM drivers tell of them, without a library.
 
 A card's folder has its memory and how busy it is (``amdgpu``), and its ``hwmon`` an energy counter
-where the driver has one. What each process uses stands in its own ``fdinfo``: nanoseconds of each
-engine since it began, and memory, with one entry for each time it has opened the card. AMD's own
-library counts the same and needs ROCm installed.
+where the driver has one. What each process uses stands in its own ``fdinfo``
+(`arbiter.hardware.fdinfo`). AMD's own library counts the same and needs ROCm installed.
 
 Source: the kernel's Documentation/gpu/drm-usage-stats.rst and gpu/amdgpu/thermal.rst.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from arbiter.hardware.devices import energy_of
+from arbiter.hardware.fdinfo import Clients
 from arbiter.hardware.reading import (
     About,
     Accelerator,
@@ -31,7 +31,7 @@ from arbiter.hardware.reading import (
 SYS: Final = Path("/sys")
 PROC: Final = Path("/proc")
 _DRIVERS: Final = frozenset({"amdgpu", "i915", "xe"})
-_UNITS: Final = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+_POWERS: Final = frozenset({"power1_average", "power1_input"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ class Cards:
         told: frozenset[str] = frozenset(),
         counted: frozenset[str] = frozenset(),
     ) -> None:
-        self._proc = proc
+        self._clients = Clients(proc)
         self._every = tuple(_cards(sys))
         self._cards = tuple(card for card in self._every if card.address not in told)
         self._counted = counted
@@ -99,18 +99,29 @@ class Cards:
             for path in _energy(card)
         )
 
-    def use(self) -> tuple[Use, ...]:
+    def use(self, mine: Collection[int] | None = None) -> tuple[Use, ...]:
         """What each card is busy with."""
         if not self._cards:
             return ()
+        told = self._clients.everybody() if mine is None else self._clients.used(mine)
         found: dict[str, dict[int, ProcessUse]] = {card.address: {} for card in self._cards}
-        for pid, address, used in _clients(self._proc):
-            if address in found:
-                found[address][pid] = used
+        for pid, by_card in told.items():
+            for address, used in by_card.items():
+                if address in found:
+                    found[address][pid] = used
         return tuple(
             Use(key=card.address, busy=_busy(card), processes=found[card.address])
             for card in self._cards
         )
+
+    def power_w(self, key: str, /) -> float | None:
+        """What a card takes now, where its driver tells microwatts. It is a `PowerReader`."""
+        for card in self._every:
+            for path in sorted(card.folder.glob("hwmon/hwmon*/power1_*")):
+                if card.address == key and path.name in _POWERS:
+                    found = number_in(path).value
+                    return None if found is None else found / 1e6
+        return None
 
 
 def _cards(sys: Path) -> Iterator[_Card]:
@@ -157,59 +168,3 @@ def _accelerator(card: _Card) -> Accelerator:
         driver=card.driver,
         unknown=unknown,
     )
-
-
-def _clients(proc: Path) -> Iterator[tuple[int, str, ProcessUse]]:
-    """Every process that has a card open, as far as this one may look into it."""
-    for folder in proc.glob("[0-9]*"):
-        for address, used in _of_process(folder).items():
-            yield int(folder.name), address, used
-
-
-def _of_process(folder: Path) -> Mapping[str, ProcessUse]:
-    """What one process uses, by card. A client that is open twice has one id and counts once."""
-    seen: set[tuple[str, str]] = set()
-    found: dict[str, ProcessUse] = {}
-    try:
-        entries = sorted((folder / "fdinfo").iterdir())
-    except OSError:
-        return found
-    for entry in entries:
-        text = text_in(entry) or ""
-        if "drm-driver:" not in text:
-            continue
-        facts = {
-            key: rest.split()
-            for key, _, rest in (line.partition(":") for line in text.splitlines())
-        }
-        address = " ".join(facts.get("drm-pdev", []))
-        client = (address, " ".join(facts.get("drm-client-id", [entry.name])))
-        if client in seen:
-            continue
-        seen.add(client)
-        before = found.get(address, ProcessUse(engine_ns=0, memory_bytes=0))
-        found[address] = ProcessUse(
-            engine_ns=(before.engine_ns or 0) + _engines(facts),
-            memory_bytes=(before.memory_bytes or 0) + _memory(facts),
-        )
-    return found
-
-
-def _engines(facts: Mapping[str, list[str]]) -> int:
-    return sum(
-        int(words[0])
-        for key, words in facts.items()
-        if key.startswith("drm-engine-")
-        and not key.startswith("drm-engine-capacity-")
-        and words[:1]
-        and words[0].isdigit()
-    )
-
-
-def _memory(facts: Mapping[str, list[str]]) -> int:
-    """Memory of the card itself. Newer drivers say resident, older ones only memory."""
-    for key in ("drm-resident-vram", "drm-memory-vram", "drm-resident-vram0"):
-        words = facts.get(key, [])
-        if words and words[0].isdigit():
-            return int(words[0]) * _UNITS.get(words[1] if len(words) > 1 else "B", 1)
-    return 0

@@ -11,7 +11,7 @@ The library is handed in; its functions are those of the package, by their names
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final, Protocol, cast
 
@@ -64,6 +64,7 @@ class Library(Protocol):
     def nvmlDeviceGetName(self, handle: object) -> str: ...  # noqa: D102, N802  # NVML's name
     def nvmlDeviceGetMemoryInfo(self, handle: object) -> MemoryInfo: ...  # noqa: D102, N802
     def nvmlDeviceGetTotalEnergyConsumption(self, handle: object) -> int: ...  # noqa: D102, N802
+    def nvmlDeviceGetPowerUsage(self, handle: object) -> int: ...  # noqa: D102, N802
     def nvmlDeviceGetUtilizationRates(self, handle: object) -> Rates: ...  # noqa: D102, N802
     def nvmlDeviceGetComputeRunningProcesses(  # noqa: D102, N802
         self, handle: object
@@ -110,9 +111,17 @@ class Nvidia:
         """An energy counter for each."""
         return self._devices.each(self._counter)
 
-    def use(self) -> tuple[Use, ...]:
+    def use(self, mine: Collection[int] | None = None) -> tuple[Use, ...]:  # noqa: ARG002  # it tells of all
         """What each is busy with."""
         return self._devices.each(self._use)
+
+    def power_w(self, key: str, /) -> float | None:
+        """What a device takes now: NVML tells milliwatts. It is a `PowerReader`."""
+        return self._devices.one(key, self._power_w)
+
+    def _power_w(self, handle: object) -> float | None:
+        found = self._asked("power", {}, lambda: self._library.nvmlDeviceGetPowerUsage(handle))
+        return None if found is None else found / 1000
 
     def _counter(self, key: str, handle: object) -> EnergyCounter:
         def microjoules() -> int:

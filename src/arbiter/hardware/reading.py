@@ -6,11 +6,11 @@ the root of the files they read, or the library they call, as an argument.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -133,12 +133,29 @@ class AcceleratorReader(Protocol):
         """Their energy counters."""
         ...
 
-    def use(self) -> tuple[Use, ...]:
-        """How they are used now, in the order of `look`."""
+    def use(self, mine: Collection[int] | None = None) -> tuple[Use, ...]:
+        """How they are used now, in the order of `look`.
+
+        mine: the processes that matter, for whoever asks ten times a second: others that have just
+        come may be missing. None: all is looked for anew.
+        """
         ...
 
     def missing(self) -> str | None:
         """Why there is none of this kind to be seen; None when there is one."""
+        ...
+
+
+@runtime_checkable
+class PowerReader(Protocol):
+    """Devices that tell their power at a moment too, which is another meter than their counter."""
+
+    def counters(self) -> tuple[EnergyCounter, ...]:
+        """Their energy counters."""
+        ...
+
+    def power_w(self, key: str, /) -> float | None:
+        """The power of a device in watts; None when it does not tell it."""
         ...
 
 

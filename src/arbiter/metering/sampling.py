@@ -49,12 +49,13 @@ class Sampler:
         if trees:
             self.look(trees)
         accelerators = self._hardware.accelerators.values()
+        mine = {pid for tree in trees for pid in tree.pids}
         energy = tuple(counter.read() for counter in self._hardware.counters)
         return Taken(
             machine_ns=self._machine_ns() if energy else absent("nothing is shared out by it"),
             held={tree.pid: held(tree.pids, self._reader) for tree in trees},
             energy=energy,
-            uses=tuple(use for one in accelerators for use in one.use()),
+            uses=tuple(use for one in accelerators for use in one.use(mine)),
             at=self._clock.monotonic(),
         )
 

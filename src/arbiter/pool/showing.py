@@ -86,6 +86,7 @@ class Showing:
             reloads_avoided=tenant.avoided.count,
             last_error=error.message if error is not None else None,
             ailing=instance.health.ailing,
+            resting=instance.health.resting,
             slow=instance.health.pace.why,
             probed_s=None if probed is None else now - probed.at,
             probe=None if probed is None else probed.why or None,

@@ -57,6 +57,8 @@ class InstanceView:
     last_error: str | None
     ailing: str | None
     """Why `auto` asks others for now."""
+    resting: str | None
+    """Why another instance of its version is asked for now, though nothing is wrong with it."""
     slow: str | None
     """How it is far slower than it was; None: it is not, as far as is known."""
     probed_s: float | None

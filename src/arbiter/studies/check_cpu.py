@@ -87,7 +87,7 @@ async def burnt(clock: Clock, *, seconds: float, duty: float, kind: str) -> tupl
 
 
 @asynccontextmanager
-async def _neighbours(count: int) -> AsyncIterator[None]:
+async def neighbours(count: int) -> AsyncIterator[None]:
     """Others that keep the processor busy."""
     busy = [await _spawn(600.0, 1.0, "alone") for _ in range(count)]
     try:
@@ -167,7 +167,7 @@ async def check_v3(clock: Clock, *, seconds: float = 1.0) -> Check:
     title = "CPU time beside busy neighbours"
     if not _HAS_PROC:
         return not_verified("V3", title, limit_pct=5.0, why="it needs /proc")
-    async with _neighbours(2):
+    async with neighbours(2):
         seen, truth = await burnt(clock, seconds=seconds, duty=1.0, kind="threads")
     return judged(
         "V3",

@@ -8,7 +8,6 @@ import sys
 import tempfile
 import time
 from asyncio.subprocess import DEVNULL, PIPE
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
@@ -159,13 +158,3 @@ def _used_s(pid: int) -> float:
 
 def _run_ns(task: Path) -> int:
     return int((text_in(task) or "0").split()[0])
-
-
-def check_v13(reasons: Sequence[str]) -> Check:
-    """Real counters under a long load need the hardware, and an hour."""
-    return not_verified(
-        "V13",
-        "Real energy counters against another meter",
-        limit_pct=5.0,
-        why="; ".join(reasons) or "it needs another meter beside the counter, and a long load",
-    )

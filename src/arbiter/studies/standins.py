@@ -134,6 +134,7 @@ class NvmlDevice:
     uuid: str = "GPU-0"
     name: str = "Scripted GPU"
     millijoules: Callable[[], int] = lambda: 0
+    milliwatts: Callable[[], int] = lambda: 0
     memory: NvmlMemory = field(default_factory=lambda: NvmlMemory(total=80 << 30, used=1 << 30))
     busy: int | Callable[[], int] = 0
     running: Sequence[NvmlProcess] = ()
@@ -188,6 +189,10 @@ class ScriptedNvml:
     def nvmlDeviceGetTotalEnergyConsumption(self, handle: object) -> int:  # noqa: N802
         """Millijoules."""
         return self._device("nvmlDeviceGetTotalEnergyConsumption", handle).millijoules()
+
+    def nvmlDeviceGetPowerUsage(self, handle: object) -> int:  # noqa: N802
+        """Milliwatts."""
+        return self._device("nvmlDeviceGetPowerUsage", handle).milliwatts()
 
     def nvmlDeviceGetUtilizationRates(self, handle: object) -> NvmlRates:  # noqa: N802
         """How busy it is."""
