@@ -11,6 +11,7 @@ import openai
 import pytest
 from tests.contract.door_support import (
     DECISION,
+    FINISH,
     ScriptedHouse,
     at_the_door,
     post,
@@ -18,7 +19,7 @@ from tests.contract.door_support import (
 )
 
 from arbiter.errors import CannotDo, StreamCut
-from arbiter.inference import Ask, Called, Completion, Delta, Finish, FinishReason, Sampling
+from arbiter.inference import Ask, Called, Completion, Delta, Finish, FinishReason, Odds, Sampling
 
 PATH = "/v1/completions"
 
@@ -97,6 +98,42 @@ async def test_a_streamed_text_is_these_bytes() -> None:
     ]
 
 
+LIKELY = (
+    Delta(
+        text="a b",
+        odds=(
+            Odds(token="a", logprob=-0.5, others=(Odds(token="x", logprob=-1.0),)),
+            Odds(token=" b", logprob=-0.25, others=(Odds(token=" y", logprob=-2.0),)),
+        ),
+    ),
+    Delta(text="c", odds=(Odds(token="c", logprob=-9e9),)),
+    FINISH,
+)
+
+
+async def test_the_official_client_gets_the_odds_of_tokens_side_by_side() -> None:
+    async with client_of(ScriptedHouse(script=LIKELY)) as client:
+        answer = await client.completions.create(model="tiny", prompt="Once", logprobs=1)
+        stream = await client.completions.create(
+            model="tiny", prompt="Once", logprobs=1, stream=True
+        )
+        told = [c.choices[0].logprobs async for c in stream if c.choices[0].logprobs]
+    whole = answer.choices[0].logprobs
+    assert whole is not None
+    assert whole.tokens == ["a", " b", "c"]
+    assert whole.token_logprobs == [-0.5, -0.25, -9999.0]
+    assert whole.top_logprobs == [{"x": -1.0, "a": -0.5}, {" y": -2.0, " b": -0.25}, {"c": -9999.0}]
+    assert whole.text_offset == [0, 1, 3]
+    assert [one.text_offset for one in told] == [[0, 1], [3]]
+    assert [one.tokens for one in told] == [["a", " b"], ["c"]]
+
+
+async def test_how_probable_tokens_are_is_asked_of_the_house() -> None:
+    assert (await asked(logprobs=0)).sampling.odds == 0
+    assert (await asked(logprobs=5)).sampling.odds == 5
+    assert (await asked()).sampling.odds is None
+
+
 async def test_a_prompt_and_how_to_go_on_reach_the_house() -> None:
     ask = await asked(prompt=["Once"], suffix="end.", max_tokens=3, stop="x", top_k=5, user="u")
     assert ask.work == Completion(prompt="Once", suffix="end.")
@@ -125,7 +162,8 @@ MISTAKES = [
     ({"echo": True}, "echo", "unsupported"),
     ({"best_of": 2}, "best_of", "unsupported"),
     ({"n": 2}, "n", "unsupported"),
-    ({"logprobs": 0}, "logprobs", "unsupported"),
+    ({"logprobs": 21}, "logprobs", "invalid_field"),
+    ({"logprobs": True}, "logprobs", "invalid_field"),
     ({"max_tokens": 0}, "max_tokens", "invalid_field"),
     ({"model": "a b"}, "model", "invalid_field"),
     ({"model_path": "/x"}, "model_path", "invalid_field"),

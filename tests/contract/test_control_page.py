@@ -36,6 +36,14 @@ def test_every_address_and_every_field_of_a_body_is_on_the_page() -> None:
         assert all(field in words for field in schema["properties"])
 
 
+def test_every_field_of_a_body_says_what_it_is() -> None:
+    for name, schema in generate.openapi()["components"]["schemas"].items():
+        if name == "Error":
+            continue
+        for field, facts in schema["properties"].items():
+            assert facts.get("description", "").endswith("."), (name, field)
+
+
 def test_every_link_leads_to_a_place_that_is_there() -> None:
     tags = Tags(page(control.openapi())).tags
     ids = {attributes.get("id") for _, attributes in tags}

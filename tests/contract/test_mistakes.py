@@ -42,11 +42,6 @@ def turn(**fields: object) -> dict[str, object]:
         ("/v1/chat/completions", {**turn(), "n": 2}, "Send a request for each answer."),
         ("/v1/chat/completions", {**turn(), "functions": [{}]}, "Send them as tools."),
         (
-            "/v1/completions",
-            {"model": "tiny", "prompt": "a", "logprobs": 1},
-            "/v1/chat/completions tells them.",
-        ),
-        (
             "/v1/responses",
             {"model": "tiny", "input": "a", "previous_response_id": "resp_1"},
             "Nothing is stored here: send the earlier turns again.",

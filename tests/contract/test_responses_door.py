@@ -289,6 +289,21 @@ async def test_a_whole_conversation_reaches_the_house() -> None:
     assert ask.work.effort == "minimal"
 
 
+async def test_instructions_and_a_developers_first_words_are_one_message() -> None:
+    """Many chat templates refuse a second one; clients that write programs send both."""
+    said = [
+        {"role": "developer", "content": "Use tools."},
+        {"role": "user", "content": "hi"},
+        {"role": "developer", "content": "Be quick."},
+    ]
+    ask = await asked(instructions="Be kind.", input=said)
+    assert ask.work.messages == (
+        Message(role="system", content="Be kind.\n\nUse tools."),
+        Message(role="user", content="hi"),
+        Message(role="system", content="Be quick."),
+    )
+
+
 async def test_how_to_answer_reaches_the_house() -> None:
     ask = await asked(
         temperature=0.5,

@@ -59,7 +59,7 @@ DIALECTS = {
     ),
     "openai_completions": Dialect(
         "/v1/completions",
-        {"model": "tiny", "prompt": "Once"},
+        {"model": "tiny", "prompt": "Once", "logprobs": 1},
         {"stream": True, "stream_options": {"include_usage": True}},
     ),
     "openai_responses": Dialect(

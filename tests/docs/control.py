@@ -111,10 +111,15 @@ def control_page() -> str:
         parts.append(f"\n### {name}\n\n{about}\n\n")
         needed = set(schema.get("required", ()))
         fields = [
-            (f"`{field}`", _schema_kind(facts), "yes" if field in needed else "no")
+            (
+                f"`{field}`",
+                _schema_kind(facts),
+                "yes" if field in needed else "no",
+                str(facts["description"]),
+            )
             for field, facts in schema["properties"].items()
         ]
-        parts.append(table(("field", "kind", "needed"), fields))
+        parts.append(table(("field", "kind", "needed", "meaning"), fields))
     doors = [
         (", ".join(sorted(route.methods)), f"`{route.path}`", (route.access.name or "").lower())
         for route in ROUTES
@@ -142,6 +147,8 @@ def _schema_kind(facts: Mapping[str, Any]) -> str:
         return f"[{name}](#{name.lower()})"
     if "anyOf" in facts:
         return " or ".join(_schema_kind(part) for part in facts["anyOf"])
+    if "enum" in facts:
+        return " or ".join(f"`{word}`" for word in facts["enum"])
     words = {
         "array": "list",
         "string": "text",

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.pure.test_dialects import PICTURE, SAID, conversations, tool_sets
+from tests.pure.dialects_drawn import PICTURE, SAID, conversations, tool_sets
 
 from arbiter.gateway import anthropic_asked, responses_asked
 from arbiter.gateway.security import LOCAL

@@ -48,6 +48,13 @@ def test_a_machine_that_is_well_has_nothing_to_mend() -> None:
     assert bad(WELL) == []
 
 
+def test_that_no_package_is_known_to_be_bad_is_said_with_the_tables_date() -> None:
+    (said,) = [one for one in examine(WELL, KNOWN, today=TODAY) if one.about == "packages"]
+    assert str(KNOWN.dated) in said.sentence
+    worse = replace(WELL, packages={"starlette": "1.0.0"})
+    assert "packages" not in {one.about for one in examine(worse, KNOWN, today=TODAY)}
+
+
 DENIED = Meters(missing={"rapl": "package-0: only root may read it"})
 
 

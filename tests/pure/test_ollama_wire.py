@@ -1,35 +1,14 @@
-"""Ollama's dialect: what is sent, what is believed of what comes back, how its lines are joined."""
+"""Answers of an Ollama: lines however they are cut, figures, calls, refusals."""
 
 from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arbiter.engines.ollama_listing import (
-    Process,
-    loaded,
-    offer,
-    parse_processes,
-    parse_shown,
-    parse_tags,
-    parse_version,
-)
-from arbiter.engines.ollama_request import (
-    CHAT,
-    EMBED,
-    GENERATE,
-    Pinned,
-    encode_embedding,
-    encode_generation,
-    encode_load,
-    encode_unload,
-    read_options,
-)
 from arbiter.engines.ollama_wire import (
     Answer,
     Lines,
@@ -45,37 +24,21 @@ from arbiter.errors import (
     EngineError,
     EngineRefused,
     InstanceLost,
-    LoadFailed,
     PromptTooLong,
 )
 from arbiter.inference import (
     Called,
-    Chat,
-    Completion,
     Delta,
-    Effort,
-    Embedding,
     FinishReason,
-    Generation,
-    Media,
-    Message,
     Odds,
     Piece,
-    Sampling,
-    Shape,
     Thought,
     Timings,
-    Tool,
-    ToolCall,
-    Tools,
     Usage,
 )
 
 MODEL = "gemma3:1b"
-ASKED = (Message(role="user", content="hello"),)
-DIGEST = "a" * 64
-UNPINNED = Pinned()
-CLOCK = Tool(name="clock", description="the time", parameters='{"type":"object"}')
+
 END = {
     "message": {"role": "assistant", "content": ""},
     "done": True,
@@ -83,18 +46,6 @@ END = {
     "prompt_eval_count": 7,
     "eval_count": 2,
 }
-
-
-def sent(
-    work: Chat | Completion,
-    sampling: Sampling = Sampling(),
-    *,
-    pinned: Pinned = UNPINNED,
-    stream: bool = True,
-) -> tuple[str, dict[str, object]]:
-    request = Generation(work=work, sampling=sampling, stream=stream)
-    path, body = encode_generation(MODEL, request, pinned)
-    return path, json.loads(body)
 
 
 def lines(*values: object) -> bytes:
@@ -116,170 +67,6 @@ def fed(answer: Answer, *pieces: bytes) -> list[Piece]:
 def refused(status: int, words: object) -> Exception:
     body = json.dumps({"error": words}).encode()
     return parse_refusal(status, body, model=MODEL, url="http://here")
-
-
-def test_only_what_was_asked_for_is_sent() -> None:
-    assert sent(Chat(messages=ASKED)) == (
-        CHAT,
-        {
-            "model": MODEL,
-            "stream": True,
-            "messages": [{"role": "user", "content": "hello"}],
-            "truncate": False,
-            "shift": False,
-        },
-    )
-
-
-def test_sampling_goes_by_ollamas_names() -> None:
-    how = Sampling(
-        temperature=0.5,
-        top_p=0.9,
-        seed=7,
-        max_tokens=3,
-        stop=("END",),
-        presence_penalty=0.1,
-        frequency_penalty=0.2,
-        top_k=40,
-        min_p=0.05,
-        repeat_penalty=1.1,
-    )
-    assert sent(Chat(messages=ASKED), how)[1]["options"] == {
-        "temperature": 0.5,
-        "top_p": 0.9,
-        "seed": 7,
-        "num_predict": 3,
-        "stop": ["END"],
-        "presence_penalty": 0.1,
-        "frequency_penalty": 0.2,
-        "top_k": 40,
-        "min_p": 0.05,
-        "repeat_penalty": 1.1,
-    }
-
-
-@pytest.mark.parametrize(("seed", "taken"), [(0, 0), (-1, 2**32 - 2), (2**32 + 5, 5)])
-def test_any_seed_is_one_that_is_not_random(seed: int, taken: int) -> None:
-    assert sent(Chat(messages=ASKED), Sampling(seed=seed))[1]["options"] == {"seed": taken}
-
-
-def test_what_a_version_pins_goes_with_every_request_in_the_same_words() -> None:
-    pinned = read_options({"num_ctx": "8192", "use_mmap": "false", "keep_alive": "10m"})
-    held = {"num_ctx": 8192, "use_mmap": False}
-    bodies = [
-        sent(Chat(messages=ASKED), pinned=pinned)[1],
-        sent(Completion(prompt="a"), pinned=pinned)[1],
-        json.loads(encode_embedding(MODEL, Embedding(inputs=("a",)), pinned)),
-        json.loads(encode_load(MODEL, pinned, only_embeds=False)[1]),
-        json.loads(encode_load(MODEL, pinned, only_embeds=True)[1]),
-    ]
-    assert [(body["options"], body["keep_alive"]) for body in bodies] == [(held, "10m")] * 5
-    _, sampled = sent(Chat(messages=ASKED), Sampling(top_k=1), pinned=pinned)
-    assert sampled["options"] == {**held, "top_k": 1}
-
-
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        ({"gpu_layers": "1"}, "no option 'gpu_layers'"),
-        ({"num_ctx": "many"}, "whole number"),
-        ({"use_mmap": "yes"}, "true or false"),
-        ({"keep_alive": "a while"}, "no duration"),
-    ],
-)
-def test_an_option_that_there_is_not_is_told(given: dict[str, str], words: str) -> None:
-    with pytest.raises(LoadFailed, match=words):
-        read_options(given)
-
-
-@pytest.mark.parametrize(("text", "read"), [("-1", -1), ("300", 300), ("1h30m", "1h30m")])
-def test_a_time_to_be_kept_is_seconds_or_a_duration(text: str, read: int | str) -> None:
-    assert read_options({"keep_alive": text}).keep_alive == read
-
-
-def test_a_text_goes_on_without_a_template_and_a_gap_with_the_models_own() -> None:
-    path, body = sent(Completion(prompt="a"))
-    assert (path, body["raw"]) == (GENERATE, True)
-    _, gap = sent(Completion(prompt="a", suffix="b"))
-    assert (gap["suffix"], "raw" in gap) == ("b", False)
-
-
-@pytest.mark.parametrize("work", [Chat(messages=()), Completion(prompt="")])
-def test_nothing_to_say_is_refused_because_it_would_only_load(work: Chat | Completion) -> None:
-    with pytest.raises(EngineRefused):
-        sent(work)
-
-
-def test_a_shape_is_a_format() -> None:
-    schema = '{"type":"object"}'
-    assert sent(Chat(messages=ASKED, shape=Shape()))[1]["format"] == "json"
-    assert sent(Chat(messages=ASKED, shape=Shape(schema=schema)))[1]["format"] == {"type": "object"}
-
-
-def test_tools_and_their_results_go_by_ollamas_names() -> None:
-    talk = (
-        *ASKED,
-        Message(
-            role="assistant",
-            content="",
-            calls=(ToolCall(id="c1", name="clock", arguments='{"zone": "utc"}'),),
-        ),
-        Message(role="tool", content="noon", answers="c1"),
-    )
-    _, body = sent(Chat(messages=talk, tools=Tools(offered=(CLOCK,))))
-    assert body["tools"] == [
-        {
-            "function": {
-                "name": "clock",
-                "description": "the time",
-                "parameters": {"type": "object"},
-            },
-            "type": "function",
-        }
-    ]
-    assert body["messages"] == [
-        {"role": "user", "content": "hello"},
-        {
-            "role": "assistant",
-            "content": "",
-            "tool_calls": [
-                {"id": "c1", "function": {"name": "clock", "arguments": {"zone": "utc"}}}
-            ],
-        },
-        {"role": "tool", "content": "noon", "tool_call_id": "c1", "tool_name": "clock"},
-    ]
-
-
-def test_tools_that_may_not_be_called_are_not_offered() -> None:
-    _, body = sent(Chat(messages=ASKED, tools=Tools(offered=(CLOCK,), choice="none")))
-    assert "tools" not in body
-
-
-@pytest.mark.parametrize(
-    "tools", [Tools(offered=(CLOCK,), choice="required"), Tools(offered=(CLOCK,), named="clock")]
-)
-def test_a_tool_that_must_be_called_is_refused(tools: Tools) -> None:
-    with pytest.raises(EngineRefused, match="cannot be made") as error:
-        sent(Chat(messages=ASKED, tools=tools))
-    assert error.value.param == "tool_choice"
-
-
-@pytest.mark.parametrize("arguments", ["[1]", "{", '"text"'])
-def test_arguments_of_an_earlier_call_that_are_no_object_are_refused(arguments: str) -> None:
-    turn = Message(
-        role="assistant",
-        content="",
-        calls=(ToolCall(id="c1", name="clock", arguments=arguments),),
-    )
-    with pytest.raises(EngineRefused, match="'clock'"):
-        sent(Chat(messages=(turn,)))
-
-
-def test_an_unload_works_for_any_kind_of_model() -> None:
-    path, body = encode_unload(MODEL)
-    assert path == GENERATE
-    assert json.loads(body) == {"model": MODEL, "stream": False, "keep_alive": 0}
-    assert encode_load(MODEL, Pinned(), only_embeds=True)[0] == EMBED
 
 
 TALK = lines(said("Grüße"), said(" und"), said("\nmehr 🙂"), {**said(""), **END})
@@ -505,102 +292,6 @@ def test_a_step_of_a_pull_is_read() -> None:
         parse_step(b"[]")
 
 
-SHOWN = {
-    "license": "\n  Gemma Terms of Use  \nLast modified: ...",
-    "template": "{{ .Prompt }}",
-    "details": {
-        "format": "gguf",
-        "family": "gemma3",
-        "parameter_size": "999.89M",
-        "quantization_level": "Q4_K_M",
-        "parent_model": "",
-    },
-    "model_info": {
-        "general.architecture": "gemma3",
-        "general.parameter_count": 999885952,
-        "gemma3.context_length": 32768,
-        "gemma3.embedding_length": 1152,
-        "tokenizer.ggml.tokens": None,
-    },
-    "capabilities": ["completion", "tools", "vision", "flying"],
-}
-TAG = {"name": MODEL, "model": MODEL, "digest": DIGEST, "size": 815_319_791}
-
-
-def shown(**changes: object) -> bytes:
-    return json.dumps({**SHOWN, **changes}).encode()
-
-
-def tags(*told: object) -> bytes:
-    return json.dumps({"models": list(told)}).encode()
-
-
-def test_a_model_is_offered_as_its_server_describes_it() -> None:
-    (tag,) = parse_tags(tags(TAG))
-    found = offer(tag, parse_shown(shown()), ())
-    assert found.digest == f"sha256:{DIGEST}"
-    assert found.capabilities == frozenset({"chat", "completion", "tools", "vision"})
-    assert (found.architecture, found.parameters) == ("gemma3", 999_885_952)
-    assert (found.context_length, found.quantization) == (32_768, "Q4_K_M")
-    assert (found.template, found.licence) == ("{{ .Prompt }}", "Gemma Terms of Use")
-    assert (found.size_bytes, found.loaded) == (815_319_791, False)
-    assert found.details == {
-        "family": "gemma3",
-        "file_format": "gguf",
-        "parameter_size": "999.89M",
-        "embedding_length": 1152,
-    }
-
-
-@pytest.mark.parametrize("told", [None, []])
-def test_a_server_that_tells_no_capabilities_leaves_them_unknown(told: object) -> None:
-    assert parse_shown(shown(capabilities=told)).capabilities is None
-
-
-@pytest.mark.parametrize("info", [None, {}, {"general.architecture": 5}])
-def test_what_is_not_described_stays_unknown(info: object) -> None:
-    found = parse_shown(shown(model_info=info, license=None, details={}))
-    assert (found.architecture, found.parameters, found.context_length) == (None, None, None)
-    assert (found.licence, found.quantization, found.details) == (None, None, {})
-
-
-def test_what_a_server_calls_things_is_shown_on_one_line() -> None:
-    (tag,) = parse_tags(tags({**TAG, "model": "a\x1b[31m\nb"}))
-    assert tag.shown == "a [31m b"
-    found = parse_shown(shown(license="\x07\n Mine \x1b[2J", details={"family": "a\nb"}))
-    assert (found.licence, found.details["family"]) == ("Mine [2J", "a b")
-
-
-@pytest.mark.parametrize("absurd", [-1, 0, 1.5, "many", 2**60])
-def test_a_number_that_cannot_be_true_is_not_taken(absurd: object) -> None:
-    info = {"general.architecture": "x", "x.context_length": absurd}
-    assert parse_shown(shown(model_info=info)).context_length is None
-
-
-@pytest.mark.parametrize("parse", [parse_version, parse_tags, parse_processes, parse_shown])
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'"hi"', b"\xff\xfe"])
-def test_a_list_that_is_none_is_no_list(parse: object, body: bytes) -> None:
-    assert callable(parse)
-    with pytest.raises(ValueError, match=r".+"):
-        parse(body)
-
-
-def processes(*told: tuple[str, str]) -> tuple[Process, ...]:
-    found: Iterable[dict[str, object]] = ({"model": name, "digest": d} for name, d in told)
-    return parse_processes(json.dumps({"models": list(found)}).encode())
-
-
-def test_a_model_is_loaded_under_another_name_of_the_same_content() -> None:
-    listed = processes(("other", DIGEST), (MODEL, "b" * 64))
-    by_content = loaded(MODEL, DIGEST, listed)
-    assert by_content is not None
-    assert by_content.title == "other"
-    by_name = loaded(MODEL, None, listed)
-    assert by_name is not None
-    assert by_name.title == MODEL
-    assert loaded("third", "c" * 64, listed) is None
-
-
 def test_an_end_without_any_message_is_no_answer() -> None:
     answer = Answer()
     fed(answer, lines({"done": True, "done_reason": "stop"}))
@@ -624,31 +315,6 @@ def test_a_model_that_thinks_for_ever_is_let_go() -> None:
     line = lines({"message": {"role": "assistant", "content": "", "thinking": "hm " * 300_000}})
     with pytest.raises(MalformedAnswer, match="without an end"):
         _ = [fed(answer, line) for _ in range(MOST_BYTES // len(line) + 1)]
-
-
-@pytest.mark.parametrize(
-    ("effort", "think"),
-    [("none", False), ("some", True), ("minimal", "low"), ("high", "high"), (None, None)],
-)
-def test_how_much_to_think_goes_by_ollamas_word(effort: Effort | None, think: object) -> None:
-    request = Generation(work=Chat(messages=ASKED, effort=effort))
-    _, body = encode_generation("m", request, UNPINNED)
-    assert json.loads(body).get("think") == think
-    _, body = encode_generation("m", request, UNPINNED, thinks=False)
-    assert "think" not in json.loads(body)
-
-
-def test_pictures_go_beside_the_text_and_sounds_are_refused() -> None:
-    picture = Media(kind="image", format="png", data="iVBORw==")
-    seen = Message(role="user", content="see", parts=("see", picture))
-    _, body = encode_generation("m", Generation(work=Chat(messages=(seen,))), UNPINNED)
-    assert json.loads(body)["messages"] == [
-        {"role": "user", "content": "see", "images": ["iVBORw=="]}
-    ]
-    sound = Media(kind="audio", format="wav", data="UklGRg==")
-    heard = Message(role="user", content="hear", parts=("hear", sound))
-    with pytest.raises(EngineRefused, match="no sounds"):
-        encode_generation("m", Generation(work=Chat(messages=(heard,))), UNPINNED)
 
 
 def test_the_odds_of_tokens_come_with_their_text() -> None:

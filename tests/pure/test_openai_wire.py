@@ -24,6 +24,7 @@ from arbiter.engines.openai_wire import (
 from arbiter.inference import (
     Called,
     Chat,
+    Completion,
     Delta,
     Effort,
     FinishReason,
@@ -372,7 +373,23 @@ LIKELY = {"token": "hi", "logprob": -0.5, "bytes": [104, 105], "top_logprobs": [
         ),
         (None, ()),
         ({"content": "nonsense"}, ()),
-        ({"tokens": ["hi"], "token_logprobs": [-0.5]}, ()),
+        ({"tokens": ["hi"], "token_logprobs": [-0.5]}, (Odds(token="hi", logprob=-0.5),)),
+        (
+            {
+                "tokens": ["first", "hi"],
+                "token_logprobs": [None, -0.5],
+                "top_logprobs": [None, {"hi": -0.5, "ho": -1.5}],
+                "text_offset": [0, 5],
+            },
+            (
+                Odds(
+                    token="hi",
+                    logprob=-0.5,
+                    others=(Odds(token="hi", logprob=-0.5), Odds(token="ho", logprob=-1.5)),
+                ),
+            ),
+        ),
+        ({"tokens": ["hi"], "token_logprobs": []}, ()),
     ],
 )
 def test_the_odds_of_tokens_come_with_their_text(told: object, read: tuple[Odds, ...]) -> None:
@@ -381,6 +398,9 @@ def test_the_odds_of_tokens_come_with_their_text(told: object, read: tuple[Odds,
     assert StreamedAnswer().pieces(data) == [Delta(text="hi", odds=read)]
     body = {"choices": [{"message": {"content": "hi"}, "logprobs": told, "finish_reason": "stop"}]}
     assert parse_answer(json.dumps(body).encode())[0] == [Delta(text="hi", odds=read)]
+    text = {"choices": [{"text": "hi", "logprobs": told}]}
+    data = b"data: " + json.dumps(text).encode() + b"\n\n"
+    assert StreamedAnswer().pieces(data) == [Delta(text="hi", odds=read)]
 
 
 def test_pictures_and_sounds_stand_where_they_stood() -> None:
@@ -423,3 +443,11 @@ def test_odds_are_asked_for_as_openai_asks() -> None:
     assert sent(Sampling(odds=0))["logprobs"] is True
     assert sent(Sampling(odds=3))["top_logprobs"] == 3
     assert "logprobs" not in sent(Sampling())
+
+
+@pytest.mark.parametrize(("odds", "told"), [(None, None), (0, 1), (3, 3)])
+def test_a_text_is_asked_for_a_number_of_odds(odds: int | None, told: int | None) -> None:
+    """None at all would be taken for no odds."""
+    request = Generation(work=Completion(prompt="Once"), sampling=Sampling(odds=odds))
+    body = json.loads(encode_request(request))
+    assert (body.get("logprobs"), body.get("top_logprobs")) == (told, None)

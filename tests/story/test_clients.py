@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
@@ -150,6 +151,21 @@ async def test_a_real_model_tells_how_probable_its_tokens_were(
     assert "positive" in "".join(one.token for one in told)
     assert all(one.logprob <= 0 for one in told)
     assert {len(one.top_logprobs) for one in told} == {3}
+
+
+async def test_a_real_model_tells_how_probable_the_tokens_of_a_text_were(
+    client: openai.AsyncOpenAI,
+) -> None:
+    asked: Any = {"model": "fast", "prompt": "Review: the soup", "max_tokens": 4, "temperature": 0}
+    whole = await client.completions.create(**asked, logprobs=2)
+    stream = await client.completions.create(**asked, logprobs=2, stream=True)
+    pieces = [piece.choices[0] async for piece in stream]
+    told = whole.choices[0].logprobs
+    assert told is not None
+    assert "".join(told.tokens or ()) == whole.choices[0].text
+    assert all(len(one) in {2, 3} for one in told.top_logprobs or ())
+    streamed = [token for one in pieces if one.logprobs for token in one.logprobs.tokens or ()]
+    assert streamed == told.tokens
 
 
 async def test_a_picture_is_refused_by_a_model_that_cannot_see(client: openai.AsyncOpenAI) -> None:

@@ -150,7 +150,8 @@ def up(
                 sys.stdout.flush()
             else:
                 OUT.print(f"Arbiter is up at {url} (data in {settings.data_dir})", markup=False)
-                OUT.print(f"  OpenAI base URL: {url}/v1, models: auto, task:NAME or a name")
+                OUT.print(f"  OpenAI base URL: {url}/v1 (for Ollama and Anthropic without /v1)")
+                OUT.print("  models: auto, task:NAME or a name")
                 if names:
                     OUT.print(f"  registered: {', '.join(names)}", markup=False)
                 elif not settings.discovery.enabled:

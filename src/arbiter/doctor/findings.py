@@ -255,15 +255,17 @@ def _models(facts: Facts) -> Iterator[Finding]:
 
 
 def _versions(facts: Facts, known: KnownBad) -> Iterator[Finding]:
-    for bad in known.packages:
-        version = facts.packages.get(bad.name)
-        if version is not None and bad.has(version):
-            yield Finding(
-                about=f"package {bad.name}",
-                state=State.FAIL,
-                sentence=f"{bad.name} {version}: {bad.why} ({bad.source}).",
-                mend=bad.mend,
-            )
+    worse = [bad for bad in known.packages if bad.has(facts.packages.get(bad.name, ""))]
+    if not worse:
+        yield _ok("packages", f"None is known to be bad, by the table of {known.dated}.")
+    for bad in worse:
+        version = facts.packages[bad.name]
+        yield Finding(
+            about=f"package {bad.name}",
+            state=State.FAIL,
+            sentence=f"{bad.name} {version}: {bad.why} ({bad.source}).",
+            mend=bad.mend,
+        )
     for server in facts.servers:
         worst = [one for one in known.servers if one.name == server.kind]
         bad_here = [one for one in worst if one.has(server.version or "")]

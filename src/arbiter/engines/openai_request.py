@@ -124,7 +124,7 @@ class _Request(msgspec.Struct, omit_defaults=True):
     repeat_last_n: int | None = None
     typical_p: float | None = None
     logit_bias: dict[str, float] | None = None
-    logprobs: bool | None = None
+    logprobs: bool | int | None = None
     top_logprobs: int | None = None
     reasoning_effort: str | None = None
     chat_template_kwargs: dict[str, object] | None = None
@@ -205,12 +205,19 @@ def encode_request(
             repeat_last_n=how.repeat_last_n,
             typical_p=how.typical_p,
             logit_bias={str(token): bias for token, bias in how.bias} if how.bias else None,
-            logprobs=None if how.odds is None else True,
-            top_logprobs=how.odds or None,
+            logprobs=_odds(how.odds, is_chat=chat is not None),
+            top_logprobs=None if chat is None else how.odds or None,
             reasoning_effort=effort,
             chat_template_kwargs=kwargs,
         )
     )
+
+
+def _odds(wanted: int | None, *, is_chat: bool) -> bool | int | None:
+    """A chat is asked whether, a text how many: and none at all would be taken for no."""
+    if wanted is None:
+        return None
+    return True if is_chat else max(1, wanted)
 
 
 def _check(how: Sampling, dialect: Dialect) -> None:

@@ -99,7 +99,12 @@ class _OneOdds(msgspec.Struct):
 
 
 class _AllOdds(msgspec.Struct):
+    """Of a chat; or, in four lists side by side, of a text, as OpenAI's older servers tell it."""
+
     content: list[_OneOdds] | None = None
+    tokens: list[str] | None = None
+    token_logprobs: list[float | None] | None = None
+    top_logprobs: list[dict[str, float] | None] | None = None
 
 
 class _Event(msgspec.Struct, gc=False):
@@ -268,11 +273,11 @@ class StreamedAnswer:
         self._reason = choice.finish_reason or None
         if self._reason is not None and self._reason in _GIVEN_UP:
             self._error = ReportedError(f"it gave up ({self._reason})")
+        if choice.logprobs:
+            self._odds += read_odds(choice.logprobs)
         delta = choice.delta
         if delta is None:
             return choice.text or ""
-        if choice.logprobs:
-            self._odds += read_odds(choice.logprobs)
         if delta.reasoning_content or delta.reasoning:
             self._thought += delta.thought
         if delta.tool_calls:
@@ -475,8 +480,30 @@ def read_odds(raw: msgspec.Raw) -> tuple[Odds, ...]:
         told = _odds(raw) if raw else None
     except (msgspec.DecodeError, UnicodeDecodeError):
         return ()
+    if isinstance(told, _AllOdds) and told.content is None:
+        return _side_by_side(told)
     listed = told.content if isinstance(told, _AllOdds) else told
     return tuple([_one_odds(one) for one in listed or ()])
+
+
+def _side_by_side(told: _AllOdds) -> tuple[Odds, ...]:
+    """The first token of all has no probability where the prompt is told too: it is left out."""
+    tokens, logprobs = told.tokens or (), told.token_logprobs or ()
+    if len(tokens) != len(logprobs):
+        return ()
+    tops = told.top_logprobs or ()
+    others = tops if len(tops) == len(tokens) else (None,) * len(tokens)
+    return tuple(
+        [
+            Odds(
+                token=token,
+                logprob=logprob,
+                others=tuple([Odds(token=one, logprob=p) for one, p in (top or {}).items()]),
+            )
+            for token, logprob, top in zip(tokens, logprobs, others, strict=True)
+            if logprob is not None
+        ]
+    )
 
 
 def _one_odds(told: _OneOdds) -> Odds:

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Annotated
+
+import msgspec
 
 from arbiter.errors import ArbiterError, InvalidField, Unsupported
+from arbiter.gateway.chat_answer import odds_shown
 from arbiter.gateway.exchange import Request, Writer, exchange
 from arbiter.gateway.extras import header_extras
 from arbiter.gateway.openai import (
@@ -30,10 +34,10 @@ from arbiter.refs import short
 UNSUPPORTED: Mapping[str, tuple[object, ...]] = {
     "best_of": (None, 1),
     "echo": (None, False),
-    "logprobs": (None,),
     "n": (None, 1),
 }
 
+MOST_OTHERS = 20
 _DONE = b"data: [DONE]\n\n"
 
 
@@ -42,6 +46,7 @@ class CompletionRequest(WritingRequest, frozen=True, kw_only=True):
 
     prompt: str | list[object]
     suffix: str | None = None
+    logprobs: Annotated[int, msgspec.Meta(ge=0, le=MOST_OTHERS)] | None = None
 
 
 async def completions(request: Request, rooms: Rooms) -> None:
@@ -50,9 +55,13 @@ async def completions(request: Request, rooms: Rooms) -> None:
     ask = ask_of(asked, header_extras(request.head), request.caller)
     created = int(rooms.clock.now().timestamp())
     writer = Writer(
-        whole=partial(_whole, model=asked.model, created=created),
+        whole=partial(_whole, model=asked.model, created=created, others=asked.logprobs or 0),
         streamed=partial(
-            TextFrames, model=asked.model, created=created, with_usage=asked.wants_usage
+            TextFrames,
+            model=asked.model,
+            created=created,
+            with_usage=asked.wants_usage,
+            others=asked.logprobs or 0,
         ),
     )
     await exchange(request, rooms, ask, writer)
@@ -71,7 +80,7 @@ def ask_of(request: CompletionRequest, headers: Mapping[str, str], caller: Calle
         target=target,
         # clients send an empty suffix where they mean none
         work=Completion(prompt=prompt, suffix=request.suffix or None),
-        sampling=read_sampling(request, max_tokens=request.max_tokens),
+        sampling=read_sampling(request, max_tokens=request.max_tokens, odds=request.logprobs),
         stream=bool(request.stream),
         task=task,
         limits=extras.limits,
@@ -103,9 +112,14 @@ def _prompt(prompt: str | list[object]) -> str:
 class TextFrames:
     """The chunks of one stream."""
 
-    __slots__ = ("_decision", "_head", "_tail", "_with_usage", "opening")
+    __slots__ = ("_decision", "_head", "_letters", "_others", "_tail", "_with_usage", "opening")
 
-    def __init__(self, decided: Decided, *, model: str, created: int, with_usage: bool) -> None:
+    def __init__(
+        self, decided: Decided, *, model: str, created: int, with_usage: bool, others: int = 0
+    ) -> None:
+        self._others = others
+        self._letters = 0
+        """How many came before, where somebody wants to know at which a token begins."""
         self._decision = decided.decision
         self._with_usage = with_usage
         self._head = b"data: " + _head(model, created, decided)
@@ -116,7 +130,11 @@ class TextFrames:
         """A chunk of text."""
         if not isinstance(chunk, Delta) or not chunk.text:
             return b""
-        return self._head + _choice(chunk.text, b"null") + self._tail
+        odds = b"null"
+        if chunk.odds:
+            odds = odds_of((chunk,), others=self._others, before=self._letters)
+            self._letters += len(chunk.text)
+        return self._head + _choice(chunk.text, b"null", odds) + self._tail
 
     def ending(self, finish: Finish) -> bytes:
         """The last chunks: why it ended, what it used when that was asked for, and ``[DONE]``."""
@@ -131,12 +149,18 @@ class TextFrames:
 
 
 def _whole(
-    decided: Decided, chunks: Sequence[Chunk], finish: Finish, *, model: str, created: int
+    decided: Decided,
+    chunks: Sequence[Chunk],
+    finish: Finish,
+    *,
+    model: str,
+    created: int,
+    others: int = 0,
 ) -> bytes:
     text = "".join([chunk.text for chunk in chunks if isinstance(chunk, Delta)])
     return b'%s%s],"usage":%s}' % (
         _head(model, created, decided),
-        _choice(text, b'"%s"' % finish.reason.value.encode()),
+        _choice(text, b'"%s"' % finish.reason.value.encode(), odds_of(chunks, others=others)),
         encoded(usage_of(finish.usage)),
     )
 
@@ -154,8 +178,36 @@ def _head(model: str, created: int, decided: Decided) -> bytes:
     )
 
 
-def _choice(text: str, reason: bytes) -> bytes:
-    return b'{"text":%s,"index":0,"logprobs":null,"finish_reason":%s}' % (
+def _choice(text: str, reason: bytes, odds: bytes = b"null") -> bytes:
+    return b'{"text":%s,"index":0,"logprobs":%s,"finish_reason":%s}' % (
         encoded_text(text),
+        odds,
         reason,
+    )
+
+
+def odds_of(chunks: Sequence[Chunk], *, others: int, before: int = 0) -> bytes:
+    """How probable tokens were, in four lists side by side; null where nobody told.
+
+    others: how many at each place beside the token itself, which is always among them. before: how
+    many letters came earlier.
+    """
+    found = [one for chunk in chunks if isinstance(chunk, Delta) for one in chunk.odds]
+    if not found:
+        return b"null"
+    tokens = [str(odds_shown(one)["token"]) for one in found]
+    lengths = [len(token) for token in tokens]
+    return encoded(
+        {
+            "tokens": tokens,
+            "token_logprobs": [odds_shown(one)["logprob"] for one in found],
+            "top_logprobs": [
+                {
+                    str(shown["token"]): shown["logprob"]
+                    for shown in map(odds_shown, (*one.others[:others], one))
+                }
+                for one in found
+            ],
+            "text_offset": [before + sum(lengths[:place]) for place in range(len(tokens))],
+        }
     )

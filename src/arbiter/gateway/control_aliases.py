@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from fastapi import APIRouter, Response
+from pydantic import Field
 
 from arbiter.errors import UnknownAlias
 from arbiter.gateway import views
@@ -19,7 +20,7 @@ from arbiter.registry.registry import Name
 class SetAlias(ControlBody):
     """What an alias is to point at."""
 
-    target: str
+    target: str = Field(description="A registered model, or another alias, by its name.")
 
 
 def aliases_router(rooms: ControlRooms) -> APIRouter:

@@ -31,10 +31,16 @@ class ControlBody(BaseModel):
 class LimitsBody(ControlBody):
     """Demands of a task or a request."""
 
-    needs: tuple[str, ...] = ()
-    threshold: float | None = Field(None, ge=0, le=1)
-    max_latency_ms: float | None = Field(None, gt=0)
-    max_memory_mb: float | None = Field(None, gt=0)
+    needs: tuple[str, ...] = Field(
+        (), description="What the model must be able to do, such as tools or vision."
+    )
+    threshold: float | None = Field(None, ge=0, le=1, description="Least quality, from 0 to 1.")
+    max_latency_ms: float | None = Field(
+        None, gt=0, description="Longest time that an answer may take, milliseconds."
+    )
+    max_memory_mb: float | None = Field(
+        None, gt=0, description="Most memory that the model may take, MB."
+    )
 
     def limits(self) -> Limits:
         """As the house's own value."""

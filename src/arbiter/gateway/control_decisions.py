@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
+from pydantic import Field
 
 from arbiter.errors import UnknownDecision
 from arbiter.gateway import views
@@ -16,10 +17,15 @@ from arbiter.refs import DecisionId
 class GiveFeedback(ControlBody):
     """A judgement of an answer: 0 is bad, 1 is good."""
 
-    score: float
-    source: str = "person"
-    kind: str = "quality"
-    comment: str | None = None
+    score: float = Field(description="From 0, bad, to 1, good.")
+    source: str = Field(
+        "person", description="Who judges; how far each source is believed is learned."
+    )
+    kind: str = Field(
+        "quality",
+        description="What is judged; the latest of a kind by the same source counts.",
+    )
+    comment: str | None = Field(None, description="What to remember of it.")
 
 
 def decisions_router(rooms: ControlRooms) -> APIRouter:

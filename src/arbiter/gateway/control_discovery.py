@@ -20,16 +20,22 @@ from arbiter.swap.scouting import Report, Scout
 
 
 class Discover(ControlBody):
-    """Look for models. register: what to register; by default what the settings say."""
+    """Look for models."""
 
-    register_found: Literal["all", "servers", "none"] | None = None
+    register_found: Literal["all", "servers", "none"] | None = Field(
+        None, description="What of it to register; by default what the settings say."
+    )
 
 
 class Pull(ControlBody):
     """Have a server fetch newer content for a name. url: which server, when several could."""
 
-    model: str = Field(min_length=1, max_length=256)
-    url: str | None = Field(None, max_length=2048)
+    model: str = Field(
+        min_length=1, max_length=256, description="A registered name, or a name at the server."
+    )
+    url: str | None = Field(
+        None, max_length=2048, description="The server's address, when several could."
+    )
 
 
 def discovery_router(scout: Scout, pulling: Pulling, registry: Registry) -> APIRouter:

@@ -26,7 +26,9 @@ TOLD_EVERY_S = 0.5
 class LoadInstance(ControlBody):
     """Have a model in memory. instances: so often, each with its own slots."""
 
-    instances: int = Field(1, ge=1, le=MOST_INSTANCES)
+    instances: int = Field(
+        1, ge=1, le=MOST_INSTANCES, description="How many of it to have, each with its own slots."
+    )
 
 
 class UnloadInstance(ControlBody):
@@ -35,8 +37,15 @@ class UnloadInstance(ControlBody):
     number: only this one of its instances, while the others serve.
     """
 
-    now: bool = False
-    number: int | None = Field(None, ge=1, le=MOST_INSTANCES)
+    now: bool = Field(
+        False, description="Cut the answers that run, instead of waiting for their end."
+    )
+    number: int | None = Field(
+        None,
+        ge=1,
+        le=MOST_INSTANCES,
+        description="Only this one of its instances, while the others serve.",
+    )
 
 
 class PinModel(ControlBody):
@@ -45,9 +54,11 @@ class PinModel(ControlBody):
     load: also load it now, and tell how that goes.
     """
 
-    until: datetime | None = None
-    for_s: float | None = Field(None, gt=0)
-    load: bool = True
+    until: datetime | None = Field(None, description="When the pin ends.")
+    for_s: float | None = Field(
+        None, gt=0, description="The same as seconds from now; neither: it does not end."
+    )
+    load: bool = Field(True, description="Whether to load it now, too, and tell how that goes.")
 
     def date(self, now: datetime) -> datetime | None:
         """When the pin ends; None: never. Raises `InvalidField`."""

@@ -17,17 +17,19 @@ from arbiter.gateway.security import caller_of
 class KeyLimitsBody(ControlBody):
     """Bounds of a key: answers at once, and requests and tokens a minute. None: no bound."""
 
-    in_flight: int | None = Field(None, ge=1, le=MOST)
-    per_minute: int | None = Field(None, ge=1, le=MOST)
-    tokens_per_minute: int | None = Field(None, ge=1, le=MOST)
+    in_flight: int | None = Field(None, ge=1, le=MOST, description="Answers at once.")
+    per_minute: int | None = Field(None, ge=1, le=MOST, description="Requests a minute.")
+    tokens_per_minute: int | None = Field(None, ge=1, le=MOST, description="Tokens a minute.")
 
 
 class MakeKey(ControlBody):
     """Whom a key is for, what it may do, and how much of it."""
 
-    name: str
-    scopes: tuple[str, ...] = USUAL
-    limits: KeyLimitsBody = KeyLimitsBody()
+    name: str = Field(description="Whose it is.")
+    scopes: tuple[str, ...] = Field(USUAL, description="What it may do: use, feedback, admin.")
+    limits: KeyLimitsBody = Field(
+        KeyLimitsBody(), description="How much of it; by default as much as it likes."
+    )
 
 
 def keys_router(keyring: Keyring) -> APIRouter:

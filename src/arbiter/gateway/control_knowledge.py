@@ -29,17 +29,22 @@ class KnowledgeFile(Response):
 class ImportKnowledge(ControlBody):
     """A file of knowledge to take in. prefer: whose tasks and rules stand where they differ."""
 
-    path: str = Field(min_length=1, max_length=4096)
-    prefer: Literal["ours", "theirs"] = "ours"
+    path: str = Field(min_length=1, max_length=4096, description="The file, on this machine.")
+    prefer: Literal["ours", "theirs"] = Field(
+        "ours",
+        description="Whose tasks and rules stand where both have one.",
+    )
 
 
 class ResetKnowledge(ControlBody):
     """Evidence to forget. really: else it is only counted. keep: write all to a file first."""
 
-    task: str | None = None
-    version: str | None = Field(None, max_length=200)
-    really: bool = False
-    keep: bool = True
+    task: str | None = Field(None, description="Only what was learned of this task.")
+    version: str | None = Field(
+        None, max_length=200, description="Only what was learned of this version."
+    )
+    really: bool = Field(False, description="Do it; else it is only counted.")
+    keep: bool = Field(True, description="Write all to a file first.")
 
 
 def knowledge_router(

@@ -29,12 +29,12 @@ from arbiter.swap.examining import Examination, Examining
 class ClaimBody(ControlBody):
     """What you claim of a model's making: it is kept in the ledger as your word."""
 
-    trained_on: tuple[str, ...] = ()
-    base: str | None = None
-    licence: str | None = None
-    specializations: tuple[str, ...] = ()
-    trainer: str | None = None
-    script_commit: str | None = None
+    trained_on: tuple[str, ...] = Field((), description="Data that it was trained on.")
+    base: str | None = Field(None, description="The model that it was made from.")
+    licence: str | None = Field(None, description="Its licence.")
+    specializations: tuple[str, ...] = Field((), description="What it is made for.")
+    trainer: str | None = Field(None, description="Who trained it.")
+    script_commit: str | None = Field(None, description="The commit of the script that trained it.")
 
     def claim(self) -> Claim:
         """As the house's own value. Raises `InvalidField`."""
@@ -44,13 +44,21 @@ class ClaimBody(ControlBody):
 class AddModel(ControlBody):
     """A model to register: a file, or a server's model as ``http://HOST:PORT#MODEL``."""
 
-    path: str = Field(min_length=1, max_length=4096)
-    name: str
-    predecessor: str | None = None
-    chat_template: str | None = Field(None, max_length=200_000)
-    aliases: tuple[str, ...] = ()
-    calibrate: bool = True
-    claim: ClaimBody = ClaimBody()
+    path: str = Field(
+        min_length=1,
+        max_length=4096,
+        description="A file of this machine, or http://HOST:PORT#MODEL.",
+    )
+    name: str = Field(description="The name to ask for it by.")
+    predecessor: str | None = Field(None, description="The model that it is a newer version of.")
+    chat_template: str | None = Field(
+        None, max_length=200_000, description="A template in place of the file's own."
+    )
+    aliases: tuple[str, ...] = Field((), description="Further names for it.")
+    calibrate: bool = Field(
+        True, description="Whether the graded cases of every task are run with it."
+    )
+    claim: ClaimBody = Field(ClaimBody(), description="What you know of its making.")
 
     def served(self) -> tuple[str, str]:
         """The server and the model there, when it is no file that is to be registered.
@@ -84,7 +92,7 @@ class AddModel(ControlBody):
 class VerifyModels(ControlBody):
     """Which models' files to read again. names: all that are registered when empty."""
 
-    names: tuple[str, ...] = ()
+    names: tuple[str, ...] = Field((), description="Their names; none: all that are registered.")
 
 
 def models_router(

@@ -107,7 +107,12 @@ def _route(path: str, method: str, facts: Found) -> tuple[str, ...]:
 def _body(name: str, facts: Found) -> str:
     needed = facts.get("required", ())
     rows = [
-        (f"<code>{escape(field)}</code>", kind(schema), "needed" if field in needed else "")
+        (
+            f"<code>{escape(field)}</code>",
+            kind(schema),
+            "needed" if field in needed else "",
+            escape(schema.get("description", "")),
+        )
         for field, schema in facts["properties"].items()
     ]
     head = f'<h3 id="{escape(name)}">{escape(name)}</h3>\n'
@@ -129,7 +134,7 @@ def kind(schema: Found) -> str:
         if several in schema:
             return " or ".join(kind(one) for one in schema[several])
     if "enum" in schema:
-        return escape(" | ".join(map(str, schema["enum"])))
+        return escape(" or ".join(map(str, schema["enum"])))
     told = schema.get("type", "anything")
     if told == "array":
         return f"list of {kind(schema['items'])}" if "items" in schema else "list"

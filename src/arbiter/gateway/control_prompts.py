@@ -16,9 +16,11 @@ from arbiter.swap.harvest import Harvest, Harvesting
 class HarvestBody(ControlBody):
     """Make cases of kept requests. decisions: only these. dry_run: show them, add none."""
 
-    limit: int = Field(50, ge=1, le=2000)
-    decisions: tuple[str, ...] = Field((), max_length=2000)
-    dry_run: bool = False
+    limit: int = Field(50, ge=1, le=2000, description="Most cases to make.")
+    decisions: tuple[str, ...] = Field(
+        (), max_length=2000, description="Only the requests of these decisions."
+    )
+    dry_run: bool = Field(False, description="Show them and add none.")
 
 
 def prompts_router(prompts: Prompts, harvesting: Harvesting) -> APIRouter:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Response
 from pydantic import Field
 
+from arbiter.config import RolloutSettings
 from arbiter.errors import InvalidField
 from arbiter.gateway import views
 from arbiter.gateway.control_base import WHO, ControlBody, Lines, Plain, Say, streamed, telling
@@ -22,46 +23,55 @@ from arbiter.swap.plan import Plan
 from arbiter.swap.records import Stored
 
 
+def _set(name: str) -> Any:  # noqa: ANN401  # as what it calls
+    """A field in place of the setting of the same name."""
+    return Field(None, description=RolloutSettings.model_fields[name].description)
+
+
 class StartRollout(ControlBody):
     """Replace what an alias points at by a model, step by step. why: the reason, for the record."""
 
-    alias: str
-    model: str
-    why: str = Field("", max_length=500)
-    soak_s: float | None = None
-    steps: tuple[float, ...] | None = None
-    min_units: int | None = None
-    alpha_rollback: float | None = None
-    alpha_promote: float | None = None
-    margin: float | None = None
-    expiry_s: float | None = None
-    keep_s: float | None = None
-    holdback: float | None = None
-    alpha_drift: float | None = None
-    on_drift: Literal["undo", "ask"] | None = None
-    schedule: Literal["proved", "clock"] | None = None
-    budget: float | None = None
-    over_budget: Literal["ask", "abort"] | None = None
-    judge_share: float | None = None
-    judge_within_s: float | None = None
-    shadow: float | None = None
-    quality: Literal["critical", "dry_run"] | None = None
-    reliability: Literal["critical", "dry_run", "off"] | None = None
-    latency: Literal["critical", "dry_run", "off"] | None = None
-    apart: Literal["no", "replay", "slices"] | None = None
-    slice_s: float | None = None
+    alias: str = Field(description="The alias.")
+    model: str = Field(description="The model that it is to point at.")
+    why: str = Field("", max_length=500, description="The reason, for the record.")
+    soak_s: float | None = _set("soak_s")
+    steps: tuple[float, ...] | None = _set("steps")
+    min_units: int | None = _set("min_units")
+    alpha_rollback: float | None = _set("alpha_rollback")
+    alpha_promote: float | None = _set("alpha_promote")
+    margin: float | None = _set("margin")
+    expiry_s: float | None = _set("expiry_s")
+    keep_s: float | None = _set("keep_s")
+    holdback: float | None = _set("holdback")
+    alpha_drift: float | None = _set("alpha_drift")
+    on_drift: Literal["undo", "ask"] | None = _set("on_drift")
+    schedule: Literal["proved", "clock"] | None = _set("schedule")
+    budget: float | None = _set("budget")
+    over_budget: Literal["ask", "abort"] | None = _set("over_budget")
+    judge_share: float | None = _set("judge_share")
+    judge_within_s: float | None = _set("judge_within_s")
+    shadow: float | None = _set("shadow")
+    quality: Literal["critical", "dry_run"] | None = _set("quality")
+    reliability: Literal["critical", "dry_run", "off"] | None = _set("reliability")
+    latency: Literal["critical", "dry_run", "off"] | None = _set("latency")
+    apart: Literal["no", "replay", "slices"] | None = Field(
+        None,
+        description="One model loaded at a time. replay: recorded cases decide; slices: they take "
+        "turns, a window of time each.",
+    )
+    slice_s: float | None = _set("slice_s")
 
 
 class Why(ControlBody):
     """The reason for what a person does to a rollout."""
 
-    why: str = Field("", max_length=500)
+    why: str = Field("", max_length=500, description="The reason, for the record.")
 
 
 class SayRollout(Why):
     """What a person does to a rollout, and why. to: the step to take, for the verb step."""
 
-    to: int | None = Field(None, ge=1)
+    to: int | None = Field(None, ge=1, description="The step to take, for the verb step.")
 
 
 def _meant(rooms: ControlRooms, body: StartRollout) -> tuple[ModelName, ModelName, Plan]:

@@ -20,16 +20,18 @@ from arbiter.refs import ModelName, TaskName, parse_name, parse_task
 class AddRule(ControlBody):
     """Who serves a task: an alias to prefer or to take alone, and aliases never to take."""
 
-    prefer: str | None = None
-    only: str | None = None
-    never: tuple[str, ...] = ()
-    why: str = Field("", max_length=500)
+    prefer: str | None = Field(
+        None, description="The alias or model to take if it can serve the task."
+    )
+    only: str | None = Field(None, description="The alias or model that alone may answer.")
+    never: tuple[str, ...] = Field((), description="Aliases or models that are never to answer.")
+    why: str = Field("", max_length=500, description="The reason, for the record.")
 
 
 class Select(LimitsBody):
     """Ask whom `auto` would pick."""
 
-    task: str = "general"
+    task: str = Field("general", description="The task.")
 
 
 def rules_router(rooms: ControlRooms) -> APIRouter:

@@ -27,17 +27,28 @@ from arbiter.refs import GENERAL, TaskName, parse_task
 class GraderBody(ControlBody):
     """A grader by kind, with its options."""
 
-    kind: str
-    options: dict[str, object] = Field(default_factory=dict)
+    kind: str = Field(
+        description="exact, choice, contains, regex, number, json-schema or json-fields."
+    )
+    options: dict[str, object] = Field(
+        default_factory=dict, description="What its kind takes, such as a tolerance for numbers."
+    )
 
 
 class AddTask(LimitsBody):
     """A task. parent: what it is a finer kind of. cases: JSON lines, one case a line."""
 
-    parent: str | None = None
-    grader: GraderBody | None = None
-    cases: str = Field("", max_length=16 * 1024 * 1024)
-    weights: dict[str, float] | None = None
+    parent: str | None = Field(None, description="The task that it is a finer kind of.")
+    grader: GraderBody | None = Field(None, description="What grades an answer; cases need one.")
+    cases: str = Field(
+        "",
+        max_length=16 * 1024 * 1024,
+        description="Graded cases, as JSON, one object a line: prompt and expected.",
+    )
+    weights: dict[str, float] | None = Field(
+        None,
+        description="How much quality, latency, memory, reliability and energy count here.",
+    )
 
 
 def tasks_router(rooms: ControlRooms) -> APIRouter:

@@ -36,7 +36,6 @@ _INSTEAD: Mapping[str, str] = {
     "n": "Send a request for each answer.",
     "best_of": "Send a request for each answer.",
     "echo": "The prompt is yours already: put it before the answer.",
-    "logprobs": "/v1/chat/completions tells them.",
     "functions": "Send them as tools.",
     "function_call": "Send it as tool_choice.",
     "web_search_options": "Offer a tool of your own that searches.",

@@ -9,6 +9,7 @@ with ``store`` false.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -233,7 +234,17 @@ def _messages(asked: ResponsesRequest) -> tuple[Message, ...]:
         else:
             found.append(message)
         is_open = message.role == "assistant"
-    return tuple(found)
+    return _begun_once(found) if asked.instructions else tuple(found)
+
+
+def _begun_once(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """With the instructions and what a developer says right after them in one message.
+
+    This API has two places for them, and many chat templates refuse a second system message.
+    """
+    first = [*takewhile(lambda one: one.role == "system" and not one.parts, messages)]
+    content = "\n\n".join([one.content for one in first])
+    return (Message(role="system", content=content), *messages[len(first) :])
 
 
 def _message(item: Item, where: str, called: dict[str, str]) -> Message:

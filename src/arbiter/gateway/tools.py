@@ -116,6 +116,7 @@ def _tool(tool: WireTool, where: str) -> Tool:
     if tool.type != "function":
         raise Unsupported(
             f"Tools of the type {tool.type!r:.40} are not supported here, only functions.",
+            hint="Turn it off in your client, or offer a function of your own that does it.",
             param=f"{where}.type",
         )
     if function is None:

@@ -1,0 +1,122 @@
+"""Connections: clients that hang up, pieces as they come, and a door that closes."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.contract.door_support import (
+    CHAT,
+    CHAT_PATH,
+    STREAMED_CHAT,
+    ScriptedHouse,
+    at_the_door,
+    exchanged,
+    get,
+    parsed,
+    post,
+    request,
+)
+
+from arbiter.errors import (
+    ShuttingDown,
+)
+from arbiter.gateway.serving import Patience
+
+# Hanging up
+
+WINDOWS = [
+    (CHAT, -1),
+    (CHAT, 1),
+    (STREAMED_CHAT, -1),
+    (STREAMED_CHAT, 1),
+    (STREAMED_CHAT, 2),
+]
+
+
+@pytest.mark.parametrize(("body", "hold_at"), WINDOWS)
+async def test_a_client_that_hangs_up_ends_the_work_for_it(body: bytes, hold_at: int) -> None:
+    house = ScriptedHouse(hold_at=hold_at)
+    async with at_the_door(house) as address:
+        _, writer = await asyncio.open_connection(address.host, address.port)
+        writer.write(request("POST", CHAT_PATH, address, body=body))
+        await asyncio.wait_for(house.is_held.wait(), 5)
+        writer.close()
+        await asyncio.wait_for(house.has_left.wait(), 5)
+        assert house.closed_early == [True]
+
+
+async def test_a_client_that_waits_is_answered_and_nothing_is_closed_early() -> None:
+    house = ScriptedHouse(hold_at=1)
+    async with at_the_door(house) as address:
+        waiting = asyncio.create_task(post(address, STREAMED_CHAT))
+        await asyncio.wait_for(house.is_held.wait(), 5)
+        house.go_on.set()
+        answered = await waiting
+    assert answered.text.endswith("data: [DONE]\n\n")
+    assert house.closed_early == [False]
+
+
+async def test_each_piece_of_a_stream_is_sent_before_the_next_is_there() -> None:
+    house = ScriptedHouse(hold_at=1)
+    async with at_the_door(house) as address:
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        writer.write(request("POST", CHAT_PATH, address, body=STREAMED_CHAT))
+        first = await asyncio.wait_for(reader.readuntil(b'"Hel"'), 5)
+        house.go_on.set()
+        rest = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+    assert b'"role":"assistant"' in first
+    assert b"[DONE]" in rest
+
+
+async def test_one_connection_serves_one_request_after_another() -> None:
+    async with at_the_door(ScriptedHouse()) as address:
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        kept = request("POST", CHAT_PATH, address, body=CHAT).replace(b"Connection: close\r\n", b"")
+        for _ in range(3):
+            writer.write(kept)
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+            length = int(parsed(head).headers["content-length"])
+            assert b'"object":"chat.completion"' in await reader.readexactly(length)
+        writer.close()
+
+
+# Closing
+
+
+async def test_a_request_that_is_going_on_may_end_while_the_door_closes() -> None:
+    house = ScriptedHouse(hold_at=1)
+    async with at_the_door(house) as address:
+        waiting = asyncio.create_task(post(address, STREAMED_CHAT))
+        await asyncio.wait_for(house.is_held.wait(), 5)
+        asyncio.get_running_loop().call_soon(house.go_on.set)
+    assert (await waiting).text.endswith("data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize("body", [CHAT, STREAMED_CHAT])
+async def test_a_request_that_outlasts_the_closing_is_told_so(body: bytes) -> None:
+    house = ScriptedHouse(hold_at=1)
+    async with at_the_door(house, patience=Patience(drain_s=0)) as address:
+        waiting = asyncio.create_task(post(address, body))
+        await asyncio.wait_for(house.is_held.wait(), 5)
+    answered = await waiting
+    assert ShuttingDown.code in answered.text
+    assert "[DONE]" not in answered.text
+    assert house.closed_early == [True]
+
+
+async def test_a_closed_door_lets_nobody_in() -> None:
+    async with at_the_door(ScriptedHouse()) as address:
+        pass
+    with pytest.raises(ConnectionRefusedError):
+        await get(address, "/")
+
+
+async def test_a_web_origin_that_asks_beforehand_learns_nothing() -> None:
+    async with at_the_door(ScriptedHouse()) as address:
+        preflight = request("OPTIONS", CHAT_PATH, address, headers=["Origin: https://evil.example"])
+        answered = await exchanged(address, preflight)
+    assert answered.status == 405
+    assert answered.headers["allow"] == "POST"
+    assert not [name for name in answered.headers if name.startswith("access-control")]
