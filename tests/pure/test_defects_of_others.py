@@ -8,9 +8,8 @@ Flagger's #1801, no rollback while a hook is waited for, is in ``tests/story/tes
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec import structs
 
 from arbiter.inference import Arm
 from arbiter.refs import ModelName, RolloutId, TaskName, VersionId
@@ -65,7 +64,9 @@ def test_an_analysis_that_stays_inconclusive_never_promotes_itself() -> None:
 def test_an_analysis_that_failed_never_ends_in_a_promotion(plan: Plan, waited_s: float) -> None:
     """Argo #1411: the analysis failed, and the rollout was completed all the same."""
     for index in range(len(plan.ladder)):
-        rollout = replace(going(plan=plan, index=index), soaked_s=waited_s, total_s=waited_s)
+        rollout = structs.replace(
+            going(plan=plan, index=index), soaked_s=waited_s, total_s=waited_s
+        )
         after, effects = advance(
             rollout, said(Verdict.WORSE), elapsed_s=waited_s, candidate_units=500
         )
@@ -78,7 +79,7 @@ def test_an_analysis_that_failed_never_ends_in_a_promotion(plan: Plan, waited_s:
 
 def test_a_rollout_that_was_inconclusive_is_not_stuck() -> None:
     """Argo #3015: after an inconclusive analysis it could not be moved any more."""
-    late = replace(going(index=5), total_s=7 * 24 * HOUR)
+    late = structs.replace(going(index=5), total_s=7 * 24 * HOUR)
     paused, _ = advance(late, said(Verdict.INCONCLUSIVE), elapsed_s=1.0, candidate_units=90)
     assert paused.phase is Phase.PAUSED
     on, _ = resume(paused, "ann", "more traffic now")

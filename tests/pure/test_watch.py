@@ -9,6 +9,7 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from tests.pure.records_of_rollouts import PLAN, fresh
 
 from arbiter.inference import Arm
@@ -42,7 +43,7 @@ salts = st.text(max_size=8)
 
 
 def promoted(plan: Plan = PLAN) -> Rollout:
-    return replace(fresh(plan), phase=Phase.PROMOTED, reason="The candidate is not worse.")
+    return structs.replace(fresh(plan), phase=Phase.PROMOTED, reason="The candidate is not worse.")
 
 
 # -- the coin

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 
+from msgspec import structs
+
 from arbiter.gateway.etags import alias_tag, rollout_tag, rule_tag, task_tag
 from arbiter.knowledge.outcome import Record
 from arbiter.knowledge.profiles import Profile
@@ -280,7 +282,7 @@ def rollout_view(view: RolloutView, registry: Registry) -> Plain:
         "findings": [finding.to_dict() for finding in view.stored.findings],
         "progress": {task: list(done) for task, done in view.progress.items()},
         "log": [{**asdict(entry), "phase": entry.phase.value} for entry in view.log],
-        "judgement": asdict(judgement),
+        "judgement": structs.asdict(judgement),
         "in_words": [
             *only_asked(view.stored.rollout),
             *of_turn(view.turn),

@@ -26,6 +26,8 @@ from enum import StrEnum
 from math import inf, log
 from typing import assert_never
 
+import msgspec
+
 from arbiter.inference import Arm
 from arbiter.refs import TaskName
 from arbiter.stats.arrivals import SampleRatio
@@ -113,8 +115,7 @@ class Rule:
         return (*self.tasks, OTHER) if self.judge_other or not self.tasks else self.tasks
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unit:
+class Unit(msgspec.Struct, frozen=True, kw_only=True):
     """The first graded request of one conversation, in the order of assignment.
 
     probability: the chance, at assignment, that it went to the candidate.
@@ -161,8 +162,7 @@ class TaskEvidence:
         return Verdict.WORSE if self.e_worse >= self.needed_worse else Verdict.INCONCLUSIVE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """A verdict with its reason.
 
     reason: a sentence for people, with the numbers.
@@ -302,8 +302,12 @@ class Evidence:
     @property
     def worst(self) -> tuple[TaskName, float]:
         """The judged task with the largest gated R, and that R's logarithm."""
-        task = max(self._buckets, key=lambda name: self._buckets[name].log_worse[0])
-        return task, self._buckets[task].log_worse[0]
+        worst, most = self.rule.judged[0], -inf
+        for task, bucket in self._buckets.items():
+            log_e = bucket.log_worse[0]
+            if log_e > most:
+                worst, most = task, log_e
+        return worst, most
 
     @property
     def waiting_for(self) -> str | None:

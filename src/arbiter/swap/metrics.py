@@ -13,9 +13,11 @@ not. `arbiter.stats.reliability` and `arbiter.stats.latency` have the tests.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from math import inf, isfinite
+
+from msgspec.structs import replace
 
 from arbiter.stats.bets import Side
 from arbiter.stats.latency import LatencyE
@@ -232,7 +234,7 @@ class Metrics:
     'latency'
     """
 
-    __slots__ = ("_kept", "quality")
+    __slots__ = ("_kept", "has_critical", "quality")
 
     def __init__(
         self, *, quality: Mode = Mode.CRITICAL, reliability: Guard, latency: Guard
@@ -240,6 +242,8 @@ class Metrics:
         self.quality = quality
         kept = (Reliability(reliability), Latency(latency))
         self._kept = tuple(one for one in kept if one.guard.mode is not Mode.OFF)
+        self.has_critical = any(one.guard.mode is Mode.CRITICAL for one in self._kept)
+        """Whether some metric beside quality may decide."""
 
     def update(self, ending: Ending, is_new: bool, pi: float) -> None:
         """Take the next unit, in the order of assignment.
@@ -249,11 +253,6 @@ class Metrics:
         """
         for one in self._kept:
             one.update(ending, is_new, pi)
-
-    @property
-    def has_critical(self) -> bool:
-        """Whether some metric beside quality may decide."""
-        return any(one.guard.mode is Mode.CRITICAL for one in self._kept)
 
     @property
     def evidence(self) -> tuple[MetricEvidence, ...]:

@@ -179,6 +179,10 @@ class Plan(Rule):
         """Every share by index: the cautious first step at 0, then `steps` from 1."""
         return (self.unproven_first_step, *self.steps)
 
+    def share(self, index: int) -> float:
+        """The share at a place of the ladder."""
+        return self.steps[index - 1] if index else self.unproven_first_step
+
     @property
     def digest(self) -> str:
         """What identifies the plan: ``sha256:`` of its canonical form.

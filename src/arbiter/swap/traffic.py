@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from arbiter.inference import Arm
 from arbiter.knowledge.outcome import NO_FAULT
@@ -26,7 +27,7 @@ from arbiter.swap.evidence_rows import NOTHING, Record, ending_of, ending_word, 
 from arbiter.swap.judging import Wait, Waits, is_chosen
 from arbiter.swap.metrics import Ending, judge
 from arbiter.swap.pairing import Pairing, never
-from arbiter.swap.rollout import Phase, Rollout, assign
+from arbiter.swap.rollout import Rollout, assign
 from arbiter.swap.shadow import PairRow, pair_of
 from arbiter.swap.slices import (
     SLICE_S,
@@ -225,7 +226,8 @@ class Track:
 
     def _is_paired(self, position: int, unit: str, may_pair: Callable[[], bool]) -> bool:
         salt, share = self.rollout.salt, self.rollout.plan.shadow
-        return self.pairing.draw(position, unit, salt=salt, share=share, may=may_pair)
+        pairing = self.pairing
+        return share > 0.0 and pairing.draw(position, unit, salt=salt, share=share, may=may_pair)
 
     def pass_over(self, conversation: str) -> None:
         """It began while one of the versions was not there: its later requests prove nothing."""
@@ -376,4 +378,4 @@ class Track:
     @property
     def is_split(self) -> bool:
         """Whether conversations are being split now."""
-        return self.rollout.phase in {Phase.PROGRESSING, Phase.PAUSED}
+        return self.rollout.phase.is_live
