@@ -14,8 +14,9 @@ from arbiter.storage.sqlite import migrate
 
 # Reviewed by hand: change it together with a new migration. `?` may be NULL, `#` is in the key.
 TABLES = """\
+after_judgements: rollout:text#, position:int#, score:real?, at:text
 after_units: rollout:text#, position:int#, unit:text, task:text, arm:text, probability:real,
-    decision:text, score:real?, ending:text?, latency_ms:real?
+    decision:text, score:real?, ending:text?, latency_ms:real?, awaits:int
 alarms: rollout:text#, sign:text#, sentence:text, basis:text, at:text
 attempts: decision:text#, position:int#, task:text, version:text, error:text, is_forgotten:int
 carried: origin:text#, version:text#, task:text#, samples:int, graded:int, quality:real,
@@ -98,6 +99,8 @@ validations_by_time: ON validations (at)
 """
 
 REFERENCES = """\
+after_judgements.position after_units.position
+after_judgements.rollout after_units.rollout
 after_units.rollout watches.rollout
 alarms.rollout watches.rollout
 attempts.decision decisions.decision
@@ -545,6 +548,10 @@ FORBIDDEN: list[tuple[str, Mapping[str, apsw.SQLiteValue]]] = [
     ("after_units", {**AFTER_UNIT, "score": 1.5}),
     ("after_units", {**AFTER_UNIT, "ending": "bored"}),
     ("after_units", {**AFTER_UNIT, "latency_ms": -1.0}),
+    ("after_units", {**AFTER_UNIT, "awaits": 2}),
+    ("after_units", {**AFTER_UNIT, "score": 1.0, "awaits": 1}),
+    ("after_judgements", {"rollout": "rol_1", "position": 0, "score": 1.0, "at": "t"}),
+    ("after_judgements", {"rollout": "rol_0", "position": 0, "score": 1.5, "at": "t"}),
     ("alarms", {**ALARM, "rollout": "rol_1"}),
     ("alarms", {**ALARM, "sign": "bored"}),
     ("watches", {**WATCH, "rollout": "rol_1", "left_s": -1.0}),

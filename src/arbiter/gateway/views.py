@@ -343,6 +343,11 @@ def watch_view(watch: WatchView) -> Plain:
             {"sign": alarm.sign.value, "until": alarm.until, "sentence": alarm.sentence}
             for alarm in since.alarms.values()
         ],
+        "to_judge": list(watch.to_judge[:_MOST_TO_JUDGE]),
+        "waiting": len(watch.to_judge),
+        "judged": watch.judged.judged,
+        "unjudged": watch.judged.unjudged,
+        "judging_stopped": watch.judged.has_stopped,
         "in_words": list(watch.in_words),
     }
 

@@ -40,6 +40,11 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the other version is to be asked the same: it is evidence as a pair, and no unit."""
 
     @property
+    def is_watched(self) -> bool:
+        """Whether it began after the promotion, which is watched."""
+        return self.arm is Arm.PROMOTED or self.arm is Arm.HOLDBACK
+
+    @property
     def version(self) -> VersionId:
         """The version of its arm."""
         return self.stable if self.arm in {Arm.STABLE, Arm.HOLDBACK} else self.candidate

@@ -27,6 +27,7 @@ from arbiter.swap.comparing import Comparing, paired
 from arbiter.swap.crashing import Crash, nowhere
 from arbiter.swap.driving import HOOK, Driver
 from arbiter.swap.findings import Compatibility
+from arbiter.swap.hearing import Hearing
 from arbiter.swap.herald import Herald
 from arbiter.swap.hooks import Answer, Asks, Hooks
 from arbiter.swap.lease import Leases, elsewhere
@@ -89,11 +90,13 @@ class Controller:
         self._at = crash or nowhere
         self._herald = Herald(announcer, clock)
         self._tracks = Tracks()
+        hearing = Hearing(database=database, clock=clock)
         self.watching = Watching(
             registry=registry,
             pool=pool,
             database=database,
             clock=clock,
+            hearing=hearing,
             announce=self._herald.announce,
             take_back=self._take_back,
             crash=self._at,
@@ -103,8 +106,7 @@ class Controller:
             tracks=self._tracks,
             watching=self.watching,
             places=registry.places,
-            database=database,
-            clock=clock,
+            hearing=hearing,
         )
         self._taking = Taking(
             tracks=self._tracks,
@@ -119,6 +121,7 @@ class Controller:
         self._driver = Driver(
             tracks=self._tracks,
             sides=self._sides,
+            hearing=hearing,
             taking=self._taking,
             watching=self.watching,
             registry=registry,

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from arbiter.inference import Arm
 from arbiter.refs import DecisionId, TaskName
-from arbiter.storage.database import Row
+from arbiter.storage.database import Row, Statement
 from arbiter.swap.analysis import Failure, Unit
+from arbiter.swap.assignment import Assignment
 from arbiter.swap.basis import UnitRow
 from arbiter.swap.metrics import Ending
 from arbiter.swap.shadow import Pair, PairRow, pair_of
@@ -92,6 +93,31 @@ def pair_row(row: Row) -> PairRow:
         old=float(old or 0.0),
         new=float(new or 0.0),
     )
+
+
+def row_of(
+    assignment: Assignment, position: int, *, task: TaskName, score: float | None,
+    ending: Ending | None,
+) -> UnitRow:  # fmt: skip
+    """The row of a unit whose first request has ended."""
+    return (
+        position,
+        assignment.unit,
+        task,
+        assignment.arm.value,
+        assignment.probability,
+        score,
+        ending_word(ending),
+        None if ending is None else ending.latency_ms,
+    )
+
+
+def unit_added(
+    query: str, assignment: Assignment, row: UnitRow, decision: DecisionId, *, waits: bool
+) -> Statement:
+    """Writes a unit's row. waits: whether its score is to come from a judgement."""
+    parameters = (assignment.rollout, *row[:5], decision, *row[5:], int(waits))
+    return Statement(query=query, parameters=parameters)
 
 
 def unit_of(row: UnitRow) -> Unit | None:
