@@ -10,7 +10,7 @@ import pytest
 from tests.story.stage import Stage, name, stage
 
 from arbiter.engines.scripted import Die, Say, Scripted, Step
-from arbiter.errors import ArbiterError
+from arbiter.errors import InstanceLost
 from arbiter.inference import Arm, Generation
 from arbiter.knowledge.tasks import Task
 from arbiter.refs import RolloutId, TaskName
@@ -198,18 +198,21 @@ async def test_an_answer_that_failed_and_was_to_be_judged_tells_the_alarms_nothi
     tmp_path: Path,
 ) -> None:
     """Once nobody judges, failures alone would be told, and look like a fall."""
-    is_broken = asyncio.Event()
+    deaths: list[Step] = []
 
     def reply(request: Generation) -> list[Step]:
         del request
-        return [Say("yes"), Die()] if is_broken.is_set() else [Say("yes")]
+        return [deaths.pop()] if deaths else [Say("yes")]
 
     async with stage(tmp_path / "data", engine=Scripted(reply=reply)) as play:
         await prepared(play)
         rollout = await promoted(play, judge_share=1.0)
-        is_broken.set()
-        with pytest.raises(ArbiterError):
-            await ask(play, 1)
+        deaths.extend([Die()] * 4)
+        asking = asyncio.create_task(ask(play, 1))
+        while not asking.done():
+            await play.tick()
+        with pytest.raises(InstanceLost):
+            await asking
         view = await watched(play, rollout)
         (unit,) = await play.house.database.read("list_after_units", (rollout,))
         assert (unit[5], unit[6], unit[9]) == (None, "crash", 0)

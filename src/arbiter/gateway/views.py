@@ -251,6 +251,7 @@ def stored_view(stored: Stored, registry: Registry) -> Plain:
         "continues": rollout.continues,
         "phase": rollout.phase.value,
         "weight": rollout.weight,
+        "holdback": rollout.plan.holdback,
         "step": rollout.index,
         "shadow_only": rollout.shadow_only,
         "steps": list(rollout.plan.ladder),

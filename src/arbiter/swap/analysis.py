@@ -439,16 +439,22 @@ def _reason(found: Verdict, evidence: Evidence, waiting: str | None, *, hold: bo
         case Verdict.WORSE:
             where = _where(evidence)
             joined = f"{where} {seen}" if where else f": {seen}"
-            return f"The candidate is worse{joined}; evidence {against}."
+            chance = f"{100.0 * rule.alpha_rollback:g}%"
+            return (
+                f"The candidate is worse{joined}; evidence {against}, which one that is nowhere"
+                f" worse ever reaches with a chance of {chance} at most."
+            )
         case Verdict.NOT_WORSE:
             return (
-                f"The candidate is not worse by {rule.margin:.0%}: {seen}; evidence {for_it},"
-                f" and {against} against it."
+                f"The candidate is not worse by {rule.margin:.0%}: {seen}; evidence {for_it}, which"
+                f" one that is so much worse ever reaches with a chance of"
+                f" {100.0 * rule.alpha_promote:g}% at most, and {against} against it."
             )
         case Verdict.ERROR:
             return (
                 f"The arms do not fill as they were drawn ({means.n_new} candidate and"
                 f" {means.n_old} stable {units}), so some are missing and none can be judged."
+                f" That is said with a chance of {100.0 * _MISSING_ALPHA:g}% at most when none is."
             )
         case Verdict.INCONCLUSIVE:
             rest = " Not promoted while in doubt." if hold else ""

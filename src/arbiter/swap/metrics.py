@@ -272,7 +272,11 @@ def judge(evidence: Evidence, metrics: Metrics, *, in_words: bool = True) -> Jud
     critical = [one for one in metrics.evidence if one.mode is Mode.CRITICAL]
     worse = next((one for one in critical if one.verdict is Verdict.WORSE), None)
     if worse is not None:
-        reason = f"The candidate's {worse.sentence}."
+        chance = f"{100.0 / worse.needed_worse:g}%"
+        reason = (
+            f"The candidate's {worse.sentence}. One that is not worse in this ever comes to that"
+            f" with a chance of {chance} at most."
+        )
         return replace(found, verdict=Verdict.WORSE, reason=reason)
     if found.verdict is Verdict.ERROR:
         return found

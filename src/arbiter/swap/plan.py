@@ -21,6 +21,9 @@ from arbiter.swap.metrics import LATENCY, RELIABILITY, Guard, Metrics, Mode
 
 DAY_S = 86_400.0
 
+LEAST_STEP = 0.001
+"""The smallest share of conversations that a step may be."""
+
 CLOCK_STEPS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """The steps of the schedule ``clock``, before all of the traffic."""
 
@@ -162,11 +165,11 @@ class Plan(Rule):
 
     def _check_steps(self) -> None:
         most = 0.5 if self.schedule is Schedule.PROVED else 0.99
-        if not self.steps or not all(0.001 <= step <= most for step in self.steps):
-            raise ValueError(f"Steps are shares from 0.001 to {most}, not {self.steps}.")
+        if not self.steps or not all(LEAST_STEP <= step <= most for step in self.steps):
+            raise ValueError(f"Steps are shares from {LEAST_STEP} to {most}, not {self.steps}.")
         if any(later <= earlier for earlier, later in pairwise(self.steps)):
             raise ValueError(f"Each step is larger than the one before; {self.steps} are not.")
-        if not 0.001 <= self.unproven_first_step <= self.steps[0]:
+        if not LEAST_STEP <= self.unproven_first_step <= self.steps[0]:
             raise ValueError("unproven_first_step is from 0.001 up to the first of the steps.")
 
     @property
