@@ -271,19 +271,18 @@ def show(
 
 
 def _part(found: Json) -> str:
-    """The share of conversations that the candidate answers now, as far as it is known here."""
+    """The share of conversations that the candidate answers by now."""
     if found["phase"] != "promoted":
         return number(found["weight"], share=True)
     names = found["candidate_names"]
     if not isinstance(names, list) or found["alias"] not in names:
-        return "none that is known"  # the alias has gone on to something else
+        return "-"  # something else came after it
+    held = number(1.0 - float(text(found["holdback"])), share=True)
     watch = found.get("watch")
     if isinstance(watch, dict):
-        held = found["holdback"] if watch["held_back"] else 0.0
-        return "all" if not held else f"{1.0 - float(str(held)):.0%}"
-    if found["kept_until"] and found["holdback"]:
-        return f"{1.0 - float(str(found['holdback'])):.0%} or more"
-    return "all"
+        return held if watch["held_back"] else "100%"
+    # the list does not look whether anybody can be held back now
+    return f"{held} or more" if found["kept_until"] and held != "100%" else "100%"
 
 
 def _show(found: Json) -> None:
