@@ -77,6 +77,16 @@ def test_an_analysis_that_failed_never_ends_in_a_promotion(plan: Plan, waited_s:
         assert (again, effects) == (after, ())
 
 
+@pytest.mark.parametrize("phase", [one for one in Phase if one.is_final])
+@pytest.mark.parametrize("found", list(Verdict))
+def test_what_has_ended_does_not_go_on_whatever_is_found_later(
+    phase: Phase, found: Verdict
+) -> None:
+    """TensorZero, pull request 4163: an experiment that was stopped could go on as a bandit."""
+    over = structs.replace(going(), phase=phase)
+    assert advance(over, said(found), elapsed_s=HOUR, candidate_units=5000) == (over, ())
+
+
 def test_a_rollout_that_was_inconclusive_is_not_stuck() -> None:
     """Argo #3015: after an inconclusive analysis it could not be moved any more."""
     late = structs.replace(going(index=5), total_s=7 * 24 * HOUR)

@@ -265,18 +265,23 @@ class Controller:
     ) -> Stored:
         """Begin to replace what an alias points at. Returns once it is written down.
 
-        why: what whoever wants it says of it; the log and the ledger keep it.
+        Said again while it goes on, with the same plan, it was said once: whoever got no answer
+        may ask once more. why: what whoever wants it says of it; the log and the ledger keep it.
 
         Raises `RolloutActive`, `UnknownModel`, `InvalidField` when both are the same version.
         """
         alias, stable, new = paired(self._registry, alias, candidate)
+        plan = self._in_windows(plan, stable, new)
+        going = self.active(alias)
+        if going is not None and (going.candidate, going.plan) == (new.version, plan):
+            return await self.find(going.id)
         self._tracks.ensure_free(alias)
         rollout = Rollout(
             id=RolloutId(new_id("rol", now=self._clock.now(), dice=self._dice)),
             alias=alias,
             stable=stable.version,
             candidate=new.version,
-            plan=self._in_windows(plan, stable, new),
+            plan=plan,
             salt=f"{self._dice.getrandbits(128):032x}",
             reason=f"{VALIDATING}: {why}" if why else VALIDATING,
         )

@@ -146,9 +146,15 @@ def ending_word(ending: Ending | None) -> str | None:
 def failure_of(code: str) -> Failure:
     """The kind of failure that an error's code stands for.
 
-    >>> failure_of("load_failed"), failure_of("stream_cut")
-    (<Failure.LOAD: 'load'>, <Failure.CRASH: 'crash'>)
+    >>> failure_of("load_failed"), failure_of("out_of_memory"), failure_of("stream_cut")
+    (<Failure.LOAD: 'load'>, <Failure.OOM: 'oom'>, <Failure.CRASH: 'crash'>)
     """
-    kinds = {"load_failed": Failure.LOAD, "engine_unavailable": Failure.LOAD}
-    kinds["engine_timeout"] = Failure.TIMEOUT
-    return kinds.get(code, Failure.CRASH)
+    return _KINDS.get(code, Failure.CRASH)
+
+
+_KINDS = {
+    "load_failed": Failure.LOAD,
+    "engine_unavailable": Failure.LOAD,
+    "out_of_memory": Failure.OOM,
+    "engine_timeout": Failure.TIMEOUT,
+}
