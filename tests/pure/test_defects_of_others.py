@@ -3,6 +3,7 @@
 Argo Rollouts: https://github.com/argoproj/argo-rollouts/issues
 Flagger: https://github.com/fluxcd/flagger/issues
 suna: https://github.com/kortix-ai/suna/pull/3403
+TensorZero: https://github.com/tensorzero/tensorzero/pull/4163
 Flagger's #1801, no rollback while a hook is waited for, is in ``tests/story/test_hooks.py``.
 """
 
@@ -82,7 +83,7 @@ def test_an_analysis_that_failed_never_ends_in_a_promotion(plan: Plan, waited_s:
 def test_what_has_ended_does_not_go_on_whatever_is_found_later(
     phase: Phase, found: Verdict
 ) -> None:
-    """TensorZero, pull request 4163: an experiment that was stopped could go on as a bandit."""
+    """TensorZero #4163: what had stopped went on when the means changed in the right way."""
     over = structs.replace(going(), phase=phase)
     assert advance(over, said(found), elapsed_s=HOUR, candidate_units=5000) == (over, ())
 

@@ -89,7 +89,8 @@ class Plan(Rule):
     budget: how many of its answers may be bad that the stable version would have got right, by
         estimate and of those that were graded; None is no bound. over_budget: what follows then.
     judge_share: the chance of a conversation to be chosen for judging where no rule can grade it.
-    judge_within_s: how long its judgement may take, in seconds; it scores 0 then.
+    judge_within_s: how long its judgement may take, in seconds; it scores 0 then, and after a
+        promotion it counts for nothing.
     shadow: the share of conversations whose first request is asked of both versions, by a coin that
         does not depend on the arm; the client gets one answer, and no more is ever served.
     quality: whether grades decide. reliability, latency: see `arbiter.swap.metrics`.
