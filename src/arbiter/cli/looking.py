@@ -35,6 +35,8 @@ def show_watch(found: object) -> None:
     if isinstance(found, dict):
         for line in _lines(found["in_words"]):
             OUT.print(f"  {line}", markup=False)
+        for oldest in _lines(found["to_judge"])[:1]:
+            OUT.print(f"  the oldest: arbiter feedback {oldest} good|bad", markup=False)
 
 
 def _interval(ends: object) -> str:
