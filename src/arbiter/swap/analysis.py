@@ -203,7 +203,7 @@ class Evidence:
     'inconclusive'
     """
 
-    __slots__ = ("_arrivals", "_buckets", "_log_worse", "_means", "_not_worse", "_pairs",
+    __slots__ = ("_arrivals", "_buckets", "_log_worse", "_means", "_not_worse", "_only", "_pairs",
                  "n_answers", "n_pairs", "n_unserved", "rule")  # fmt: skip
 
     def __init__(self, rule: Rule) -> None:
@@ -216,6 +216,7 @@ class Evidence:
         self._buckets = {
             task: Bucket(rule.margin, of_windows=rule.of_windows) for task in rule.judged
         }
+        self._only = next(iter(self._buckets.values())) if len(self._buckets) == 1 else None
         self._means = BalancedMeans()
         self._not_worse = not_worse(rule.margin, of_windows=rule.of_windows)
         self._arrivals = SampleRatio()
@@ -295,8 +296,11 @@ class Evidence:
         """
         if self._log_worse is None:
             index = 1 if self._is_low(self._means.ratio) else 0
-            each = [bucket.log_worse[index] for bucket in self._buckets.values()]
-            self._log_worse = combine(each)
+            if self._only is not None:
+                self._log_worse = self._only.log_worse[index]
+            else:
+                each = [bucket.log_worse[index] for bucket in self._buckets.values()]
+                self._log_worse = combine(each)
         return self._log_worse
 
     @property
