@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from msgspec import structs
 from tests.pure.records_of_rollouts import PLAN, Driven, begun, notes_of, run
 
-from arbiter.swap.analysis import Failure, verdict
+from arbiter.swap.analysis import verdict
 from arbiter.swap.audit import Recorded, audit
 from arbiter.swap.basis import UnitRow
 from arbiter.swap.rollout import Phase
 from arbiter.swap.shadow import PairRow
+from arbiter.swap.tripping import Failure
 from arbiter.swap.verbs import abort, pause, promote, resume, undo
 
 PROMOTED = run(0.7, 0.97)

@@ -17,11 +17,11 @@ from arbiter.knowledge.energies import Spender
 from arbiter.knowledge.outcome import NO_FAULT, NOT_BEGUN, Outcome, Status
 from arbiter.pool.reply import Receipt, Served
 from arbiter.pool.vain import answered
-from arbiter.swap.analysis import Failure
 from arbiter.swap.assignment import Assignment, Ended
 from arbiter.swap.evidence_rows import failure_of
 from arbiter.swap.metrics import Ending
 from arbiter.swap.shadowing import Copy
+from arbiter.swap.tripping import Failure
 
 
 class Recording:

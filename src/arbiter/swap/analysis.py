@@ -56,16 +56,6 @@ class Verdict(StrEnum):
     """The record contradicts how it was drawn, so it may prove neither side."""
 
 
-class Failure(StrEnum):
-    """How a candidate failed to answer at all."""
-
-    LOAD = "load"
-    OOM = "oom"
-    TIMEOUT = "timeout"
-    EMPTY = "empty"
-    CRASH = "crash"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """What has to be proved, fixed before the first conversation.
@@ -76,7 +66,7 @@ class Rule:
     margin: how much worse, relative to stable, is still called not worse.
     hold_at: the evidence against a task from which the rollout is not promoted.
     min_task_units: how many candidate conversations a declared task that is in use needs.
-    trip_in_a_row, trip_failures, trip_window: see `tripped`.
+    trip_in_a_row, trip_failures, trip_window: see `arbiter.swap.tripping.tripped`.
     """
 
     tasks: tuple[TaskName, ...] = ()
@@ -399,33 +389,6 @@ def verdict(evidence: Evidence, *, in_words: bool = True) -> Judgement:
         n_unserved=evidence.n_unserved,
         n_answers=evidence.n_answers,
     )
-
-
-def tripped(outcomes: Iterable[Failure | None], rule: Rule) -> str | None:
-    """Why the candidate is taken out without statistics; None while it is not.
-
-    outcomes: every request the candidate was given, in order: how it failed, or None.
-
-    It trips at ``trip_in_a_row`` failures one after the other at any time, or at
-    ``trip_failures`` among its first ``trip_window`` requests; once tripped, more outcomes change
-    nothing.
-
-    >>> tripped([None, Failure.OOM, Failure.OOM, Failure.LOAD, None], Rule())
-    'The candidate failed 3 times in a row (oom, oom, load).'
-    """
-    row: list[Failure] = []
-    early = 0
-    for number, failure in enumerate(outcomes, start=1):
-        if failure is None:
-            row.clear()
-            continue
-        row.append(failure)
-        if len(row) >= rule.trip_in_a_row:
-            return f"The candidate failed {len(row)} times in a row ({', '.join(row)})."
-        early += number <= rule.trip_window
-        if early >= rule.trip_failures and number <= rule.trip_window:
-            return f"The candidate failed {early} of its first {number} requests."
-    return None
 
 
 def _reason(found: Verdict, evidence: Evidence, waiting: str | None, *, hold: bool) -> str:

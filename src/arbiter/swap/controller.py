@@ -21,7 +21,6 @@ from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId, 
 from arbiter.registry.registry import Registry, Version
 from arbiter.storage.database import Database
 from arbiter.swap import verbs
-from arbiter.swap.analysis import Failure
 from arbiter.swap.assignment import Assignment, Detour, Ended
 from arbiter.swap.comparing import Comparing, paired
 from arbiter.swap.crashing import Crash, nowhere
@@ -43,6 +42,7 @@ from arbiter.swap.slices import slice_s
 from arbiter.swap.taking import Taking
 from arbiter.swap.tracks import Tracks
 from arbiter.swap.traffic import Track
+from arbiter.swap.tripping import Failure
 from arbiter.swap.validation import Progress, Validator
 from arbiter.swap.watch import Alarm
 from arbiter.swap.watching import Watching

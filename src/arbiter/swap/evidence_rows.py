@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from arbiter.inference import Arm
 from arbiter.refs import DecisionId, TaskName
 from arbiter.storage.database import Row, Statement
-from arbiter.swap.analysis import Failure, Unit
+from arbiter.swap.analysis import Unit
 from arbiter.swap.assignment import Assignment
 from arbiter.swap.basis import UnitRow
 from arbiter.swap.metrics import Ending
 from arbiter.swap.shadow import Pair, PairRow, pair_of
 from arbiter.swap.slices import Windows, conversation_of
+from arbiter.swap.tripping import Failure
 
 _ANSWERED = "answered"
 

@@ -24,7 +24,8 @@ from arbiter.stats.latency import LatencyE
 from arbiter.stats.means import BalancedMeans
 from arbiter.stats.quantiles import Sketch
 from arbiter.stats.reliability import FAILS_MORE, reliability, reliable
-from arbiter.swap.analysis import Evidence, Failure, Judgement, Verdict, verdict
+from arbiter.swap.analysis import Evidence, Judgement, Verdict, verdict
+from arbiter.swap.tripping import Failure
 
 MEASURED_FIRST = 30
 """Answers of the stable version that fix what quick means, before any unit counts for latency."""

@@ -205,7 +205,7 @@ def advance(
     elapsed_s: monotonic seconds since the last call, which the caller caps at its tick so that a
         machine that slept has not soaked.
     candidate_units: graded candidate conversations since the rollout began.
-    tripped: why the candidate is taken out without statistics, from `analysis.tripped`.
+    tripped: why the candidate is taken out without statistics, from `arbiter.swap.tripping`.
     absent: why one of its versions cannot be had now, whichever it is; no step is taken then, not
         even back: the other one answers meanwhile.
     blocked: why the candidate must not get more traffic now, if a hook says so; it can still be

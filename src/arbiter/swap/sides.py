@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 from arbiter.refs import DecisionId, ModelName, TaskName, VersionId
 from arbiter.registry.places import Places
-from arbiter.swap.analysis import Failure
 from arbiter.swap.assignment import Assignment, Detour, Ended
 from arbiter.swap.hearing import Hearing
 from arbiter.swap.metrics import Ending
 from arbiter.swap.pairing import never
 from arbiter.swap.rollout import Rollout
 from arbiter.swap.tracks import Tracks
+from arbiter.swap.tripping import Failure
 from arbiter.swap.watching import Watching
 
 

@@ -19,7 +19,7 @@ from arbiter.inference import Arm
 from arbiter.knowledge.outcome import NO_FAULT
 from arbiter.refs import DecisionId, TaskName
 from arbiter.storage.database import Row, Statement
-from arbiter.swap.analysis import Evidence, Failure, Judgement, tripped
+from arbiter.swap.analysis import Evidence, Judgement
 from arbiter.swap.assignment import Assignment, Ended, unit_key
 from arbiter.swap.basis import Basis, Chain, UnitRow, basis_of
 from arbiter.swap.course import Gap
@@ -47,6 +47,7 @@ from arbiter.swap.slices import (
     slot_of,
     unit_in,
 )
+from arbiter.swap.tripping import Failure, Trip
 
 REMEMBERED = 200_000
 """Conversations whose arm is kept in memory and that may count as evidence. Those after them are
@@ -68,10 +69,8 @@ class Track:
         """Begin anew with what is in the record."""
         self.evidence = Evidence(self.rollout.plan)
         self.metrics = self.rollout.plan.metrics
-        self.trip: str | None = None
+        self._trip = Trip(self.rollout.plan)
         self._arms: dict[str, tuple[Arm, float]] = {}
-        self._early: list[Failure | None] = []
-        self._row: list[Failure | None] = []
         self._order = InOrder(self._fold, within_s=self.rollout.plan.judge_within_s)
         self._windows = Windows()
         self._turn: tuple[int, Arm, float] | None = None
@@ -324,16 +323,13 @@ class Track:
 
     def note(self, arm: Arm, failure: Failure | None) -> None:
         """Count how a candidate's request went, for the hard trip that needs no statistics."""
-        if arm is not Arm.CANDIDATE or self.trip is not None:
-            return
-        plan = self.rollout.plan
-        if len(self._early) < plan.trip_window:
-            self._early.append(failure)
-        if failure is None:
-            self._row.clear()
-            return
-        self._row.append(failure)
-        self.trip = tripped(self._row, plan) or tripped(self._early, plan)
+        if arm is Arm.CANDIDATE:
+            self._trip.update(failure)
+
+    @property
+    def trip(self) -> str | None:
+        """Why the candidate is taken out without statistics; None while it is not."""
+        return self._trip.why
 
     @property
     def is_split(self) -> bool:
