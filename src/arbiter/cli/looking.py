@@ -10,6 +10,9 @@ from arbiter.cli.client import Client, Json, segment
 from arbiter.cli.options import AsJson, ConfigFile, DataDir, with_house
 from arbiter.cli.output import ERR, OUT, number, show_json, text
 
+LIVE = frozenset({"validating", "progressing", "paused"})
+"""The phases in which the share of a rollout is one: what is over shares nothing."""
+
 HEADINGS = (
     ("plan", "The plan"),
     ("now", "Now"),

@@ -8,7 +8,7 @@ import typer
 
 from arbiter.cli.client import Client, Json, segment
 from arbiter.cli.listing import show_list
-from arbiter.cli.looking import show_explained, show_now, show_watch, verify
+from arbiter.cli.looking import LIVE, show_explained, show_now, show_watch, verify
 from arbiter.cli.options import (
     AsJson,
     ConfigFile,
@@ -30,7 +30,6 @@ rollouts = typer.Typer(help="Rollouts: how swaps go.", invoke_without_command=Tr
 Id = Annotated[str, typer.Argument(help="A rollout's id.", show_default=False)]
 Why = Annotated[str, typer.Option("--why", help="The reason, for the record.")]
 LOOK_EVERY_S = 0.2
-LIVE = frozenset({"validating", "progressing", "paused"})
 _SHOWN = 200
 """How many rollouts the list has, the newest first."""
 
