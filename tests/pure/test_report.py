@@ -127,19 +127,24 @@ def test_it_has_a_plot_of_each_and_all_of_it_lies_in_the_picture() -> None:
     assert "nan" not in re.sub(r"\w*nan\w+", "", text)
 
 
+def heights_of(text: str, title: str) -> list[float]:
+    """How far down each spot of a plot's first line is."""
+    (path,) = re.findall(r'd="(M[^"]*)"', text[text.index(f'aria-label="{title}"') :])[:1]
+    return [float(y) for y in re.findall(r"[ML]-?[\d.]+ (-?[\d.]+)", path)]
+
+
 def test_by_the_clock_the_share_lies_in_the_picture_beyond_a_half_too() -> None:
     driven = begun(replace(PLAN, schedule=Schedule.CLOCK, steps=CLOCK_STEPS))
     for to in range(driven.track.rollout.index + 1, len(CLOCK_STEPS) + 1):
         driven.take(step(driven.track.rollout, "ann", "now", to=to, candidate_units=0), who="ann")
-    spots = re.findall(r"[ML](-?[\d.]+) (-?[\d.]+)", page_of(driven))
-    assert all(0.0 <= float(y) <= HEIGHT for _, y in spots)
+    text = page_of(driven)
+    assert len(set(heights_of(text, "Share"))) == 10  # nothing and nine steps, none cut off
 
 
 def test_a_promotion_is_no_fall_of_the_share() -> None:
     text = page_of(PROMOTED)
     assert re.search(r"<td>promoted</td><td[^>]*></td>", text)
-    (path,) = re.findall(r'd="(M[^"]*)"', text[text.index('aria-label="Share"') :])[:1]
-    heights = [float(y) for y in re.findall(r"[ML]-?[\d.]+ (-?[\d.]+)", path)]
+    heights = heights_of(text, "Share")
     assert heights[-1] == min(heights)  # the highest on the page
 
 

@@ -208,17 +208,16 @@ def _difference(course: Sequence[Found]) -> Plot:
 def _share(found: Found) -> Plot:
     log_ = found["log"]
     first = datetime.fromisoformat(log_[0]["at"])
-    spots: list[Spot] = []
+    shares, spots = [0.0], list[Spot]()
     for one in log_:
-        share = float(one["weight"])
-        if one["phase"] == "promoted" and spots:
-            share = spots[-1][1]  # nothing is shared from then on, and it is not taken away either
-        spots.append(((datetime.fromisoformat(one["at"]) - first).total_seconds(), share))
+        # nothing is shared any more once it is promoted, and it is not taken away either
+        shares.append(shares[-1] if one["phase"] == "promoted" else float(one["weight"]))
+        spots.append(((datetime.fromisoformat(one["at"]) - first).total_seconds(), shares[-1]))
     end = max(spots[-1][0], 1.0)
     if log_[-1]["weight"] > 0.0:  # it goes on: the last share still holds
         end += max(float(found["soaked_s"]), 1.0)
         spots.append((end, log_[-1]["weight"]))
-    tenths = 6 if max(y for _, y in spots) <= 0.5 else 11  # by the clock it rises beyond a half
+    tenths = 6 if max(shares) <= 0.5 else 11  # by the clock it rises beyond a half
     return Plot(
         title="Share",
         across="time",
