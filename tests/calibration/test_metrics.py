@@ -9,8 +9,9 @@ from random import Random
 import pytest
 from tests.calibration.bounds import at_most
 
-from arbiter.swap.analysis import Failure, Verdict
+from arbiter.swap.analysis import Verdict
 from arbiter.swap.metrics import LATENCY, RELIABILITY, Ending, Metrics, Mode
+from arbiter.swap.tripping import Failure
 
 pytestmark = pytest.mark.calibration
 

@@ -13,8 +13,9 @@ from arbiter.storage.sqlite import migrate
 
 # Reviewed by hand: change it together with a new migration. `?` may be NULL, `#` is in the key.
 TABLES = """\
+after_judgements: rollout:text#, position:int#, score:real?, at:text
 after_units: rollout:text#, position:int#, unit:text, task:text, arm:text, probability:real,
-    decision:text, score:real?, ending:text?, latency_ms:real?
+    decision:text, score:real?, ending:text?, latency_ms:real?, awaits:int
 alarms: rollout:text#, sign:text#, sentence:text, basis:text, at:text
 attempts: decision:text#, position:int#, task:text, version:text, error:text, is_forgotten:int
 carried: origin:text#, version:text#, task:text#, samples:int, graded:int, quality:real,
@@ -97,6 +98,8 @@ validations_by_time: ON validations (at)
 """
 
 REFERENCES = """\
+after_judgements.position after_units.position
+after_judgements.rollout after_units.rollout
 after_units.rollout watches.rollout
 alarms.rollout watches.rollout
 attempts.decision decisions.decision

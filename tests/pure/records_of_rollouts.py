@@ -9,7 +9,6 @@ from random import Random
 from arbiter.inference import Arm
 from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId
 from arbiter.storage.database import Row
-from arbiter.swap.analysis import Failure
 from arbiter.swap.assignment import Assignment
 from arbiter.swap.audit import Recorded
 from arbiter.swap.basis import UnitRow
@@ -21,6 +20,7 @@ from arbiter.swap.records import Entry, Stored
 from arbiter.swap.rollout import Phase, Rollout, Taken, ValidationVerdict, advance, begin
 from arbiter.swap.shadow import PairRow
 from arbiter.swap.traffic import Track
+from arbiter.swap.tripping import Failure
 
 TASKS = (TaskName("sum"), TaskName("code"))
 PLAN = Plan(tasks=TASKS, soak_s=10.0, min_units=10, expiry_s=1e6, shadow=0.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec import structs
 
 from arbiter.refs import ModelName, RolloutId, VersionId
 from arbiter.swap.analysis import Judgement, Verdict
@@ -26,7 +26,7 @@ def fresh(plan: Plan | None = None) -> Rollout:
 
 
 def at(phase: Phase, *, index: int = 1, plan: Plan | None = None) -> Rollout:
-    return replace(fresh(plan), phase=phase, index=index, reason="as arranged")
+    return structs.replace(fresh(plan), phase=phase, index=index, reason="as arranged")
 
 
 def found(verdict: Verdict, *, hold: bool = False) -> Judgement:

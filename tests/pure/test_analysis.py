@@ -14,15 +14,14 @@ from arbiter.refs import TaskName
 from arbiter.swap.analysis import (
     OTHER,
     Evidence,
-    Failure,
     Judgement,
     Rule,
     Unit,
     Verdict,
     fold,
-    tripped,
     verdict,
 )
+from arbiter.swap.tripping import Failure, tripped
 
 CHAT, CODE, MAIL = TaskName("chat"), TaskName("code"), TaskName("mail")
 ONE = Rule(tasks=(CHAT,), judge_other=False)

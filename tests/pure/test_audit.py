@@ -8,13 +8,15 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from tests.pure.records_of_rollouts import PLAN, Driven, begun, notes_of, run
 
-from arbiter.swap.analysis import Failure, verdict
+from arbiter.swap.analysis import verdict
 from arbiter.swap.audit import Recorded, audit
 from arbiter.swap.basis import UnitRow
 from arbiter.swap.rollout import Phase
 from arbiter.swap.shadow import PairRow
+from arbiter.swap.tripping import Failure
 from arbiter.swap.verbs import abort, pause, promote, resume, undo
 
 PROMOTED = run(0.7, 0.97)
@@ -198,7 +200,7 @@ def test_an_entry_that_was_changed_together_with_the_rollout_is_named_by_its_num
     driven = PROMOTED
     log = [*driven.log[:-1], replace(driven.log[-1], phase=Phase.ROLLED_BACK, weight=0.0)]
     stored = driven.recorded.stored
-    changed = replace(stored, rollout=replace(stored.rollout, phase=Phase.ROLLED_BACK))
+    changed = replace(stored, rollout=structs.replace(stored.rollout, phase=Phase.ROLLED_BACK))
     found = audit(replace(driven.recorded, log=log, stored=changed, notes=notes_of(log)))
     assert found.differs is not None
     assert found.differs.startswith(f"Entry {len(log)} (rolled_back")
@@ -220,7 +222,8 @@ def test_a_plan_that_was_exchanged_is_found() -> None:
     plan = replace(stored.rollout.plan, alpha_promote=0.5)
     found = audit(
         replace(
-            PROMOTED.recorded, stored=replace(stored, rollout=replace(stored.rollout, plan=plan))
+            PROMOTED.recorded,
+            stored=replace(stored, rollout=structs.replace(stored.rollout, plan=plan)),
         )
     )
     assert found.differs == "The plan is not the one that the rollout began with."

@@ -3,14 +3,14 @@
 Argo Rollouts: https://github.com/argoproj/argo-rollouts/issues
 Flagger: https://github.com/fluxcd/flagger/issues
 suna: https://github.com/kortix-ai/suna/pull/3403
+TensorZero: https://github.com/tensorzero/tensorzero/pull/4163
 Flagger's #1801, no rollback while a hook is waited for, is in ``tests/story/test_hooks.py``.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec import structs
 
 from arbiter.inference import Arm
 from arbiter.refs import ModelName, RolloutId, TaskName, VersionId
@@ -65,7 +65,9 @@ def test_an_analysis_that_stays_inconclusive_never_promotes_itself() -> None:
 def test_an_analysis_that_failed_never_ends_in_a_promotion(plan: Plan, waited_s: float) -> None:
     """Argo #1411: the analysis failed, and the rollout was completed all the same."""
     for index in range(len(plan.ladder)):
-        rollout = replace(going(plan=plan, index=index), soaked_s=waited_s, total_s=waited_s)
+        rollout = structs.replace(
+            going(plan=plan, index=index), soaked_s=waited_s, total_s=waited_s
+        )
         after, effects = advance(
             rollout, said(Verdict.WORSE), elapsed_s=waited_s, candidate_units=500
         )
@@ -76,9 +78,19 @@ def test_an_analysis_that_failed_never_ends_in_a_promotion(plan: Plan, waited_s:
         assert (again, effects) == (after, ())
 
 
+@pytest.mark.parametrize("phase", [one for one in Phase if one.is_final])
+@pytest.mark.parametrize("found", list(Verdict))
+def test_what_has_ended_does_not_go_on_whatever_is_found_later(
+    phase: Phase, found: Verdict
+) -> None:
+    """TensorZero #4163: what had stopped went on when the means changed in the right way."""
+    over = structs.replace(going(), phase=phase)
+    assert advance(over, said(found), elapsed_s=HOUR, candidate_units=5000) == (over, ())
+
+
 def test_a_rollout_that_was_inconclusive_is_not_stuck() -> None:
     """Argo #3015: after an inconclusive analysis it could not be moved any more."""
-    late = replace(going(index=5), total_s=7 * 24 * HOUR)
+    late = structs.replace(going(index=5), total_s=7 * 24 * HOUR)
     paused, _ = advance(late, said(Verdict.INCONCLUSIVE), elapsed_s=1.0, candidate_units=90)
     assert paused.phase is Phase.PAUSED
     on, _ = resume(paused, "ann", "more traffic now")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from arbiter.inference import Arm
 from arbiter.refs import DecisionId, RolloutId
 from arbiter.swap.basis import UnitRow
-from arbiter.swap.judging import Wait, Waits, is_chosen, judging
+from arbiter.swap.judging import STOPPED, Judged, Wait, Waits, is_chosen, judging
 from arbiter.swap.rollout import assign
 
 ROW: UnitRow = (3, "u", "chat", "stable", 0.9, None, "answered", 10.0)
@@ -44,6 +44,51 @@ def test_a_unit_waits_until_it_is_judged_or_its_time_is_over() -> None:
     assert waits.late(0.5) == (ONE,)
     assert waits.pop(ONE) is not None
     assert (waits.pop(ONE), waits.get(ONE), list(waits)) == (None, None, [OTHER])
+
+
+def after(number: int, *, arm: Arm, score: float | None) -> UnitRow:
+    return (number, f"u{number}", "chat", arm.value, 0.7, score, "answered", 10.0)
+
+
+def told(*scores: float | None) -> Judged:
+    judged = Judged()
+    for number, score in enumerate(scores):
+        judged.update(after(number, arm=Arm.PROMOTED, score=score))
+    return judged
+
+
+def test_where_nothing_was_to_be_judged_nothing_is_said() -> None:
+    assert told().in_words(0) == ()
+    assert "0 answers that were to be judged, 0 were in time" in told().in_words(1)[0]
+
+
+def test_when_judging_stops_that_is_said_and_when_it_goes_on_it_is_not() -> None:
+    late: list[None] = [None] * STOPPED
+    assert not told(1.0, *late[1:]).has_stopped
+    stopped = told(1.0, *late)
+    assert (stopped.has_stopped, stopped.judged, stopped.unjudged) == (True, 1, STOPPED)
+    assert "Nobody judged the last 10 of them." in " ".join(stopped.in_words(0))
+    assert not told(1.0, *late, 0.0).has_stopped
+
+
+def test_judgements_that_one_side_lacks_are_noticed() -> None:
+    judged = Judged()
+    for number in range(300):
+        back = number % 10 < 3
+        is_judged = back or number % 4 == 0
+        arm = Arm.HOLDBACK if back else Arm.PROMOTED
+        judged.update(after(number, arm=arm, score=1.0 if is_judged else None))
+    assert judged.is_lopsided
+    assert "a fall may be hidden by that, or made up" in judged.in_words(0)[-1]
+
+
+def test_judgements_that_both_sides_lack_alike_are_no_matter() -> None:
+    judged = Judged()
+    for number in range(2_000):
+        arm = Arm.HOLDBACK if number % 10 < 3 else Arm.PROMOTED
+        score = 1.0 if number % 7 == 0 else None
+        judged.update(after(number, arm=arm, score=score))
+    assert not judged.is_lopsided
 
 
 def test_a_judgement_changes_the_score_of_its_row_and_nothing_else() -> None:

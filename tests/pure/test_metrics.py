@@ -10,7 +10,7 @@ import pytest
 
 from arbiter.inference import Arm
 from arbiter.refs import TaskName
-from arbiter.swap.analysis import Evidence, Failure, Rule, Unit, Verdict, verdict
+from arbiter.swap.analysis import Evidence, Rule, Unit, Verdict, verdict
 from arbiter.swap.metrics import (
     LATENCY,
     MEASURED_FIRST,
@@ -21,6 +21,7 @@ from arbiter.swap.metrics import (
     Mode,
     judge,
 )
+from arbiter.swap.tripping import Failure
 
 CHAT = TaskName("chat")
 CRITICAL = {

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from tests.pure.records_of_rollouts import Driven, begun, run
+from tests.pure.records_of_rollouts import PLAN, Driven, begun, run
 
 from arbiter.cli.plots import HEIGHT, WIDTH
 from arbiter.cli.report import page
@@ -18,8 +18,9 @@ from arbiter.swap.analysis import verdict
 from arbiter.swap.audit import audit
 from arbiter.swap.course import course
 from arbiter.swap.evidence_rows import Record, unit_of
+from arbiter.swap.plan import CLOCK_STEPS, Schedule
 from arbiter.swap.telling import explain, worse_tasks
-from arbiter.swap.verbs import pause
+from arbiter.swap.verbs import pause, step
 
 HOSTILE = "<script>alert(1)</script> \"' &amp; </table> \x1b[2J \u202e <img src=x onerror=y>"
 VOID = {"meta", "path", "line", "polygon"}
@@ -124,6 +125,27 @@ def test_it_has_a_plot_of_each_and_all_of_it_lies_in_the_picture() -> None:
     assert len(spots) > 1_000
     assert all(0.0 <= float(x) <= WIDTH and 0.0 <= float(y) <= HEIGHT for x, y in spots)
     assert "nan" not in re.sub(r"\w*nan\w+", "", text)
+
+
+def heights_of(text: str, title: str) -> list[float]:
+    """How far down each spot of a plot's first line is."""
+    (path,) = re.findall(r'd="(M[^"]*)"', text[text.index(f'aria-label="{title}"') :])[:1]
+    return [float(y) for y in re.findall(r"[ML]-?[\d.]+ (-?[\d.]+)", path)]
+
+
+def test_by_the_clock_the_share_lies_in_the_picture_beyond_a_half_too() -> None:
+    driven = begun(replace(PLAN, schedule=Schedule.CLOCK, steps=CLOCK_STEPS))
+    for to in range(driven.track.rollout.index + 1, len(CLOCK_STEPS) + 1):
+        driven.take(step(driven.track.rollout, "ann", "now", to=to, candidate_units=0), who="ann")
+    text = page_of(driven)
+    assert len(set(heights_of(text, "Share"))) == 10  # nothing and nine steps, none cut off
+
+
+def test_a_promotion_is_no_fall_of_the_share() -> None:
+    text = page_of(PROMOTED)
+    assert re.search(r"<td>promoted</td><td[^>]*></td>", text)
+    heights = heights_of(text, "Share")
+    assert heights[-1] == min(heights)  # the highest on the page
 
 
 def test_it_tells_the_plan_the_log_and_whether_it_is_as_recorded() -> None:

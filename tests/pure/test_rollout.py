@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import inf, nan
 
 import pytest
+from msgspec import structs
 from tests.pure.rollouts import HOUR, NOT_WORSE, UNDECIDED, WORSE, at, found
 
 from arbiter.swap.analysis import Judgement, Verdict
@@ -74,7 +74,7 @@ def test_the_last_step_waits_and_never_promotes_in_silence() -> None:
 
 
 def test_silence_pauses_and_asks() -> None:
-    last = replace(at(Phase.PROGRESSING, index=5), total_s=7 * 24 * HOUR - 60)
+    last = structs.replace(at(Phase.PROGRESSING, index=5), total_s=7 * 24 * HOUR - 60)
     after, effects = advance(last, UNDECIDED, elapsed_s=60.0, candidate_units=500)
     assert (after.phase, after.weight) == (Phase.PAUSED, 0.50)
     assert effects == (Effect.ASK_OPERATOR,)
@@ -82,7 +82,7 @@ def test_silence_pauses_and_asks() -> None:
 
 
 def test_one_that_ran_out_of_time_gets_its_time_again_when_resumed() -> None:
-    late = replace(at(Phase.PAUSED, index=5), total_s=7 * 24 * HOUR)
+    late = structs.replace(at(Phase.PAUSED, index=5), total_s=7 * 24 * HOUR)
     on, _ = resume(late, "ann", "more traffic tomorrow")
     after, _ = advance(on, UNDECIDED, elapsed_s=60.0, candidate_units=500)
     assert after.phase is Phase.PROGRESSING
@@ -130,7 +130,7 @@ def test_time_never_runs_backwards(elapsed_s: float) -> None:
 
 
 def test_units_are_never_lost() -> None:
-    second = replace(at(Phase.PROGRESSING, index=2), units_at_step=20)
+    second = structs.replace(at(Phase.PROGRESSING, index=2), units_at_step=20)
     with pytest.raises(ValueError, match="20 units"):
         advance(second, UNDECIDED, elapsed_s=1.0, candidate_units=19)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec import structs
 from tests.pure.rollouts import HOUR, NOT_WORSE, UNDECIDED, WORSE, at, fresh
 
 from arbiter.errors import Conflict
@@ -67,7 +66,7 @@ def test_the_first_share_that_is_told_is_the_one_that_a_rollout_has(
     assert first_share(plan, advice) == share
 
 
-ASKED = replace(at(Phase.PROGRESSING, index=0), shadow_only=True)
+ASKED = structs.replace(at(Phase.PROGRESSING, index=0), shadow_only=True)
 """Unproven, and only asked beside the stable version so far."""
 
 

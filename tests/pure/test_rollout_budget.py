@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec import structs
 from tests.pure.rollouts import at
 
 from arbiter.swap.analysis import Judgement, Verdict
@@ -36,7 +35,7 @@ def test_who_resumes_after_a_spent_budget_grants_another_one() -> None:
     assert on.budgets == 2
     after, _ = advance(on, COSTLY, elapsed_s=1.0, candidate_units=600)
     assert after.phase is Phase.PROGRESSING
-    dearer = replace(COSTLY, n_candidate=1100, n_answers=1100)
+    dearer = structs.replace(COSTLY, n_candidate=1100, n_answers=1100)
     after, _ = advance(on, dearer, elapsed_s=1.0, candidate_units=1100)
     assert after.phase is Phase.PAUSED
 

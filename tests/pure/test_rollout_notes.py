@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import inf
 
 import pytest
+from msgspec import structs
 
 from arbiter.ledger import Kind, link
 from arbiter.refs import ModelName, RolloutId, VersionId
@@ -90,6 +90,6 @@ def test_findings_are_told_when_validation_ends() -> None:
 
 
 def test_evidence_without_end_can_be_written_down() -> None:
-    judgement = replace(Judgement(verdict=Verdict.WORSE, reason="r"), e_worse=inf)
+    judgement = structs.replace(Judgement(verdict=Verdict.WORSE, reason="r"), e_worse=inf)
     note = rollout_note(FOUND, was=P.PROGRESSING, who="arbiter", judgement=judgement)
     assert '"e_worse":"inf"' in link(note, at="t", after=None).body

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
+from msgspec import structs
 from tests.pure.rollouts import at
 
 from arbiter.errors import Conflict
@@ -73,7 +73,7 @@ AGAIN = RolloutId("rol_" + "1" * 26)
 
 @pytest.mark.parametrize("phase", [Phase.ROLLED_BACK, Phase.ABORTED, Phase.BLOCKED])
 def test_a_retry_is_a_new_rollout_that_goes_on_with_the_evidence(phase: Phase) -> None:
-    old = replace(at(phase, index=3), soaked_s=5.0, total_s=9.0, budgets=2)
+    old = structs.replace(at(phase, index=3), soaked_s=5.0, total_s=9.0, budgets=2)
     new = retry(old, "ann", "more memory", anew=AGAIN, candidate_units=31, is_proved_worse=False)
     assert (new.id, new.continues, new.phase) == (AGAIN, old.id, Phase.VALIDATING)
     assert (new.plan, new.salt) == (old.plan, old.salt)

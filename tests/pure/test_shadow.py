@@ -8,6 +8,7 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from tests.pure.records_of_rollouts import PLAN, TASKS, fresh
 
 from arbiter.inference import Arm
@@ -25,7 +26,7 @@ from arbiter.swap.traffic import Track
 
 
 def track(shadow: float = 0.5, record: Record | None = None) -> Track:
-    rollout = replace(fresh(replace(PLAN, shadow=shadow)), phase=Phase.PROGRESSING, index=3)
+    rollout = structs.replace(fresh(replace(PLAN, shadow=shadow)), phase=Phase.PROGRESSING, index=3)
     return Track(rollout) if record is None else Track(rollout, record)
 
 
@@ -211,7 +212,9 @@ def test_a_position_that_was_given_to_a_pair_is_not_given_again() -> None:
 
 
 def test_while_a_candidate_is_only_asked_there_are_pairs_and_no_units() -> None:
-    asking = replace(fresh(replace(PLAN, shadow=0.5)), phase=Phase.PROGRESSING, shadow_only=True)
+    asking = structs.replace(
+        fresh(replace(PLAN, shadow=0.5)), phase=Phase.PROGRESSING, shadow_only=True
+    )
     of = Track(asking)
     drawn_ = [drawn(of, number) for number in range(30)]
     assert {one.arm for one in drawn_} == {Arm.STABLE}
@@ -225,19 +228,21 @@ def test_while_a_candidate_is_only_asked_there_are_pairs_and_no_units() -> None:
             complete(of, one)
     assert of.evidence.n_pairs == sum(one.is_paired for one in drawn_) > 0
     assert of.basis().until == 30
-    of.rollout = replace(asking, shadow_only=False, index=1)
+    of.rollout = structs.replace(asking, shadow_only=False, index=1)
     assert drawn(of, 3).position is None  # it began before there were two arms
     assert drawn(of, 99).position == 30
 
 
 def test_a_pair_from_before_there_were_two_arms_is_no_unit_after_a_restart() -> None:
-    asking = replace(fresh(replace(PLAN, shadow=1.0)), phase=Phase.PROGRESSING, shadow_only=True)
+    asking = structs.replace(
+        fresh(replace(PLAN, shadow=1.0)), phase=Phase.PROGRESSING, shadow_only=True
+    )
     of = Track(asking)
     one = drawn(of, 1)
     rows, _ = of.paired(one, task=TASKS[0], decision=DecisionId("dec"), served=1.0, other=1.0)
     told = rows[0].parameters
     row = pair_row((*told[1:6], *told[7:]))
-    again = Track(replace(asking, shadow_only=False, index=1), Record(pairs=(row,)))
+    again = Track(structs.replace(asking, shadow_only=False, index=1), Record(pairs=(row,)))
     assert drawn(again, 1).position is None
 
 

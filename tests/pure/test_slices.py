@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from tests.pure.records_of_rollouts import Driven, begun, run
 
 from arbiter.config import RolloutSettings
@@ -67,11 +68,11 @@ def test_a_window_that_has_begun_keeps_its_side_when_the_share_rises() -> None:
     for salt in map(str, range(40)):
         driven = begun(PLAN)
         track = driven.track
-        track.rollout = replace(track.rollout, salt=salt)
+        track.rollout = structs.replace(track.rollout, salt=salt)
         before = track.turn()
-        track.rollout = replace(track.rollout, index=2)
+        track.rollout = structs.replace(track.rollout, index=2)
         assert track.turn() == before
-        track.rollout = replace(track.rollout, sliced_s=LENGTH_S)
+        track.rollout = structs.replace(track.rollout, sliced_s=LENGTH_S)
         slot, arm, chance = track.turn()
         assert (slot, chance) == (1, 0.5)
         assert arm is assign(salt, "slot 1", 0.5)
@@ -81,7 +82,7 @@ def test_a_conversation_keeps_its_version_in_a_window_and_may_change_at_the_edge
     track = begun(PLAN).track
     arms = set()
     for slot in range(40):
-        track.rollout = replace(track.rollout, sliced_s=slot * LENGTH_S)
+        track.rollout = structs.replace(track.rollout, sliced_s=slot * LENGTH_S)
         drawn = [track.draw("talk") for _ in range(3)]
         assert len({one.arm for one in drawn if one is not None}) == 1
         # its later requests are the work of earlier answers too, whoever answers them
@@ -142,7 +143,7 @@ def test_a_window_counts_only_once_a_later_one_is_known() -> None:
 @pytest.mark.parametrize("cut", [0, 1, 57, 200, 10_000])
 def test_after_a_restart_it_goes_on_in_the_same_window_with_the_same_evidence(cut: int) -> None:
     rows = PROMOTED.rows[:cut]
-    rollout = replace(PROMOTED.track.rollout, phase=Phase.PROGRESSING, sliced_s=0.0)
+    rollout = structs.replace(PROMOTED.track.rollout, phase=Phase.PROGRESSING, sliced_s=0.0)
     track = Track(rollout, Record(units=tuple(rows)))
     again = Track(rollout)
     for row in rows:
@@ -221,7 +222,7 @@ def test_a_retry_goes_on_in_a_window_that_nobody_knows_yet() -> None:
     )
     assert again.sliced_s == 30.0
     never = begun(PLAN).track.rollout
-    blocked = replace(never, phase=Phase.BLOCKED)
+    blocked = structs.replace(never, phase=Phase.BLOCKED)
     assert retry(
         blocked, "ada", "", anew=again.id, candidate_units=0, is_proved_worse=False
     ).sliced_s == 0.0  # fmt: skip
@@ -270,7 +271,7 @@ def test_a_window_is_long_next_to_the_loads() -> None:
 def test_it_is_told_in_windows() -> None:
     track = PROMOTED.track
     told = explain(
-        replace(track.rollout, phase=Phase.PROGRESSING),
+        structs.replace(track.rollout, phase=Phase.PROGRESSING),
         track.judgement(),
         tasks=track.evidence.tasks,
         log=PROMOTED.log,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 from tests.pure.records_of_rollouts import PLAN, begun, run
 
 from arbiter.refs import TaskName
@@ -27,12 +28,12 @@ from arbiter.swap.telling import (
 )
 from arbiter.swap.verbs import pause
 
-ROLLOUT = replace(begun().track.rollout, soaked_s=5.0, total_s=5.0)
+ROLLOUT = structs.replace(begun().track.rollout, soaked_s=5.0, total_s=5.0)
 NOTHING = Judgement(verdict=Verdict.INCONCLUSIVE, reason="Nothing is known yet.")
 
 
 def judged(**changes: float) -> Judgement:
-    return replace(NOTHING, **changes)  # type: ignore[arg-type]  # the tests' own numbers
+    return structs.replace(NOTHING, **changes)
 
 
 def test_evidence_is_told_next_to_what_it_takes() -> None:
@@ -77,8 +78,8 @@ def test_the_next_step_is_guessed_from_the_pace_of_this_one() -> None:
 
 
 def test_no_step_is_promised_while_it_is_held_or_at_the_last_one() -> None:
-    held = replace(NOTHING, hold=True)
-    last = replace(ROLLOUT, index=len(PLAN.steps))
+    held = structs.replace(NOTHING, hold=True)
+    last = structs.replace(ROLLOUT, index=len(PLAN.steps))
     assert outlook(ROLLOUT, held).step_units is None
     assert outlook(last, NOTHING).step_units is None
 
@@ -142,7 +143,7 @@ def test_everything_is_explained_and_the_log_is_told_with_who_and_why() -> None:
 
 
 def test_of_a_plan_that_shares_no_traffic_no_steps_are_told() -> None:
-    rollout = replace(ROLLOUT, plan=replace(PLAN, apart=Apart.REPLAY), phase=Phase.PROMOTED)
+    rollout = structs.replace(ROLLOUT, plan=replace(PLAN, apart=Apart.REPLAY), phase=Phase.PROMOTED)
     told = explain(rollout, NOTHING, tasks=(), log=(), interval=None)
     assert told.plan[0] == (
         "No traffic is shared: the graded cases alone promote it, or nothing does."
@@ -152,7 +153,7 @@ def test_of_a_plan_that_shares_no_traffic_no_steps_are_told() -> None:
 
 @pytest.mark.parametrize("phase", list(Phase))
 def test_what_would_end_it_is_told_in_every_phase(phase: Phase) -> None:
-    rollout = replace(ROLLOUT, phase=phase)
+    rollout = structs.replace(ROLLOUT, phase=phase)
     told = explain(rollout, NOTHING, tasks=[of_task("sum", 0.0)], log=(), interval=None)
     assert told.would_end_it
     assert ("arbiter rollouts resume" in " ".join(told.would_end_it)) is (phase is Phase.PAUSED)
@@ -194,7 +195,7 @@ def test_pairs_are_told_with_what_they_say_alone_and_how_many_wait() -> None:
 
 
 def test_a_pace_counts_what_the_candidate_is_asked_beside_its_own_share() -> None:
-    paired = replace(ROLLOUT, plan=replace(PLAN, shadow=0.5))
+    paired = structs.replace(ROLLOUT, plan=replace(PLAN, shadow=0.5))
     counts = {"n_candidate": 40, "n_stable": 200, "e_not_worse": 4.0}
     alone = outlook(paired, judged(**counts))
     beside = outlook(paired, judged(**counts, n_pairs=30))
@@ -205,13 +206,13 @@ def test_a_pace_counts_what_the_candidate_is_asked_beside_its_own_share() -> Non
 
 
 def test_who_is_only_asked_is_told_so_and_until_when() -> None:
-    asked = replace(ROLLOUT, index=0, shadow_only=True)
+    asked = structs.replace(ROLLOUT, index=0, shadow_only=True)
     told = explain(asked, NOTHING, tasks=(), log=(), interval=None)
     assert told.now[1] == (
         "It answers nobody yet: it is only asked beside the stable version until 10 pairs are made,"
         " or 10 s have passed."
     )
-    over = replace(asked, phase=Phase.ABORTED)
+    over = structs.replace(asked, phase=Phase.ABORTED)
     assert "only asked" not in " ".join(explain(over, NOTHING, tasks=(), log=(), interval=None).now)
 
 
@@ -223,7 +224,7 @@ def test_who_is_only_asked_is_told_so_and_until_when() -> None:
     ],
 )
 def test_the_plan_says_how_many_are_asked_of_both(share: float, told: str) -> None:
-    rollout = replace(ROLLOUT, plan=replace(PLAN, shadow=share))
+    rollout = structs.replace(ROLLOUT, plan=replace(PLAN, shadow=share))
     plan = explain(rollout, NOTHING, tasks=(), log=(), interval=None).plan
     assert any(line.startswith(told) for line in plan)
 

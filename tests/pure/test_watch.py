@@ -9,6 +9,7 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from tests.pure.records_of_rollouts import PLAN, fresh
 
 from arbiter.inference import Arm
@@ -16,6 +17,7 @@ from arbiter.ledger import Kind
 from arbiter.refs import DecisionId, TaskName
 from arbiter.stats.bets import HARM
 from arbiter.stats.drift import HoldbackAlarm
+from arbiter.swap.assignment import Assignment
 from arbiter.swap.basis import Basis, UnitRow, chained
 from arbiter.swap.evidence_rows import unit_row
 from arbiter.swap.holdback import Holdback
@@ -42,7 +44,7 @@ salts = st.text(max_size=8)
 
 
 def promoted(plan: Plan = PLAN) -> Rollout:
-    return replace(fresh(plan), phase=Phase.PROMOTED, reason="The candidate is not worse.")
+    return structs.replace(fresh(plan), phase=Phase.PROMOTED, reason="The candidate is not worse.")
 
 
 # -- the coin
@@ -274,7 +276,78 @@ def test_a_restart_draws_and_folds_the_same() -> None:
 
 
 def _stored(row: UnitRow) -> tuple[str | int | float | None, ...]:
-    return row
+    return (*row, "dec", 0, 0)
+
+
+def judging(held: Held, count: int) -> list[tuple[DecisionId, Assignment]]:
+    """So many answers that are to be judged, durable, and their decisions."""
+    found = []
+    for number in range(count):
+        drawn = held.live.draw(f"j{number}", is_open=True)
+        decision = DecisionId(f"dec_{number}")
+        told, then = held.live.ended(
+            drawn, task=TaskName("chat"), decision=decision, score=None, waits=True
+        )
+        assert then is not None
+        assert (told[0].query, told[0].parameters[-1]) == ("add_after_unit", 1)
+        then(True)
+        found.append((decision, drawn))
+    return found
+
+
+JUDGED = replace(HALF, judge_share=1.0)
+
+
+def test_a_coin_chooses_who_is_judged_after_the_promotion_too() -> None:
+    for share in (0.0, 0.4, 1.0):
+        held = Held(plan=replace(HALF, judge_share=share))
+        drawn = [held.live.draw(str(number), is_open=True) for number in range(500)]
+        assert sum(one.is_chosen for one in drawn) == pytest.approx(500 * share, abs=50)
+        again = held.live.draw("0", is_open=True)
+        assert not again.is_chosen  # only a conversation's first request is
+
+
+def test_what_waits_to_be_judged_holds_back_those_behind_it() -> None:
+    held = Held(plan=JUDGED)
+    (first, _), (second, _) = judging(held, 2)
+    held.ask("ruled", 1.0)
+    held.live.judged(second, 1.0)
+    assert held.live.since.new.count + held.live.since.old.count == 0
+    assert list(held.live.waits) == [first]
+    held.live.judged(first, 0.0)
+    assert held.live.since.new.count + held.live.since.old.count == 3
+    assert (held.live.judged_so_far.judged, held.live.judged_so_far.unjudged) == (2, 0)
+
+
+def test_what_nobody_judged_in_time_counts_in_neither_arm() -> None:
+    held, without = Held(plan=JUDGED), Held(plan=JUDGED)
+    asked_ = judging(held, 60)
+    assert {drawn.arm for _, drawn in asked_} == {Arm.PROMOTED, Arm.HOLDBACK}
+    for decision, _ in asked_:
+        held.live.judged(decision, None)
+    assert held.live.since.new.count + held.live.since.old.count == 0
+    assert (held.live.since.log_beside, held.live.since.log_before) == (
+        without.live.since.log_beside,
+        without.live.since.log_before,
+    )
+    assert held.live.judged_so_far.has_stopped
+
+
+def test_a_restart_waits_for_what_waited_and_knows_what_was_late() -> None:
+    held = Held(plan=JUDGED)
+    asked_ = judging(held, 4)
+    rows = [
+        (n, drawn.unit, "chat", drawn.arm.value, drawn.probability, score, None, None, one, *how)
+        for n, ((one, drawn), (score, how)) in enumerate(
+            zip(asked_, [(1.0, (0, 1)), (None, (0, 1)), (None, (1, 1)), (0.0, (0, 1))], strict=True)
+        )
+    ]
+    again = Holdback(held.rollout, BEFORE, rows, arms={})
+    assert list(again.waits) == [asked_[2][0]]
+    assert (again.judged_so_far.judged, again.judged_so_far.unjudged) == (1, 1)
+    again.judged(asked_[2][0], 1.0)
+    assert (again.judged_so_far.judged, again.judged_so_far.unjudged) == (3, 1)
+    assert again.draw("new", is_open=True).position == 4
 
 
 def test_a_conversation_that_the_old_version_cannot_answer_goes_over_and_does_not_come_back() -> (

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from opentelemetry.sdk.trace import SpanProcessor
 from tests.story.houses import settings
@@ -137,7 +138,8 @@ class Stage:
 
     async def swap(self, alias: str, model: str, **changes: object) -> RolloutId:
         """Begin a rollout and see it through its validation."""
-        stored = await self.house.swap(alias, model, **{"soak_s": 0.0, **changes})
+        plan: dict[str, Any] = {"soak_s": 0.0, **changes}
+        stored = await self.house.swap(alias, model, **plan)
         rollout = stored.rollout.id
         while (await self.house.controller.find(rollout)).rollout.phase is Phase.VALIDATING:
             await self.house.database.settle()

@@ -212,7 +212,7 @@ def test_a_choice_has_the_labels_that_its_cases_expect(shell: Shell) -> None:
         (("swap", "primary", "nay", "--slice", "30m"), "apart is slices"),
         (("swap", "primary", "nay", "--apart", "slices", "--shadow", "0.2"), "In time slices"),
         (("swap", "primary", "nay", "--soak", "soon"), "Write it as 30s"),
-        (("swap", "primary", "nay", "--steps", "few"), "Write percents"),
+        (("swap", "primary", "nay", "--steps", "few"), "is no share. Write it as 5% or 50%."),
         (("swap", "primary", "nay", "--steps", "60,90"), "does not hold"),
         (("rollouts", "show", "rol_nothing"), "No rollout is called"),
         (("rollouts", "verify", "rol_nothing"), "No rollout is called"),

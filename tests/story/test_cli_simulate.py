@@ -51,7 +51,10 @@ def test_what_cannot_be_run_is_a_sentence() -> None:
     for words, about in (
         (("--p-old", ".8", "--p-new", ".8", "--drift", ".9-.7"), "Give it as .9:.7."),
         (("--p-old", ".8", "--p-new", ".8", "--drift", "a:b"), "Give it as .9:.7."),
-        (("--p-old", ".8", "--p-new", ".8", "--shadow", "2"), "--shadow is from 0 to 1."),
+        (
+            ("--p-old", ".8", "--p-new", ".8", "--shadow", "2"),
+            "--shadow is a share from 0 to 1, not 2. Write 2% or 0.02.",
+        ),
         (("--p-old", "8", "--p-new", ".8"), "--p-old is from 0 to 1."),
         (("--p-old", ".8", "--p-new", ".8", "--slice", "9m", "--tasks", "3"), "Leave them out."),
         (("--p-old", ".8", "--p-new", ".8", "--slice", "9m", "--shadow", ".2"), "Leave them out."),

@@ -67,6 +67,8 @@ def test_a_swap_can_be_paused_promoted_and_undone(furnished: Shell) -> None:
     )  # fmt: skip
     assert "arbiter up" in result.output
     rollout = furnished.json("rollouts")["rollouts"][0]["rollout"]
+    assert f"{rollout}: primary from" in result.output
+    assert "progressing, 5% of conversations" in furnished.ok("rollouts", "show", rollout)
     begun = furnished.ok("rollouts", "show", rollout, "--explain")
     assert "validating on stored cases: it knows more" in begun
     assert "paused" in furnished.ok("rollouts", "pause", rollout, "--why", "<script>")
@@ -97,11 +99,42 @@ def test_a_swap_can_be_paused_promoted_and_undone(furnished: Shell) -> None:
     assert f"kept_until      {until[:10]}" in furnished.ok("models", "show", "yea")
     assert f"yea is kept until {until[:10]}" in furnished.ok("rollouts", "show", rollout)
     assert "  It is promoted.\n" in furnished.ok("rollouts", "show", rollout, "--explain")
+    told = furnished.ok("rollouts", "show", rollout)
+    assert "promoted, 100% of conversations" in told  # nobody is held back: it is not in memory
+    assert " promoted by operator" in told
+    explained = furnished.json("rollouts", "show", rollout, "--explain")["explained"]
+    assert ": promoted, by operator, after" in " ".join(explained["happened"])
+    listed = furnished.json("rollouts")["rollouts"]
+    assert (listed[0]["phase"], listed[0]["holdback"]) == ("promoted", 0.05)
+    assert "95% or more" in " ".join(furnished.ok("rollouts").split())
     undone = furnished("swap", "primary", "--undo").output
     assert "is yea again" in undone
     assert "it is loaded when it is first asked" in undone
     assert furnished.json("rollouts", "show", rollout)["kept_until"] is None
     assert "nothing to undo" in furnished.refused("swap", "primary", "--undo")
+
+
+def test_a_share_may_be_written_as_one_or_in_percent(furnished: Shell) -> None:
+    furnished.ok("models", "add", furnished.model("aye", "yes "), "--no-calibrate")
+    furnished(
+        "swap", "primary", "aye", "--steps", "10%,25,50%", "--holdback", "7%", "--judge", "30%",
+        "--shadow", ".4", "--margin", "8%",
+    )  # fmt: skip
+    rollout = furnished.json("rollouts")["rollouts"][0]["rollout"]
+    plan = furnished.json("rollouts", "show", rollout)["plan"]
+    assert plan["steps"] == [0.1, 0.25, 0.5]
+    assert [plan[one] for one in ("holdback", "judge_share", "shadow", "margin")] == [
+        0.07, 0.3, 0.4, 0.08,
+    ]  # fmt: skip
+    for words, about in (
+        (("--judge", "5"), "--judge is a share from 0 to 1, not 5. Write 5% or 0.05."),
+        (("--holdback", ".5"), "may be a share or a percentage. Write 50% or 0.5%."),
+        (("--steps", "10,.5"), "--steps .5 may be a share or a percentage."),
+        (("--shadow", "half"), "is no share. Write it as 5% or 50%."),
+        (("--margin", "-1"), "is no share."),
+    ):
+        refused = " ".join(furnished.refused("swap", "primary", "aye", *words).split())
+        assert about in refused
 
 
 def test_a_promotion_says_for_how_long_it_is_watched_and_how_the_alarms_stand(

@@ -269,6 +269,25 @@ async def test_a_person_may_pause_resume_promote_and_abort(play: Stage) -> None:
     assert _version(play, "primary") == _version(play, "new")
 
 
+async def test_a_swap_that_is_said_twice_is_begun_once(play: Stage) -> None:
+    await play.add("new", {"chat": BETTER})
+    first = await play.swap("primary", "new", min_units=1000)
+    before = await play.house.ledger.list(limit=100)
+    assert await play.swap("primary", "new", min_units=1000) == first
+    assert await play.house.ledger.list(limit=100) == before
+    with pytest.raises(RolloutActive, match="has a rollout going on"):
+        await play.swap("primary", "new", min_units=1001)  # another plan is another rollout
+    await play.house.controller.abort(first, who="ada", why="no")
+    assert await play.swap("primary", "new", min_units=1000) != first
+
+
+async def test_why_a_swap_was_begun_is_in_its_log_from_python_too(play: Stage) -> None:
+    await play.add("new", {"chat": BETTER})
+    stored = await play.house.swap("primary", "new", why="it knows more")
+    view = await play.house.rollout(stored)
+    assert view.log[0].reason == "validating on stored cases: it knows more"
+
+
 async def test_an_alias_has_one_rollout_and_a_version_is_one_candidate(play: Stage) -> None:
     await play.add("new", {"chat": BETTER})
     await play.alias("fast", "old")

@@ -10,6 +10,9 @@ from arbiter.cli.client import Client, Json, segment
 from arbiter.cli.options import AsJson, ConfigFile, DataDir, with_house
 from arbiter.cli.output import ERR, OUT, number, show_json, text
 
+LIVE = frozenset({"validating", "progressing", "paused"})
+"""The phases in which the share of a rollout is one: what is over shares nothing."""
+
 HEADINGS = (
     ("plan", "The plan"),
     ("now", "Now"),
@@ -35,6 +38,8 @@ def show_watch(found: object) -> None:
     if isinstance(found, dict):
         for line in _lines(found["in_words"]):
             OUT.print(f"  {line}", markup=False)
+        for oldest in _lines(found["to_judge"])[:1]:
+            OUT.print(f"  the oldest: arbiter feedback {oldest} good|bad", markup=False)
 
 
 def _interval(ends: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Coroutine
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,6 +50,67 @@ def seconds(span: str | None) -> float | None:
     if found is None:
         raise InvalidField(f"{span!r} is not a duration.", hint="Write it as 30s, 10m, 1h or 7d.")
     return float(found[1]) * _SECONDS[found[2]]
+
+
+def share(given: str | None, option: str) -> float | None:
+    """A share from 0 to 1, of an option that is given as one: ``.05`` or ``5%``.
+
+    >>> share(".05", "shadow"), share("5%", "shadow"), share("1", "shadow"), share(None, "shadow")
+    (0.05, 0.05, 1.0, None)
+
+    Raises `InvalidField`: also for 5, because 1 is all of it, and not a hundredth.
+    """
+    if given is None:
+        return None
+    number, has_sign = _number(given, option)
+    if has_sign:
+        return number / 100.0
+    if number > 1.0:
+        raise InvalidField(
+            f"--{option} is a share from 0 to 1, not {given}.",
+            hint=f"Write {number:g}% or {number / 100.0:g}.",
+            param=option,
+        )
+    return number
+
+
+def percent(given: str | None, option: str, *, least: float = 0.0) -> float | None:
+    """A share from 0 to 1, of an option that is given in percent: ``5`` or ``5%``.
+
+    least: the smallest share that is allowed. What is below it as a percentage is a share itself:
+    with the smallest step of a thousandth, ``.05`` can only be 5 %.
+
+    >>> percent("5", "steps"), percent("5%", "steps"), percent(".05", "steps", least=0.001)
+    (0.05, 0.05, 0.05)
+
+    Raises `InvalidField`: also for a fraction that may be meant either way.
+    """
+    if given is None:
+        return None
+    number, has_sign = _number(given, option)
+    if has_sign or number >= 1.0 or not number:
+        return number / 100.0
+    if number / 100.0 < least:
+        return number
+    raise InvalidField(
+        f"--{option} {given} may be a share or a percentage.",
+        hint=f"Write {number * 100.0:g}% or {number:g}%.",
+        param=option,
+    )
+
+
+def _number(given: str, option: str) -> tuple[float, bool]:
+    """A number that is 0 or more, and whether it has a percent sign."""
+    words = given.strip()
+    try:
+        number = float(words.removesuffix("%"))
+    except ValueError:
+        number = -1.0
+    if not 0.0 <= number < inf:
+        raise InvalidField(
+            f"--{option} {given!r:.40} is no share.", hint="Write it as 5% or 50%.", param=option
+        )
+    return number, words.endswith("%")
 
 
 def read_file(path: Path) -> str:

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from arbiter.cli.client import Client, segment
-from arbiter.cli.looking import HEADINGS
+from arbiter.cli.looking import HEADINGS, LIVE
 from arbiter.cli.options import ConfigFile, DataDir, with_house
 from arbiter.cli.output import OUT, number, text
 from arbiter.cli.plots import Line, Plot, Spot, Tick, even_ticks, safe, svg
@@ -208,20 +208,23 @@ def _difference(course: Sequence[Found]) -> Plot:
 def _share(found: Found) -> Plot:
     log_ = found["log"]
     first = datetime.fromisoformat(log_[0]["at"])
-    spots: list[Spot] = [
-        ((datetime.fromisoformat(one["at"]) - first).total_seconds(), one["weight"]) for one in log_
-    ]
+    shares, spots = [0.0], list[Spot]()
+    for one in log_:
+        # nothing is shared any more once it is promoted, and it is not taken away either
+        shares.append(shares[-1] if one["phase"] == "promoted" else float(one["weight"]))
+        spots.append(((datetime.fromisoformat(one["at"]) - first).total_seconds(), shares[-1]))
     end = max(spots[-1][0], 1.0)
     if log_[-1]["weight"] > 0.0:  # it goes on: the last share still holds
         end += max(float(found["soaked_s"]), 1.0)
         spots.append((end, log_[-1]["weight"]))
+    tenths = 6 if max(shares) <= 0.5 else 11  # by the clock it rises beyond a half
     return Plot(
         title="Share",
         across="time",
         lines=(Line(label="", style="stable", spots=spots, is_stepped=True),),
         low=0.0,
-        high=0.55,
-        ticks=[Tick(value=n / 10, label=f"{n * 10}%") for n in range(6)],
+        high=tenths / 10 - 0.05,
+        ticks=[Tick(value=n / 10, label=f"{n * 10}%") for n in range(tenths)],
         x_ticks=[Tick(value=end * n / 4, label=lasting(end * n / 4)) for n in range(5)],
     )
 
@@ -279,7 +282,7 @@ def _tables(found: Found) -> Iterable[str]:
             (
                 _when(one["at"]),
                 str(one["phase"]).replace("_", " "),
-                number(one["weight"], share=True),
+                number(one["weight"], share=True) if one["phase"] in LIVE else "",
                 one["units"],
                 one["who"],
                 one["reason"],

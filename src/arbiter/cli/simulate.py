@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from arbiter.cli.options import AsJson, fail, seconds
+from arbiter.cli.options import AsJson, fail, seconds, share
 from arbiter.cli.output import OUT, number, show_json
 from arbiter.errors import ArbiterError, InvalidField
 from arbiter.studies.rollouts import Case, simulate
@@ -42,8 +42,11 @@ def rollout_simulate(
         ),
     ] = "proved",
     shadow: Annotated[
-        float, typer.Option("--shadow", help="Share of conversations asked of both models.")
-    ] = 0.0,
+        str,
+        typer.Option(
+            "--shadow", help="Share of conversations asked of both models, such as 20% or 0.2."
+        ),
+    ] = "0",
     correlation: Annotated[
         float,
         typer.Option("--correlation", help="Between both models' answers to one prompt, at most."),
@@ -70,7 +73,7 @@ def rollout_simulate(
             unit=unit,
             per_hour=per_hour,
             schedule=schedule,
-            shadow=shadow,
+            shadow=share(shadow, "shadow") or 0.0,
             correlation=correlation,
             slice_s=seconds(slice_),
         )

@@ -8,12 +8,22 @@ import typer
 
 from arbiter.cli.client import Client, Json, segment
 from arbiter.cli.listing import show_list
-from arbiter.cli.looking import show_explained, show_now, show_watch, verify
-from arbiter.cli.options import AsJson, ConfigFile, DataDir, followed, seconds, with_house
+from arbiter.cli.looking import LIVE, show_explained, show_now, show_watch, verify
+from arbiter.cli.options import (
+    AsJson,
+    ConfigFile,
+    DataDir,
+    followed,
+    percent,
+    seconds,
+    share,
+    with_house,
+)
 from arbiter.cli.output import ERR, OUT, items, number, show_json, show_table, text
 from arbiter.cli.report import report
 from arbiter.clock import SystemClock
 from arbiter.errors import InvalidField
+from arbiter.swap.plan import LEAST_STEP
 
 rollouts = typer.Typer(help="Rollouts: how swaps go.", invoke_without_command=True)
 
@@ -32,17 +42,20 @@ def swap(
         str | None, typer.Option("--soak", help="Least time on each step, such as 10m.")
     ] = None,
     steps: Annotated[
-        str | None, typer.Option("--steps", help="Shares in percent, such as 10,25,50.")
+        str | None, typer.Option("--steps", help="Shares in percent, such as 10,25,50 or 10%,25%.")
     ] = None,
     min_units: Annotated[
         int | None, typer.Option("--min-units", help="Fewest candidate conversations a step.")
     ] = None,
     margin: Annotated[
-        float | None, typer.Option("--margin", help="How much worse is worse, such as 0.05.")
+        str | None, typer.Option("--margin", help="How much worse is worse, such as 5% or 0.05.")
     ] = None,
     judge: Annotated[
-        float | None,
-        typer.Option("--judge", help="Share of conversations to be judged where no rule grades."),
+        str | None,
+        typer.Option(
+            "--judge",
+            help="Share of conversations to be judged where no rule grades, such as 30% or 0.3.",
+        ),
     ] = None,
     schedule: Annotated[
         str | None, typer.Option("--schedule", help="proved, or clock: promoted by time.")
@@ -66,12 +79,14 @@ def swap(
         bool, typer.Option("--check", help="Say what validation says, and start nothing.")
     ] = False,
     holdback: Annotated[
-        float | None,
-        typer.Option("--holdback", help="Percent that stay with the old one when promoted."),
+        str | None,
+        typer.Option(
+            "--holdback", help="Percent that stay with the old one when promoted, such as 5 or 5%."
+        ),
     ] = None,
     shadow: Annotated[
-        float | None,
-        typer.Option("--shadow", help="Share of conversations asked of both, such as 0.2."),
+        str | None,
+        typer.Option("--shadow", help="Share of conversations asked of both, such as 20% or 0.2."),
     ] = None,
     why: Why = "",
     data_dir: DataDir = None,
@@ -104,14 +119,14 @@ def swap(
             "soak_s": seconds(soak),
             "steps": _shares(steps),
             "min_units": min_units,
-            "margin": margin,
-            "judge_share": judge,
+            "margin": share(margin, "margin"),
+            "judge_share": share(judge, "judge"),
             "schedule": schedule,
             "budget": budget,
             "apart": apart,
             "slice_s": seconds(slice_),
-            "holdback": None if holdback is None else holdback / 100,
-            "shadow": shadow,
+            "holdback": percent(holdback, "holdback"),
+            "shadow": share(shadow, "shadow"),
         }
         if check:
             await _check(client, body, as_json=as_json)
@@ -165,12 +180,8 @@ def _show_findings(found: Json) -> None:
 def _shares(steps: str | None) -> list[float] | None:
     if steps is None:
         return None
-    try:
-        return [float(part.strip().removesuffix("%")) / 100 for part in steps.split(",")]
-    except ValueError as error:
-        raise InvalidField(
-            f"{steps!r} are not shares.", hint="Write percents, such as 10,25,50.", param="steps"
-        ) from error
+    found = [percent(part, "steps", least=LEAST_STEP) for part in steps.split(",")]
+    return [one for one in found if one is not None]
 
 
 async def _validated(client: Client, rollout: str, *, quiet: bool) -> Json:
@@ -214,7 +225,7 @@ def list_(
                 text(one["stable_names"]),
                 text(one["candidate_names"]),
                 one["phase"],
-                f"{one['weight']:.0%}",
+                _part(one),
                 one["reason"],
             ),
             empty="No rollout yet: arbiter swap ALIAS MODEL",
@@ -251,18 +262,32 @@ def show(
                 if watch and OUT.is_terminal:
                     OUT.clear()
                 _show(found)
-            if not watch or found["phase"] not in {"validating", "progressing", "paused"}:
+            if not watch or found["phase"] not in LIVE:
                 return
             await clock.sleep(2.0)
 
     with_house(data_dir, config, work)
 
 
+def _part(found: Json) -> str:
+    """The share of conversations that the candidate answers by now."""
+    if found["phase"] != "promoted":
+        return number(found["weight"], share=True)
+    names = found["candidate_names"]
+    if not isinstance(names, list) or found["alias"] not in names:
+        return "-"  # something else came after it
+    held = number(1.0 - float(text(found["holdback"])), share=True)
+    watch = found.get("watch")
+    if isinstance(watch, dict):
+        return held if watch["held_back"] else "100%"
+    # the list does not look whether anybody can be held back now
+    return f"{held} or more" if found["kept_until"] and held != "100%" else "100%"
+
+
 def _show(found: Json) -> None:
     OUT.print(
         f"{found['rollout']}: {found['alias']} from {text(found['stable_names'])} to "
-        f"{text(found['candidate_names'])}: {found['phase']}, "
-        f"{number(found['weight'], share=True)} of conversations",
+        f"{text(found['candidate_names'])}: {found['phase']}, {_part(found)} of conversations",
         markup=False,
     )
     OUT.print(f"  {found['reason']}", markup=False)
@@ -274,8 +299,9 @@ def _show(found: Json) -> None:
     _show_findings(found)
     log = found["log"]
     for one in items(log):
-        weight = number(one["weight"], share=True)
-        OUT.print(f"  {one['at'][:19]} {one['phase']} {weight} by {one['who']}", markup=False)
+        is_live = one["phase"] in LIVE
+        weight = f" {number(one['weight'], share=True)}" if is_live else ""
+        OUT.print(f"  {one['at'][:19]} {one['phase']}{weight} by {one['who']}", markup=False)
     judgement = found["judgement"]
     if isinstance(judgement, dict):
         OUT.print(f"  now: {judgement['reason']}", markup=False)

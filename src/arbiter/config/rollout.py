@@ -63,7 +63,10 @@ class RolloutSettings(Section):
         0.0, ge=0, le=1, description="Share of conversations to be judged where no rule grades."
     )
     judge_within_s: float = Field(
-        3600.0, gt=0, description="A judgement that has not come by then counts as 0."
+        3600.0,
+        gt=0,
+        description="A judgement that has not come by then counts as 0; after a promotion it counts"
+        " for nothing.",
     )
     shadow: float = Field(
         0.2,

@@ -17,11 +17,11 @@ from arbiter.knowledge.energies import Spender
 from arbiter.knowledge.outcome import NO_FAULT, NOT_BEGUN, Outcome, Status
 from arbiter.pool.reply import Receipt, Served
 from arbiter.pool.vain import answered
-from arbiter.swap.analysis import Failure
 from arbiter.swap.assignment import Assignment, Ended
 from arbiter.swap.evidence_rows import failure_of
 from arbiter.swap.metrics import Ending
 from arbiter.swap.shadowing import Copy
+from arbiter.swap.tripping import Failure
 
 
 class Recording:
@@ -107,6 +107,10 @@ class Recording:
         gradable = self.is_gradable(way.ask, route)
         counts = gradable or route.assignment.is_chosen
         score = _unit_score(way, status, grade) if counts else None
+        waits = counts and not gradable and score is None and status is Status.SUCCESS
+        if route.assignment.is_watched and not gradable:
+            # once nobody judges any more, failures alone would be told, and look like a fall
+            score = None
         if route.assignment.is_paired:
             self._shadow(way, route.assignment, score)
         return self._controller.ended(
@@ -115,7 +119,7 @@ class Recording:
             decision=way.decided.decision,
             score=score,
             ending=_ending(way, status),
-            waits=counts and not gradable and score is None and status is Status.SUCCESS,
+            waits=waits,
         )
 
     def is_gradable(self, ask: Ask, route: Route) -> bool:

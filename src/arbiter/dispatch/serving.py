@@ -42,8 +42,8 @@ from arbiter.pool.siblings import Sought
 from arbiter.pool.vain import vain
 from arbiter.refs import short
 from arbiter.registry.registry import Version
-from arbiter.swap.analysis import Failure
 from arbiter.swap.evidence_rows import failure_of
+from arbiter.swap.tripping import Failure
 
 MOST_FALLBACKS = 3
 """How many versions that failed one request may be replaced by the next."""

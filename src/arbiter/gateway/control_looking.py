@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import asdict
 
 from fastapi import APIRouter
+from msgspec import structs
 
 from arbiter.gateway import views
 from arbiter.gateway.control_base import Plain
@@ -81,5 +82,5 @@ def audit_view(rollout: str, found: Audit) -> Plain:
         "pairs": found.pairs,
         "later": found.later,
         "since": found.since,
-        "judgement": asdict(found.judgement),
+        "judgement": structs.asdict(found.judgement),
     }

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 
+from msgspec import structs
+
 from arbiter.gateway.etags import alias_tag, rollout_tag, rule_tag, task_tag
 from arbiter.knowledge.outcome import Record
 from arbiter.knowledge.profiles import Profile
@@ -264,6 +266,7 @@ def stored_view(stored: Stored, registry: Registry) -> Plain:
         "continues": rollout.continues,
         "phase": rollout.phase.value,
         "weight": rollout.weight,
+        "holdback": rollout.plan.holdback,
         "step": rollout.index,
         "shadow_only": rollout.shadow_only,
         "steps": list(rollout.plan.ladder),
@@ -295,7 +298,7 @@ def rollout_view(view: RolloutView, registry: Registry) -> Plain:
         "findings": [finding.to_dict() for finding in view.stored.findings],
         "progress": {task: list(done) for task, done in view.progress.items()},
         "log": [{**asdict(entry), "phase": entry.phase.value} for entry in view.log],
-        "judgement": asdict(judgement),
+        "judgement": structs.asdict(judgement),
         "in_words": [
             *only_asked(view.stored.rollout),
             *of_turn(view.turn),
@@ -356,6 +359,11 @@ def watch_view(watch: WatchView) -> Plain:
             {"sign": alarm.sign.value, "until": alarm.until, "sentence": alarm.sentence}
             for alarm in since.alarms.values()
         ],
+        "to_judge": list(watch.to_judge[:_MOST_TO_JUDGE]),
+        "waiting": len(watch.to_judge),
+        "judged": watch.judged.judged,
+        "unjudged": watch.judged.unjudged,
+        "judging_stopped": watch.judged.has_stopped,
         "in_words": list(watch.in_words),
     }
 

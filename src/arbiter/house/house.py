@@ -183,15 +183,20 @@ class House(HouseRooms):
         await self.admission.calibrate(version, model, progress=progress)
         return version
 
-    async def swap(self, alias: str, model: str, **changes: object) -> Stored:
+    async def swap(self, alias: str, model: str, *, why: str = "", **changes: object) -> Stored:
         """Begin to replace what an alias points at by a model; returns at once.
 
-        changes: fields of the plan, such as ``soak_s``. `rollout` shows how it goes.
+        why: the reason, for the log and the ledger. changes: fields of the plan, such as
+        ``soak_s``. `rollout` shows how it goes.
         Raises `RolloutActive`, `UnknownModel`, `InvalidField`.
         """
         plan = self.control().plan(**changes)
         return await self.controller.start(
-            parse_name(alias, what="alias"), parse_name(model, what="model"), plan, who="python"
+            parse_name(alias, what="alias"),
+            parse_name(model, what="model"),
+            plan,
+            who="python",
+            why=why,
         )
 
     async def check(

@@ -16,6 +16,7 @@ Waudby-Smith & Ramdas (2010.09686) for betting. This module keeps no running sum
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from math import fsum, sqrt
@@ -167,16 +168,46 @@ def projected(old: float, new: float, pi: float, c: float, *, worse: bool) -> tu
     >>> projected(0.8, 0.64, 0.3, 0.95, worse=True) == ripr_bet(0.8, 0.64, 0.3, 0.05)
     True
     """
+    ((f, k),) = _projected(old, (new,), 1.0, 1.0, pi, c, worse)
+    return f, abs(k)
+
+
+def bets_on(grid: Grid, old: float, pi: float) -> list[tuple[float, float]]:
+    """The bet on each alternative of a grid, in its order, where the old mean is ``old``.
+
+    Each is ``(f, k)`` for the factor ``1 + k Z``, so k is below 0 for `Side.NOT_WORSE`.
+
+    >>> bets_on(HARM, 0.8, 0.3)[1] == ripr_bet(0.8, 0.64, 0.3, 0.0)
+    True
+    """
+    worse = grid.side is Side.WORSE
+    return _projected(old, grid.ratios, old, grid.cap, pi, 1.0 - grid.margin, worse)
+
+
+def _projected(  # noqa: PLR0917  # it is called for every unit
+    old: float, ratios: Iterable[float], scale: float, cap: float, pi: float, c: float, worse: bool
+) -> list[tuple[float, float]]:
+    """A bet on each mean ``ratio scale``, ``cap`` at most.
+
+    Twelve a unit are placed here, so nothing is called that need not be.
+    """
     rest = 1.0 - pi
-    f = rest * old + pi * new
-    if c != 1.0:
-        b = rest * (1.0 + c * old) + pi * (new + c)
-        under = b * b - 4.0 * c * f
-        f = 2.0 * f / (b + sqrt(under)) if under > 0.0 else 2.0 * f / b
-    cf = c * f
-    k = rest * abs(old - f) / (cf * (1.0 - f))
-    # twelve bets a unit are placed here: comparing takes a third of the time of min()
-    most_old, most_new = (cf, 1.0 - cf) if worse else (c - cf, cf)
-    most_old, most_new = CLIP * rest / most_old, CLIP * pi / most_new
-    most = most_old if most_old < most_new else most_new  # noqa: FURB136
-    return f, k if k < most else most  # noqa: FURB136
+    clip_old, clip_new = CLIP * rest, CLIP * pi
+    from_old, b_old = rest * old, rest * (1.0 + c * old)
+    bets = []
+    for ratio in ratios:
+        new = ratio * scale
+        new = new if new < cap else cap  # noqa: FURB136
+        f = from_old + pi * new
+        if c != 1.0:
+            b = b_old + pi * (new + c)
+            under = b * b - 4.0 * c * f
+            f = 2.0 * f / (b + sqrt(under)) if under > 0.0 else 2.0 * f / b
+        cf = c * f
+        k = rest * abs(old - f) / (cf * (1.0 - f))
+        most = clip_old / (cf if worse else c - cf)
+        most_new = clip_new / (1.0 - cf if worse else cf)
+        most = most if most < most_new else most_new  # noqa: FURB136
+        k = k if k < most else most  # noqa: FURB136
+        bets.append((f, k if worse else -k))
+    return bets

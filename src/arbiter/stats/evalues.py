@@ -23,13 +23,12 @@ def log_sum(logs: Iterable[float]) -> float:
     >>> round(log_sum([1000.0, 1000.0]) - 1000.0, 6)
     0.693147
     """
-    parts = tuple(logs)
+    parts = list(logs)
     if len(parts) == 2:
         # the usual case, and equal to the last bit: a sum of two is rounded once either way
         low, top = parts if parts[0] < parts[1] else (parts[1], parts[0])
         return top if low == -inf else top + log(1.0 + exp(low - top))
-    top = max(parts, default=-inf)
-    if top == -inf:
+    if not parts or (top := max(parts)) == -inf:
         return -inf
     return top + log(fsum([exp(part - top) for part in parts]))
 
@@ -40,7 +39,7 @@ def from_log(log_e: float) -> float:
     >>> from_log(0.0), from_log(1e6) < inf
     (1.0, True)
     """
-    return exp(min(log_e, _LARGEST))
+    return exp(log_e if log_e < _LARGEST else _LARGEST)  # noqa: FURB136  # asked for every unit
 
 
 def average(log_es: Iterable[float]) -> float:

@@ -113,4 +113,5 @@ def _added(one: _Sums, other: _Sums) -> _Sums:
 
 
 def _weighed(sums: _Sums, score: float, weight: float) -> _Sums:
-    return sums[0] + weight, sums[1] + weight * score, sums[2] + weight * weight
+    weights, weighed, squares = sums
+    return weights + weight, weighed + weight * score, squares + weight * weight

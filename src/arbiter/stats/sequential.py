@@ -13,7 +13,7 @@ from __future__ import annotations
 from math import inf, log, log1p
 from operator import add
 
-from arbiter.stats.bets import Grid, Side, check_unit, projected
+from arbiter.stats.bets import Grid, bets_on, check_unit
 from arbiter.stats.evalues import from_log, log_sum
 
 
@@ -36,7 +36,9 @@ class EProcess:
     prior_weight: how many units that belief is worth, above 0.
     """
 
-    __slots__ = ("_log_e", "_log_weights", "_logs", "_n_old", "_sum_old", "grid")
+    __slots__ = (
+        "_bets", "_c", "_log_e", "_log_weights", "_logs", "_n_old", "_pi", "_sum_old", "grid",
+    )  # fmt: skip
 
     def __init__(self, grid: Grid, *, prior_mean: float = 0.8, prior_weight: float = 10.0) -> None:
         if not (0.0 < prior_mean < 1.0 and 0.0 < prior_weight < inf):
@@ -45,6 +47,9 @@ class EProcess:
         self._log_weights = tuple(map(log, grid.weights))
         self._logs = [0.0] * len(grid.ratios)
         self._log_e: float | None = None
+        self._c = 1.0 - grid.margin
+        self._bets: list[tuple[float, float]] = []
+        self._pi = 0.0
         self._n_old = prior_weight
         self._sum_old = prior_weight * prior_mean
 
@@ -55,21 +60,22 @@ class EProcess:
             ValueError: the score is outside [0, 1] or pi outside (0, 1).
         """
         check_unit(score, pi)
-        grid = self.grid
-        c = 1.0 - grid.margin
-        worse = grid.side is Side.WORSE
-        old = self._sum_old / self._n_old
-        logs = self._logs
-        cap, rest = grid.cap, 1.0 - pi
-        for index, ratio in enumerate(grid.ratios):
-            new = ratio * old
-            f, k = projected(old, new if new < cap else cap, pi, c, worse=worse)  # noqa: FURB136
-            z = (c * f - score) / pi if is_new else c * (score - f) / rest
-            logs[index] += log1p(k * z if worse else -k * z)
+        bets, logs, c = self._bets, self._logs, self._c
+        if pi != self._pi or not bets:
+            # they stand until an old unit moves the mean, or the share is another
+            bets = self._bets = bets_on(self.grid, self._sum_old / self._n_old, pi)
+            self._pi = pi
         self._log_e = None
-        if not is_new:
-            self._n_old += 1.0
-            self._sum_old += score
+        if is_new:
+            for index, (f, k) in enumerate(bets):
+                logs[index] += log1p(k * ((c * f - score) / pi))
+            return
+        rest = 1.0 - pi
+        for index, (f, k) in enumerate(bets):
+            logs[index] += log1p(k * (c * (score - f) / rest))
+        self._n_old += 1.0
+        self._sum_old += score
+        self._bets = []
 
     @property
     def log_e(self) -> float:

@@ -26,6 +26,8 @@ from enum import StrEnum
 from math import inf, log
 from typing import assert_never
 
+import msgspec
+
 from arbiter.inference import Arm
 from arbiter.refs import TaskName
 from arbiter.stats.arrivals import SampleRatio
@@ -54,16 +56,6 @@ class Verdict(StrEnum):
     """The record contradicts how it was drawn, so it may prove neither side."""
 
 
-class Failure(StrEnum):
-    """How a candidate failed to answer at all."""
-
-    LOAD = "load"
-    OOM = "oom"
-    TIMEOUT = "timeout"
-    EMPTY = "empty"
-    CRASH = "crash"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """What has to be proved, fixed before the first conversation.
@@ -74,7 +66,7 @@ class Rule:
     margin: how much worse, relative to stable, is still called not worse.
     hold_at: the evidence against a task from which the rollout is not promoted.
     min_task_units: how many candidate conversations a declared task that is in use needs.
-    trip_in_a_row, trip_failures, trip_window: see `tripped`.
+    trip_in_a_row, trip_failures, trip_window: see `arbiter.swap.tripping.tripped`.
     """
 
     tasks: tuple[TaskName, ...] = ()
@@ -113,8 +105,7 @@ class Rule:
         return (*self.tasks, OTHER) if self.judge_other or not self.tasks else self.tasks
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unit:
+class Unit(msgspec.Struct, frozen=True, kw_only=True):
     """The first graded request of one conversation, in the order of assignment.
 
     probability: the chance, at assignment, that it went to the candidate.
@@ -161,8 +152,7 @@ class TaskEvidence:
         return Verdict.WORSE if self.e_worse >= self.needed_worse else Verdict.INCONCLUSIVE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """A verdict with its reason.
 
     reason: a sentence for people, with the numbers.
@@ -203,7 +193,7 @@ class Evidence:
     'inconclusive'
     """
 
-    __slots__ = ("_arrivals", "_buckets", "_log_worse", "_means", "_not_worse", "_pairs",
+    __slots__ = ("_arrivals", "_buckets", "_log_worse", "_means", "_not_worse", "_only", "_pairs",
                  "n_answers", "n_pairs", "n_unserved", "rule")  # fmt: skip
 
     def __init__(self, rule: Rule) -> None:
@@ -216,6 +206,7 @@ class Evidence:
         self._buckets = {
             task: Bucket(rule.margin, of_windows=rule.of_windows) for task in rule.judged
         }
+        self._only = next(iter(self._buckets.values())) if len(self._buckets) == 1 else None
         self._means = BalancedMeans()
         self._not_worse = not_worse(rule.margin, of_windows=rule.of_windows)
         self._arrivals = SampleRatio()
@@ -295,15 +286,22 @@ class Evidence:
         """
         if self._log_worse is None:
             index = 1 if self._is_low(self._means.ratio) else 0
-            each = [bucket.log_worse[index] for bucket in self._buckets.values()]
-            self._log_worse = combine(each)
+            if self._only is not None:
+                self._log_worse = self._only.log_worse[index]
+            else:
+                each = [bucket.log_worse[index] for bucket in self._buckets.values()]
+                self._log_worse = combine(each)
         return self._log_worse
 
     @property
     def worst(self) -> tuple[TaskName, float]:
         """The judged task with the largest gated R, and that R's logarithm."""
-        task = max(self._buckets, key=lambda name: self._buckets[name].log_worse[0])
-        return task, self._buckets[task].log_worse[0]
+        worst, most = self.rule.judged[0], -inf
+        for task, bucket in self._buckets.items():
+            log_e = bucket.log_worse[0]
+            if log_e > most:
+                worst, most = task, log_e
+        return worst, most
 
     @property
     def waiting_for(self) -> str | None:
@@ -393,33 +391,6 @@ def verdict(evidence: Evidence, *, in_words: bool = True) -> Judgement:
     )
 
 
-def tripped(outcomes: Iterable[Failure | None], rule: Rule) -> str | None:
-    """Why the candidate is taken out without statistics; None while it is not.
-
-    outcomes: every request the candidate was given, in order: how it failed, or None.
-
-    It trips at ``trip_in_a_row`` failures one after the other at any time, or at
-    ``trip_failures`` among its first ``trip_window`` requests; once tripped, more outcomes change
-    nothing.
-
-    >>> tripped([None, Failure.OOM, Failure.OOM, Failure.LOAD, None], Rule())
-    'The candidate failed 3 times in a row (oom, oom, load).'
-    """
-    row: list[Failure] = []
-    early = 0
-    for number, failure in enumerate(outcomes, start=1):
-        if failure is None:
-            row.clear()
-            continue
-        row.append(failure)
-        if len(row) >= rule.trip_in_a_row:
-            return f"The candidate failed {len(row)} times in a row ({', '.join(row)})."
-        early += number <= rule.trip_window
-        if early >= rule.trip_failures and number <= rule.trip_window:
-            return f"The candidate failed {early} of its first {number} requests."
-    return None
-
-
 def _reason(found: Verdict, evidence: Evidence, waiting: str | None, *, hold: bool) -> str:
     means, rule = evidence.means, evidence.rule
     units = "windows" if rule.of_windows else "conversations"
@@ -435,16 +406,22 @@ def _reason(found: Verdict, evidence: Evidence, waiting: str | None, *, hold: bo
         case Verdict.WORSE:
             where = _where(evidence)
             joined = f"{where} {seen}" if where else f": {seen}"
-            return f"The candidate is worse{joined}; evidence {against}."
+            chance = f"{100.0 * rule.alpha_rollback:g}%"
+            return (
+                f"The candidate is worse{joined}; evidence {against}, which one that is nowhere"
+                f" worse ever reaches with a chance of {chance} at most."
+            )
         case Verdict.NOT_WORSE:
             return (
-                f"The candidate is not worse by {rule.margin:.0%}: {seen}; evidence {for_it},"
-                f" and {against} against it."
+                f"The candidate is not worse by {rule.margin:.0%}: {seen}; evidence {for_it}, which"
+                f" one that is so much worse ever reaches with a chance of"
+                f" {100.0 * rule.alpha_promote:g}% at most, and {against} against it."
             )
         case Verdict.ERROR:
             return (
                 f"The arms do not fill as they were drawn ({means.n_new} candidate and"
                 f" {means.n_old} stable {units}), so some are missing and none can be judged."
+                f" That is said with a chance of {100.0 * _MISSING_ALPHA:g}% at most when none is."
             )
         case Verdict.INCONCLUSIVE:
             rest = " Not promoted while in doubt." if hold else ""

@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
+
 from arbiter.inference import Arm
 from arbiter.refs import RolloutId, VersionId
 from arbiter.storage.database import Statement
@@ -14,8 +16,7 @@ Ended = tuple[tuple[Statement, ...], Callable[[bool], None] | None]
 """Rows to store for a request that has ended, and what to call once they are durable, or lost."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Assignment:
+class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     """A request's side of a rollout.
 
     probability: the chance, when its conversation was assigned, that it went to the candidate.
@@ -37,6 +38,11 @@ class Assignment:
     """Whether the other version has no turn now: it is not loaded for want of a free slot."""
     is_paired: bool = False
     """Whether the other version is to be asked the same: it is evidence as a pair, and no unit."""
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether it began after the promotion, which is watched."""
+        return self.arm is Arm.PROMOTED or self.arm is Arm.HOLDBACK
 
     @property
     def version(self) -> VersionId:

@@ -11,8 +11,10 @@ gone. Rows that came after the last change are checked as they stand: no decisio
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
+
+from msgspec.structs import replace
 
 from arbiter.errors import ArbiterError, UnknownRollout
 from arbiter.inference import Arm

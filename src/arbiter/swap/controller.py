@@ -21,12 +21,12 @@ from arbiter.refs import DecisionId, ModelName, RolloutId, TaskName, VersionId, 
 from arbiter.registry.registry import Registry, Version
 from arbiter.storage.database import Database
 from arbiter.swap import verbs
-from arbiter.swap.analysis import Failure
 from arbiter.swap.assignment import Assignment, Detour, Ended
 from arbiter.swap.comparing import Comparing, paired
 from arbiter.swap.crashing import Crash, nowhere
 from arbiter.swap.driving import HOOK, Driver
 from arbiter.swap.findings import Compatibility
+from arbiter.swap.hearing import Hearing
 from arbiter.swap.herald import Herald
 from arbiter.swap.hooks import Answer, Asks, Hooks
 from arbiter.swap.lease import Leases, elsewhere
@@ -42,6 +42,7 @@ from arbiter.swap.slices import slice_s
 from arbiter.swap.taking import Taking
 from arbiter.swap.tracks import Tracks
 from arbiter.swap.traffic import Track
+from arbiter.swap.tripping import Failure
 from arbiter.swap.validation import Progress, Validator
 from arbiter.swap.watch import Alarm
 from arbiter.swap.watching import Watching
@@ -89,11 +90,13 @@ class Controller:
         self._at = crash or nowhere
         self._herald = Herald(announcer, clock)
         self._tracks = Tracks()
+        hearing = Hearing(database=database, clock=clock)
         self.watching = Watching(
             registry=registry,
             pool=pool,
             database=database,
             clock=clock,
+            hearing=hearing,
             announce=self._herald.announce,
             take_back=self._take_back,
             crash=self._at,
@@ -103,8 +106,7 @@ class Controller:
             tracks=self._tracks,
             watching=self.watching,
             places=registry.places,
-            database=database,
-            clock=clock,
+            hearing=hearing,
         )
         self._taking = Taking(
             tracks=self._tracks,
@@ -119,6 +121,7 @@ class Controller:
         self._driver = Driver(
             tracks=self._tracks,
             sides=self._sides,
+            hearing=hearing,
             taking=self._taking,
             watching=self.watching,
             registry=registry,
@@ -262,18 +265,23 @@ class Controller:
     ) -> Stored:
         """Begin to replace what an alias points at. Returns once it is written down.
 
-        why: what whoever wants it says of it; the log and the ledger keep it.
+        Said again while it goes on, with the same plan, it was said once: whoever got no answer
+        may ask once more. why: what whoever wants it says of it; the log and the ledger keep it.
 
         Raises `RolloutActive`, `UnknownModel`, `InvalidField` when both are the same version.
         """
         alias, stable, new = paired(self._registry, alias, candidate)
+        plan = self._in_windows(plan, stable, new)
+        going = self.active(alias)
+        if going is not None and (going.candidate, going.plan) == (new.version, plan):
+            return await self.find(going.id)
         self._tracks.ensure_free(alias)
         rollout = Rollout(
             id=RolloutId(new_id("rol", now=self._clock.now(), dice=self._dice)),
             alias=alias,
             stable=stable.version,
             candidate=new.version,
-            plan=self._in_windows(plan, stable, new),
+            plan=plan,
             salt=f"{self._dice.getrandbits(128):032x}",
             reason=f"{VALIDATING}: {why}" if why else VALIDATING,
         )

@@ -19,6 +19,7 @@ from arbiter.swap import rollout as steps
 from arbiter.swap import verbs
 from arbiter.swap.comparing import Comparing
 from arbiter.swap.crashing import Crash, Place
+from arbiter.swap.hearing import Hearing
 from arbiter.swap.herald import Herald
 from arbiter.swap.hooks import GO, Answer, Asks, Said
 from arbiter.swap.records import saved, stored
@@ -53,6 +54,7 @@ class Driver:
         *,
         tracks: Tracks,
         sides: Sides,
+        hearing: Hearing,
         taking: Taking,
         watching: Watching,
         registry: Registry,
@@ -65,6 +67,7 @@ class Driver:
         """Handed in when the house is open."""
         self._tracks = tracks
         self._sides = sides
+        self._hearing = hearing
         self._taking = taking
         self._watching = watching
         self._registry = registry
@@ -147,10 +150,7 @@ class Driver:
         return leads
 
     async def _tick(self, track: Track, elapsed_s: float, *, note: bool) -> None:
-        for decision in track.waits.expected():
-            await self._sides.judge(track, decision)
-        for decision in track.waits.late(elapsed_s):
-            await self._sides.judge(track, decision, is_late=True)
+        await self._hearing.look(track, elapsed_s)
         before, who = track.rollout, "arbiter"
         after, effects = self._advanced(track, elapsed_s, GO)
         said = self._herald.hooks.permit(before, after)

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 
 from arbiter.inference import Arm
 from arbiter.refs import DecisionId, TaskName
-from arbiter.storage.database import Row
-from arbiter.swap.analysis import Failure, Unit
+from arbiter.storage.database import Row, Statement
+from arbiter.swap.analysis import Unit
+from arbiter.swap.assignment import Assignment
 from arbiter.swap.basis import UnitRow
 from arbiter.swap.metrics import Ending
 from arbiter.swap.shadow import Pair, PairRow, pair_of
 from arbiter.swap.slices import Windows, conversation_of
+from arbiter.swap.tripping import Failure
 
 _ANSWERED = "answered"
 
@@ -94,6 +96,31 @@ def pair_row(row: Row) -> PairRow:
     )
 
 
+def row_of(
+    assignment: Assignment, position: int, *, task: TaskName, score: float | None,
+    ending: Ending | None,
+) -> UnitRow:  # fmt: skip
+    """The row of a unit whose first request has ended."""
+    return (
+        position,
+        assignment.unit,
+        task,
+        assignment.arm.value,
+        assignment.probability,
+        score,
+        ending_word(ending),
+        None if ending is None else ending.latency_ms,
+    )
+
+
+def unit_added(
+    query: str, assignment: Assignment, row: UnitRow, decision: DecisionId, *, waits: bool
+) -> Statement:
+    """Writes a unit's row. waits: whether its score is to come from a judgement."""
+    parameters = (assignment.rollout, *row[:5], decision, *row[5:], int(waits))
+    return Statement(query=query, parameters=parameters)
+
+
 def unit_of(row: UnitRow) -> Unit | None:
     """What a row says as evidence; None when nothing graded it."""
     _, _, task, arm, probability, score, _, _ = row
@@ -120,9 +147,15 @@ def ending_word(ending: Ending | None) -> str | None:
 def failure_of(code: str) -> Failure:
     """The kind of failure that an error's code stands for.
 
-    >>> failure_of("load_failed"), failure_of("stream_cut")
-    (<Failure.LOAD: 'load'>, <Failure.CRASH: 'crash'>)
+    >>> failure_of("load_failed"), failure_of("out_of_memory"), failure_of("stream_cut")
+    (<Failure.LOAD: 'load'>, <Failure.OOM: 'oom'>, <Failure.CRASH: 'crash'>)
     """
-    kinds = {"load_failed": Failure.LOAD, "engine_unavailable": Failure.LOAD}
-    kinds["engine_timeout"] = Failure.TIMEOUT
-    return kinds.get(code, Failure.CRASH)
+    return _KINDS.get(code, Failure.CRASH)
+
+
+_KINDS = {
+    "load_failed": Failure.LOAD,
+    "engine_unavailable": Failure.LOAD,
+    "out_of_memory": Failure.OOM,
+    "engine_timeout": Failure.TIMEOUT,
+}

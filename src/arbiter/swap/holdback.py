@@ -8,14 +8,16 @@ are held back are some of those who were with the old version, and some who are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from arbiter.inference import Arm
 from arbiter.refs import DecisionId, TaskName
 from arbiter.storage.database import Row, Statement
 from arbiter.swap.assignment import Assignment, Ended, unit_key
 from arbiter.swap.basis import UnitRow
-from arbiter.swap.evidence_rows import ending_word, unit_row
+from arbiter.swap.evidence_rows import row_of, unit_added, unit_row
+from arbiter.swap.in_order import InOrder
+from arbiter.swap.judging import Judged, Waits, is_chosen, judging
 from arbiter.swap.metrics import Ending
 from arbiter.swap.rollout import Rollout
 from arbiter.swap.traffic import REMEMBERED
@@ -42,13 +44,23 @@ class Holdback:
         self._plan_digest = rollout.plan.digest
         self._arms: dict[str, tuple[Arm, float]] = {}
         self._known = arms
-        self._next = 0
-        self._fresh = 0
-        self._ended: dict[int, UnitRow | None] = {}
-        for row in map(unit_row, rows):
+        self.judged_so_far = Judged()
+        """What became of the answers that were to be judged."""
+        self._to_judge: set[int] = set()
+        self._order = InOrder(self._fold, within_s=rollout.plan.judge_within_s)
+        for found in rows:
+            row = unit_row(found)
             self._arms[row[1]] = (Arm(row[3]), row[4])
-            self.since.update(row)
-            self._next = self._fresh = row[0] + 1
+            waits, was_to_be = found[9:]
+            if was_to_be:
+                self._to_judge.add(row[0])
+            self._order.know(row, DecisionId(str(found[8])) if waits else None)
+        self._order.resume()
+
+    @property
+    def waits(self) -> Waits:
+        """The units that are to be judged and are not."""
+        return self._order.waits
 
     def draw(self, conversation: str, *, is_open: bool) -> Assignment:
         """The side of this conversation, drawn now or kept.
@@ -64,8 +76,7 @@ class Holdback:
             if len(self._arms) < REMEMBERED:
                 self._arms[unit] = found
                 if unit not in self._known:
-                    position = self._fresh
-                    self._fresh += 1
+                    position = self._order.give()
         if found[0] is Arm.HOLDBACK and not is_open:
             found = self._arms[unit] = _STAYS
         arm, chance = found
@@ -78,6 +89,8 @@ class Holdback:
             probability=chance,
             position=position,
             plan=self._plan_digest,
+            is_chosen=position is not None
+            and is_chosen(self.rollout.salt, unit, self.rollout.plan.judge_share),
         )
 
     def _drawn(self, unit: str, *, is_open: bool) -> tuple[Arm, float]:
@@ -97,37 +110,31 @@ class Holdback:
         decision: DecisionId,
         score: float | None,
         ending: Ending | None = None,
+        waits: bool = False,
     ) -> Ended:
-        """What to store of an assignment whose request has ended, and what to do once it is."""
+        """What to store of an assignment whose request has ended, and what to do once it is.
+
+        waits: whether its score is to come from a judgement.
+        """
         position = assignment.position
         if position is None:
             return (), None
-        unit, arm, chance = assignment.unit, assignment.arm.value, assignment.probability
-        how, latency = ending_word(ending), None if ending is None else ending.latency_ms
-        row = Statement(
-            query="add_after_unit",
-            parameters=(
-                assignment.rollout,
-                position,
-                unit,
-                task,
-                arm,
-                chance,
-                decision,
-                score,
-                how,
-                latency,
-            ),
-        )
-        return (row,), self._storing((position, unit, task, arm, chance, score, how, latency))
+        if waits:
+            self._to_judge.add(position)
+        row = row_of(assignment, position, task=task, score=score, ending=ending)
+        written = unit_added("add_after_unit", assignment, row, decision, waits=waits)
+        return (written,), self._order.storing(row, decision, waits=waits)
 
-    def _storing(self, row: UnitRow) -> Callable[[bool], None]:
-        def stored(durable: bool) -> None:
-            self._ended[row[0]] = row if durable else None
-            while self._next in self._ended:
-                following = self._ended.pop(self._next)
-                self._next += 1
-                if following is not None:
-                    self.since.update(following)
+    def judging(self, position: int, *, at: str, is_late: bool) -> Statement:
+        """Writes the judgement of a unit that waits; it is none where there is none by then."""
+        return judging(self.rollout.id, position, at=at, is_late=is_late, after=True)
 
-        return stored
+    def judged(self, decision: DecisionId, score: float | None) -> None:
+        """A unit that waited has its score, or has none for good, and that is durable."""
+        self._order.judged(decision, score)
+
+    def _fold(self, row: UnitRow) -> None:
+        self.since.update(row)
+        if row[0] in self._to_judge:
+            self._to_judge.remove(row[0])
+            self.judged_so_far.update(row)

@@ -13,16 +13,19 @@ not. `arbiter.stats.reliability` and `arbiter.stats.latency` have the tests.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from math import inf, isfinite
+
+from msgspec.structs import replace
 
 from arbiter.stats.bets import Side
 from arbiter.stats.latency import LatencyE
 from arbiter.stats.means import BalancedMeans
 from arbiter.stats.quantiles import Sketch
 from arbiter.stats.reliability import FAILS_MORE, reliability, reliable
-from arbiter.swap.analysis import Evidence, Failure, Judgement, Verdict, verdict
+from arbiter.swap.analysis import Evidence, Judgement, Verdict, verdict
+from arbiter.swap.tripping import Failure
 
 MEASURED_FIRST = 30
 """Answers of the stable version that fix what quick means, before any unit counts for latency."""
@@ -232,7 +235,7 @@ class Metrics:
     'latency'
     """
 
-    __slots__ = ("_kept", "quality")
+    __slots__ = ("_kept", "has_critical", "quality")
 
     def __init__(
         self, *, quality: Mode = Mode.CRITICAL, reliability: Guard, latency: Guard
@@ -240,6 +243,8 @@ class Metrics:
         self.quality = quality
         kept = (Reliability(reliability), Latency(latency))
         self._kept = tuple(one for one in kept if one.guard.mode is not Mode.OFF)
+        self.has_critical = any(one.guard.mode is Mode.CRITICAL for one in self._kept)
+        """Whether some metric beside quality may decide."""
 
     def update(self, ending: Ending, is_new: bool, pi: float) -> None:
         """Take the next unit, in the order of assignment.
@@ -249,11 +254,6 @@ class Metrics:
         """
         for one in self._kept:
             one.update(ending, is_new, pi)
-
-    @property
-    def has_critical(self) -> bool:
-        """Whether some metric beside quality may decide."""
-        return any(one.guard.mode is Mode.CRITICAL for one in self._kept)
 
     @property
     def evidence(self) -> tuple[MetricEvidence, ...]:
@@ -273,7 +273,11 @@ def judge(evidence: Evidence, metrics: Metrics, *, in_words: bool = True) -> Jud
     critical = [one for one in metrics.evidence if one.mode is Mode.CRITICAL]
     worse = next((one for one in critical if one.verdict is Verdict.WORSE), None)
     if worse is not None:
-        reason = f"The candidate's {worse.sentence}."
+        chance = f"{100.0 / worse.needed_worse:g}%"
+        reason = (
+            f"The candidate's {worse.sentence}. One that is not worse in this ever comes to that"
+            f" with a chance of {chance} at most."
+        )
         return replace(found, verdict=Verdict.WORSE, reason=reason)
     if found.verdict is Verdict.ERROR:
         return found

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from math import isfinite
 
+from msgspec import structs
+
 from arbiter.ledger import Kind, Note
 from arbiter.swap.analysis import Judgement, TaskEvidence
 from arbiter.swap.metrics import MetricEvidence
@@ -45,7 +47,7 @@ def rollout_note(
     if was is Phase.VALIDATING and found.findings:
         body["findings"] = [finding.to_dict() for finding in found.findings]
     if judgement is not None:
-        body["evidence"] = _figures(asdict(judgement))
+        body["evidence"] = _figures(structs.asdict(judgement))
         body["metrics"] = [_figures(asdict(one)) for one in metrics]
         body["tasks"] = [_figures({**asdict(one), "e_worse": one.e_worse}) for one in tasks]
     return Note(kind=kind, who=who, body=body)

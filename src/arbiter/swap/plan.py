@@ -21,6 +21,9 @@ from arbiter.swap.metrics import LATENCY, RELIABILITY, Guard, Metrics, Mode
 
 DAY_S = 86_400.0
 
+LEAST_STEP = 0.001
+"""The smallest share of conversations that a step may be."""
+
 CLOCK_STEPS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """The steps of the schedule ``clock``, before all of the traffic."""
 
@@ -86,7 +89,8 @@ class Plan(Rule):
     budget: how many of its answers may be bad that the stable version would have got right, by
         estimate and of those that were graded; None is no bound. over_budget: what follows then.
     judge_share: the chance of a conversation to be chosen for judging where no rule can grade it.
-    judge_within_s: how long its judgement may take, in seconds; it scores 0 then.
+    judge_within_s: how long its judgement may take, in seconds; it scores 0 then, and after a
+        promotion it counts for nothing.
     shadow: the share of conversations whose first request is asked of both versions, by a coin that
         does not depend on the arm; the client gets one answer, and no more is ever served.
     quality: whether grades decide. reliability, latency: see `arbiter.swap.metrics`.
@@ -162,11 +166,11 @@ class Plan(Rule):
 
     def _check_steps(self) -> None:
         most = 0.5 if self.schedule is Schedule.PROVED else 0.99
-        if not self.steps or not all(0.001 <= step <= most for step in self.steps):
-            raise ValueError(f"Steps are shares from 0.001 to {most}, not {self.steps}.")
+        if not self.steps or not all(LEAST_STEP <= step <= most for step in self.steps):
+            raise ValueError(f"Steps are shares from {LEAST_STEP} to {most}, not {self.steps}.")
         if any(later <= earlier for earlier, later in pairwise(self.steps)):
             raise ValueError(f"Each step is larger than the one before; {self.steps} are not.")
-        if not 0.001 <= self.unproven_first_step <= self.steps[0]:
+        if not LEAST_STEP <= self.unproven_first_step <= self.steps[0]:
             raise ValueError("unproven_first_step is from 0.001 up to the first of the steps.")
 
     @property
@@ -178,6 +182,10 @@ class Plan(Rule):
     def ladder(self) -> tuple[float, ...]:
         """Every share by index: the cautious first step at 0, then `steps` from 1."""
         return (self.unproven_first_step, *self.steps)
+
+    def share(self, index: int) -> float:
+        """The share at a place of the ladder."""
+        return self.steps[index - 1] if index else self.unproven_first_step
 
     @property
     def digest(self) -> str:

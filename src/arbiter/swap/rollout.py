@@ -19,11 +19,13 @@ effects of a step; it carries none out, reads no clock and counts nothing itself
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from hashlib import sha256
 from math import inf
 from typing import assert_never
+
+import msgspec
+from msgspec.structs import replace
 
 from arbiter.errors import Conflict
 from arbiter.inference import Arm
@@ -65,7 +67,8 @@ class Phase(StrEnum):
     @property
     def is_live(self) -> bool:
         """Whether the candidate gets traffic."""
-        return self in {Phase.PROGRESSING, Phase.PAUSED}
+        # asked several times a request, and a set of members hashes each of them in Python
+        return self is Phase.PROGRESSING or self is Phase.PAUSED
 
     @property
     def is_final(self) -> bool:
@@ -85,8 +88,7 @@ class Effect(StrEnum):
     ASK_OPERATOR = "ask_operator"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rollout:
+class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     """One candidate's way in front of one alias.
 
     salt: what draws this rollout's conversations; another rollout draws others.
@@ -121,7 +123,7 @@ class Rollout:
     def __post_init__(self) -> None:
         if self.stable == self.candidate:
             raise ValueError("The candidate is the stable version already.")
-        if not 0 <= self.index < len(self.plan.ladder):
+        if not 0 <= self.index <= len(self.plan.steps):
             raise ValueError(f"The plan has no step {self.index}.")
         if not (self.soaked_s >= 0.0 and self.total_s >= 0.0 and self.sliced_s >= 0.0):
             raise ValueError("Times of a rollout are 0 or more.")
@@ -135,7 +137,7 @@ class Rollout:
         """The candidate's share of new conversations now; a pause keeps it."""
         if self.shadow_only or not self.phase.is_live:
             return 0.0
-        return self.plan.ladder[self.index]
+        return self.plan.share(self.index)
 
     @property
     def is_in_turn(self) -> bool:
@@ -203,7 +205,7 @@ def advance(
     elapsed_s: monotonic seconds since the last call, which the caller caps at its tick so that a
         machine that slept has not soaked.
     candidate_units: graded candidate conversations since the rollout began.
-    tripped: why the candidate is taken out without statistics, from `analysis.tripped`.
+    tripped: why the candidate is taken out without statistics, from `arbiter.swap.tripping`.
     absent: why one of its versions cannot be had now, whichever it is; no step is taken then, not
         even back: the other one answers meanwhile.
     blocked: why the candidate must not get more traffic now, if a hook says so; it can still be

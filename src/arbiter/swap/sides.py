@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from arbiter.clock import Clock
 from arbiter.refs import DecisionId, ModelName, TaskName, VersionId
 from arbiter.registry.places import Places
-from arbiter.storage.database import Database
-from arbiter.swap.analysis import Failure
 from arbiter.swap.assignment import Assignment, Detour, Ended
-from arbiter.swap.judging import judging
+from arbiter.swap.hearing import Hearing
 from arbiter.swap.metrics import Ending
 from arbiter.swap.pairing import never
 from arbiter.swap.rollout import Rollout
 from arbiter.swap.tracks import Tracks
-from arbiter.swap.traffic import Track
+from arbiter.swap.tripping import Failure
 from arbiter.swap.watching import Watching
 
 
@@ -23,14 +20,12 @@ class Sides:
     """What requests are told by the rollouts that go on, and tell them."""
 
     def __init__(
-        self, *, tracks: Tracks, watching: Watching, places: Places, database: Database,
-        clock: Clock,
-    ) -> None:  # fmt: skip
+        self, *, tracks: Tracks, watching: Watching, places: Places, hearing: Hearing
+    ) -> None:
         self._tracks = tracks
         self._watching = watching
         self._places = places
-        self._database = database
-        self._clock = clock
+        self._hearing = hearing
 
     def draw(
         self,
@@ -96,7 +91,7 @@ class Sides:
         track = self._tracks.of(assignment.rollout)
         if track is None:
             return self._watching.ended(
-                assignment, task=task, decision=decision, score=score, ending=ending
+                assignment, task=task, decision=decision, score=score, ending=ending, waits=waits
             )
         return track.ended(
             assignment, task=task, decision=decision, score=score, ending=ending, waits=waits
@@ -104,20 +99,8 @@ class Sides:
 
     async def judged(self, decision: DecisionId) -> None:
         """Somebody judged an answer, and it is durable: a unit that waits for it has its score."""
-        for track in self._tracks:
-            if track.waits.get(decision) is not None:
-                await self.judge(track, decision)
+        for one in (*self._tracks, *self._watching.waiting()):
+            if one.waits.get(decision) is not None:
+                await self._hearing.judge(one, decision)
                 return
-            track.waits.expect(decision)
-
-    async def judge(self, track: Track, decision: DecisionId, *, is_late: bool = False) -> None:
-        """Give a unit that waits its score, if there is one. is_late: it is 0 otherwise."""
-        wait = track.waits.get(decision)
-        if wait is None:
-            return
-        at = self._clock.now().isoformat()
-        written = await self._database.write(
-            judging(track.rollout.id, wait.row[0], at=at, is_late=is_late)
-        )
-        for (score,) in written.rows[0]:
-            track.judged(decision, float(score or 0.0))
+            one.waits.expect(decision)

@@ -14,8 +14,9 @@ window is folded once a row of a later one is: what is known is a matter of the 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from math import fsum
+
+from msgspec.structs import replace
 
 from arbiter.swap.analysis import OTHER, Unit
 

@@ -362,8 +362,10 @@ def _tasks(tasks: Sequence[TaskEvidence], plan: Plan) -> tuple[str, ...]:
 
 
 def _entry(entry: Entry, units_are: str) -> str:
+    # what is over splits nothing: 0 % would be wrong of what was promoted
+    share = "" if entry.phase.is_final else f" {entry.weight:.0%},"
     return (
-        f"{entry.at[:19]}: {entry.phase.replace('_', ' ')}, {entry.weight:.0%}, by {entry.who},"
+        f"{entry.at[:19]}: {entry.phase.replace('_', ' ')},{share} by {entry.who},"
         f" after {entry.units} graded candidate {units_are}. {entry.reason}"
     )
 

@@ -12,21 +12,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from arbiter.inference import Arm
 from arbiter.knowledge.outcome import NO_FAULT
 from arbiter.refs import DecisionId, TaskName
 from arbiter.storage.database import Row, Statement
-from arbiter.swap.analysis import Evidence, Failure, Judgement, tripped
+from arbiter.swap.analysis import Evidence, Judgement
 from arbiter.swap.assignment import Assignment, Ended, unit_key
 from arbiter.swap.basis import Basis, Chain, UnitRow, basis_of
 from arbiter.swap.course import Gap
-from arbiter.swap.evidence_rows import NOTHING, Record, ending_of, ending_word, failure_of, unit_of
-from arbiter.swap.judging import Wait, Waits, is_chosen
+from arbiter.swap.evidence_rows import (
+    NOTHING,
+    Record,
+    ending_of,
+    failure_of,
+    row_of,
+    unit_added,
+    unit_of,
+)
+from arbiter.swap.in_order import InOrder
+from arbiter.swap.judging import Waits, is_chosen, judging
 from arbiter.swap.metrics import Ending, judge
 from arbiter.swap.pairing import Pairing, never
-from arbiter.swap.rollout import Phase, Rollout, assign
+from arbiter.swap.rollout import Rollout, assign
 from arbiter.swap.shadow import PairRow, pair_of
 from arbiter.swap.slices import (
     SLICE_S,
@@ -37,6 +47,7 @@ from arbiter.swap.slices import (
     slot_of,
     unit_in,
 )
+from arbiter.swap.tripping import Failure, Trip
 
 REMEMBERED = 200_000
 """Conversations whose arm is kept in memory and that may count as evidence. Those after them are
@@ -58,39 +69,30 @@ class Track:
         """Begin anew with what is in the record."""
         self.evidence = Evidence(self.rollout.plan)
         self.metrics = self.rollout.plan.metrics
-        self.trip: str | None = None
+        self._trip = Trip(self.rollout.plan)
         self._arms: dict[str, tuple[Arm, float]] = {}
-        self._early: list[Failure | None] = []
-        self._row: list[Failure | None] = []
-        self._next = 0
-        self._fresh = 0
-        self._ended: dict[int, UnitRow | None] = {}
+        self._order = InOrder(self._fold, within_s=self.rollout.plan.judge_within_s)
         self._windows = Windows()
         self._turn: tuple[int, Arm, float] | None = None
         """The present window: its number, whose it is, and the chance that it was drawn with."""
         self.gap = Gap()
         """The interval on the difference, to show."""
         self._chain = Chain()
-        self.waits = Waits()
-        """The units that are to be judged and are not."""
         self.pairing = Pairing(self._fold_pair)
         for row in record.units_before:
             self.take(row)
         for earlier in record.pairs_before:
             self.take(earlier)
         for unit in record.units:
-            self._know(unit, record.waiting.get(unit[0]))
+            self._arms[conversation_of(unit[1])] = (Arm(unit[3]), unit[4])
+            self._order.know(unit, record.waiting.get(unit[0]))
         self._turn_again(record.units)
         for pair in record.pairs:
             self.pairing.take_again(pair)
             self._arms.setdefault(pair.unit, (Arm(pair.arm), 0.0))
-            self._fresh = max(self._fresh, pair.position + 1)
-        self._fresh = max(self._fresh, record.given)
-        known = {unit[0] for unit in record.units}
-        for lost in range(self._fresh):
-            if lost not in known:
-                self._ended[lost] = None  # in flight when the house died, or a pair and no unit
-        self._settle()
+            self._order.gave(pair.position + 1)
+        self._order.gave(record.given)
+        self._order.resume()
 
     def take(self, row: UnitRow | PairRow) -> None:
         """Take the next row of the record."""
@@ -115,24 +117,17 @@ class Track:
         """The arm of every conversation that is remembered, and the chance at its assignment."""
         return self._arms
 
-    def _know(self, row: UnitRow, waits: DecisionId | None) -> None:
-        position = row[0]
-        self._arms[conversation_of(row[1])] = (Arm(row[3]), row[4])
-        self._fresh = position + 1
-        if waits is None:
-            self._ended[position] = row
-        else:
-            self._wait(waits, row)
-
-    def _wait(self, decision: DecisionId, row: UnitRow) -> None:
-        self.waits.add(decision, Wait(row=row, left_s=self.rollout.plan.judge_within_s))
+    @property
+    def waits(self) -> Waits:
+        """The units that are to be judged and are not."""
+        return self._order.waits
 
     def basis(self, elapsed_s: float = 0.0) -> Basis:
         """What a change is decided on now. elapsed_s: what it adds to the rollout's times."""
         return basis_of(
             self.rollout,
             self.evidence,
-            until=self._next,
+            until=self._order.until,
             rows=self._chain.get(),
             pairs_until=self.pairing.until,
             pairs=self.pairing.rows,
@@ -167,13 +162,11 @@ class Track:
             known = (assign(self.rollout.salt, unit, weight), weight)
             if len(self._arms) < REMEMBERED:
                 self._arms[unit] = known
-                position = self._fresh
-                self._fresh += 1
+                position = self._order.give()
                 is_paired = self._is_paired(position, unit, may_pair)
                 if not weight:
                     # nothing was drawn between two arms: there is no unit, and perhaps a pair
-                    self._ended[position] = None
-                    self._settle()
+                    self._order.end(position, None)
         return self._assigned(unit, known, position, is_paired=is_paired)
 
     def _assigned(
@@ -208,8 +201,7 @@ class Track:
         key, position = unit_key(conversation), None
         if key not in self._arms and len(self._arms) < REMEMBERED:
             self._arms[key] = (arm, chance)
-            position = self._fresh
-            self._fresh += 1
+            position = self._order.give()
         return self._assigned(unit_in(slot, key), (arm, chance), position)
 
     def turn(self) -> tuple[int, Arm, float]:
@@ -225,7 +217,8 @@ class Track:
 
     def _is_paired(self, position: int, unit: str, may_pair: Callable[[], bool]) -> bool:
         salt, share = self.rollout.salt, self.rollout.plan.shadow
-        return self.pairing.draw(position, unit, salt=salt, share=share, may=may_pair)
+        pairing = self.pairing
+        return share > 0.0 and pairing.draw(position, unit, salt=salt, share=share, may=may_pair)
 
     def pass_over(self, conversation: str) -> None:
         """It began while one of the versions was not there: its later requests prove nothing."""
@@ -256,34 +249,9 @@ class Track:
             return (), None
         if assignment.is_paired:
             score = None
-        arm, chance = assignment.arm.value, assignment.probability
-        how, latency = ending_word(ending), None if ending is None else ending.latency_ms
-        row = Statement(
-            query="add_unit",
-            parameters=(
-                assignment.rollout,
-                position,
-                assignment.unit,
-                task,
-                arm,
-                chance,
-                decision,
-                score,
-                how,
-                latency,
-                int(waits),
-            ),
-        )
-        known = (position, assignment.unit, task, arm, chance, score, how, latency)
-
-        def stored(durable: bool) -> None:
-            if durable and waits:
-                self._wait(decision, known)
-                return
-            self._ended[position] = known if durable else None
-            self._settle()
-
-        return (row,), stored
+        row = row_of(assignment, position, task=task, score=score, ending=ending)
+        written = unit_added("add_unit", assignment, row, decision, waits=waits)
+        return (written,), self._order.storing(row, decision, waits=waits)
 
     def paired(
         self,
@@ -329,20 +297,13 @@ class Track:
     def _fold_pair(self, row: PairRow) -> None:
         self.evidence.pair(pair_of(row))
 
-    def judged(self, decision: DecisionId, score: float) -> None:
-        """A unit that waited has its score, and it is durable."""
-        wait = self.waits.pop(decision)
-        if wait is not None:
-            self._ended[wait.row[0]] = wait.judged(score)
-            self._settle()
+    def judging(self, position: int, *, at: str, is_late: bool) -> Statement:
+        """Writes the judgement of a unit that waits; it is 0 where there is none by then."""
+        return judging(self.rollout.id, position, at=at, is_late=is_late)
 
-    def _settle(self) -> None:
-        """Fold what has ended, in the order of assignment, up to the first that has not."""
-        while self._next in self._ended:
-            row = self._ended.pop(self._next)
-            self._next += 1
-            if row is not None:
-                self._fold(row)
+    def judged(self, decision: DecisionId, score: float | None) -> None:
+        """A unit that waited has its score, and it is durable."""
+        self._order.judged(decision, score)
 
     def _fold(self, row: UnitRow) -> None:
         self._chain.update(row)
@@ -362,18 +323,15 @@ class Track:
 
     def note(self, arm: Arm, failure: Failure | None) -> None:
         """Count how a candidate's request went, for the hard trip that needs no statistics."""
-        if arm is not Arm.CANDIDATE or self.trip is not None:
-            return
-        plan = self.rollout.plan
-        if len(self._early) < plan.trip_window:
-            self._early.append(failure)
-        if failure is None:
-            self._row.clear()
-            return
-        self._row.append(failure)
-        self.trip = tripped(self._row, plan) or tripped(self._early, plan)
+        if arm is Arm.CANDIDATE:
+            self._trip.update(failure)
+
+    @property
+    def trip(self) -> str | None:
+        """Why the candidate is taken out without statistics; None while it is not."""
+        return self._trip.why
 
     @property
     def is_split(self) -> bool:
         """Whether conversations are being split now."""
-        return self.rollout.phase in {Phase.PROGRESSING, Phase.PAUSED}
+        return self.rollout.phase.is_live

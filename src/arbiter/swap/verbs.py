@@ -6,7 +6,7 @@ this names the effects of a step and carries none out.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from arbiter.errors import Conflict
 from arbiter.refs import RolloutId

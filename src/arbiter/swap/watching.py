@@ -29,8 +29,9 @@ from arbiter.registry.registry import Registry
 from arbiter.storage.database import Database, Statement
 from arbiter.swap.assignment import Assignment, Ended
 from arbiter.swap.crashing import Crash, Place
-from arbiter.swap.evidence_rows import unit_row
+from arbiter.swap.hearing import Hearing
 from arbiter.swap.holdback import Arms, Holdback
+from arbiter.swap.judging import Judged
 from arbiter.swap.metrics import Ending
 from arbiter.swap.plan import OnDrift
 from arbiter.swap.records import stored
@@ -38,7 +39,7 @@ from arbiter.swap.retrying import record_of
 from arbiter.swap.rollout import Rollout
 from arbiter.swap.slices import conversation_of
 from arbiter.swap.telling import lasting
-from arbiter.swap.watch import Alarm, Before, Sign, Since, since_of
+from arbiter.swap.watch import Alarm, Before, Sign, Since
 from arbiter.swap.watch_records import (
     Watched,
     alarm_added,
@@ -92,6 +93,9 @@ class WatchView:
     why: str | None
     closed: str | None
     since: Since
+    judged: Judged
+    to_judge: tuple[DecisionId, ...] = ()
+    """Answers that wait to be judged, the oldest first."""
 
     @property
     def state(self) -> str:
@@ -114,7 +118,7 @@ class WatchView:
                 else f"nobody is held back now: {self.closed}"
             )
             first = f"It is watched for {lasting(self.left_s)} more of an open house; {back}."
-        return (first, *self.since.in_words)
+        return (first, *self.since.in_words, *self.judged.in_words(len(self.to_judge)))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -136,6 +140,7 @@ class Watching:
         pool: Pool,
         database: Database,
         clock: Clock,
+        hearing: Hearing,
         announce: Says,
         take_back: TakesBack,
         crash: Crash,
@@ -144,6 +149,7 @@ class Watching:
         self._pool = pool
         self._database = database
         self._clock = clock
+        self._hearing = hearing
         self._announce = announce
         self._take_back = take_back
         self._at = crash
@@ -276,14 +282,24 @@ class Watching:
         decision: DecisionId,
         score: float | None,
         ending: Ending | None,
+        waits: bool = False,
     ) -> Ended:
         """What to store of an assignment whose request has ended, and what to do once it is."""
         for watch in self._watches.values():
-            if watch.rollout.id == assignment.rollout and assignment.arm in _SIDES:
+            if watch.rollout.id == assignment.rollout and assignment.is_watched:
                 return watch.holdback.ended(
-                    assignment, task=task, decision=decision, score=score, ending=ending
+                    assignment,
+                    task=task,
+                    decision=decision,
+                    score=score,
+                    ending=ending,
+                    waits=waits,
                 )
         return (), None
+
+    def waiting(self) -> tuple[Holdback, ...]:
+        """Every watched promotion, for the judgements that its units wait for."""
+        return tuple(watch.holdback for watch in self._watches.values())
 
     def _stands(self, rollout: Rollout) -> bool:
         """Whether the alias still means what was promoted."""
@@ -317,9 +333,11 @@ class Watching:
         while self._is_on(watch):
             await self._clock.sleep(LOOK_S)
             now = self._clock.monotonic()
-            watch.left_s = max(0.0, watch.left_s - min(max(now - last, 0.0), 2 * LOOK_S))
+            elapsed = min(max(now - last, 0.0), 2 * LOOK_S)
+            watch.left_s = max(0.0, watch.left_s - elapsed)
             last, looks = now, looks + 1
             try:
+                await self._hearing.look(watch.holdback, elapsed)
                 await self._look(watch)
                 if looks % COUNT_EVERY == 0:
                     await self._check(watch)
@@ -399,19 +417,20 @@ class Watching:
                 why=None,
                 closed=self._closed(rollout),
                 since=watch.holdback.since,
+                judged=watch.holdback.judged_so_far,
+                to_judge=tuple(watch.holdback.waits),
             )
         units = await self._database.read("list_after_units", (rollout.id,))
+        then = Holdback(rollout, found.before, units, arms={})
         return WatchView(
             left_s=found.left_s,
             until=None,
             ended_at=found.ended_at,
             why=found.why,
             closed="it is watched by another house" if found.ended_at is None else found.why,
-            since=since_of(rollout.plan, found.before, map(unit_row, units)),
+            since=then.since,
+            judged=then.judged_so_far,
         )
-
-
-_SIDES = frozenset({Arm.PROMOTED, Arm.HOLDBACK})
 
 
 def _report(task: asyncio.Task[None]) -> None:

@@ -446,8 +446,21 @@ CREATE TABLE after_units (
     score           DOUBLE PRECISION CHECK (score BETWEEN 0 AND 1),
     ending          TEXT CHECK (ending IN ('answered', 'load', 'oom', 'timeout', 'empty', 'crash')),
     latency_ms      DOUBLE PRECISION CHECK (latency_ms >= 0),
+    awaits          INTEGER NOT NULL DEFAULT 0 CHECK (awaits IN (0, 1)),  -- to be judged
     PRIMARY KEY (rollout, position),
-    CHECK (arm = 'promoted' OR probability < 1)
+    CHECK (arm = 'promoted' OR probability < 1),
+    CHECK (awaits = 0 OR score IS NULL)
+);
+
+-- What became of those that were to be judged: the first judgement, or NULL when it was late, which
+-- counts for nothing on either side. The first row stays.
+CREATE TABLE after_judgements (
+    rollout         TEXT NOT NULL,
+    position        INTEGER NOT NULL,
+    score           DOUBLE PRECISION CHECK (score BETWEEN 0 AND 1),
+    at              TEXT NOT NULL,
+    PRIMARY KEY (rollout, position),
+    FOREIGN KEY (rollout, position) REFERENCES after_units (rollout, position)
 );
 
 CREATE UNIQUE INDEX one_row_a_unit_after ON after_units (rollout, unit);

@@ -126,10 +126,21 @@ SELECT sign, sentence, basis, at FROM alarms WHERE rollout = ? ORDER BY sign;
 
 -- name: add_after_unit
 INSERT INTO after_units (rollout, position, unit, task, arm, probability, decision, score, ending,
-                         latency_ms)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                         latency_ms, awaits)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (rollout, unit) DO NOTHING;
 
 -- name: list_after_units
-SELECT position, unit, task, arm, probability, score, ending, latency_ms FROM after_units
-WHERE rollout = ? ORDER BY position;
+SELECT u.position, u.unit, u.task, u.arm, u.probability, COALESCE(u.score, j.score), u.ending,
+       u.latency_ms, u.decision, CASE WHEN j.position IS NULL THEN u.awaits ELSE 0 END, u.awaits
+FROM after_units u LEFT JOIN after_judgements j ON j.rollout = u.rollout AND j.position = u.position
+WHERE u.rollout = ? ORDER BY u.position;
+
+-- name: judge_after_unit
+INSERT INTO after_judgements (rollout, position, score, at)
+SELECT u.rollout, u.position, f.score, ?
+FROM after_units u LEFT JOIN feedback_log f
+     ON f.seq = (SELECT MIN(g.seq) FROM feedback_log g
+                 WHERE g.decision = u.decision AND g.source IN ('person', 'judge'))
+WHERE u.rollout = ? AND u.position = ? AND u.awaits = 1 AND (f.score IS NOT NULL OR ? = 1)
+ON CONFLICT (rollout, position) DO NOTHING RETURNING score;
