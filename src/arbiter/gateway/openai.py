@@ -273,4 +273,4 @@ def talk_of(request: AnyRequest, extras: Extras, beginning: tuple[str, ...]) -> 
 
 
 def _hashed(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()

@@ -218,8 +218,8 @@ class _Protocol(HttpToolsProtocol):
 
     def _look_if_idle(self) -> None:
         self._idle_alarm.call_off()
-        if self._is_busy():
-            return  # its end sets the alarm again
+        if self._is_busy() or self._head_alarm.is_set:
+            return  # a request has begun, and its end sets the alarm again
         left = self._idle_since + self.timeout_keep_alive - self.loop.time()
         if left > 0.0:
             self._idle_alarm.set(self.loop, left, self._look_if_idle)
