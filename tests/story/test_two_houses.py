@@ -249,7 +249,7 @@ async def test_an_alarm_that_both_houses_hear_takes_a_promotion_back_once(tmp_pa
                     query="add_after_unit",
                     parameters=(
                         rollout, position, f"u{position}", "chat", arm, chance, "dec", score,
-                        None, None,
+                        None, None, 0,
                     ),
                 )
             )  # fmt: skip
