@@ -170,13 +170,19 @@ def test_who_draws_on_a_device_is_there_too_so_nobody_else_is_alone() -> None:
     assert {pid: one.busy for pid, one in use.processes.items()} == {10: 0.0, 4: 0.7}
 
 
-def test_a_busy_device_that_names_nobody_hides_who_it_is() -> None:
-    device = NvmlDevice(busy=80)
+@pytest.mark.parametrize(
+    "device",
+    [NvmlDevice(busy=80), NvmlDevice(fails={"nvmlDeviceGetUtilizationRates": "Not Supported"})],
+    ids=["busy", "it does not say"],
+)
+def test_a_device_that_may_be_busy_and_names_nobody_hides_who_it_is(device: NvmlDevice) -> None:
     reader = Nvidia(ScriptedNvml([device]))
     (use,) = reader.use()
     assert (use.hides, use.reason) == (True, HIDDEN)
-    device.busy = 0
-    (use,) = reader.use()
+
+
+def test_a_device_at_rest_that_names_nobody_is_used_by_nobody() -> None:
+    (use,) = Nvidia(ScriptedNvml([NvmlDevice(busy=0)])).use()
     assert (use.hides, use.processes) == (False, {})
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from tests.standins.bad_servers import (
     reply,
     stream,
 )
-from tests.story.bad_backends import LIMIT_S, RIGHT, Street, ask, both_dialects, street
+from tests.story.bad_backends import LIMIT_S, RIGHT, Street, ask, both_dialects, saying, street
 from tests.story.houses import settings
 
 from arbiter.clock import ManualClock
@@ -264,6 +265,32 @@ async def test_a_host_that_nobody_needed_yet_is_had_when_the_first_one_is_busy(
         await second.stop()
         heard = await asking(here)
         assert (heard.ends.code, heard.ends.retry_after) == ("busy", "7")
+
+
+@pytest.mark.parametrize(
+    ("statuses", "count"),
+    [
+        *((found, 1) for found in itertools.product((200, 429, 500), repeat=3) if 200 in found),
+        *((found, 3) for found in ((429, 500, 200), (500, 429, 200), (429, 429, 200))),
+    ],
+    ids=lambda found: str(found).replace(", ", "-").strip("()"),
+)
+async def test_of_three_hosts_the_one_that_can_answer_does(
+    tmp_path: Path, statuses: tuple[int, ...], count: int
+) -> None:
+    well = answering(OLLAMA, RIGHT, streamed=True)
+    acts = {200: well, 429: busy(7), 500: saying(500)}
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(asyncio.timeout(LIMIT_S))
+        hosts = [await stack.enter_async_context(bad_server(OLLAMA, "m", well)) for _ in range(3)]
+        told = street(tmp_path / "data", *hosts, clock=ManualClock(), pool__slow_start_s=0.0)
+        here = await stack.enter_async_context(told)
+        version = loadable(here.house.registry.resolve(parse_name("m")))
+        await here.house.pool.warm(version, count=count)
+        for host, status in zip(hosts, statuses, strict=True):
+            host.acts = (acts[status],)
+        for _ in range(3):
+            assert (await asking(here)).ends.text == RIGHT
 
 
 def test_a_server_is_in_one_group_only(tmp_path: Path) -> None:

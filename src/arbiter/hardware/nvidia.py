@@ -18,7 +18,7 @@ from typing import Final, Protocol, cast
 from arbiter.hardware.devices import DeviceEnergy, Devices, energy_of
 from arbiter.hardware.reading import Accelerator, EnergyCounter, ProcessUse, Use
 
-HIDDEN: Final = "it is busy and names no process: a container hides them"
+HIDDEN: Final = "it may be busy and names no process, as where a container hides them"
 
 _NO_VALUE: Final = 2**64 - 1
 
@@ -161,7 +161,8 @@ class Nvidia:
         )
         computing = {int(one.pid) for one in running}
         running = [*running, *(one for one in drawing or () if int(one.pid) not in computing)]
-        if busy and not running:
+        if not running and busy != 0.0:
+            # where it does not tell whether it is busy either, as where it is cut into instances
             return Use(key=key, busy=busy, processes={}, reason=HIDDEN, hides=True)
         shares = self._shares(key, handle, is_busy=bool(busy))
         return Use(
