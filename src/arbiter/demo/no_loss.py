@@ -26,7 +26,7 @@ from arbiter.demo.alone import MARGIN_NATS, surely
 from arbiter.demo.lessons import TASKS, Item, draw_many
 from arbiter.demo.story import Say, furnished
 from arbiter.demo.streams import Crowd, End
-from arbiter.errors import Conflict
+from arbiter.errors import Conflict, UnknownRollout
 from arbiter.house import House
 from arbiter.pool.loadable import loadable
 from arbiter.pool.view import InstanceView
@@ -55,6 +55,10 @@ _MOST_WAIT_S = 300.0
 _MOST_STREAMS = 500
 """So many end, and nobody was served by a version: nobody will be."""
 
+_NO_PROMOTION = 1_000_000
+"""So many conversations no step of a rollout gets: it goes no further by itself."""
+
+_WHO, _WHY = "no-loss", "to be shown"
 _SEED = 20_261_128
 
 
@@ -233,8 +237,9 @@ class _Proof:
         """Begin a rollout, and have some streams on both sides of it."""
         house = self._house
         with house.announcer.listening() as heard:
-            # clients that never pause leave no moment to ask both beside each other
-            stored = await house.swap(PRIMARY, model, shadow=0.0)
+            # clients that never pause leave no moment to ask both beside each other, and it is
+            # for the proof to say when a candidate is promoted
+            stored = await house.swap(PRIMARY, model, shadow=0.0, min_units=_NO_PROMOTION)
             rollout = stored.rollout.id
             async for event in heard.stream():
                 if event.kind == "rollout.blocked":
@@ -250,18 +255,35 @@ class _Proof:
         return rollout
 
     async def _promote(self) -> None:
+        candidate = self._version(parse_name(SUCCESSOR))
         rollout = await self._swap(SUCCESSOR)
-        await self._kill(self._version(parse_name(SUCCESSOR)))  # while it is a candidate
-        if self._house.controller.active(PRIMARY) is not None:
-            await self._house.controller.promote(rollout, who="no-loss", why="to be shown")
+        await self._kill(candidate)
+        await self._unless_it_is_over(self._house.controller.promote(rollout, who=_WHO, why=_WHY))
+        if self._version(PRIMARY) == candidate:
+            return
+        # a kill that cut several streams in a row had the house itself take the candidate out
+        rollout = await self._swap(SUCCESSOR)
+        await self._house.controller.promote(rollout, who=_WHO, why=_WHY)
 
     async def _call_off(self) -> None:
         rollout = await self._swap(OTHER)
-        if self._house.controller.active(PRIMARY) is not None:
-            await self._house.controller.abort(rollout, who="no-loss", why="to be shown")
+        await self._unless_it_is_over(self._house.controller.abort(rollout, who=_WHO, why=_WHY))
+
+    async def _unless_it_is_over(self, saying: Awaitable[object]) -> None:
+        """Have the last word on a rollout, if its own evidence did not have it before."""
+        try:
+            await saying
+        except (Conflict, UnknownRollout):
+            if self._house.controller.active(PRIMARY) is not None:
+                raise
 
     async def _undo(self) -> None:
-        await self._house.undo(PRIMARY, why="to be shown")
+        try:
+            await self._house.undo(PRIMARY, why=_WHY)
+        except (Conflict, UnknownRollout):
+            # kills may have had the house itself take the promotion back, which it watches
+            if self._version(PRIMARY) != self._version(parse_name(STABLE)):
+                raise
 
     async def _unload(self) -> None:
         version = self._version(PRIMARY)

@@ -77,7 +77,6 @@ class Crowd:
         self.begun: Counter[VersionId] = Counter()
         """Streams that had a first byte, by who answered."""
         self.going = True
-        self._asked = 0
         self._session = session
         self._url = f"{url}/v1/chat/completions"
         self._answers = answers
@@ -127,7 +126,6 @@ class Crowd:
 
     async def _ask(self, model: str, item: Item) -> None:
         stream = Stream(prompt=item.prompt)
-        self._asked += 1
         self._running.add(stream)
         try:
             await self._follow(stream, model, item)
@@ -149,12 +147,7 @@ class Crowd:
             "temperature": 0,
             "max_tokens": MOST_TOKENS,
             "stream": True,
-            # each a conversation of its own: a rollout's share of few of them may be none
-            "metadata": {
-                "task": item.task,
-                "expected": item.expected,
-                "conversation": f"{self._asked}",
-            },
+            "metadata": {"task": item.task, "expected": item.expected},
         }
         async with self._session.post(self._url, json=body) as got:
             if got.status != 200:
