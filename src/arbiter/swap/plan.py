@@ -240,7 +240,7 @@ class Plan(Rule):
 
 
 def _check_names(what: str, kind: type[Plan | Guard], plain: Mapping[str, object]) -> None:
-    known = {field.name for field in fields(kind)}
+    known = [field.name for field in fields(kind)]
     if unknown := [name for name in plain if name not in known]:
         raise ValueError(f"{what} has no {', '.join(unknown)}; it has {', '.join(known)}.")
 
