@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from arbiter.refs import TaskName, VersionId
 from arbiter.selection.bandit import Table
-from arbiter.selection.chances import FLOOR, Arm, chances, drawn
+from arbiter.selection.chances import FLOOR, HORIZON, Arm, chances, drawn, hopes
 
 arms = st.lists(
     st.builds(
@@ -51,6 +51,29 @@ def test_a_newcomer_of_whom_much_is_hoped_leaves_most_traffic_with_the_proved_ar
 
 def test_where_nothing_is_proved_the_most_hopeful_arm_is_tried() -> None:
     assert chances([Arm(0.5, 0.05), Arm(0.49, 0.25)])[1] > 0.9
+
+
+def test_what_could_change_nothing_is_not_tried_and_what_could_is_tried_first() -> None:
+    best, sure, unsure = Arm(0.6, 0.03), Arm(0.5, 0.01), Arm(0.45, 0.2)
+    assert chances([best, sure, unsure]) == [0.0, 0.0, 1.0]
+    assert hopes([best, sure])[1] == pytest.approx(0.5, abs=1e-6)
+
+
+@given(arms)
+def test_nobody_is_taken_at_less_than_its_mean_and_nobody_at_more_than_the_horizon_pays(
+    found: list[Arm],
+) -> None:
+    for arm, hope in zip(found, hopes(found), strict=True):
+        assert arm.mean <= hope <= arm.mean + 0.4 * HORIZON * arm.widened
+
+
+@given(arms.filter(lambda found: len(found) > 1), st.floats(0.0, 0.5))
+def test_an_arm_that_is_far_behind_changes_nobody_elses_hope(
+    found: list[Arm], behind: float
+) -> None:
+    means = sorted(arm.mean for arm in found)
+    another = Arm(means[-2] - behind, 0.01)
+    assert hopes([*found, another])[:-1] == hopes(found)
 
 
 def test_conversations_get_their_arms_in_proportion() -> None:

@@ -70,9 +70,9 @@ MOST = 6
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """What an arm is worth: mean and standard deviation of its utility; neglect and samples as in
-    `Belief`. worth: how many scores the belief is worth; None: as many as those of a share.
+    """What an arm is worth: mean and standard deviation of its utility; the rest as in `Belief`.
 
+    worth: how many scores the belief is worth; None: as many as one about a share would be.
     widened: the standard deviation with what neglect adds. sharpened: the one that is picked with.
     promise: what it may well be worth, for telling who is to be compared at all.
     """

@@ -121,9 +121,9 @@ def worth(seen: Seen, belief: Belief, *, limits: Limits, situation: Situation,
 
 
 def _doubted(*parts: tuple[float, float, float]) -> tuple[float, float]:
-    """The variance of the whole, and the scores that it is worth: one more leaves what each part's
-    own number says, as if every answer were judged and timed.
+    """The variance of the whole, and how many scores that is worth.
 
+    One more score then leaves of it what one more answer leaves of the parts, judged and timed.
     parts: each with its weight, its variance and how many answers that is worth.
     """
     square = left = 0.0

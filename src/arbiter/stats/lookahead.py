@@ -1,8 +1,9 @@
 """What more scores of one arm may be worth to those that come after them: the knowledge gradient.
 
 A score is paid for by what the arm earns less than the best one, and pays by what is picked better
-from then on. `foresight` weighs that: for some numbers of scores, how much the best mean is expected
-to rise by them, times the picks that are left of a horizon. It is to be added to the arm's mean.
+from then on. `foresight` weighs that: for some numbers of scores, how much the best mean is
+expected to rise by them, times the picks that are left of a horizon, for each of those scores. It
+is to be added to the arm's mean.
 
 Sources: Frazier, Powell & Dayanik, SIAM J. Control Optim. 47(5), 2008 (the knowledge gradient);
 Frazier & Powell, Decision Analysis 7(4), 2010 (several scores at once, because the first few alone
