@@ -25,7 +25,7 @@ from math import inf, log, sqrt
 from arbiter.stats.estimators import best_chances
 from arbiter.stats.lookahead import foresight
 
-HORIZON = 40.0
+HORIZON = 35.0
 """Scores at the task that what is learned by trying an arm is to pay for.
 
 How many will come nobody knows; from 30 to 100 it makes little difference (docs/why.md). As many as
@@ -42,8 +42,11 @@ TEMPER_UPTO = 20.0
 REACH = 0.05
 FLOOR = 0.02
 
-PATIENCE = 15.0
-"""Scores of others for each of its own after which the variance of an arm counts twice."""
+PATIENCE = 40.0
+"""Scores of others for each of its own after which an arm's variance counts twice.
+
+It grows with their square from there: hardly at first, and without end.
+"""
 
 KEPT = 0.8
 """The part of the traffic that the arm with the best mean keeps in any case if its scores are many.
@@ -90,7 +93,7 @@ class Arm:
         # worked out once: a vector is asked for far more often than a belief changes
         temper = TEMPER + TEMPER_EACH * min(self.samples, TEMPER_UPTO)
         sharpened = self.deviation * sqrt((1.0 + self.neglect / NEGLECT) / temper)
-        widened = self.deviation * sqrt(1.0 + self.neglect / PATIENCE)
+        widened = self.deviation * sqrt(1.0 + (self.neglect / PATIENCE) ** 2)
         object.__setattr__(self, "sharpened", max(1e-6, sharpened))
         object.__setattr__(self, "widened", max(1e-9, widened))
         object.__setattr__(self, "promise", self.mean + 2.0 * self.widened)
@@ -116,7 +119,7 @@ def hopes(arms: Sequence[Arm]) -> list[float]:
     """What each arm is taken at: its mean, and what trying it may bring.
 
     >>> [round(hope, 2) for hope in hopes([Arm(0.6, 0.02), Arm(0.5, 0.2), Arm(0.1, 0.02)])]
-    [0.6, 0.67, 0.1]
+    [0.6, 0.65, 0.1]
     """
     best, second, first = -inf, -inf, -1
     for place, arm in enumerate(arms):
@@ -146,7 +149,9 @@ def chances(arms: Sequence[Arm]) -> list[float]:
     top = max(hoped)
     wide = arms[hoped.index(top)].sharpened ** 2
     places: Sequence[int] = [
-        k for k, arm in enumerate(arms) if (top - hoped[k]) ** 2 <= FAR * (wide + arm.sharpened**2)
+        k
+        for k, (arm, hope) in enumerate(zip(arms, hoped, strict=True))
+        if (top - hope) ** 2 <= FAR * (wide + arm.sharpened**2)
     ]
     if len(places) > MOST:
         places = sorted(nlargest(MOST, places, key=hoped.__getitem__))
