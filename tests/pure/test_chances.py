@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from arbiter.refs import TaskName, VersionId
 from arbiter.selection.bandit import Table
-from arbiter.selection.chances import FLOOR, Arm, chances, drawn
+from arbiter.selection.chances import FLOOR, HORIZON, MOST, Arm, chances, drawn, hopes
 
 arms = st.lists(
     st.builds(
@@ -33,9 +33,10 @@ def test_the_probabilities_sum_to_one_and_reach_the_floor_or_are_nothing(found: 
     assert min(within) >= min(1.0, FLOOR / len(within))
 
 
-@given(arms.filter(lambda found: len(found) <= 12), st.randoms())
-def test_the_order_of_the_arms_does_not_matter(found: list[Arm], dice: object) -> None:
-    order = sorted(range(len(found)), key=lambda k: hash((k, id(dice))))
+@given(arms.filter(lambda found: len(found) <= MOST), st.randoms())
+def test_the_order_of_the_arms_does_not_matter(found: list[Arm], dice: Random) -> None:
+    order = list(range(len(found)))
+    dice.shuffle(order)
     vector, turned = chances(found), chances([found[k] for k in order])
     assert turned == pytest.approx([vector[k] for k in order], abs=1e-9)
 
@@ -51,6 +52,31 @@ def test_a_newcomer_of_whom_much_is_hoped_leaves_most_traffic_with_the_proved_ar
 
 def test_where_nothing_is_proved_the_most_hopeful_arm_is_tried() -> None:
     assert chances([Arm(0.5, 0.05), Arm(0.49, 0.25)])[1] > 0.9
+
+
+def test_what_could_change_nothing_is_not_tried_and_what_could_is_tried_first() -> None:
+    best, sure, unsure = Arm(0.6, 0.03), Arm(0.5, 0.01), Arm(0.5, 0.2)
+    vector = chances([best, sure, unsure])
+    assert vector[1] == 0.0
+    assert vector[2] > 0.9
+    assert hopes([best, sure])[1] == pytest.approx(0.5, abs=1e-6)
+
+
+@given(arms)
+def test_nobody_is_taken_at_less_than_its_mean_and_nobody_at_more_than_the_horizon_pays(
+    found: list[Arm],
+) -> None:
+    for arm, hope in zip(found, hopes(found), strict=True):
+        assert arm.mean <= hope <= arm.mean + 0.4 * HORIZON * arm.widened
+
+
+@given(arms.filter(lambda found: len(found) > 1), st.floats(0.0, 0.5))
+def test_an_arm_that_is_far_behind_changes_nobody_elses_hope(
+    found: list[Arm], behind: float
+) -> None:
+    means = sorted(arm.mean for arm in found)
+    another = Arm(means[-2] - behind, 0.01)
+    assert hopes([*found, another])[:-1] == hopes(found)
 
 
 def test_conversations_get_their_arms_in_proportion() -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from tests.story.stage import Stage, name, stage, task
 
 from arbiter.errors import KnowledgeFileError
@@ -45,7 +45,7 @@ async def lived(play: Stage) -> None:
 
 def cell(play: Stage, model: str = "good", at: TaskName = CHAT) -> Profile:
     found = play.house.profiles.get(play.house.registry.resolve(name(model)).version, at)
-    return replace(found, quality=round(found.quality, 9), graded=round(found.graded, 9))
+    return structs.replace(found, quality=round(found.quality, 9), graded=round(found.graded, 9))
 
 
 def timed(play: Stage, at: TaskName = CHAT) -> int:
@@ -54,7 +54,7 @@ def timed(play: Stage, at: TaskName = CHAT) -> int:
 
 
 def untimed(profile: Profile) -> Profile:
-    return replace(profile, timed=0, latency_ms=0.0)
+    return structs.replace(profile, timed=0, latency_ms=0.0)
 
 
 async def kinds(play: Stage) -> list[str]:

@@ -73,7 +73,8 @@ async def test_both_are_tried_while_nobody_knows_better(play: Stage) -> None:
         await play.ask(model="auto", expected=None)
     found = Counter(str(decided.alias) for decided in play.decided)
     assert min(found["good"], found["poor"]) >= 3
-    assert all(0.0 < decided.probability < 1.0 for decided in play.decided)
+    # whoever has just answered first has the other one tried next for sure
+    assert all(0.0 < decided.probability < 1.0 for decided in play.decided[4:])
 
 
 async def test_a_pick_is_recorded_with_the_chance_that_it_was_drawn_with(play: Stage) -> None:

@@ -1,9 +1,9 @@
-"""With what probability each version is picked, and by whom: hopeful, bounded, sticky.
+"""With what probability each version is picked, and by whom: foresighted, bounded, sticky.
 
-An arm is taken at what it may well be: its mean and ``HOPE sqrt(1 + log(1 + x) + x / PATIENCE)``
-standard deviations, where x, its neglect, is the scores that others had for each of its own (an
-upper bound, as in Lai & Robbins 1985). So what is little known is tried, hope goes as scores come,
-and bad luck is never for ever.
+An arm is taken at its mean and at what a few scores of it may bring to the next `HORIZON` picks at
+the task (`arbiter.stats.lookahead`). So what may yet turn out best is tried early, what cannot is
+not, and a try ends where it would change nothing. Doubt grows with an arm's neglect, the scores
+that others had for each of its own: bad luck is never for ever.
 
 Of arms that are close in that, none is sure: each is picked with the chance that it is the first
 when its belief counts `TEMPER` times (probability matching, Thompson 1933, on a sharpened belief;
@@ -20,13 +20,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from heapq import nlargest
-from math import inf, log, log1p, sqrt
-from operator import attrgetter
+from math import inf, log, sqrt
 
 from arbiter.stats.estimators import best_chances
+from arbiter.stats.lookahead import foresight
 
-HOPE = 0.45
-"""Standard deviations above its mean that an arm without neglect is taken at."""
+HORIZON = 35.0
+"""Scores at the task that what is learned by trying an arm is to pay for.
+
+How many will come nobody knows; from 30 to 100 it makes little difference (docs/why.md). As many as
+came so far would be none when it matters most.
+"""
 
 TEMPER = 200.0
 """How many times a belief counts that rests on no score of the arm's own."""
@@ -38,8 +42,11 @@ TEMPER_UPTO = 20.0
 REACH = 0.05
 FLOOR = 0.02
 
-PATIENCE = 50.0
-"""Scores of others for each of its own after which a neglected arm's hope grows without end."""
+PATIENCE = 40.0
+"""Scores of others for each of its own after which an arm's variance counts twice.
+
+It grows with their square from there: hardly at first, and without end.
+"""
 
 KEPT = 0.8
 """The part of the traffic that the arm with the best mean keeps in any case if its scores are many.
@@ -57,6 +64,9 @@ NEGLECT = 10.0
 FAR = 1.7**2
 """Square of how many deviations behind the first leave a chance below 0.045: out of reach."""
 
+LEAST_WORTH = 0.3
+"""Scores that any belief is worth at least."""
+
 MOST = 6
 """Arms that share a task's traffic at once; one that is not among the most promising waits."""
 
@@ -65,26 +75,63 @@ MOST = 6
 class Arm:
     """What an arm is worth: mean and standard deviation of its utility; the rest as in `Belief`.
 
-    hopeful: what it may well be worth. sharpened: the standard deviation that is explored with.
-    promise: two of them above that, for telling who is to be compared at all.
+    worth: how many scores the belief is worth; None: as many as one about a share would be.
+    widened: the standard deviation with what neglect adds. sharpened: the one that is picked with.
+    promise: what it may well be worth, for telling who is to be compared at all.
     """
 
     mean: float
     deviation: float
     neglect: float = 0.0
     samples: float = 0.0
-    hopeful: float = field(init=False)
+    worth: float | None = None
+    widened: float = field(init=False)
     sharpened: float = field(init=False)
     promise: float = field(init=False)
 
     def __post_init__(self) -> None:
         # worked out once: a vector is asked for far more often than a belief changes
-        more = 1.0 + log1p(self.neglect) + self.neglect / PATIENCE
         temper = TEMPER + TEMPER_EACH * min(self.samples, TEMPER_UPTO)
-        spread = self.deviation * sqrt((1.0 + self.neglect / NEGLECT) / temper)
-        object.__setattr__(self, "hopeful", self.mean + HOPE * self.deviation * sqrt(more))
-        object.__setattr__(self, "sharpened", max(1e-6, spread))
-        object.__setattr__(self, "promise", self.hopeful + 2.0 * self.sharpened)
+        sharpened = self.deviation * sqrt((1.0 + self.neglect / NEGLECT) / temper)
+        widened = self.deviation * sqrt(1.0 + (self.neglect / PATIENCE) ** 2)
+        object.__setattr__(self, "sharpened", max(1e-6, sharpened))
+        object.__setattr__(self, "widened", max(1e-9, widened))
+        object.__setattr__(self, "promise", self.mean + 2.0 * self.widened)
+
+    @property
+    def scores(self) -> float:
+        """How many scores the belief is worth."""
+        if self.worth is not None:
+            return self.worth
+        return worth_of(self.mean, self.deviation**2)
+
+
+def worth_of(mean: float, variance: float) -> float:
+    """How many scores a belief about a share is worth, as a Beta belief would be.
+
+    >>> round(worth_of(0.5, 0.05), 9), worth_of(0.5, 10.0)
+    (4.0, 0.3)
+    """
+    return max(LEAST_WORTH, mean * (1.0 - mean) / max(variance, 1e-12) - 1.0)
+
+
+def hopes(arms: Sequence[Arm]) -> list[float]:
+    """What each arm is taken at: its mean, and what trying it may bring.
+
+    >>> [round(hope, 2) for hope in hopes([Arm(0.6, 0.02), Arm(0.5, 0.2), Arm(0.1, 0.02)])]
+    [0.6, 0.65, 0.1]
+    """
+    best, second, first = -inf, -inf, -1
+    for place, arm in enumerate(arms):
+        if arm.mean > best:
+            best, second, first = arm.mean, best, place
+        elif arm.mean > second:
+            second = arm.mean
+    found = []
+    for place, arm in enumerate(arms):
+        gap = (best - second) if place == first else (best - arm.mean)
+        found.append(arm.mean + foresight(gap, arm.widened, arm.scores, HORIZON))
+    return found
 
 
 def chances(arms: Sequence[Arm]) -> list[float]:
@@ -98,16 +145,18 @@ def chances(arms: Sequence[Arm]) -> list[float]:
     Raises:
         ValueError: there is no arm.
     """
-    first = max(arms, key=_hopeful)
-    top, wide = first.hopeful, first.sharpened**2
+    hoped = hopes(arms)
+    top = max(hoped)
+    # of several that are first, the least sure one, whatever their order
+    wide = max([arm.sharpened for arm, hope in zip(arms, hoped, strict=True) if hope == top]) ** 2
     places: Sequence[int] = [
         k
-        for k, arm in enumerate(arms)
-        if (top - arm.hopeful) ** 2 <= FAR * (wide + arm.sharpened**2)
+        for k, (arm, hope) in enumerate(zip(arms, hoped, strict=True))
+        if (top - hope) ** 2 <= FAR * (wide + arm.sharpened**2)
     ]
     if len(places) > MOST:
-        places = sorted(nlargest(MOST, places, key=lambda k: arms[k].promise))
-    found = best_chances([arms[k].hopeful for k in places], [arms[k].sharpened for k in places])
+        places = sorted(nlargest(MOST, places, key=hoped.__getitem__))
+    found = best_chances([hoped[k] for k in places], [arms[k].sharpened for k in places])
     shares = _kept(dict(zip(places, found, strict=True)), arms)
     reach = min(REACH, max(shares.values()) / 2.0)
     within = {k: p for k, p in shares.items() if p >= reach}
@@ -118,18 +167,6 @@ def chances(arms: Sequence[Arm]) -> list[float]:
     for k, p in within.items():
         vector[k] = least + spare * p / whole if len(within) > 1 else 1.0
     return vector
-
-
-_hopeful = attrgetter("hopeful")
-
-
-def least_promise(arms: Sequence[Arm]) -> float:
-    """An arm that promises less than this is compared with nobody, and changes no probability.
-
-    Of an arm within `FAR` of the first, the hope and two deviations of both reach that one's hope.
-    """
-    top = max(arms, key=_hopeful, default=None)
-    return -inf if top is None else top.hopeful - 2.0 * top.sharpened
 
 
 def _kept(shares: dict[int, float], arms: Sequence[Arm]) -> dict[int, float]:

@@ -18,7 +18,7 @@ from arbiter.knowledge.rules import Rule
 from arbiter.knowledge.tasks import Task
 from arbiter.refs import ModelName, VersionId
 from arbiter.selection.bandit import Table
-from arbiter.selection.chances import chances, drawn, least_promise
+from arbiter.selection.chances import chances, drawn
 from arbiter.selection.contender import (
     Choice,
     Preference,
@@ -76,6 +76,7 @@ class Plan:
         self._judged: list[Seen] = []
         """What each was when it was last worked out, if only to find that little had moved."""
         self._promise: list[float] = []
+        self._means: list[float] = []
         self._pending: list[int] = []
         self._behind = 0
         self._cursor = 0
@@ -136,6 +137,7 @@ class Plan:
         self._found = [_NOT_YET] * len(contenders)
         self._judged = list(contenders)
         self._promise = [-inf] * len(contenders)
+        self._means = [-inf] * len(contenders)
         self._front, self._pending, self._behind, self._cursor = [], [], 0, 0
         self._untimed, self._timed, self._dropped = set(), (0, 0.0), {}
         self._versions = [one.contender.version for one in contenders]
@@ -221,10 +223,10 @@ class Plan:
         if isinstance(before, Worth) and before.latency is not None:
             count, total = count - 1, total - before.latency
         if isinstance(found, Dropped):
-            self._promise[place] = -inf
+            self._promise[place] = self._means[place] = -inf
             self._dropped[place] = found
         else:
-            self._promise[place] = found.arm.promise
+            self._promise[place], self._means[place] = found.arm.promise, found.arm.mean
             if found.latency is None:
                 self._untimed.add(place)
             else:
@@ -285,12 +287,7 @@ class Plan:
 
     def _weigh(self) -> None:
         """The probabilities of the most promising of those that are able."""
-        front: Sequence[int]
-        if len(self._seen) - len(self._dropped) > FRONT:
-            least = nlargest(FRONT, self._promise)[-1]
-            front = [at for at, promise in enumerate(self._promise) if promise >= least]
-        else:
-            front = [at for at in range(len(self._seen)) if at not in self._dropped]
+        front, least = self._compared()
         worths = [one for one in map(self._found.__getitem__, front) if isinstance(one, Worth)]
         shares = chances([one.arm for one in worths]) if worths else []
         ranked = sorted(
@@ -300,13 +297,19 @@ class Plan:
         self._front = [at for at, _, _ in ranked]
         self._vector = {at: share for at, _, share in ranked}
         self._told = {}
-        arms = [one.arm for one in worths]
-        self._bar, self._best = least_promise(arms), max((arm.mean for arm in arms), default=inf)
-        self._vital = {
+        self._bar, self._best = least, max((one.arm.mean for one in worths), default=inf)
+        self._vital = set(front)
+
+    def _compared(self) -> tuple[Sequence[int], float]:
+        """Who is compared, and below what promise nobody is: everybody, if they are few."""
+        if len(self._seen) - len(self._dropped) <= FRONT:
+            return [at for at in range(len(self._seen)) if at not in self._dropped], -inf
+        least, best = nlargest(FRONT, self._promise)[-1], max(self._means)
+        return [
             at
-            for at, one in zip(front, worths, strict=True)
-            if one.arm.promise >= self._bar or self._vector[at] > 0.0
-        }
+            for at, promise in enumerate(self._promise)
+            if promise >= least or self._means[at] >= best
+        ], least
 
     def _choice(self, place: int) -> Choice:
         vector, task = self._vector or {}, self._task.name

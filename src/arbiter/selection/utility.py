@@ -17,7 +17,7 @@ from arbiter.inference import Limits
 from arbiter.knowledge.speed import Expected, Speed
 from arbiter.knowledge.tasks import Weights
 from arbiter.selection.belief import Belief
-from arbiter.selection.chances import Arm
+from arbiter.selection.chances import Arm, worth_of
 from arbiter.selection.contender import NEUTRAL, Contender, Scored, Seen, Situation
 from arbiter.selection.energy import Scale, energy_part, energy_words, per_solved
 from arbiter.selection.scorers import latency_part, memory_part
@@ -89,13 +89,12 @@ def worth(seen: Seen, belief: Belief, *, limits: Limits, situation: Situation,
         taken, doubt = latency, UNKNOWN / sqrt(1.0 + speed.timed)
     memory = memory_part(seen.contender.memory_bytes, limits, situation)
     whole, mwh = weights.whole, None
-    energy = energy_doubt = 0.0
+    energy = energy_doubt = answers = 0.0
     if weights.energy:
         mwh = per_solved(seen.spend, belief.mean)
         energy = energy_part(mwh, scale)
-        energy_doubt = UNKNOWN
-        if mwh is not None and seen.spend is not None:
-            energy_doubt = UNKNOWN / sqrt(1.0 + seen.spend.answers)
+        answers = 0.0 if mwh is None or seen.spend is None else seen.spend.answers
+        energy_doubt = UNKNOWN / sqrt(1.0 + answers)
     mean = (
         weights.quality * belief.mean
         + weights.latency * taken
@@ -103,22 +102,36 @@ def worth(seen: Seen, belief: Belief, *, limits: Limits, situation: Situation,
         + weights.reliability * reliability.mean
         + weights.energy * energy
     )
-    square = (
-        weights.quality**2 * belief.variance
-        + weights.latency**2 * doubt * doubt
-        + weights.reliability**2 * reliability.variance
-        + weights.energy**2 * energy_doubt * energy_doubt
+    square, scores = _doubted(
+        (weights.quality, belief.variance, worth_of(belief.mean, belief.variance)),
+        (weights.latency, doubt * doubt, 1.0 + speed.timed),
+        (weights.reliability, reliability.variance, reliability.a + reliability.b),
+        (weights.energy, energy_doubt * energy_doubt, 1.0 + answers),
     )
     return Worth(
         seen=seen,
         belief=belief,
         reliability=reliability,
         latency=latency,
-        arm=Arm(mean / whole, sqrt(square) / whole, belief.neglect, belief.samples),
+        arm=Arm(mean / whole, sqrt(square) / whole, belief.neglect, belief.samples, scores),
         mwh=mwh,
         scale=scale,
         is_energy_weighed=weights.energy > 0.0,
     )
+
+
+def _doubted(*parts: tuple[float, float, float]) -> tuple[float, float]:
+    """The variance of the whole, and how many scores that is worth.
+
+    One more score then leaves of it what one more answer leaves of the parts, judged and timed.
+    parts: each with its weight, its variance and how many answers that is worth.
+    """
+    square = left = 0.0
+    for weight, variance, answers in parts:
+        own = weight * weight * variance
+        square += own
+        left += own / (1.0 + answers)
+    return square, square / left - 1.0 if left > 0.0 else 0.0
 
 
 def _expected(expected: Expected | None, limits: Limits, others: float) -> tuple[float, float]:
