@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 from tests.contract.door_support import (
@@ -79,6 +80,72 @@ async def test_one_connection_serves_one_request_after_another() -> None:
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
             length = int(parsed(head).headers["content-length"])
             assert b'"object":"chat.completion"' in await reader.readexactly(length)
+        writer.close()
+
+
+async def test_a_hang_up_is_noticed_after_a_large_body_that_came_in_parts() -> None:
+    """A server stops reading at a large body; if it did not go on, nobody would see who leaves."""
+    house = ScriptedHouse(hold_at=-1)
+    long = CHAT.replace(b'"hi"', b'"%b"' % (b"hi " * 60_000))
+    assert len(long) > 100_000
+    async with at_the_door(house) as address:
+        _, writer = await asyncio.open_connection(address.host, address.port)
+        sent = request("POST", CHAT_PATH, address, body=long)
+        head, _, body = sent.partition(b"\r\n\r\n")
+        for part in (head + b"\r\n\r\n", body[:70_000], body[70_000:]):
+            writer.write(part)
+            await writer.drain()
+            await get(address, "/healthz")  # by then the part has been read
+        await asyncio.wait_for(house.is_held.wait(), 5)
+        writer.close()
+        await asyncio.wait_for(house.has_left.wait(), 5)
+        assert house.closed_early == [True]
+
+
+async def test_what_is_no_http_is_never_answered_in_the_middle_of_an_answer() -> None:
+    house = ScriptedHouse(hold_at=1)
+    async with at_the_door(house) as address:
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        kept = request("POST", CHAT_PATH, address, body=STREAMED_CHAT)
+        writer.write(kept.replace(b"Connection: close\r\n", b""))
+        await asyncio.wait_for(reader.readuntil(b'"Hel"'), 5)
+        writer.write(b"\x00\x01bad\r\n\r\n")
+        rest = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+        await asyncio.wait_for(house.has_left.wait(), 5)
+    assert b"HTTP/1.1 400" not in rest
+    assert house.closed_early == [True]
+
+
+async def test_a_client_that_knows_no_chunks_gets_none() -> None:
+    async with at_the_door(ScriptedHouse()) as address:
+        sent = request("POST", CHAT_PATH, address, body=STREAMED_CHAT)
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        writer.write(sent.replace(b"HTTP/1.1", b"HTTP/1.0", 1))
+        answer = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in head
+    assert body.startswith(b"data: {")
+    assert body.endswith(b"data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize("body", [CHAT, STREAMED_CHAT])
+async def test_an_answered_request_leaves_nothing_that_holds_itself(body: bytes) -> None:
+    """Else it stays in memory until the collector comes, and that comes seldom in a house."""
+    async with at_the_door(ScriptedHouse()) as address:
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        kept = request("POST", CHAT_PATH, address, body=body).replace(b"Connection: close\r\n", b"")
+        end = b"[DONE]\n\n\r\n0\r\n\r\n" if body is STREAMED_CHAT else b"}}"
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(20):
+                writer.write(kept)
+                await asyncio.wait_for(reader.readuntil(end), 5)
+            assert gc.collect() < 20
+        finally:
+            gc.enable()
         writer.close()
 
 

@@ -26,9 +26,10 @@ from tests.story.houses import settings
 
 from arbiter.clock import ManualClock
 from arbiter.errors import ConfigError
+from arbiter.knowledge.rules import Rule
 from arbiter.pool.instance import State
 from arbiter.pool.pool import loadable
-from arbiter.refs import parse_name
+from arbiter.refs import GENERAL, parse_name
 
 
 def held_up(dialect: Dialect) -> Act:
@@ -243,6 +244,28 @@ async def test_what_a_busy_host_turns_away_has_a_budget_too(
         one.acts = two.acts = (busy(7),)
         assert (await asking(here)).ends.code == "busy"
         assert len(one.asked) + len(two.asked) == 1
+
+
+async def test_where_no_other_host_may_be_tried_another_version_still_answers(
+    tmp_path: Path,
+) -> None:
+    """To go to the next version costs no budget: two busy hosts must not be worse than one."""
+    well = answering(OLLAMA, RIGHT, streamed=True)
+    async with (
+        asyncio.timeout(LIMIT_S),
+        bad_server(OLLAMA, "m", well) as one,
+        bad_server(OLLAMA, "m", well) as two,
+        bad_server(OLLAMA, "n", well) as other,
+        street(
+            tmp_path / "data", one, two, other,
+            clock=ManualClock(), pool__retry_share=0.0, pool__retry_floor=0,
+        ) as here,
+    ):  # fmt: skip
+        await here.house.rules.add(Rule(task=GENERAL, prefer=parse_name("m")))
+        one.acts = two.acts = (busy(7),)
+        assert (await ask(here.url, "auto", streamed=True)).ends.text == RIGHT
+        assert len(one.asked) + len(two.asked) == 1
+        assert len(other.asked) == 1
 
 
 async def test_a_host_that_nobody_needed_yet_is_had_when_the_first_one_is_busy(

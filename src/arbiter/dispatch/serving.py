@@ -23,6 +23,7 @@ from arbiter.errors import (
     LoadFailed,
     NotOffered,
     ServerGone,
+    ShuttingDown,
     Unexpected,
 )
 from arbiter.inference import (
@@ -152,7 +153,7 @@ class Serving:
                     raise (busy or moved.why) from moved
                 avoid += (moved.at,)
             except (Busy, LoadFailed) as error:
-                if busy is None:
+                if busy is None or isinstance(error, ShuttingDown):
                     raise
                 # that one was busy tells more than that no other one could be had beside it
                 raise (_soonest(busy, error) or error) from error
@@ -162,9 +163,12 @@ class Serving:
 
         moves: as `Again.may`.
         """
-        if not way.is_spent:
-            way.is_spent = not self._pool.again.may(error, moves=moves)
-        return not way.is_spent
+        if way.is_spent:
+            return False
+        may = self._pool.again.may(error, moves=moves)
+        # a busy host that is not moved on from leaves the next version, which costs nothing
+        way.is_spent = not may and not (moves and isinstance(error, Busy))
+        return may
 
     async def _begin(
         self,

@@ -68,6 +68,10 @@ class Connection(asyncio.Protocol):
         """Called by the loop."""
         self._fail(exc if isinstance(exc, OSError) else ConnectionResetError("closed by the peer"))
         self._on_lost(self)
+        # each holds the other, and a stream has a connection of its own: they would stay in memory,
+        # buffers and all, until the collector comes
+        del self._parser
+        self._transport = None
 
     def data_received(self, data: bytes) -> None:
         """Called by the loop."""

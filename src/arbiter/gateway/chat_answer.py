@@ -95,8 +95,11 @@ class ChatFrames:
 
     def ending(self, finish: Finish) -> bytes:
         """The last chunks: why it ended, what it used when that was asked for, and ``[DONE]``."""
-        # clients read the arguments as JSON, which an empty text is not
-        none = [Called(index=index, arguments="{}") for index in sorted(self._bare)]
+        # clients read the arguments as JSON, which an empty text is not; but what was cut off had
+        # some that nobody knows
+        is_cut = finish.reason is FinishReason.LENGTH
+        bare = () if is_cut else sorted(self._bare)
+        none = [Called(index=index, arguments="{}") for index in bare]
         end = b"".join([self._called(one) for one in none])
         end += self._choice(b"{}", b'"%s"' % _reason(finish, has_calls=bool(self._indexes)))
         if self._with_usage:
@@ -145,7 +148,7 @@ def whole_chat(
             short(decided.version).encode(),
             encoded_text(text) if text or not calls else b"null",
             b',"reasoning_content":%s' % encoded_text(thought) if thought else b"",
-            b',"tool_calls":[%s]' % _calls(decided, calls) if calls else b"",
+            b',"tool_calls":[%s]' % _calls(decided, calls, finish) if calls else b"",
             odds,
             _reason(finish, has_calls=bool(calls)),
             encoded(usage_of(finish.usage)),
@@ -153,13 +156,14 @@ def whole_chat(
     )
 
 
-def _calls(decided: Decided, calls: Sequence[ToolCall]) -> bytes:
+def _calls(decided: Decided, calls: Sequence[ToolCall], finish: Finish) -> bytes:
+    none = "" if finish.reason is FinishReason.LENGTH else "{}"
     return b",".join(
         b'{"id":%s,"type":"function","function":{"name":%s,"arguments":%s}}'
         % (
             encoded_text(call.id or call_id(decided.decision, index)),
             encoded_text(call.name),
-            encoded_text(call.arguments or "{}"),
+            encoded_text(call.arguments or none),
         )
         for index, call in enumerate(calls)
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import accumulate
 from typing import Annotated
 
 import msgspec
@@ -133,7 +134,7 @@ class TextFrames:
         odds = b"null"
         if chunk.odds:
             odds = odds_of((chunk,), others=self._others, before=self._letters)
-            self._letters += len(chunk.text)
+        self._letters += len(chunk.text)
         return self._head + _choice(chunk.text, b"null", odds) + self._tail
 
     def ending(self, finish: Finish) -> bytes:
@@ -208,6 +209,6 @@ def odds_of(chunks: Sequence[Chunk], *, others: int, before: int = 0) -> bytes:
                 }
                 for one in found
             ],
-            "text_offset": [before + sum(lengths[:place]) for place in range(len(tokens))],
+            "text_offset": [*accumulate(lengths[:-1], initial=before)],
         }
     )

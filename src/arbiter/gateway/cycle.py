@@ -21,6 +21,9 @@ _LINE_END = b"\r\n"
 class Cycle(RequestResponseCycle):
     """uvicorn's, with `send` in one step for a head and no copies for a body."""
 
+    _is_endless = False
+    """Whether the end of the connection ends the body, because its client knows no chunks."""
+
     def take_whole(self) -> bytes:
         """The body, all of which is here; `receive` waits for the end of the connection then."""
         body = bytes(self.body)
@@ -44,12 +47,16 @@ class Cycle(RequestResponseCycle):
         if self.response_started:
             self._write(message.get("body", b""), more=message.get("more_body", False))
             return
+        head = self._head(message["status"], message.get("headers", ()))
         self.response_started = True
         self.waiting_for_100_continue = False
-        self.transport.write(self._head(message["status"], message.get("headers", ())))
+        self.transport.write(head)
 
     def _head(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
         lines = [b"%b: %b\r\n" % pair for pair in (*self.default_headers, *headers)]
+        if b"".join(lines).translate(None, _TEXT) != _LINE_END * len(lines):
+            # whoever could put a line into a header could put another response there
+            raise RuntimeError("a header of the response has a control character in it")
         says_close = False
         for name, value in headers:
             if name == b"content-length":
@@ -60,18 +67,18 @@ class Cycle(RequestResponseCycle):
         if not (self.keep_alive or says_close):
             lines.append(b"connection: close\r\n")
         is_bodiless = self.scope["method"] == "HEAD" or status in {204, 304}
-        if self.chunked_encoding is None and not is_bodiless:
+        if self.chunked_encoding is None and self.scope["http_version"] == "1.0":
+            self._is_endless = not is_bodiless
+        elif self.chunked_encoding is None and not is_bodiless:
             self.chunked_encoding = True
             lines.append(b"transfer-encoding: chunked\r\n")
-        head = b"".join(lines)
-        if head.translate(None, _TEXT) != _LINE_END * len(lines):
-            # whoever could put a line into a header could put another response there
-            raise RuntimeError("a header of the response has a control character in it")
-        return STATUS_LINE[status] + head + _LINE_END
+        return b"".join([STATUS_LINE[status], *lines, _LINE_END])
 
     def _write(self, body: bytes, *, more: bool) -> None:
         if self.scope["method"] == "HEAD":
             self.expected_content_length = 0
+        elif self._is_endless:
+            self.transport.write(body)
         elif self.chunked_encoding:
             chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
             self.transport.write(chunk if more else chunk + b"0\r\n\r\n")

@@ -276,7 +276,7 @@ class _Passage:
                 self.receive,
                 limit=policy.max_body_bytes,
                 deadline_s=policy.body_deadline_s,
-                whole=scope.get("arbiter.whole"),
+                whole=scope.pop("arbiter.whole", None),
             )
         self.is_read = True
         await self._serve(route, rooms, body)

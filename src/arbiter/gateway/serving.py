@@ -108,6 +108,7 @@ class _Protocol(HttpToolsProtocol):
         self._reader_alarm = _Alarm()
         self._idle_alarm = _Alarm()
         self._idle_since = 0.0
+        self._running: Cycle | None = None
         self._unparsed = 0
         self._lost = asyncio.Event()
         self._line = Line()
@@ -125,6 +126,11 @@ class _Protocol(HttpToolsProtocol):
         self._head_alarm.call_off()
         self._reader_alarm.call_off()
         self._idle_alarm.call_off()
+        running = self._running
+        if running is not None and not running.response_complete:
+            # uvicorn tells the newest alone, which of several in a row is not the one that runs
+            running.disconnected = True
+            running.message_event.set()
         super().connection_lost(exc)
         self._lost.set()
         self._line.cut()
@@ -171,7 +177,7 @@ class _Protocol(HttpToolsProtocol):
         }
         self.scope = cast("Any", scope)
         before: RequestResponseCycle | None = self.cycle  # None before the first one
-        self.cycle = Cycle(
+        cycle = self.cycle = Cycle(
             scope=self.scope,
             transport=self.transport,
             flow=self.flow,
@@ -185,10 +191,11 @@ class _Protocol(HttpToolsProtocol):
             on_response=self.on_response_complete,
         )
         if before is None or before.response_complete:
-            self._start_asgi_task(self.cycle, self.app)
+            self._running = cycle
+            self._start_asgi_task(cycle, self.app)
         else:
             self.flow.pause_reading()
-            self.pipeline.appendleft((self.cycle, self.app))
+            self.pipeline.appendleft((cycle, self.app))
 
     def on_body(self, body: bytes) -> None:
         self._unparsed = 0
@@ -196,8 +203,19 @@ class _Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        if isinstance(self.cycle, Cycle):
-            cast("dict[str, object]", self.scope)["arbiter.whole"] = self.cycle.take_whole
+        if not self.pipeline:
+            # uvicorn stops reading at a large body and does not begin again at its end: whoever
+            # hangs up would not be noticed, and the engine would go on for nobody
+            self.flow.resume_reading()
+        cast("dict[str, object]", self.scope)["arbiter.whole"] = self._take_whole
+
+    def _take_whole(self) -> bytes:
+        """The body of the request that is being answered.
+
+        Of the connection and not of the request, which would hold its scope and be held by it: what
+        holds itself stays in memory until the collector comes.
+        """
+        return b"" if self._running is None else self._running.take_whole()
 
     def on_response_complete(self) -> None:
         """Begin the next request if it is here already; else wait for it, and not for ever.
@@ -210,7 +228,9 @@ class _Protocol(HttpToolsProtocol):
             return
         self.flow.resume_reading()
         if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
+            cycle, app = self.pipeline.pop()
+            self._running = cast("Cycle", cycle)
+            self._start_asgi_task(cycle, app)
             return
         self._idle_since = self.loop.time()
         if not self._idle_alarm.is_set:
@@ -225,6 +245,13 @@ class _Protocol(HttpToolsProtocol):
             self._idle_alarm.set(self.loop, left, self._look_if_idle)
         else:
             self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP; never in the middle of an answer to something else."""
+        if self._is_busy():
+            self.transport.abort()
+        else:
+            super().send_400_response(msg)
 
     def pause_writing(self) -> None:
         super().pause_writing()
