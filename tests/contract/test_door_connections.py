@@ -149,6 +149,30 @@ async def test_an_answered_request_leaves_nothing_that_holds_itself(body: bytes)
         writer.close()
 
 
+@pytest.mark.parametrize("is_apart", [False, True])
+async def test_who_asks_for_http_2_is_answered_in_http_1(is_apart: bool) -> None:
+    """As Java's client does with every request, a body included."""
+    async with at_the_door(ScriptedHouse()) as address:
+        sent = request("POST", CHAT_PATH, address, body=CHAT)
+        asked = (
+            b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\n"
+        )
+        sent = sent.replace(b"Connection: close\r\n", asked)
+        assert asked in sent
+        head, _, body = sent.partition(b"\r\n\r\n")
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        for part in (head + b"\r\n\r\n", body) if is_apart else (sent,):
+            writer.write(part)
+            await writer.drain()
+            await get(address, "/healthz")  # by then the part has been read
+        for _ in range(2):
+            found = parsed(await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5))
+            assert found.status == 200
+            await reader.readexactly(int(found.headers["content-length"]))
+            writer.write(sent)  # and once more on the same connection
+        writer.close()
+
+
 # Closing
 
 

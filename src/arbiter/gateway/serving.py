@@ -32,6 +32,7 @@ from arbiter.gateway.outlet import Outlet
 log = logging.getLogger("arbiter.gateway")
 
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
+_UPGRADING = frozenset({b"upgrade", b"http2-settings"})
 _BACKLOG = 512
 _LAST_WORDS_S = 1.0
 
@@ -137,12 +138,43 @@ class _Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unparsed += len(data)
-        super().data_received(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as asked:
+            self._go_on_as_it_is(data[asked.args[0] :])
+        except httptools.HttpParserError:
+            self._refuse_what_is_no_http()
         # after it was read: most heads come whole, and then there is nothing to wait for
         if not (self._head_alarm.is_set or self._is_busy()):
             self._await_head()
         if self._unparsed > self._patience.head_bytes:
             self._refuse(b"431 Request Header Fields Too Large")
+
+    def _go_on_as_it_is(self, rest: bytes) -> None:
+        """Answer whoever asked for another protocol in this one, which RFC 9110, 7.8 allows.
+
+        Java's client asks for HTTP/2 with every request to an address without TLS, and a parser
+        takes what follows such a head for the other protocol: the body would be lost.
+        """
+        lines = [b"%b %b HTTP/1.1" % (self.parser.get_method(), self.url)]
+        for name, value in self.headers:
+            if name == b"connection":
+                kept = [one for one in value.split(b",") if one.strip().lower() not in _UPGRADING]
+                lines += [b"connection: " + b",".join(kept)] if kept else []
+            elif name not in _UPGRADING:
+                lines.append(b"%b: %b" % (name, value))
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        try:
+            self.parser.feed_data(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
+        except httptools.HttpParserUpgrade:
+            self._refuse(b"400 Bad Request")  # another one behind it, in the same breath
+        except httptools.HttpParserError:
+            self._refuse_what_is_no_http()
+
+    def _refuse_what_is_no_http(self) -> None:
+        log.debug("what came is no HTTP")
+        self.send_400_response("Invalid HTTP request received.")
 
     def on_message_begin(self) -> None:
         _refresh_date(self.server_state, int(self.loop.time()))
@@ -156,6 +188,8 @@ class _Protocol(HttpToolsProtocol):
         if not self.url.startswith(b"/"):
             # An absolute target names a host of its own, past the check of the Host header.
             raise httptools.HttpParserInvalidURLError("only paths are served here")
+        if self.parser.should_upgrade():
+            return
         raw_path, _, query = self.url.partition(b"?")
         path = raw_path.decode("ascii")
         version = self.parser.get_http_version()
@@ -202,6 +236,8 @@ class _Protocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         super().on_message_complete()
         if not self.pipeline:
             # uvicorn stops reading at a large body and does not begin again at its end: whoever
