@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from importlib.resources import files
 from types import MappingProxyType
+from typing import Final
 
 _NAME = re.compile(r"^-- name: ([a-z_]+)\s*$", re.MULTILINE)
 
@@ -31,6 +32,21 @@ def named(text: str) -> dict[str, str]:
         if not found[name] or "-- name:" in body:
             raise ValueError(f"{name} names no query, or the one after it has another name")
     return found
+
+
+EVERY_REQUEST: Final = ("add_decision", "add_outcome", "add_cost")
+"""What nearly every request has written: parents before what refers to them."""
+
+
+def many(sql: str, count: int) -> str:
+    """A statement that puts in so many rows at once.
+
+    >>> many("INSERT INTO a (b, c) VALUES (?, ?) ON CONFLICT (b) DO NOTHING", 2)
+    'INSERT INTO a (b, c) VALUES (?, ?), (?, ?) ON CONFLICT (b) DO NOTHING'
+    """
+    head, _, rest = sql.partition("VALUES (")
+    row, _, tail = rest.partition(")")
+    return f"{head}VALUES {', '.join([f'({row})'] * count)}{tail}"
 
 
 def load_queries() -> Mapping[str, str]:
