@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec import structs
 
 from arbiter.pool.breaker import (
     FAILURES,
@@ -77,7 +76,7 @@ def test_a_trial_that_said_nothing_leaves_the_next_one_due_at_once() -> None:
     assert (waiting.phase, passed_over(waiting, 12.0)) == (Phase.OPEN, None)
     assert waiting.why == "status 500"
     # whoever was sent while it tried was no trial
-    beside = replace(trial, is_trial=False)
+    beside = structs.replace(trial, is_trial=False)
     assert ended(trying, beside, Sign.NOTHING, now=12.0) == trying
 
 

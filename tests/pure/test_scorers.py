@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from arbiter.inference import Limits
 from arbiter.knowledge.energies import Spend
@@ -53,14 +54,14 @@ def test_energy_is_not_told_where_it_has_no_weight() -> None:
 
 
 def test_who_has_no_known_energy_is_taken_as_the_others() -> None:
-    unknown = replace(ANT, spend=None)
+    unknown = structs.replace(ANT, spend=None)
     found = static_score(unknown, Limits(), HOUSE, GREEN, scale=SCALE)
     assert found.score == pytest.approx((0.8 + 0.9 + 0.75 + 0.95 + 4.0 * 0.7) / 8.0)
     assert found.explanation.endswith("energy unknown, taken as the others'")
 
 
 def test_before_there_are_enough_samples_a_score_says_so() -> None:
-    new = replace(ANT, profile=replace(ANT.profile, samples=LEAST_SAMPLES - 1))
+    new = structs.replace(ANT, profile=structs.replace(ANT.profile, samples=LEAST_SAMPLES - 1))
     found = static_score(new, Limits(), HOUSE, GREEN, scale=SCALE)
     assert (found.score, found.samples) == (0.5, LEAST_SAMPLES - 1)
 

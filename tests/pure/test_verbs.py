@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from arbiter.errors import Conflict
 from arbiter.refs import ModelName, RolloutId, VersionId
@@ -101,15 +101,15 @@ def test_a_step_without_a_reason_says_who_took_it() -> None:
 
 
 def test_one_that_ran_out_of_time_has_all_of_it_again() -> None:
-    spent = replace(at(Phase.PAUSED), total_s=Plan().expiry_s)
+    spent = structs.replace(at(Phase.PAUSED), total_s=Plan().expiry_s)
     resumed, _ = resume(spent, "ann", "")
     assert resumed.total_s == 0.0
-    going, _ = resume(replace(spent, total_s=5.0), "ann", "")
+    going, _ = resume(structs.replace(spent, total_s=5.0), "ann", "")
     assert going.total_s == 5.0
 
 
 def test_a_retry_answers_nobody_anew_and_keeps_no_time_of_the_old_one() -> None:
-    old = replace(at(Phase.ABORTED, index=2), soaked_s=7.0, total_s=9.0, shadow_only=True)
+    old = structs.replace(at(Phase.ABORTED, index=2), soaked_s=7.0, total_s=9.0, shadow_only=True)
     new = again(old)
     assert (new.soaked_s, new.total_s, new.shadow_only) == (0.0, 0.0, False)
     assert new.reason == "retried by ann"
@@ -117,8 +117,10 @@ def test_a_retry_answers_nobody_anew_and_keeps_no_time_of_the_old_one() -> None:
 
 def test_a_retry_of_a_rollout_in_windows_begins_at_the_next_whole_window() -> None:
     plan = IN_WINDOWS
-    assert again(replace(at(Phase.ABORTED, plan=plan), sliced_s=1_000.0)).sliced_s == 1_800.0
-    assert again(replace(at(Phase.ABORTED, plan=plan), sliced_s=900.0)).sliced_s == 1_800.0
+    assert (
+        again(structs.replace(at(Phase.ABORTED, plan=plan), sliced_s=1_000.0)).sliced_s == 1_800.0
+    )
+    assert again(structs.replace(at(Phase.ABORTED, plan=plan), sliced_s=900.0)).sliced_s == 1_800.0
     assert again(at(Phase.ABORTED, plan=plan)).sliced_s == 0.0
 
 

@@ -193,7 +193,9 @@ _OPENAI: Final = frozenset(
 async def serving(flavour: Flavour, behind: str) -> AsyncIterator[Flavour]:
     """This kind of server, in front of a llama-server at an address."""
     application = web.Application()
-    async with aiohttp.ClientSession(behind) as session:
+    # a new connection for each request: the server behind closes kept ones whenever it likes
+    once = aiohttp.TCPConnector(force_close=True)
+    async with aiohttp.ClientSession(behind, connector=once) as session:
 
         async def get(request: web.Request) -> web.StreamResponse:
             path = request.path

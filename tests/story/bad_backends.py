@@ -360,11 +360,15 @@ class Street:
         return next(one.version for one in self.house.registry.names() if one.name == model)
 
 
+LOOKS = 3
+"""Looks at most: on a busy machine a server may say too late what it is."""
+
+
 @asynccontextmanager
 async def street(
     data_dir: Path, *servers: BadServer, clock: Clock | None = None, **overrides: Any
 ) -> AsyncIterator[Street]:
-    """A house that has looked at these servers once."""
+    """A house that has found what these servers offer, as far as they say it."""
     given = {
         "discovery__servers": [server.url for server in servers],
         "discovery__usual": False,
@@ -378,7 +382,10 @@ async def street(
         clock=clock,
         engines=lambda context: (OllamaEngine(context), OpenAIServerEngine(context)),
     ) as house:
-        await house.scout.look()
+        for _ in range(LOOKS):
+            await house.scout.look()
+            if {server.model for server in servers} <= {one.name for one in house.registry.names()}:
+                break
         async with house.door() as address:
             yield Street(house=house, url=address.url)
 

@@ -114,7 +114,7 @@ def row_of(
 
 
 def unit_added(
-    query: str, assignment: Assignment, row: UnitRow, decision: DecisionId, *, waits: bool
+    assignment: Assignment, row: UnitRow, decision: DecisionId, *, query: str, waits: bool
 ) -> Statement:
     """Writes a unit's row. waits: whether its score is to come from a judgement."""
     parameters = (assignment.rollout, *row[:5], decision, *row[5:], int(waits))

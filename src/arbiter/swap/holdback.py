@@ -122,7 +122,7 @@ class Holdback:
         if waits:
             self._to_judge.add(position)
         row = row_of(assignment, position, task=task, score=score, ending=ending)
-        written = unit_added("add_after_unit", assignment, row, decision, waits=waits)
+        written = unit_added(assignment, row, decision, query="add_after_unit", waits=waits)
         return (written,), self._order.storing(row, decision, waits=waits)
 
     def judging(self, position: int, *, at: str, is_late: bool) -> Statement:

@@ -189,5 +189,7 @@ def judging(
 
     after: the unit began after the promotion. Gives back the score, or nothing while it waits.
     """
-    query = "judge_after_unit" if after else "judge_unit"
-    return Statement(query=query, parameters=(at, rollout, position, int(is_late)))
+    parameters = (at, rollout, position, int(is_late))
+    if after:
+        return Statement(query="judge_after_unit", parameters=parameters)
+    return Statement(query="judge_unit", parameters=parameters)

@@ -250,7 +250,7 @@ class Track:
         if assignment.is_paired:
             score = None
         row = row_of(assignment, position, task=task, score=score, ending=ending)
-        written = unit_added("add_unit", assignment, row, decision, waits=waits)
+        written = unit_added(assignment, row, decision, query="add_unit", waits=waits)
         return (written,), self._order.storing(row, decision, waits=waits)
 
     def paired(
