@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from arbiter.engines.scripted import Die, Say, Scripted, Step
 from arbiter.errors import InstanceLost
 from arbiter.inference import Arm, Generation
 from arbiter.knowledge.tasks import Task
+from arbiter.ledger import Kind
 from arbiter.refs import RolloutId, TaskName
 from arbiter.swap.audit import audit, read_record
 from arbiter.swap.driving import TICK_S
@@ -237,9 +239,10 @@ async def test_a_watch_still_waits_after_a_restart_for_what_waited(tmp_path: Pat
         assert view.since.new.count + view.since.old.count == len(chosen)
 
 
-async def test_a_promotion_is_taken_back_by_judgements_alone_and_the_record_says_the_same(
+async def test_a_fall_that_judgements_alone_tell_is_told_to_a_person_who_decides(
     play: Stage,
 ) -> None:
+    """Whether an answer is judged may hang on who gave it: the house takes nothing back by that."""
     rollout = await promoted(play, judge_share=1.0, judge_within_s=3.0, alpha_drift=0.01)
     for number in range(300):
         await ask(play, 1)
@@ -248,8 +251,11 @@ async def test_a_promotion_is_taken_back_by_judgements_alone_and_the_record_says
             good = decided.arm is not Arm.PROMOTED or number % 2 == 0
             await play.house.feedback(decided.decision, float(good))
         await watched(play, rollout)
-        if not play.house.controller.watching.aliases():
+        if await play.house.ledger.of(Kind.ROLLOUT_DRIFTED):
             break
-    assert (await play.house.controller.view(rollout)).stored.rollout.phase is Phase.UNDONE
+    assert (await play.house.controller.view(rollout)).stored.rollout.phase is Phase.PROMOTED
+    (told,) = await play.house.ledger.of(Kind.ROLLOUT_DRIFTED)
+    assert json.loads(told.body)["follows"] == "ask"
+    assert play.house.controller.watching.aliases()
     record = await read_record(rollout, play.house.database, play.house.ledger)
     assert audit(record).differs is None

@@ -10,6 +10,7 @@ from arbiter.refs import RolloutId
 from arbiter.stats.evalues import from_log
 from arbiter.storage.database import Row, Statement
 from arbiter.swap.basis import Basis
+from arbiter.swap.plan import OnDrift
 from arbiter.swap.rollout import Rollout
 from arbiter.swap.watch import Alarm, Before, Sign
 
@@ -89,8 +90,10 @@ def alarmed(row: Row) -> Alarmed:
     )
 
 
-def drift_note(rollout: Rollout, alarm: Alarm, *, who: str) -> Note:
-    """What the ledger is told of an alarm that may take a promotion back."""
+def drift_note(
+    rollout: Rollout, alarm: Alarm, *, who: str, follows: OnDrift = OnDrift.UNDO
+) -> Note:
+    """What the ledger is told of an alarm that may take a promotion back, and what follows."""
     e = from_log(alarm.log_e)
     return Note(
         kind=Kind.ROLLOUT_DRIFTED,
@@ -102,7 +105,7 @@ def drift_note(rollout: Rollout, alarm: Alarm, *, who: str) -> Note:
             "needed": 1.0 / rollout.plan.alpha_drift,
             "until": alarm.until,
             "rows": alarm.rows,
-            "follows": rollout.plan.on_drift.value,
+            "follows": follows.value,
         },
     )
 

@@ -367,8 +367,10 @@ class Watching:
             await self._database.write(alarm_added(rollout.id, alarm, at=at))
             watch.said.add(alarm.sign)
             self._announce(rollout, "drift_suspected", reason=alarm.sentence)
-        elif rollout.plan.on_drift is OnDrift.ASK:
-            note = drift_note(rollout, alarm, who=HOUSE)
+        elif rollout.plan.on_drift is OnDrift.ASK or watch.holdback.judged_so_far.judged:
+            # whether an answer is judged may hang on who gave it (one that fails has none to be
+            # judged): then the alarm's rate is not sure, and a person decides
+            note = drift_note(rollout, alarm, who=HOUSE, follows=OnDrift.ASK)
             await self._registry.stand(
                 {}, also=(alarm_added(rollout.id, alarm, at=at),), notes=(note,)
             )
