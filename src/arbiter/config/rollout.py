@@ -49,7 +49,9 @@ class RolloutSettings(Section):
         description="An alarm has no cause once in 1 / alpha_drift graded conversations or less.",
     )
     on_drift: Literal["undo", "ask"] = Field(
-        "undo", description="When the new version became worse than the old: go back, or say so."
+        "undo",
+        description="When the new version became worse than the old: go back, or say so. Where "
+        "judged answers are among the evidence, it only says so.",
     )
     budget: float = Field(
         100.0,
