@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Protocol
 
 from arbiter.clock import Clock
@@ -50,6 +51,12 @@ class Hearing:
         if wait is None:
             return
         at = self._clock.now().isoformat()
-        written = await self._database.write(waiting.judging(wait.row[0], at=at, is_late=is_late))
+        statement = waiting.judging(wait.row[0], at=at, is_late=is_late)
+        # what is written is told, also where whoever judged has gone meanwhile: written twice it
+        # tells nothing, and the unit would wait, and all behind it, until the next start
+        await asyncio.shield(self._judge(waiting, decision, statement))
+
+    async def _judge(self, waiting: Waiting, decision: DecisionId, statement: Statement) -> None:
+        written = await self._database.write(statement)
         for (score,) in written.rows[0]:
             waiting.judged(decision, None if score is None else float(score))
