@@ -6,7 +6,7 @@ from collections import Counter
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from arbiter.refs import TaskName, VersionId
@@ -33,8 +33,10 @@ def test_the_probabilities_sum_to_one_and_reach_the_floor_or_are_nothing(found: 
     assert min(within) >= min(1.0, FLOOR / len(within))
 
 
-@given(arms.filter(lambda found: len(found) <= MOST), st.randoms())
+@given(arms.filter(lambda found: len(found) <= 12), st.randoms())
 def test_the_order_of_the_arms_does_not_matter(found: list[Arm], dice: Random) -> None:
+    # which of equals waits where too many are alike is said by their place
+    assume(len(found) <= MOST or len(set(hopes(found))) == len(found))
     order = list(range(len(found)))
     dice.shuffle(order)
     vector, turned = chances(found), chances([found[k] for k in order])

@@ -26,6 +26,7 @@ from arbiter.registry.registry import Standing
 from arbiter.storage.sqlite import SqliteDatabase
 from arbiter.swap.audit import Audit, audit, read_record
 from arbiter.swap.driving import TICK_S
+from arbiter.swap.plan import Apart
 from arbiter.swap.rollout import Phase
 
 OLD, BETTER, WORSE = 0.75, 0.97, 0.35
@@ -279,6 +280,26 @@ async def test_a_swap_that_is_said_twice_is_begun_once(play: Stage) -> None:
         await play.swap("primary", "new", min_units=1001)  # another plan is another rollout
     await play.house.controller.abort(first, who="ada", why="no")
     assert await play.swap("primary", "new", min_units=1000) != first
+
+
+async def test_a_swap_that_is_said_twice_at_once_is_begun_once(play: Stage) -> None:
+    await play.add("new", {"chat": BETTER})
+    said = [play.swap("primary", "new", min_units=1000) for _ in range(3)]
+    assert len(set(await asyncio.gather(*said))) == 1
+    assert len(await play.house.controller.list()) == 1
+
+
+async def test_a_swap_in_windows_of_a_length_that_was_found_is_the_same_when_loads_take_longer(
+    play: Stage,
+) -> None:
+    await play.add("new", {"chat": BETTER})
+    first = await play.swap("primary", "new", apart=Apart.SLICES)
+    going = (await play.house.controller.view(first)).stored.rollout.plan
+    assert going.slice_s is not None
+    assert await play.swap("primary", "new", apart=Apart.SLICES, slice_s=going.slice_s) == first
+    assert await play.swap("primary", "new", apart=Apart.SLICES) == first
+    with pytest.raises(RolloutActive, match="has a rollout going on"):
+        await play.swap("primary", "new", apart=Apart.SLICES, slice_s=going.slice_s + 60.0)
 
 
 async def test_why_a_swap_was_begun_is_in_its_log_from_python_too(play: Stage) -> None:

@@ -8,6 +8,7 @@ start it is.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from random import Random
@@ -90,6 +91,7 @@ class Controller:
         self._at = crash or nowhere
         self._herald = Herald(announcer, clock)
         self._tracks = Tracks()
+        self._starting = asyncio.Lock()
         hearing = Hearing(database=database, clock=clock)
         self.watching = Watching(
             registry=registry,
@@ -270,22 +272,23 @@ class Controller:
 
         Raises `RolloutActive`, `UnknownModel`, `InvalidField` when both are the same version.
         """
-        alias, stable, new = paired(self._registry, alias, candidate)
-        plan = self._in_windows(plan, stable, new)
-        going = self.active(alias)
-        if going is not None and (going.candidate, going.plan) == (new.version, plan):
-            return await self.find(going.id)
-        self._tracks.ensure_free(alias)
-        rollout = Rollout(
-            id=RolloutId(new_id("rol", now=self._clock.now(), dice=self._dice)),
-            alias=alias,
-            stable=stable.version,
-            candidate=new.version,
-            plan=plan,
-            salt=f"{self._dice.getrandbits(128):032x}",
-            reason=f"{VALIDATING}: {why}" if why else VALIDATING,
-        )
-        return await self._begin(rollout, Track(rollout), who=who)
+        # one after the other: of two that are said at once, the second one finds the first going on
+        async with self._starting:
+            alias, stable, new = paired(self._registry, alias, candidate)
+            going = self.active(alias)
+            if going is not None and going.candidate == new.version and _is_as(going.plan, plan):
+                return await self.find(going.id)
+            self._tracks.ensure_free(alias)
+            rollout = Rollout(
+                id=RolloutId(new_id("rol", now=self._clock.now(), dice=self._dice)),
+                alias=alias,
+                stable=stable.version,
+                candidate=new.version,
+                plan=self._in_windows(plan, stable, new),
+                salt=f"{self._dice.getrandbits(128):032x}",
+                reason=f"{VALIDATING}: {why}" if why else VALIDATING,
+            )
+            return await self._begin(rollout, Track(rollout), who=who)
 
     def _in_windows(self, plan: Plan, *versions: Version) -> Plan:
         """The plan with windows that are long next to the loads, where it says nothing of that."""
@@ -422,3 +425,8 @@ class Controller:
                     raise
                 raise elsewhere() from error
             return self._tracks.stored[rollout]
+
+
+def _is_as(going: Plan, asked: Plan) -> bool:
+    """Whether a plan is the one that goes on; how long its windows are may have been left open."""
+    return going == (asked if asked.slice_s is not None else replace(asked, slice_s=going.slice_s))
