@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from arbiter.refs import TaskName, VersionId
 from arbiter.selection.bandit import Table
-from arbiter.selection.chances import FLOOR, HORIZON, MOST, Arm, chances, drawn, hopes
+from arbiter.selection.chances import FLOOR, GROWS, HORIZON, MOST, Arm, chances, drawn, hopes
 
 arms = st.lists(
     st.builds(
@@ -69,7 +69,15 @@ def test_nobody_is_taken_at_less_than_its_mean_and_nobody_at_more_than_the_horiz
     found: list[Arm],
 ) -> None:
     for arm, hope in zip(found, hopes(found), strict=True):
-        assert arm.mean <= hope <= arm.mean + 0.4 * HORIZON * arm.widened
+        assert arm.mean <= hope <= arm.mean + 0.4 * arm.horizon * arm.widened
+
+
+def test_the_more_scores_a_task_has_had_the_more_a_try_may_pay_for() -> None:
+    new, old = Arm(0.5, 0.1), Arm(0.5, 0.1, neglect=20.0, samples=4.0)
+    assert new.horizon == HORIZON
+    assert old.horizon == HORIZON + GROWS * 100.0
+    best = Arm(0.6, 0.03)
+    assert hopes([best, old])[1] > hopes([best, new])[1]
 
 
 @given(arms.filter(lambda found: len(found) > 1), st.floats(0.0, 0.5))
@@ -117,7 +125,7 @@ def _tried_again(*, hopeful: bool, seed: int) -> bool:
 
 
 def test_an_arm_that_was_unlucky_at_first_is_tried_again() -> None:
-    assert sum(_tried_again(hopeful=True, seed=seed) for seed in range(12)) >= 10
+    assert sum(_tried_again(hopeful=True, seed=seed) for seed in range(12)) >= 11
 
 
 def test_a_greedy_pick_never_tries_the_unlucky_arm_again() -> None:

@@ -1,9 +1,10 @@
 """With what probability each version is picked, and by whom: foresighted, bounded, sticky.
 
-An arm is taken at its mean and at what a few scores of it may bring to the next `HORIZON` picks at
-the task (`arbiter.stats.lookahead`). So what may yet turn out best is tried early, what cannot is
-not, and a try ends where it would change nothing. Doubt grows with an arm's neglect, the scores
-that others had for each of its own: bad luck is never for ever.
+An arm is taken at its mean and at what a few scores of it may bring to the picks that are still to
+come at the task (`arbiter.stats.lookahead`). So what may yet turn out best is tried early, what
+cannot is not, and a try ends where it would change nothing. A task that has had many scores is
+taken to have many before it, and doubt grows with an arm's neglect, the scores that others had for
+each of its own: bad luck is never for ever.
 
 Of arms that are close in that, none is sure: each is picked with the chance that it is the first
 when its belief counts `TEMPER` times (probability matching, Thompson 1933, on a sharpened belief;
@@ -26,10 +27,17 @@ from arbiter.stats.estimators import best_chances
 from arbiter.stats.lookahead import foresight
 
 HORIZON = 35.0
-"""Scores at the task that what is learned by trying an arm is to pay for.
+"""Scores at a new task that what is learned by trying an arm is to pay for.
 
 How many will come nobody knows; from 30 to 100 it makes little difference (docs/why.md). As many as
-came so far would be none when it matters most.
+came so far would be none when it matters most, so these come first.
+"""
+
+GROWS = 0.5
+"""How much longer the horizon is for each score that the task has had.
+
+Whoever has lasted will last (Lindy's law). With it an arm that was unlucky is tried again where it
+still pays, and neglect alone need not see to it, which would try the hopeless ones again as well.
 """
 
 TEMPER = 200.0
@@ -42,7 +50,7 @@ TEMPER_UPTO = 20.0
 REACH = 0.05
 FLOOR = 0.02
 
-PATIENCE = 40.0
+PATIENCE = 120.0
 """Scores of others for each of its own after which an arm's variance counts twice.
 
 It grows with their square from there: hardly at first, and without end.
@@ -76,7 +84,8 @@ class Arm:
     """What an arm is worth: mean and standard deviation of its utility; the rest as in `Belief`.
 
     worth: how many scores the belief is worth; None: as many as one about a share would be.
-    widened: the standard deviation with what neglect adds. sharpened: the one that is picked with.
+    horizon: scores to come that a try may pay for. widened: the standard deviation with what
+    neglect adds. sharpened: the one that is picked with.
     promise: what it may well be worth, for telling who is to be compared at all.
     """
 
@@ -85,6 +94,7 @@ class Arm:
     neglect: float = 0.0
     samples: float = 0.0
     worth: float | None = None
+    horizon: float = field(init=False)
     widened: float = field(init=False)
     sharpened: float = field(init=False)
     promise: float = field(init=False)
@@ -94,6 +104,9 @@ class Arm:
         temper = TEMPER + TEMPER_EACH * min(self.samples, TEMPER_UPTO)
         sharpened = self.deviation * sqrt((1.0 + self.neglect / NEGLECT) / temper)
         widened = self.deviation * sqrt(1.0 + (self.neglect / PATIENCE) ** 2)
+        # neglect is what the task has had, for each of the arm's own and one
+        horizon = HORIZON + GROWS * self.neglect * (self.samples + 1.0)
+        object.__setattr__(self, "horizon", horizon)
         object.__setattr__(self, "sharpened", max(1e-6, sharpened))
         object.__setattr__(self, "widened", max(1e-9, widened))
         object.__setattr__(self, "promise", self.mean + 2.0 * self.widened)
@@ -130,7 +143,7 @@ def hopes(arms: Sequence[Arm]) -> list[float]:
     found = []
     for place, arm in enumerate(arms):
         gap = (best - second) if place == first else (best - arm.mean)
-        found.append(arm.mean + foresight(gap, arm.widened, arm.scores, HORIZON))
+        found.append(arm.mean + foresight(gap, arm.widened, arm.scores, arm.horizon))
     return found
 
 
