@@ -114,6 +114,25 @@ async def test_a_prompt_that_is_too_long_begins_with_the_words_of_anthropic() ->
     assert said(answered.text) == "prompt is too long: It has 9 tokens."
 
 
+async def test_how_much_too_long_it_is_stands_where_anthropics_clients_look_for_it() -> None:
+    failure = PromptTooLong("It has 9,000 tokens.", tokens=9_000, room=4_096)
+    async with at_the_door(ScriptedHouse(fails_at=-1, failure=failure)) as address:
+        answered = await post(address, json.dumps(turn()).encode(), path="/v1/messages")
+    assert answered.status == 400
+    assert json.loads(answered.body)["error"] == {
+        "type": "invalid_request_error",
+        "message": "prompt is too long: 9000 tokens > 4096 maximum: It has 9,000 tokens.",
+    }
+
+
+async def test_a_prompt_that_is_too_long_begins_with_the_words_of_ollama() -> None:
+    house = ScriptedHouse(fails_at=-1, failure=PromptTooLong("It has 9 tokens."))
+    async with at_the_door(house) as address:
+        answered = await post(address, json.dumps(turn()).encode(), path="/api/chat")
+    assert answered.status == 400
+    assert said(answered.text) == "the input length exceeds the context length: It has 9 tokens."
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -102,6 +102,22 @@ async def test_a_prompt_that_is_too_long_for_the_model_says_so(
         )
 
 
+async def test_a_prompt_that_is_too_long_for_every_model_has_the_code_that_agents_look_for(
+    client: openai.AsyncOpenAI,
+) -> None:
+    long = "word " * 40_000
+    with pytest.raises(openai.BadRequestError, match="estimated at") as chat:
+        await client.chat.completions.create(
+            model="auto", messages=[{"role": "user", "content": long}], stream=True
+        )
+    with pytest.raises(openai.BadRequestError, match="estimated at") as response:
+        await client.responses.create(model="auto", input=long)
+    with pytest.raises(openai.BadRequestError, match="estimated at") as completion:
+        await client.completions.create(model="task:sum", prompt=long)
+    codes = {one.value.code for one in (chat, response, completion)}
+    assert codes == {"context_length_exceeded"}
+
+
 async def test_a_response_says_the_same_whole_and_streamed(client: openai.AsyncOpenAI) -> None:
     question = "Review: the soup was lovely."
     whole = await client.responses.create(model="fast", input=question, temperature=0)

@@ -57,6 +57,8 @@ def refusal(response: Response, *, kind: str, path: str, has_key: bool) -> Arbit
             f"{too_large[2]} in one.",
             hint="Send shorter texts, or start the server with a larger physical batch.",
             param="input",
+            tokens=int(too_large[1]),
+            room=int(too_large[2]),
         )
     if status in _NOTHING_THERE:
         # the model is listed there, or this would not have been asked

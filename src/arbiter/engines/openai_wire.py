@@ -171,6 +171,10 @@ _TOO_LONG: Final = re.compile(
     r"|context.{0,80}(?:exceed|overflow)",
     re.IGNORECASE,
 )
+_HAS: Final = re.compile(
+    r"\b([0-9]{1,9})(?: input tokens| in the (?:messages|prompt)| tokens\) is longer)"
+)
+_HOLDS: Final = re.compile(r"context length (?:is |\()([0-9]{1,9}) tokens", re.IGNORECASE)
 _problem = msgspec.json.Decoder(_Problem).decode
 _refusal = msgspec.json.Decoder(_Refusal).decode
 _REASONS: Final = {
@@ -357,10 +361,13 @@ def parse_refusal(status: int, body: bytes) -> EngineRefused:
             f"for {problem.n_ctx}.",
             hint=MORE_ROOM,
             param="messages",
+            tokens=problem.n_prompt_tokens,
+            room=problem.n_ctx,
         )
     told = f"The engine refused the request: {problem.message[:500]}"
     if is_too_long(problem.message):
-        return PromptTooLong(told, param="messages")
+        tokens, room = lengths_in(problem.message)
+        return PromptTooLong(told, param="messages", tokens=tokens, room=room)
     return EngineRefused(told)
 
 
@@ -373,6 +380,22 @@ def is_too_long(words: str) -> bool:
     (True, False)
     """
     return _TOO_LONG.search(words) is not None
+
+
+def lengths_in(words: str) -> tuple[int | None, int | None]:
+    """How many tokens a prompt has, and how many there is room for, where such words say it.
+
+    >>> lengths_in("This model's maximum context length is 4096 tokens. However, you requested "
+    ... "5000 tokens (4900 in the messages, 100 in the completion).")
+    (4900, 4096)
+    >>> lengths_in("The input (50 tokens) is longer than the model's context length (40 tokens).")
+    (50, 40)
+    >>> lengths_in("the input length exceeds the context length")
+    (None, None)
+    """
+    found = _HAS.search(words), _HOLDS.search(words)
+    tokens, room = [None if one is None else int(one[1]) for one in found]
+    return tokens, room
 
 
 def words_of(body: bytes) -> str:

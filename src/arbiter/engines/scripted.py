@@ -212,6 +212,8 @@ class ScriptedRunner:
                 f"{self.spec.context}.",
                 hint=MORE_ROOM,
                 param="messages" if isinstance(request.work, Chat) else "prompt",
+                tokens=prompt_tokens,
+                room=self.spec.context,
             )
         async with self._slots:
             self._refuse_when_over()
@@ -234,6 +236,8 @@ class ScriptedRunner:
                 f"{self.spec.context}.",
                 hint="Send shorter texts, or load the model with a larger context.",
                 param="input",
+                tokens=max(counts),
+                room=self.spec.context,
             )
         async with self._slots:
             self._refuse_when_over()
