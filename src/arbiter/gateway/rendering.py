@@ -17,7 +17,7 @@ from starlette.types import Send
 
 from arbiter.errors import ArbiterError, LoadFailed, MethodNotAllowed, NotProvided, Unexpected
 from arbiter.inference import Usage
-from arbiter.logs import told
+from arbiter.logs import Value, told
 
 Header = tuple[bytes, bytes]
 
@@ -98,8 +98,14 @@ def error_body(
     )
 
 
-def known(error: Exception) -> ArbiterError:
-    """The error itself when it was raised on purpose; else it is logged and hidden."""
+def known(
+    error: Exception, *, request: str | None = None, sent_as: str | None = None
+) -> ArbiterError:
+    """The error itself when it was raised on purpose; else it is logged and hidden.
+
+    request: by which it is found again; sent_as: what its sender calls it.
+    """
+    ids: dict[str, Value] = {"request_id": request, "client_request_id": sent_as}
     if isinstance(error, ArbiterError):
         if error.status >= 500:
             # while a model cannot be loaded every request says so; the pool has told it once
@@ -107,17 +113,21 @@ def known(error: Exception) -> ArbiterError:
             level = logging.DEBUG if is_told else logging.WARNING
             # what an engine said may quote the prompt; it is in the record, for who runs the house
             words = error.sentence if error.ours else "the engine's words are in the record"
-            log.log(level, "a request failed: %s: %s", error.code, words, extra=_which(error))
+            log.log(
+                level,
+                "a request failed: %s: %s",
+                error.code,
+                words,
+                extra=told({"decision": error.decision, **ids}),
+            )
         elif error.decision is None:
             # one that was decided on has a line of its own
-            log.info("request refused", extra=told({"error": error.code, "status": error.status}))
+            log.info(
+                "request refused", extra=told({"error": error.code, "status": error.status, **ids})
+            )
         return error
-    log.error("a request failed unexpectedly", exc_info=error)
+    log.error("a request failed unexpectedly", exc_info=error, extra=told(ids))
     return Unexpected()
-
-
-def _which(error: ArbiterError) -> dict[str, object]:
-    return told({"decision": error.decision})
 
 
 class ErrorBody(Protocol):

@@ -22,7 +22,8 @@ from arbiter.gateway.completions import completions
 from arbiter.gateway.dialects import errors_at
 from arbiter.gateway.embeddings import embeddings
 from arbiter.gateway.exchange import Request
-from arbiter.gateway.rendering import encoded, known, send_error, send_json
+from arbiter.gateway.rendering import Header, encoded, known, send_error, send_json
+from arbiter.gateway.request_ids import REQUEST_ID, X_REQUEST_ID, client_id, id_header_at
 from arbiter.gateway.responses import responses
 from arbiter.gateway.rooms import ModelCard, Rooms
 from arbiter.gateway.security import (
@@ -93,7 +94,7 @@ async def list_models(request: Request, rooms: Rooms) -> None:
     cards = [_shown(card) for card in rooms.models()]
     ends = {"first_id": cards[0]["id"], "last_id": cards[-1]["id"]} if cards else {}
     told = {"object": "list", "data": cards, "has_more": False, **ends}
-    await send_json(request.send, encoded(told))
+    await send_json(request.send, encoded(told), headers=_named(rooms))
 
 
 async def one_model(request: Request, rooms: Rooms) -> None:
@@ -101,9 +102,15 @@ async def one_model(request: Request, rooms: Rooms) -> None:
     name = request.path.removeprefix("/v1/models/")
     for card in rooms.models():
         if card.id == name:
-            await send_json(request.send, encoded(_shown(card)))
+            await send_json(request.send, encoded(_shown(card)), headers=_named(rooms))
             return
     raise UnknownModel(f"No model or alias is called {name!r:.130}.", param="model")
+
+
+def _named(rooms: Rooms) -> list[Header]:
+    """The id of an answer that the clients of OpenAI and of Anthropic both may read."""
+    name = rooms.new_request().encode()
+    return [(X_REQUEST_ID, name), (REQUEST_ID, name)]
 
 
 def _shown(card: ModelCard) -> dict[str, object]:
@@ -336,7 +343,10 @@ def door(rooms: Rooms, policy: Policy, routes: Sequence[Route] = ROUTES) -> ASGI
         except Exception as error:
             if passage.has_begun:
                 raise  # the server ends the connection, which is all that can be said now
-            body = errors_at(scope["path"])
-            await send_error(send, known(error), body=body, close=not passage.is_read)
+            path, request = scope["path"], rooms.new_request()
+            told = known(error, request=request, sent_as=client_id(passage.head))
+            headers = [(id_header_at(path), request.encode())]
+            body = errors_at(path)
+            await send_error(send, told, body=body, headers=headers, close=not passage.is_read)
 
     return enter

@@ -43,6 +43,7 @@ async def listening(house: HouseRooms, *, only: Key | None = None) -> AsyncItera
         ready=lambda: readiness(house),
         watched=lambda: watched_of(house),
         clock=house.clock,
+        new_request=house.dispatch.new_request,
         shelf=HouseShelf(
             registry=house.registry,
             pool=house.pool,
