@@ -35,7 +35,6 @@ _STORED_NOTHING = "Nothing is stored here: send the earlier turns again."
 _INSTEAD: Mapping[str, str] = {
     "n": "Send a request for each answer.",
     "best_of": "Send a request for each answer.",
-    "echo": "The prompt is yours already: put it before the answer.",
     "functions": "Send them as tools.",
     "function_call": "Send it as tool_choice.",
     "web_search_options": "Offer a tool of your own that searches.",
