@@ -8,7 +8,7 @@ import pytest
 from tests.contract.door_support import ScriptedHouse, at_the_door, get, post
 
 from arbiter.engines.ollama_wire import parse_refusal as parse_ollama
-from arbiter.engines.openai_wire import parse_refusal
+from arbiter.engines.openai_refusal import parse_refusal
 from arbiter.errors import EngineRefused, PromptTooLong
 
 TURNS = [{"role": "user", "content": "hi"}]

@@ -8,12 +8,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from arbiter.engines.openai_wire import (
-    ReportedError,
-    parse_refusal,
-    printable,
-    words_of,
-)
+from arbiter.engines.openai_refusal import parse_refusal, printable, words_of
+from arbiter.engines.openai_wire import ReportedError
 from arbiter.engines.remote import Response, pause_of
 from arbiter.errors import (
     ArbiterError,

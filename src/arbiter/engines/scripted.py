@@ -22,7 +22,7 @@ from typing import Final
 from arbiter.cost import Footprint
 from arbiter.engines.base import Availability, Engine, EngineContext, LoadSpec, Runner
 from arbiter.engines.endings import is_out_of_memory
-from arbiter.engines.openai_wire import MORE_ROOM
+from arbiter.engines.openai_refusal import MORE_ROOM
 from arbiter.engines.script import Script, read_script
 from arbiter.errors import (
     InstanceLost,
