@@ -34,6 +34,9 @@ log = logging.getLogger("arbiter.gateway")
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 _UPGRADING = frozenset({b"upgrade", b"http2-settings"})
 _BACKLOG = 512
+_MOST_QUEUED = 8
+"""Requests of one connection that are read while another is answered. Who reads no further does not
+see who hangs up; who reads for ever fills the memory."""
 _LAST_WORDS_S = 1.0
 
 
@@ -228,8 +231,9 @@ class _Protocol(HttpToolsProtocol):
             self._running = cycle
             self._start_asgi_task(cycle, self.app)
         else:
-            self.flow.pause_reading()
             self.pipeline.appendleft((cycle, self.app))
+            if len(self.pipeline) >= _MOST_QUEUED:
+                self.flow.pause_reading()
 
     def on_body(self, body: bytes) -> None:
         self._unparsed = 0
@@ -239,7 +243,7 @@ class _Protocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return
         super().on_message_complete()
-        if not self.pipeline:
+        if len(self.pipeline) < _MOST_QUEUED:
             # uvicorn stops reading at a large body and does not begin again at its end: whoever
             # hangs up would not be noticed, and the engine would go on for nobody
             self.flow.resume_reading()
