@@ -39,7 +39,11 @@ def turn(**fields: object) -> dict[str, object]:
             {**turn(), "reasoning_effort": "huge"},
             "It is one of: high, low, medium, minimal, none, xhigh.",
         ),
-        ("/v1/chat/completions", {**turn(), "n": 2}, "Send a request for each answer."),
+        (
+            "/v1/completions",
+            {"model": "tiny", "prompt": "a", "best_of": 2},
+            "Ask for n answers, and choose among them.",
+        ),
         ("/v1/chat/completions", {**turn(), "functions": [{}]}, "Send them as tools."),
         (
             "/v1/responses",

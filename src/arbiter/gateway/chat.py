@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
+from msgspec import structs
 
 from arbiter.errors import InvalidField, Unsupported
 from arbiter.gateway.chat_answer import ChatFrames, whole_chat
+from arbiter.gateway.chat_answers import ManyChatFrames, whole_chats
 from arbiter.gateway.exchange import Request, Writer, exchange
 from arbiter.gateway.extras import header_extras
 from arbiter.gateway.media import read_picture_url, read_sound
@@ -25,6 +28,7 @@ from arbiter.gateway.openai import (
 )
 from arbiter.gateway.rooms import Rooms
 from arbiter.gateway.security import Caller
+from arbiter.gateway.several import MOST_ANSWERS, Several, again
 from arbiter.gateway.tools import (
     WireCall,
     WireChoice,
@@ -42,7 +46,6 @@ UNSUPPORTED: Mapping[str, tuple[object, ...]] = {
     "functions": (None, []),
     "modalities": (None, ["text"]),
     "moderation": (None,),
-    "n": (None, 1),
     "prediction": (None,),
     "verbosity": (None, "medium"),
     "web_search_options": (None,),
@@ -95,6 +98,7 @@ class ChatRequest(WritingRequest, frozen=True, kw_only=True):
     """A chat completion request: the fields that mean something here."""
 
     messages: Annotated[list[WireMessage], msgspec.Meta(min_length=1, max_length=MAX_MESSAGES)]
+    n: Annotated[int, msgspec.Meta(ge=1, le=MOST_ANSWERS)] | None = None
     max_completion_tokens: Tokens | None = None
     tools: WireTools | None = None
     tool_choice: str | WireChoice | None = None
@@ -116,6 +120,9 @@ async def chat_completions(request: Request, rooms: Rooms) -> None:
     """Answer a chat completion request."""
     chat = read_chat(request.body)
     ask = ask_of(chat, header_extras(request.head), request.caller)
+    if chat.n is not None and chat.n > 1:
+        await _several(request, rooms, chat, ask)
+        return
     created = int(rooms.clock.now().timestamp())
     writer = Writer(
         whole=partial(whole_chat, model=chat.model, created=created),
@@ -124,6 +131,20 @@ async def chat_completions(request: Request, rooms: Rooms) -> None:
         ),
     )
     await exchange(request, rooms, ask, writer)
+
+
+async def _several(request: Request, rooms: Rooms, chat: ChatRequest, ask: Ask) -> None:
+    """Answer a request that wants more than one answer."""
+    created = int(rooms.clock.now().timestamp())
+    asks = [structs.replace(ask, sampling=again(ask.sampling, time)) for time in range(chat.n or 1)]
+    writer = Writer(
+        whole=partial(whole_chats, model=chat.model, created=created),
+        streamed=partial(
+            ManyChatFrames, model=chat.model, created=created, with_usage=chat.wants_usage
+        ),
+    )
+    all_ = Several(rooms.answer, asks, request.caller.allowance)
+    await exchange(request, replace(rooms, answer=all_), ask, writer)
 
 
 def read_chat(body: bytes) -> ChatRequest:

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Annotated
 
 import msgspec
-from msgspec import structs
 
 from arbiter.errors import InvalidField, Unsupported
 from arbiter.gateway.completions_answer import (
@@ -35,16 +34,12 @@ from arbiter.gateway.openai import (
 )
 from arbiter.gateway.rooms import Rooms
 from arbiter.gateway.security import Caller
-from arbiter.gateway.several import Several
-from arbiter.inference import Ask, Completion, Sampling
+from arbiter.gateway.several import MOST_ANSWERS, Several, again
+from arbiter.inference import Ask, Completion
 
 UNSUPPORTED: Mapping[str, tuple[object, ...]] = {"best_of": (None, 1)}
 
 MOST_OTHERS = 20
-MOST_ANSWERS = 128
-"""Answers that one request may ask for, to all its prompts together."""
-
-_LAST_SEED = 2**63 - 1
 
 
 class CompletionRequest(WritingRequest, frozen=True, kw_only=True):
@@ -115,7 +110,7 @@ def asks_of(
                 target=target,
                 # clients send an empty suffix where they mean none
                 work=Completion(prompt=prompt, suffix=request.suffix or None),
-                sampling=_again(sampling, time),
+                sampling=again(sampling, time),
                 stream=bool(request.stream),
                 task=task,
                 limits=extras.limits,
@@ -130,14 +125,6 @@ def asks_of(
             for time in range(times)
         ]
     )
-
-
-def _again(sampling: Sampling, time: int) -> Sampling:
-    """With one seed for all of them, all the answers to a prompt would be the same."""
-    if not time or sampling.seed is None:
-        return sampling
-    far = sampling.seed + time
-    return structs.replace(sampling, seed=far if far <= _LAST_SEED else sampling.seed - time)
 
 
 def _echoes(asks: Sequence[Ask]) -> tuple[str, ...]:

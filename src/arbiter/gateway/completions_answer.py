@@ -9,8 +9,8 @@ from itertools import accumulate
 from arbiter.errors import ArbiterError
 from arbiter.gateway.chat_answer import odds_shown
 from arbiter.gateway.rendering import encoded, encoded_text, error_body, usage_of
-from arbiter.gateway.several import Begun, Ended, Placed
-from arbiter.inference import Chunk, Decided, Delta, Finish
+from arbiter.gateway.several import Begun, Ended, Placed, apart, by
+from arbiter.inference import Chunk, Decided, Delta, Finish, text_of
 from arbiter.refs import short
 
 _DONE = b"data: [DONE]\n\n"
@@ -81,11 +81,11 @@ class TextFrames:
 class ManyTextFrames(TextFrames):
     """The chunks of one stream of several answers, one after another."""
 
-    __slots__ = ("_given",)
+    __slots__ = ("_by",)
 
     def __init__(self, decided: Decided, *, form: Form) -> None:
         super().__init__(decided, form=form)
-        self._given = decided
+        self._by = b""
         """Who gives the answer that is being written."""
         self.opening = b""
 
@@ -93,7 +93,7 @@ class ManyTextFrames(TextFrames):
         """A chunk of one of the texts, or the end of one."""
         match chunk:
             case Begun(place=place, decided=decided):
-                self._letters, self._given, self._decision = 0, decided, decided.decision
+                self._letters, self._by, self._decision = 0, by(decided), decided.decision
                 echo = self._form.echo(place)
                 return self._said(_choice(echo, b"null", place=place)) if echo else b""
             case Placed(place=place, text=text, odds=found) if text:
@@ -102,7 +102,7 @@ class ManyTextFrames(TextFrames):
                 return self._said(_choice(text, b"null", odds if found else b"null", place=place))
             case Ended(place=place, reason=reason):
                 why = b'"%s"' % reason.value.encode()
-                return self._said(_choice("", why, place=place, given=self._given))
+                return self._said(_choice("", why, place=place, by=self._by))
         return b""
 
     def ending(self, finish: Finish) -> bytes:
@@ -126,26 +126,15 @@ def whole_text(decided: Decided, chunks: Sequence[Chunk], finish: Finish, *, for
 
 def whole_texts(decided: Decided, chunks: Sequence[Chunk], finish: Finish, *, form: Form) -> bytes:
     """Several texts in one piece."""
-    parts: dict[int, list[Placed]] = {}
-    begun: dict[int, Decided] = {}
-    ended: dict[int, bytes] = {}
-    for chunk in chunks:
-        match chunk:
-            case Begun(place=place):
-                begun[place], parts[place] = chunk.decided, []
-            case Placed(place=place):
-                parts[place].append(chunk)
-            case Ended(place=place, reason=reason):
-                ended[place] = b'"%s"' % reason.value.encode()
     choices = [
         _choice(
-            form.echo(place) + "".join([part.text for part in parts[place]]),
-            why,
-            odds_of(parts[place], others=form.others),
-            place=place,
-            given=begun[place],
+            form.echo(one.place) + text_of(one.chunks),
+            b'"%s"' % one.reason.value.encode(),
+            odds_of(one.chunks, others=form.others),
+            place=one.place,
+            by=one.by,
         )
-        for place, why in ended.items()
+        for one in apart(chunks)
     ]
     return b'%s%s],"usage":%s}' % (
         _head(form, decided),
@@ -173,13 +162,9 @@ def _choice(
     odds: bytes = b"null",
     *,
     place: int = 0,
-    given: Decided | None = None,
+    by: bytes = b"",
 ) -> bytes:
-    """One choice; given: who gave it, where a response has several and each is to be told."""
-    by = b""
-    if given is not None:
-        told = {"decision": given.decision, "version": given.version}
-        by = b',"arbiter":%s' % encoded(told)
+    """One choice; by: who gave it, where a response has several and each is to be told."""
     return b'{"text":%s,"index":%d,"logprobs":%s,"finish_reason":%s%s}' % (
         encoded_text(text),
         place,

@@ -33,8 +33,7 @@ so that nobody believes that they were heeded."""
 
 _STORED_NOTHING = "Nothing is stored here: send the earlier turns again."
 _INSTEAD: Mapping[str, str] = {
-    "n": "Send a request for each answer.",
-    "best_of": "Send a request for each answer.",
+    "best_of": "Ask for n answers, and choose among them.",
     "functions": "Send them as tools.",
     "function_call": "Send it as tool_choice.",
     "web_search_options": "Offer a tool of your own that searches.",

@@ -12,24 +12,35 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from types import TracebackType
 
 from msgspec import structs
 
 from arbiter.errors import StreamCut
 from arbiter.gateway.limits import Allowance
+from arbiter.gateway.rendering import encoded
 from arbiter.inference import (
     Answer,
     Ask,
     Awaited,
+    Called,
     Chunk,
     Decided,
     Delta,
     Finish,
     FinishReason,
+    Piece,
     Reply,
+    Sampling,
+    Thought,
     Usage,
 )
+
+MOST_ANSWERS = 128
+"""Answers that one request may ask for."""
+
+_LAST_SEED = 2**63 - 1
 
 
 class Begun(Delta, frozen=True, kw_only=True):
@@ -41,9 +52,10 @@ class Begun(Delta, frozen=True, kw_only=True):
 
 
 class Placed(Delta, frozen=True, kw_only=True):
-    """A piece of one of the answers."""
+    """A piece of one of the answers. piece: a thought or a call; None for text."""
 
     place: int
+    piece: Thought | Called | None = None
 
 
 class Ended(Delta, frozen=True, kw_only=True):
@@ -117,6 +129,8 @@ class _AllOfThem:
                     end = chunk
                 elif isinstance(chunk, Delta):
                     yield Placed(place=place, text=chunk.text, odds=chunk.odds)
+                elif isinstance(chunk, Thought | Called):
+                    yield Placed(place=place, text="", piece=chunk)
             await self._leave()
             if end is None:
                 raise StreamCut
@@ -151,6 +165,57 @@ class _AllOfThem:
         last, self._open = self._open, None
         if last is not None:
             await last.__aexit__(None, None, None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whole:
+    """One of the answers, put together again. chunks: without its end."""
+
+    place: int
+    decided: Decided
+    chunks: tuple[Piece, ...]
+    reason: FinishReason
+
+    @property
+    def by(self) -> bytes:
+        """Who gave it, for the end of its choice."""
+        return by(self.decided)
+
+
+def apart(chunks: Iterable[Chunk]) -> list[Whole]:
+    """The answers that these pieces belong to, in their order."""
+    found: list[Whole] = []
+    begun: Begun | None = None
+    parts: list[Piece] = []
+    for chunk in chunks:
+        if isinstance(chunk, Begun):
+            begun, parts = chunk, []
+        elif isinstance(chunk, Placed):
+            parts.append(chunk.piece or chunk)
+        elif isinstance(chunk, Ended) and begun is not None:
+            one = Whole(
+                place=chunk.place, decided=begun.decided, chunks=tuple(parts), reason=chunk.reason
+            )
+            found.append(one)
+    return found
+
+
+def by(decided: Decided) -> bytes:
+    """Who gave an answer, as further fields of its choice: the headers name only the first."""
+    told = {"decision": decided.decision, "version": decided.version}
+    return b',"arbiter":%s' % encoded(told)
+
+
+def again(sampling: Sampling, time: int) -> Sampling:
+    """The same for another answer to the same prompt: with one seed all of them would be one.
+
+    >>> again(Sampling(seed=7), 2).seed, again(Sampling(), 2).seed
+    (9, None)
+    """
+    if not time or sampling.seed is None:
+        return sampling
+    far = sampling.seed + time
+    return structs.replace(sampling, seed=far if far <= _LAST_SEED else sampling.seed - time)
 
 
 def summed(usages: Iterable[Usage]) -> Usage:
