@@ -111,6 +111,28 @@ async def test_a_prompt_that_is_too_long_has_the_code_by_which_openais_clients_k
     assert json.loads(answered.body)["error"]["code"] == "context_length_exceeded"
 
 
+@pytest.mark.parametrize(
+    ("sentence", "told"),
+    [
+        (
+            "It has 9,000 tokens.",
+            "This model's maximum context length is 4096 tokens. It has 9,000 tokens.",
+        ),
+        (
+            "This model's maximum context length is 4096 tokens. However ...",
+            "This model's maximum context length is 4096 tokens. However ...",
+        ),
+    ],
+)
+async def test_a_prompt_that_is_too_long_begins_with_the_words_of_openai(
+    sentence: str, told: str
+) -> None:
+    failure = PromptTooLong(sentence, tokens=9_000, room=4_096)
+    async with at_the_door(ScriptedHouse(fails_at=-1, failure=failure)) as address:
+        answered = await post(address)
+    assert said(answered.text) == told
+
+
 async def test_a_prompt_that_is_too_long_begins_with_the_words_of_anthropic() -> None:
     house = ScriptedHouse(fails_at=-1, failure=PromptTooLong("It has 9 tokens."))
     async with at_the_door(house) as address:

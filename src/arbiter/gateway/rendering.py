@@ -15,7 +15,14 @@ from typing import Protocol
 import msgspec
 from starlette.types import Send
 
-from arbiter.errors import ArbiterError, LoadFailed, MethodNotAllowed, NotProvided, Unexpected
+from arbiter.errors import (
+    ArbiterError,
+    LoadFailed,
+    MethodNotAllowed,
+    NotProvided,
+    PromptTooLong,
+    Unexpected,
+)
 from arbiter.inference import Usage
 from arbiter.logs import Value, told
 
@@ -25,6 +32,7 @@ log = logging.getLogger("arbiter.gateway")
 
 _ENCODER = msgspec.json.Encoder()
 _JSON = (b"content-type", b"application/json")
+_KNOWN = "This model's maximum context length"
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
@@ -85,10 +93,14 @@ def error_body(
     error: ArbiterError, decision: str | None = None, *, to_admin: bool = False
 ) -> bytes:
     """An error in OpenAI's shape."""
+    told = told_of(error, to_admin=to_admin)
+    if isinstance(error, PromptTooLong) and error.room is not None and _KNOWN not in told:
+        # clients go by these words of OpenAI's as often as by the code
+        told = f"{_KNOWN} is {error.room} tokens. {told}"
     return encoded(
         {
             "error": {
-                "message": told_of(error, to_admin=to_admin),
+                "message": told,
                 "type": error_type(error.status),
                 "param": None if is_internal(error) and not to_admin else error.param,
                 "code": error.code,
