@@ -17,7 +17,7 @@ from arbiter.gateway.exchange import Request, Writer, exchange
 from arbiter.gateway.extras import header_extras
 from arbiter.gateway.media import read_picture_url, read_sound
 from arbiter.gateway.openai import (
-    Tokens,
+    TokensOrAll,
     WritingRequest,
     beginning_of,
     conversation_of,
@@ -47,9 +47,11 @@ UNSUPPORTED: Mapping[str, tuple[object, ...]] = {
     "modalities": (None, ["text"]),
     "moderation": (None,),
     "prediction": (None,),
-    "verbosity": (None, "medium"),
     "web_search_options": (None,),
 }
+
+_PARTLY = frozenset({"chat_template_kwargs"})
+_SWITCHES = frozenset({"enable_thinking", "thinking"})
 
 _Value = TypeVar("_Value")
 
@@ -99,12 +101,13 @@ class ChatRequest(WritingRequest, frozen=True, kw_only=True):
 
     messages: Annotated[list[WireMessage], msgspec.Meta(min_length=1, max_length=MAX_MESSAGES)]
     n: Annotated[int, msgspec.Meta(ge=1, le=MOST_ANSWERS)] | None = None
-    max_completion_tokens: Tokens | None = None
+    max_completion_tokens: TokensOrAll | None = None
     tools: WireTools | None = None
     tool_choice: str | WireChoice | None = None
     parallel_tool_calls: bool | None = None
     response_format: WireFormat | None = None
     reasoning_effort: WireEffort | None = None
+    chat_template_kwargs: dict[str, object] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, msgspec.Meta(ge=0, le=MOST_OTHERS)] | None = None
 
@@ -149,7 +152,7 @@ async def _several(request: Request, rooms: Rooms, chat: ChatRequest, ask: Ask) 
 
 def read_chat(body: bytes) -> ChatRequest:
     """The request in a body. Raises `BadRequest` naming the field that cannot be served."""
-    return read_request(body, ChatRequest, UNSUPPORTED)
+    return read_request(body, ChatRequest, UNSUPPORTED, takes=_PARTLY)
 
 
 def ask_of(request: ChatRequest, headers: Mapping[str, str], caller: Caller) -> Ask:
@@ -158,17 +161,20 @@ def ask_of(request: ChatRequest, headers: Mapping[str, str], caller: Caller) -> 
     messages = _messages(request.messages)
     beginning = beginning_of(messages)
     tools = read_tools(request.tools, request.tool_choice, request.parallel_tool_calls)
+    switched = _switched(request.chat_template_kwargs)
     return Ask(
         target=target,
         work=Chat(
             messages=messages,
             tools=tools,
             shape=read_shape(request.response_format),
-            effort=effort_of(request.reasoning_effort),
+            effort=effort_of(request.reasoning_effort) or switched,
         ),
         sampling=read_sampling(
             request,
-            max_tokens=request.max_completion_tokens or request.max_tokens,
+            max_tokens=request.max_tokens
+            if request.max_completion_tokens is None
+            else request.max_completion_tokens,
             odds=request.odds,
         ),
         stream=bool(request.stream),
@@ -186,6 +192,23 @@ def ask_of(request: ChatRequest, headers: Mapping[str, str], caller: Caller) -> 
 def effort_of(wanted: WireEffort | None) -> Effort | None:
     """How much to think, in the house's words."""
     return "max" if wanted == "xhigh" else wanted
+
+
+def _switched(kwargs: Mapping[str, object] | None) -> Effort | None:
+    """Whether to think, as clients of vLLM and llama.cpp say it: by an argument of the template.
+
+    No other argument goes through: what one does is known to the template alone.
+    """
+    effort: Effort | None = None
+    for name, value in (kwargs or {}).items():
+        if name not in _SWITCHES or not isinstance(value, bool):
+            raise InvalidField(
+                f"{name!r:.60} may not be set by a request.",
+                hint="Of these only enable_thinking is taken: true or false.",
+                param="chat_template_kwargs",
+            )
+        effort = "some" if value else "none"
+    return effort
 
 
 def _messages(messages: Sequence[WireMessage]) -> tuple[Message, ...]:
