@@ -86,6 +86,9 @@ class ArbiterError(Exception):
     decision: str | None = None
     """The decision that this error ended, when there was one: `arbiter why` tells more."""
 
+    request: str | None = None
+    """By which the request that it ended is found in the log, where nothing was decided."""
+
     def __init__(
         self,
         message: str | None = None,

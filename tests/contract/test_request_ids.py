@@ -83,6 +83,12 @@ async def test_an_error_has_one_whether_anything_was_decided_or_not(
         assert (await post(address, b"{", path=path)).headers[header] == REQUEST
 
 
+async def test_the_body_of_anthropics_errors_says_the_same_as_the_header() -> None:
+    async with at_the_door(ScriptedHouse()) as address:
+        refused = await post(address, b"{", path="/v1/messages")
+    assert json.loads(refused.body)["request_id"] == refused.headers["request-id"] == REQUEST
+
+
 async def test_who_is_kept_out_has_one_as_well() -> None:
     async with at_the_door(ScriptedHouse()) as address:
         assert (await get(address, "/v1/nothing")).headers["x-request-id"] == REQUEST

@@ -38,7 +38,7 @@ def anthropic_error(error: ArbiterError, decision: str | None = None) -> bytes:
         {
             "type": "error",
             "error": {"type": anthropic_type(error.status), "message": told},
-            "request_id": decision,
+            "request_id": decision or error.request,
             "arbiter": {"code": error.code, "ours": error.ours, "decision": decision},
         }
     )

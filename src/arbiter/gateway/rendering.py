@@ -119,6 +119,7 @@ def known(
     """
     ids: dict[str, Value] = {"request_id": request, "client_request_id": sent_as}
     if isinstance(error, ArbiterError):
+        error.request = request
         if error.status >= 500:
             # while a model cannot be loaded every request says so; the pool has told it once
             is_told = isinstance(error, LoadFailed | NotProvided)
