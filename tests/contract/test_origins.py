@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -113,6 +114,7 @@ async def test_another_page_changes_nothing_and_reads_nothing(policy: Policy, or
         read = await get(address, "/v1/models", [f"Origin: {origin}"])
     assert first.status == 405
     assert sent.status == 403
+    assert f"the web origin {origin!r} " in json.loads(sent.body)["error"]["message"]
     assert all(ALLOWED not in one.headers for one in (first, sent, read))
     assert (house.asks, inside.callers) == ([], [])
 

@@ -239,9 +239,11 @@ def check_origin(head: Head, scope: Scope, *, is_listed: bool = False) -> None:
     if scope["method"] in _SAFE or b"origin" not in head or is_listed:
         return
     if is_foreign(head, scope):
+        said = head[b"origin"].decode("latin-1")
         raise OriginNotAllowed(
+            f"Requests from the web origin {said!r:.120} are not allowed.",
             hint="A page of another address may not; the server that it comes from may. The "
-            "setting door.allowed_origins lists pages that may."
+            "setting door.allowed_origins lists pages that may.",
         )
 
 
