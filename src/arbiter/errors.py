@@ -86,6 +86,9 @@ class ArbiterError(Exception):
     decision: str | None = None
     """The decision that this error ended, when there was one: `arbiter why` tells more."""
 
+    request: str | None = None
+    """By which the request that it ended is found in the log, where nothing was decided."""
+
     def __init__(
         self,
         message: str | None = None,
@@ -469,6 +472,20 @@ class PromptTooLong(EngineRefused):
 
     code = "context_length_exceeded"
     """OpenAI's own: clients shorten their conversation when they read it."""
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        hint: str | None = None,
+        param: str | None = None,
+        tokens: int | None = None,
+        room: int | None = None,
+    ) -> None:
+        """tokens: of the prompt; room: for how many there is; None where nobody said."""
+        self.tokens = tokens
+        self.room = room
+        super().__init__(message, hint=hint, param=param)
 
 
 class CannotServe(EngineRefused):

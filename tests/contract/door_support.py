@@ -29,6 +29,7 @@ from arbiter.refs import DecisionId, ModelName, TaskName, VersionId
 from arbiter.telemetry import Tally, Watched
 
 DECISION = DecisionId("dec_01kdwzkm000000000000000000")
+REQUEST = "req_01kdwzkm000000000000000000"
 VERSION = VersionId("sha256:" + "ab" * 32)
 USAGE = Usage(prompt_tokens=7, completion_tokens=2, cached_tokens=3)
 FINISH = Finish(reason=FinishReason.STOP, usage=USAGE)
@@ -211,6 +212,7 @@ def rooms(house: ScriptedHouse, **more: object) -> Rooms:
         "ready": lambda: {"ok": True},
         "watched": lambda: Watched(requests=Tally(), events={}, instances=(), rollouts=()),
         "clock": ManualClock(),
+        "new_request": lambda: REQUEST,
         "shelf": ScriptedShelf(),
     }
     return Rooms(**(given | more))  # type: ignore[arg-type]  # tests replace single rooms

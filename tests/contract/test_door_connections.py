@@ -102,6 +102,38 @@ async def test_a_hang_up_is_noticed_after_a_large_body_that_came_in_parts() -> N
         assert house.closed_early == [True]
 
 
+@pytest.mark.parametrize("queued", [1, 7])
+async def test_a_hang_up_is_noticed_while_other_requests_of_the_connection_wait(
+    queued: int,
+) -> None:
+    house = ScriptedHouse(hold_at=1)
+    async with at_the_door(house) as address:
+        _, writer = await asyncio.open_connection(address.host, address.port)
+        kept = request("POST", CHAT_PATH, address, body=CHAT).replace(b"Connection: close\r\n", b"")
+        writer.write(kept)
+        await asyncio.wait_for(house.is_held.wait(), 5)
+        writer.write(kept * queued)
+        await get(address, "/healthz")  # by then they have been read
+        writer.close()
+        await asyncio.wait_for(house.has_left.wait(), 5)
+    assert (house.closed_early, len(house.asks)) == ([True], 1)
+
+
+async def test_many_requests_at_once_on_one_connection_are_answered_in_order() -> None:
+    async with at_the_door(ScriptedHouse()) as address:
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        kept = [
+            request("GET", f"/v1/models/{number}", address).replace(b"Connection: close\r\n", b"")
+            for number in range(40)
+        ]
+        writer.write(b"".join(kept))
+        for number in range(40):
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+            body = await reader.readexactly(int(parsed(head).headers["content-length"]))
+            assert f"'{number}'" in body.decode()
+        writer.close()
+
+
 async def test_what_is_no_http_is_never_answered_in_the_middle_of_an_answer() -> None:
     house = ScriptedHouse(hold_at=1)
     async with at_the_door(house) as address:

@@ -8,7 +8,7 @@ import pytest
 from tests.contract.door_support import ScriptedHouse, at_the_door, get, post
 
 from arbiter.engines.ollama_wire import parse_refusal as parse_ollama
-from arbiter.engines.openai_wire import parse_refusal
+from arbiter.engines.openai_refusal import parse_refusal
 from arbiter.errors import EngineRefused, PromptTooLong
 
 TURNS = [{"role": "user", "content": "hi"}]
@@ -39,7 +39,11 @@ def turn(**fields: object) -> dict[str, object]:
             {**turn(), "reasoning_effort": "huge"},
             "It is one of: high, low, medium, minimal, none, xhigh.",
         ),
-        ("/v1/chat/completions", {**turn(), "n": 2}, "Send a request for each answer."),
+        (
+            "/v1/completions",
+            {"model": "tiny", "prompt": "a", "best_of": 2},
+            "Ask for n answers, and choose among them.",
+        ),
         ("/v1/chat/completions", {**turn(), "functions": [{}]}, "Send them as tools."),
         (
             "/v1/responses",
@@ -107,11 +111,52 @@ async def test_a_prompt_that_is_too_long_has_the_code_by_which_openais_clients_k
     assert json.loads(answered.body)["error"]["code"] == "context_length_exceeded"
 
 
+@pytest.mark.parametrize(
+    ("sentence", "told"),
+    [
+        (
+            "It has 9,000 tokens.",
+            "This model's maximum context length is 4096 tokens. It has 9,000 tokens.",
+        ),
+        (
+            "This model's maximum context length is 4096 tokens. However ...",
+            "This model's maximum context length is 4096 tokens. However ...",
+        ),
+    ],
+)
+async def test_a_prompt_that_is_too_long_begins_with_the_words_of_openai(
+    sentence: str, told: str
+) -> None:
+    failure = PromptTooLong(sentence, tokens=9_000, room=4_096)
+    async with at_the_door(ScriptedHouse(fails_at=-1, failure=failure)) as address:
+        answered = await post(address)
+    assert said(answered.text) == told
+
+
 async def test_a_prompt_that_is_too_long_begins_with_the_words_of_anthropic() -> None:
     house = ScriptedHouse(fails_at=-1, failure=PromptTooLong("It has 9 tokens."))
     async with at_the_door(house) as address:
         answered = await post(address, json.dumps(turn()).encode(), path="/v1/messages")
     assert said(answered.text) == "prompt is too long: It has 9 tokens."
+
+
+async def test_how_much_too_long_it_is_stands_where_anthropics_clients_look_for_it() -> None:
+    failure = PromptTooLong("It has 9,000 tokens.", tokens=9_000, room=4_096)
+    async with at_the_door(ScriptedHouse(fails_at=-1, failure=failure)) as address:
+        answered = await post(address, json.dumps(turn()).encode(), path="/v1/messages")
+    assert answered.status == 400
+    assert json.loads(answered.body)["error"] == {
+        "type": "invalid_request_error",
+        "message": "prompt is too long: 9000 tokens > 4096 maximum: It has 9,000 tokens.",
+    }
+
+
+async def test_a_prompt_that_is_too_long_begins_with_the_words_of_ollama() -> None:
+    house = ScriptedHouse(fails_at=-1, failure=PromptTooLong("It has 9 tokens."))
+    async with at_the_door(house) as address:
+        answered = await post(address, json.dumps(turn()).encode(), path="/api/chat")
+    assert answered.status == 400
+    assert said(answered.text) == "the input length exceeds the context length: It has 9 tokens."
 
 
 @pytest.mark.parametrize(

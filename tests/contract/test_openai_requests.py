@@ -196,10 +196,13 @@ REFUSALS = [
     ({"temperature": -0.1}, "temperature"),
     ({"temperature": True}, "temperature"),
     ({"top_p": 1.1}, "top_p"),
-    ({"n": 2}, "n"),
+    ({"n": 0}, "n"),
+    ({"n": 129}, "n"),
     ({"seed": 2**64}, "seed"),
     ({"max_tokens": 0}, "max_tokens"),
-    ({"max_completion_tokens": -1}, "max_completion_tokens"),
+    ({"max_tokens": -2}, "max_tokens"),
+    ({"max_completion_tokens": 0}, "max_completion_tokens"),
+    ({"max_completion_tokens": -2}, "max_completion_tokens"),
     ({"stop": ["a"] * 17}, "stop"),
     ({"presence_penalty": 2.1}, "presence_penalty"),
     ({"stream": "yes"}, "stream"),
@@ -212,7 +215,8 @@ REFUSALS = [
     ({"repeat_penalty": 0}, "repeat_penalty"),
     ({"api_base": "http://127.0.0.1:1"}, "api_base"),
     ({"n_discard": -1}, "n_discard"),
-    ({"chat_template_kwargs": None}, "chat_template_kwargs"),
+    ({"chat_template_kwargs": {"documents": []}}, "chat_template_kwargs"),
+    ({"chat_template_kwargs": {"enable_thinking": "{{x}}"}}, "chat_template_kwargs"),
 ]
 
 
@@ -263,3 +267,37 @@ async def test_pictures_sounds_and_thoughts_reach_the_house() -> None:
 async def test_odds_and_biases_reach_the_house() -> None:
     ask = await asked(chat(logprobs=True, top_logprobs=2, logit_bias={"5": -100}))
     assert ask.sampling == Sampling(odds=2, bias=((5, -100.0),))
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+async def test_a_bound_of_minus_one_is_none_as_for_lm_studio_and_llama_cpp(name: str) -> None:
+    ask = await asked(chat(**{name: -1}))
+    assert ask.sampling.max_tokens is None
+    assert (await asked(chat(**{name: 7}))).sampling.max_tokens == 7
+
+
+async def test_the_newer_bound_comes_first() -> None:
+    assert (await asked(chat(max_tokens=7, max_completion_tokens=9))).sampling.max_tokens == 9
+
+
+@pytest.mark.parametrize(
+    ("fields", "effort"),
+    [
+        ({"chat_template_kwargs": {"enable_thinking": False}}, "none"),
+        ({"chat_template_kwargs": {"thinking": True}}, "some"),
+        ({"chat_template_kwargs": {}}, None),
+        ({"chat_template_kwargs": None}, None),
+        ({"chat_template_kwargs": {"enable_thinking": True}, "reasoning_effort": "low"}, "low"),
+    ],
+)
+async def test_whether_to_think_may_be_said_as_an_argument_of_the_template(
+    fields: dict[str, object], effort: str | None
+) -> None:
+    work = (await asked(chat(**fields))).work
+    assert isinstance(work, Chat)
+    assert work.effort == effort
+
+
+async def test_how_wordy_an_answer_is_to_be_is_a_wish_that_nothing_heeds() -> None:
+    ask = await asked(chat(verbosity="low"))
+    assert ask == await asked(chat())

@@ -26,6 +26,12 @@ class Wire(asyncio.Transport):
     def is_closing(self) -> bool:
         return "close" in self.done
 
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.done.append("end")
+
 
 def an_outlet() -> tuple[Outlet, Wire]:
     wire = Wire()
@@ -82,3 +88,13 @@ async def test_aborting_sends_nothing_more() -> None:
     outlet.abort()
     await a_turn()
     assert wire.done == ["abort"]
+
+
+async def test_an_end_comes_after_what_is_held_and_is_not_yet_a_close() -> None:
+    outlet, wire = an_outlet()
+    outlet.write(b"last")
+    outlet.end()
+    assert wire.done == [b"last", "end"]
+    assert outlet.is_closing()
+    outlet.close()
+    assert wire.done == [b"last", "end", "close"]

@@ -37,7 +37,14 @@ from arbiter.inference import (
 )
 
 FILES = Path(__file__).parent / "wire"
-SHOWN = ("content-type", "x-should-retry", "x-arbiter-decision", "x-arbiter-version")
+SHOWN = (
+    "content-type",
+    "x-should-retry",
+    "x-request-id",
+    "request-id",
+    "x-arbiter-decision",
+    "x-arbiter-version",
+)
 SECRET = "/home/someone/model.gguf at 0x7f00"
 
 

@@ -67,7 +67,7 @@ def test_a_chat_goes_out_and_comes_in_again_in_ollamas_words(
 def test_a_text_goes_out_and_comes_in_again_in_both(work: Completion, how: Sampling) -> None:
     request = Generation(work=work, sampling=replace(how, odds=None))
     sent = encode_request(request, model="tiny", dialect=dialect_of(ARBITER))
-    ask = completions.ask_of(completions.read_completion(sent), {}, LOCAL)
+    (ask,) = completions.asks_of(completions.read_completion(sent), {}, LOCAL)
     assert (ask.work, ask.sampling) == (work, request.sampling)
     _, sent = encode_generation("tiny", request, Pinned())
     ask = ollama_asked.ask_to_go_on(ollama_asked.read_generate(sent), {}, LOCAL)

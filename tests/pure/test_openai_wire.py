@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from arbiter.engines.openai_dialects import dialect_of
 from arbiter.engines.openai_facts import LLAMA_SERVER, VLLM
+from arbiter.engines.openai_refusal import parse_refusal
 from arbiter.engines.openai_request import encode_request
 from arbiter.engines.openai_stream import ServerStream
 from arbiter.engines.openai_wire import (
@@ -19,7 +20,6 @@ from arbiter.engines.openai_wire import (
     ReportedError,
     StreamedAnswer,
     parse_answer,
-    parse_refusal,
 )
 from arbiter.inference import (
     Called,

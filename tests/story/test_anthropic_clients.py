@@ -150,3 +150,15 @@ async def test_what_a_model_cannot_do_is_refused_clearly(client: anthropic.Async
     long: Any = [{"role": "user", "content": "word " * 300}]
     with pytest.raises(anthropic.BadRequestError, match="tokens"):
         await client.messages.create(model="sparrow", messages=long, max_tokens=9)
+
+
+async def test_a_prompt_that_is_too_long_says_so_in_anthropics_words_and_by_how_much(
+    client: anthropic.AsyncAnthropic,
+) -> None:
+    long: Any = [{"role": "user", "content": "word " * 40_000}]
+    for model in ("auto", "sparrow"):
+        with pytest.raises(
+            anthropic.BadRequestError,
+            match=r"prompt is too long: [0-9]{5,6} tokens > [0-9]+ maximum",
+        ):
+            await client.messages.create(model=model, messages=long, max_tokens=9)

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -37,7 +37,7 @@ from tests.story.stage import stage
 
 from arbiter.clock import ManualClock
 from arbiter.engines.scripted import Hold, Say, Scripted, Step
-from arbiter.errors import StreamCut
+from arbiter.errors import ArbiterError, EngineError, PromptTooLong, StreamCut
 from arbiter.gateway import views
 from arbiter.inference import Generation
 from arbiter.knowledge.rules import Rule
@@ -286,3 +286,22 @@ async def test_a_crash_is_one_failure_however_many_it_takes_with_it(tmp_path: Pa
                 with pytest.raises(StreamCut):
                     await anext(chunks)
         assert play.house.pool.ailing() == {}
+
+
+async def test_a_prompt_is_too_long_also_for_those_that_are_passed_over(tmp_path: Path) -> None:
+    def failing(request: Generation) -> Iterator[Step]:
+        if "fail" in str(request.work):
+            raise EngineError("broken")
+        yield Say("well")
+
+    async with stage(tmp_path / "data", engine=Scripted(reply=failing)) as play:
+        await play.house.admission.register(play.script("parrot", {}), parse_name("parrot"))
+        await play.house.admission.register(
+            play.script("owl", {}, capabilities=["embeddings"]), parse_name("owl")
+        )
+        for _ in range(FAILURES):
+            with suppress(ArbiterError):
+                await play.house.ask("fail", model="parrot")
+        assert play.house.pool.ailing()
+        with pytest.raises(PromptTooLong, match=r"the most is 4,096, of parrot\."):
+            await play.house.ask("word " * 8_000)

@@ -102,6 +102,45 @@ async def test_a_prompt_that_is_too_long_for_the_model_says_so(
         )
 
 
+async def test_a_prompt_that_is_too_long_for_every_model_has_the_code_that_agents_look_for(
+    client: openai.AsyncOpenAI,
+) -> None:
+    long = "word " * 40_000
+    with pytest.raises(
+        openai.BadRequestError, match=r"maximum context length is .*estimated at"
+    ) as chat:
+        await client.chat.completions.create(
+            model="auto", messages=[{"role": "user", "content": long}], stream=True
+        )
+    with pytest.raises(
+        openai.BadRequestError, match=r"maximum context length is .*estimated at"
+    ) as response:
+        await client.responses.create(model="auto", input=long)
+    with pytest.raises(
+        openai.BadRequestError, match=r"maximum context length is .*estimated at"
+    ) as completion:
+        await client.completions.create(model="task:sum", prompt=long)
+    codes = {one.value.code for one in (chat, response, completion)}
+    assert codes == {"context_length_exceeded"}
+
+
+async def test_each_answer_to_several_prompts_is_on_record_by_itself(
+    client: openai.AsyncOpenAI, house: House
+) -> None:
+    answer = await client.completions.create(
+        model="task:sum", prompt=["1+1=", "2+3="], echo=True, max_tokens=2, temperature=0
+    )
+    assert [choice.text[:4] for choice in answer.choices] == ["1+1=", "2+3="]
+    decisions = [(choice.model_extra or {})["arbiter"]["decision"] for choice in answer.choices]
+    records = [await house.record(one) for one in decisions]
+    tokens = [one.outcome and one.outcome.usage.completion_tokens for one in records]
+    assert len(set(decisions)) == 2
+    assert all(tokens)
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens == sum(one or 0 for one in tokens)
+    assert await house.feedback(decisions[1], 1.0)
+
+
 async def test_a_response_says_the_same_whole_and_streamed(client: openai.AsyncOpenAI) -> None:
     question = "Review: the soup was lovely."
     whole = await client.responses.create(model="fast", input=question, temperature=0)

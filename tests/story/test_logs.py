@@ -15,7 +15,7 @@ from tests.story.stage import stage, task
 
 from arbiter.engines.base import LoadSpec, Runner
 from arbiter.engines.scripted import Scripted, ScriptedRunner
-from arbiter.errors import EngineError
+from arbiter.errors import EngineError, UnknownDecision
 from arbiter.inference import Chat, Chunk, Delta, Generation
 from arbiter.logs import JsonLines, TextLines
 
@@ -99,6 +99,31 @@ class _Quoting(ScriptedRunner):
 class _Engine(Scripted):
     async def load(self, spec: LoadSpec) -> Runner:
         return _Quoting(spec, reply=lambda _: ())
+
+
+async def test_a_request_is_found_again_by_what_its_sender_called_it_and_by_its_answers_id(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with stage(tmp_path / "data") as play:
+        await play.add("owl", {"chat": 1.0})
+        async with play.house.door() as address, aiohttp.ClientSession(address.url) as session:
+            ids = []
+            for model in ("owl", "ghost"):
+                async with session.post(
+                    "/v1/chat/completions",
+                    json={"model": model, **CHAT},
+                    headers={"X-Request-Id": f"job-{model}"},
+                ) as got:
+                    ids.append(got.headers["x-request-id"])
+        answered, refused = ids
+        assert (await play.house.record(answered)).decided.decision == answered
+        with pytest.raises(UnknownDecision, match="Nothing was decided on this request"):
+            await play.house.record(refused)
+    lines = [json.loads(JsonLines().format(record)) for record in caplog.records]
+    named = {one["client_request_id"]: one for one in lines if "client_request_id" in one}
+    assert named["job-owl"]["decision"] == answered
+    assert named["job-ghost"]["request_id"] == refused
 
 
 async def test_what_an_engine_says_of_a_prompt_stays_out_of_the_log(

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from tests.story.stage import Stage, name, stage, task
 
-from arbiter.errors import NothingCapable
+from arbiter.errors import NothingCapable, PromptTooLong
 from arbiter.inference import Limits, Sampling
+from arbiter.knowledge.rules import Rule
 from arbiter.knowledge.speed import Timing
 
 LONG = "word " * 8_000  # 40,000 characters: 10,000 tokens or so
@@ -50,9 +51,41 @@ async def test_room_for_the_longest_answer_is_asked_of_nobody_when_nobody_has_it
     assert answered.reply.decided.alias == "good"
 
 
-async def test_a_prompt_that_fits_nowhere_is_refused_with_everybodys_reason(play: Stage) -> None:
-    with pytest.raises(NothingCapable, match=r"good: the prompt .* holds 4,096; wide: .* 32,768"):
+async def test_a_prompt_that_fits_nowhere_is_too_long_for_the_one_with_the_most_room(
+    play: Stage,
+) -> None:
+    with pytest.raises(PromptTooLong) as raised:
         await play.house.ask(LONG * 10, task="chat", sampling=Sampling(max_tokens=10))
+    assert str(raised.value).startswith(
+        "The prompt has about 100,000 tokens (estimated at 4.0 characters each), and no model that "
+        "could serve it has room for so many: the most is 32,768, of wide."
+    )
+    assert (raised.value.tokens, raised.value.room) == (100_000, 32_768)
+    assert raised.value.param == "messages"
+
+
+async def test_who_lacks_more_than_room_is_no_reason_to_shorten_a_prompt(play: Stage) -> None:
+    limits = Limits(needs=frozenset({"vision"}))
+    with pytest.raises(NothingCapable, match="wide: cannot do vision"):
+        await play.house.ask(LONG * 10, task="chat", limits=limits)
+
+
+async def test_the_room_that_is_told_is_of_those_that_could_serve_it(play: Stage) -> None:
+    await play.add("huge", {"chat": 1.0}, context=65_536, capabilities=["chat"])
+    await play.house.add(
+        play.script("seer", {"chat": 1.0}, capabilities=["chat", "vision"], context=8192), "seer"
+    )
+    with pytest.raises(PromptTooLong, match=r"the most is 8,192, of seer\."):
+        await play.house.ask(LONG * 10, task="chat", limits=Limits(needs=frozenset({"vision"})))
+
+
+async def test_a_rule_that_takes_one_model_alone_says_how_much_room_that_one_has(
+    play: Stage,
+) -> None:
+    rule = Rule(task=task("chat").name, only=name("good"))
+    await play.house.rules.add(rule)
+    with pytest.raises(PromptTooLong, match=r"the most is 4,096, of good\."):
+        await play.house.ask(LONG, task="chat")
 
 
 async def test_a_model_that_is_named_gets_the_prompt_whatever_its_length(play: Stage) -> None:
@@ -64,7 +97,7 @@ async def test_the_context_that_counts_is_the_one_that_is_loaded(tmp_path: Path)
     async with stage(tmp_path / "home", pool__context=2048) as play:
         await play.house.admission.add_task(task("chat"))
         await play.add("good", {"chat": 1.0}, context=131_072)
-        with pytest.raises(NothingCapable, match="its context holds 2,048"):
+        with pytest.raises(PromptTooLong, match="the most is 2,048, of good"):
             await play.house.ask(LONG, task="chat")
 
 

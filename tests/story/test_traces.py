@@ -146,7 +146,7 @@ async def test_the_trace_of_a_client_goes_on_in_the_house(tmp_path: Path) -> Non
         await furnished(play)
         async with play.house.door() as address, aiohttp.ClientSession(address.url) as session:
             asked = {"model": "owl", "messages": [{"role": "user", "content": "chat a"}]}
-            headers = {"traceparent": f"00-{trace}-{span}-01"}
+            headers = {"traceparent": f"00-{trace}-{span}-01", "x-request-id": "job-7"}
             for odd in ({}, {"traceparent": "00-nonsense"}, headers):
                 async with session.post("/v1/chat/completions", json=asked, headers=odd) as got:
                     assert got.status == 200
@@ -155,6 +155,8 @@ async def test_the_trace_of_a_client_goes_on_in_the_house(tmp_path: Path) -> Non
     assert (f"{ids(joined)[0]:032x}", f"{joined.parent.span_id:016x}") == (trace, span)
     assert own.parent is None
     assert other.parent is None
+    assert said(joined)["arbiter.client_request_id"] == "job-7"
+    assert "arbiter.client_request_id" not in said(own)
 
 
 async def test_what_was_asked_and_answered_is_not_recorded(tmp_path: Path) -> None:

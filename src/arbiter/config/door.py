@@ -21,6 +21,11 @@ class DoorSettings(Section):
     allowed_hosts: tuple[str, ...] = Field(
         (), description="Further names that may stand in the Host header."
     )
+    allowed_origins: tuple[str, ...] = Field(
+        (),
+        description="Web pages of other addresses that may use the house, such as "
+        "http://localhost:3000. * is every page, and needs keys.",
+    )
     max_body_mb: float = Field(16.0, gt=0, le=1024, description="Largest request body, in MB.")
     drain_s: float = Field(
         20.0, ge=0, description="How long running requests may go on when the house closes."

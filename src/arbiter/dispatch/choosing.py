@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import lru_cache
 
 from msgspec import structs
@@ -14,12 +15,14 @@ from arbiter.dispatch.route import Route
 from arbiter.errors import (
     NothingCapable,
     NothingThere,
+    PromptTooLong,
     UnknownTask,
 )
 from arbiter.inference import (
     Ask,
     Considered,
     Limits,
+    Work,
     needed,
 )
 from arbiter.knowledge.tasks import Task
@@ -31,6 +34,7 @@ from arbiter.selection.contender import (
 from arbiter.selection.conversations import Conversations
 from arbiter.selection.room import demanded
 from arbiter.selection.ruled import Preferences
+from arbiter.selection.too_long import prompt_too_long
 
 
 class Choosing:
@@ -54,7 +58,8 @@ class Choosing:
     def among_all(self, ask: Ask, task: Task) -> Route:
         """The route of a request that leaves the choice to the house.
 
-        Raises `NothingCapable`, `NothingThere`.
+        Raises `NothingCapable`, `NothingThere`, and `PromptTooLong` where the length alone stands
+        in the way.
         """
         limits = ask.limits.narrowed(_needing(needed(ask.work)))
         least = self._arms.least_context()
@@ -71,7 +76,7 @@ class Choosing:
             return None
         guess = guesser.guess(ask.work, self._behind.tasks.parents())
         if guess is not None:
-            with suppress(UnknownTask, NothingCapable, NothingThere):
+            with suppress(UnknownTask, NothingCapable, NothingThere, PromptTooLong):
                 route = self._automatic(ask, self._behind.tasks.get(guess.task), limits)
                 return structs.replace(route, guess=guess, reason=f"{guess}; {route.reason}")
         return None
@@ -79,12 +84,13 @@ class Choosing:
     def _automatic(self, ask: Ask, task: Task, limits: Limits) -> Route:
         now, talk = self._clock.monotonic(), ask.talk or ask.conversation
         held = None if ask.rehearsal else self._conversations.get(talk, task.name, now=now)
-        choice = self._fitting(
-            task,
-            task.limits.narrowed(limits),
-            conversation=talk,
-            held=None if held is None else held.version,
-        )
+        limits = task.limits.narrowed(limits)
+        try:
+            choice = self._fitting(
+                task, limits, conversation=talk, held=None if held is None else held.version
+            )
+        except NothingCapable as error:
+            raise self._too_long(ask.work, task, limits) or error from None
         picked = (one.contender.version for one in choice.scored)
         in_turn = (*picked, *choice.rest, *self._arms.last_resort(choice))
         versions = tuple([self._registry.version(version) for version in in_turn])
@@ -110,6 +116,20 @@ class Choosing:
             by_rule=choice.by_rule,
             dropped=choice.dropped,
         )
+
+    def _too_long(self, work: Work, task: Task, limits: Limits) -> PromptTooLong | None:
+        """What to say instead where nobody lacks anything but room for the prompt, or None."""
+        if limits.prompt_chars is None:
+            return None
+        limits = structs.replace(limits, prompt_chars=None, answer_tokens=None)
+        # whose server is away has no more room when it is back
+        seen = tuple([_as_if_there(one) for one in self._arms.seen_at(task.name)])
+        try:
+            choice = self._picked(seen, task, limits, conversation=None, held=None)
+        except NothingCapable:
+            return None
+        able = {one.contender.version for one in choice.scored} | set(choice.rest)
+        return prompt_too_long(work, seen, able)
 
     def _considered(self, task: TaskName, choice: Choice) -> tuple[Considered, ...]:
         """Everybody in words; the same again while the pick and its reasons are the same."""
@@ -166,6 +186,13 @@ class Choosing:
             conversation=conversation,
             held=held,
         )
+
+
+def _as_if_there(seen: Seen) -> Seen:
+    one = seen.contender
+    return (
+        seen if one.absent is None else structs.replace(seen, contender=replace(one, absent=None))
+    )
 
 
 @lru_cache(maxsize=64)

@@ -80,6 +80,10 @@ class Dispatch:
         """Whether traces are written."""
         return self._behind.traces is not None
 
+    def new_request(self) -> str:
+        """An id for a request on which nothing is decided: for the log and its answer."""
+        return new_id("req", now=self._clock.now(), dice=self._behind.dice)
+
     def set_out(self, ask: Ask) -> Journey:
         """Decide who answers. Raises any `ArbiterError`; what it returns is to come to `arrive`."""
         traces = self._behind.traces

@@ -75,7 +75,9 @@ class Recording:
             then=then,
         )
         trace = None if way.trace is None else way.trace.named
-        request_lines.tell(way.decided, outcome, caller=ask.caller, trace=trace)
+        request_lines.tell(
+            way.decided, outcome, caller=ask.caller, sent_as=ask.sent_as, trace=trace
+        )
         # known a moment later, when the counters have moved
         if lease is not None:
             answered_it = status is Status.SUCCESS

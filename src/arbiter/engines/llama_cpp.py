@@ -28,6 +28,7 @@ from arbiter.engines.channel import Address, Channel
 from arbiter.engines.connection import Connection
 from arbiter.engines.deadlines import Deadlines
 from arbiter.engines.llama_dialect import check_length, of_input, understood
+from arbiter.engines.openai_refusal import parse_refusal
 from arbiter.engines.openai_request import (
     CHAT,
     EMBEDDINGS,
@@ -41,7 +42,6 @@ from arbiter.engines.openai_wire import (
     StreamedAnswer,
     parse_answer,
     parse_count,
-    parse_refusal,
     parse_vectors,
 )
 from arbiter.engines.worker import Worker

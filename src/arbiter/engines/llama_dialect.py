@@ -67,6 +67,8 @@ def of_input(refusal: EngineRefused, context: int) -> EngineRefused:
         f"A text has {too_large[1]} tokens, and this model is loaded with room for {context}.",
         hint="Send shorter texts, or load the model with a larger context (pool.context).",
         param="input",
+        tokens=int(too_large[1]),
+        room=context,
     )
 
 

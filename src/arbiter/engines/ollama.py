@@ -41,7 +41,8 @@ from arbiter.engines.ollama_listing import (
 from arbiter.engines.ollama_request import Pinned, encode_load, read_options
 from arbiter.engines.ollama_runner import OllamaRunner, Patience, changed
 from arbiter.engines.ollama_wire import Lines, error_words, parse_step
-from arbiter.engines.openai_wire import ReportedError, printable
+from arbiter.engines.openai_refusal import printable
+from arbiter.engines.openai_wire import ReportedError
 from arbiter.engines.remote import Remote, Response
 from arbiter.errors import EngineError, LoadFailed, NotOffered, NotThisKind, ServerGone
 

@@ -18,7 +18,7 @@ import msgspec
 
 from arbiter.cost import Footprint, Method
 from arbiter.engines.base import Fact, Offer
-from arbiter.engines.openai_wire import printable
+from arbiter.engines.openai_refusal import printable
 
 RUNNING: Final = b"Ollama is running"
 """What an Ollama says at its root."""

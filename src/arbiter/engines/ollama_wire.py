@@ -17,18 +17,16 @@ from typing import Final
 import msgspec
 
 from arbiter.engines.base import PullStep
+from arbiter.engines.openai_odds import read_odds
+from arbiter.engines.openai_refusal import is_too_long, printable, words_of
+from arbiter.engines.openai_refusal import parse_refusal as parse_llama_refusal
 from arbiter.engines.openai_wire import (
     LONGEST_ANSWER,
     MOST_BYTES,
     MalformedAnswer,
     ReportedError,
-    is_too_long,
     mended,
-    printable,
-    read_odds,
-    words_of,
 )
-from arbiter.engines.openai_wire import parse_refusal as parse_llama_refusal
 from arbiter.errors import (
     ArbiterError,
     Busy,

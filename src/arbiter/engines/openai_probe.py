@@ -18,8 +18,8 @@ from arbiter.engines import openai_facts as facts
 from arbiter.engines.base import Offer, Site
 from arbiter.engines.openai_facts import Entry, Told
 from arbiter.engines.openai_offers import OFFERS_OF
+from arbiter.engines.openai_refusal import printable, words_of
 from arbiter.engines.openai_request import EMBEDDINGS
-from arbiter.engines.openai_wire import printable, words_of
 from arbiter.engines.remote import Remote, Response
 from arbiter.errors import KeyRefused, NotThisKind, ServerGone
 

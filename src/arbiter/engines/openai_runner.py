@@ -22,12 +22,7 @@ from arbiter.engines.openai_probe import LIST, LIST_S, entries_of
 from arbiter.engines.openai_request import EMBEDDINGS, encode_embedding, encode_request, path_of
 from arbiter.engines.openai_stream import ServerStream
 from arbiter.engines.openai_trouble import failure, refusal, wrong_length
-from arbiter.engines.openai_wire import (
-    LONGEST_ANSWER,
-    ReportedError,
-    parse_answer,
-    parse_vectors,
-)
+from arbiter.engines.openai_wire import LONGEST_ANSWER, ReportedError, parse_answer, parse_vectors
 from arbiter.engines.remote import Ear, Remote, Response, Stream
 from arbiter.errors import ArbiterError, EngineError, InstanceLost, ServerCut, StreamCut
 from arbiter.inference import Chunk, Embedding, Finish, Generation, Vectors

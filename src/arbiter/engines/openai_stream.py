@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from arbiter.engines.openai_refusal import words_of
 from arbiter.engines.openai_wire import (
     LONGEST_ANSWER,
     LONGEST_EVENT,
@@ -15,7 +16,6 @@ from arbiter.engines.openai_wire import (
     MalformedAnswer,
     ReportedError,
     StreamedAnswer,
-    words_of,
 )
 from arbiter.inference import Called, Finish
 

@@ -8,12 +8,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from arbiter.engines.openai_wire import (
-    ReportedError,
-    parse_refusal,
-    printable,
-    words_of,
-)
+from arbiter.engines.openai_refusal import parse_refusal, printable, words_of
+from arbiter.engines.openai_wire import ReportedError
 from arbiter.engines.remote import Response, pause_of
 from arbiter.errors import (
     ArbiterError,
@@ -57,6 +53,8 @@ def refusal(response: Response, *, kind: str, path: str, has_key: bool) -> Arbit
             f"{too_large[2]} in one.",
             hint="Send shorter texts, or start the server with a larger physical batch.",
             param="input",
+            tokens=int(too_large[1]),
+            room=int(too_large[2]),
         )
     if status in _NOTHING_THERE:
         # the model is listed there, or this would not have been asked

@@ -2,9 +2,6 @@
 
 What is no end of an answer is none: an end without a reason is none while the stream goes on, what
 comes after the end is left unread, and a server that says that it gave up has not answered.
-
-What a worker reports about itself is not believed blindly: a count or a duration that is
-missing, negative, not finite or absurd becomes None, and never costs the answer that it came with.
 """
 
 from __future__ import annotations
@@ -15,7 +12,9 @@ from typing import Final
 
 import msgspec
 
-from arbiter.errors import EngineRefused, PromptTooLong
+from arbiter.engines.openai_odds import read_odds
+from arbiter.engines.openai_refusal import message_of, words_of
+from arbiter.engines.openai_usage import Number, count_of, read_timings, read_usage
 from arbiter.inference import (
     Called,
     Delta,
@@ -24,19 +23,15 @@ from arbiter.inference import (
     Odds,
     Piece,
     Thought,
-    Timings,
-    Usage,
     Vectors,
 )
 
-_MOST_TOKENS: Final = 2**31
 _GIVEN_UP: Final = frozenset({"abort", "aborted", "cancelled", "canceled", "error"})
 """How servers end an answer that they did not finish: vLLM and SGLang abort, gateways err."""
 
 _NO_JSON: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|-?\b(?:NaN|Infinity)\b', re.DOTALL)
 """Strings, which stay as they are, and numbers that Python writes and JSON does not have."""
 
-_LONGEST_MS: Final = 7 * 24 * 3600 * 1000.0
 LONGEST_EVENT: Final = 4 * 1024 * 1024
 LONGEST_ANSWER: Final = 4 * 1024 * 1024
 """Bytes of a whole answer, or letters of a streamed one: more than any context holds.
@@ -45,8 +40,6 @@ What a model says is kept until it has ended. A server that never ends it would 
 """
 MOST_BYTES: Final = 64 * LONGEST_ANSWER
 """Bytes of a streamed answer with all that is around its letters, and with what a model thinks."""
-
-Number = float | None
 
 
 class MalformedAnswer(ValueError):
@@ -91,22 +84,6 @@ class _Choice(msgspec.Struct):
     logprobs: msgspec.Raw = msgspec.Raw()
 
 
-class _OneOdds(msgspec.Struct):
-    token: str
-    logprob: float
-    bytes: list[int] | None = None
-    top_logprobs: list[_OneOdds] | None = None
-
-
-class _AllOdds(msgspec.Struct):
-    """Of a chat; or, in four lists side by side, of a text, as OpenAI's older servers tell it."""
-
-    content: list[_OneOdds] | None = None
-    tokens: list[str] | None = None
-    token_logprobs: list[float | None] | None = None
-    top_logprobs: list[dict[str, float] | None] | None = None
-
-
 class _Event(msgspec.Struct, gc=False):
     """A streamed event or a whole answer. What is only reported stays raw until it is wanted."""
 
@@ -126,53 +103,13 @@ class _Vectors(msgspec.Struct):
     usage: msgspec.Raw = msgspec.Raw()
 
 
-class _Details(msgspec.Struct):
-    cached_tokens: Number = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: Number = None
-    completion_tokens: Number = None
-    prompt_tokens_details: _Details | None = None
-
-
-class _Timings(msgspec.Struct):
-    prompt_ms: Number = None
-    predicted_ms: Number = None
-
-
 class _Tokens(msgspec.Struct):
     input_tokens: Number = None
 
 
-class _Problem(msgspec.Struct):
-    message: str = ""
-    type: str = ""
-    n_prompt_tokens: int | None = None
-    n_ctx: int | None = None
-
-
-class _Refusal(msgspec.Struct):
-    error: _Problem
-
-
 _event = msgspec.json.Decoder(_Event).decode
 _vectors = msgspec.json.Decoder(_Vectors).decode
-_usage = msgspec.json.Decoder(_Usage | None).decode
-_timings = msgspec.json.Decoder(_Timings | None).decode
 _tokens = msgspec.json.Decoder(_Tokens).decode
-_odds = msgspec.json.Decoder(_AllOdds | list[_OneOdds] | None).decode
-MORE_ROOM: Final = (
-    "Send a shorter prompt, ask a model with more room, or load this one with a larger context "
-    "(pool.context, or its server's own setting)."
-)
-_TOO_LONG: Final = re.compile(
-    r"maximum context length|(?:exceed|longer|overflow).{0,80}context"
-    r"|context.{0,80}(?:exceed|overflow)",
-    re.IGNORECASE,
-)
-_problem = msgspec.json.Decoder(_Problem).decode
-_refusal = msgspec.json.Decoder(_Refusal).decode
 _REASONS: Final = {
     "length": FinishReason.LENGTH,
     "tool_calls": FinishReason.TOOL_CALLS,
@@ -219,7 +156,7 @@ class StreamedAnswer:
             if event.startswith(b"data: {"):
                 text += self._take(event[6:])
             elif event.startswith(b"error: "):
-                self._error = ReportedError(_message(event[7:]))
+                self._error = ReportedError(message_of(event[7:]))
             # anything else is "data: [DONE]", or a comment that keeps the connection alive
         return text
 
@@ -261,7 +198,7 @@ class StreamedAnswer:
     def _take(self, line: bytes) -> str:
         event = _parse(line)
         if event.error:
-            self._error = ReportedError(_message(bytes(event.error)))
+            self._error = ReportedError(message_of(bytes(event.error)))
         if event.usage:
             self._usage = event.usage.copy()
         if event.timings:
@@ -328,81 +265,19 @@ def parse_vectors(body: bytes, *, wanted: int) -> tuple[Vectors, Finish]:
     if any(not all(map(math.isfinite, one.embedding)) for one in told.data):
         raise MalformedAnswer("a vector with a number that is none")
     return Vectors(vectors=tuple(one.embedding for _, one in ordered)), Finish(
-        reason=FinishReason.STOP, usage=_read_usage(told.usage)
+        reason=FinishReason.STOP, usage=read_usage(told.usage)
     )
 
 
 def parse_count(body: bytes) -> int:
     """How many tokens a prompt has. Raises `MalformedAnswer`."""
     try:
-        found = _count(_tokens(body).input_tokens)
+        found = count_of(_tokens(body).input_tokens)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedAnswer(str(error)) from error
     if found is None:
         raise MalformedAnswer("a count that is none")
     return found
-
-
-def parse_refusal(status: int, body: bytes) -> EngineRefused:
-    """What to tell the caller about a response that is no answer."""
-    try:
-        problem = _refusal(body).error
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        words = words_of(body)
-        told = f": {words}" if words else "."
-        return EngineRefused(f"The engine refused the request with status {status}{told}")
-    if problem.type == "exceed_context_size_error" and problem.n_prompt_tokens and problem.n_ctx:
-        return PromptTooLong(
-            f"The prompt has {problem.n_prompt_tokens} tokens, and this model is loaded with room "
-            f"for {problem.n_ctx}.",
-            hint=MORE_ROOM,
-            param="messages",
-        )
-    told = f"The engine refused the request: {problem.message[:500]}"
-    if is_too_long(problem.message):
-        return PromptTooLong(told, param="messages")
-    return EngineRefused(told)
-
-
-def is_too_long(words: str) -> bool:
-    """Whether this is how a server says that a prompt does not fit: vLLM, SGLang, Ollama ...
-
-    >>> is_too_long("This model's maximum context length is 4096 tokens. However, ...")
-    True
-    >>> is_too_long("the input length exceeds the context length"), is_too_long("no such model")
-    (True, False)
-    """
-    return _TOO_LONG.search(words) is not None
-
-
-def words_of(body: bytes) -> str:
-    """What a server says in an error, in whatever form it says so; nothing when it is unreadable.
-
-    >>> words_of(b'{"error":{"message":"too long"}}'), words_of(b'{"detail":"no such thing"}')
-    ('too long', 'no such thing')
-    >>> words_of(b"upstream is down"), words_of(b"<html><body>502</body></html>")
-    ('upstream is down', '')
-    """
-    try:
-        told = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        text = body[:2000].decode("utf-8", "replace").strip()
-        return "" if text.startswith(("<", "{", "[")) else printable(text)
-    for _ in range(3):
-        if isinstance(told, dict):
-            told = told.get("error") or told.get("message") or told.get("detail")
-    return printable(told) if isinstance(told, str) else ""
-
-
-def printable(text: str, *, longest: int = 500) -> str:
-    """A text of somebody else's on one line, shortened, with nothing that moves a cursor.
-
-    >>> printable("a" + chr(27) + "[2Jb" + chr(10) + "  c")
-    'a [2Jb c'
-    """
-    shown = "".join(letter if letter.isprintable() else " " for letter in text[: 4 * longest])
-    shown = " ".join(shown.split())
-    return shown if len(shown) <= longest else f"{shown[:longest]} ..."
 
 
 def _parse(data: bytes) -> _Event:
@@ -431,97 +306,9 @@ def mended(data: bytes) -> bytes:
     return _NO_JSON.sub(lambda found: found[0] if found[0][:1] == b'"' else b"null", data)
 
 
-def _message(data: bytes) -> str:
-    try:
-        return _problem(data).message[:500]
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return "it did not say what"
-
-
 def _finish(reason: str, usage: msgspec.Raw, timings: msgspec.Raw) -> Finish:
     return Finish(
         reason=_REASONS.get(reason, FinishReason.STOP),
-        usage=_read_usage(usage),
-        timings=_read_timings(timings),
+        usage=read_usage(usage),
+        timings=read_timings(timings),
     )
-
-
-def _read_usage(raw: msgspec.Raw) -> Usage:
-    try:
-        told = _usage(raw) if raw else None
-    except msgspec.DecodeError:
-        told = None
-    if told is None:
-        return Usage()
-    details = told.prompt_tokens_details
-    return Usage(
-        prompt_tokens=_count(told.prompt_tokens),
-        completion_tokens=_count(told.completion_tokens),
-        cached_tokens=None if details is None else _count(details.cached_tokens),
-    )
-
-
-def _read_timings(raw: msgspec.Raw) -> Timings:
-    try:
-        told = _timings(raw) if raw else None
-    except msgspec.DecodeError:
-        told = None
-    if told is None:
-        return Timings()
-    return Timings(prefill_ms=_duration(told.prompt_ms), decode_ms=_duration(told.predicted_ms))
-
-
-def read_odds(raw: msgspec.Raw) -> tuple[Odds, ...]:
-    """What a server tells of its tokens; nothing where it cannot be understood.
-
-    OpenAI's servers put the list into an object, Ollama does not.
-    """
-    try:
-        told = _odds(raw) if raw else None
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return ()
-    if isinstance(told, _AllOdds) and told.content is None:
-        return _side_by_side(told)
-    listed = told.content if isinstance(told, _AllOdds) else told
-    return tuple([_one_odds(one) for one in listed or ()])
-
-
-def _side_by_side(told: _AllOdds) -> tuple[Odds, ...]:
-    """The first token of all has no probability where the prompt is told too: it is left out."""
-    tokens, logprobs = told.tokens or (), told.token_logprobs or ()
-    if len(tokens) != len(logprobs):
-        return ()
-    tops = told.top_logprobs or ()
-    others = tops if len(tops) == len(tokens) else (None,) * len(tokens)
-    return tuple(
-        [
-            Odds(
-                token=token,
-                logprob=logprob,
-                others=tuple([Odds(token=one, logprob=p) for one, p in (top or {}).items()]),
-            )
-            for token, logprob, top in zip(tokens, logprobs, others, strict=True)
-            if logprob is not None
-        ]
-    )
-
-
-def _one_odds(told: _OneOdds) -> Odds:
-    return Odds(
-        token=told.token,
-        logprob=told.logprob,
-        raw=None if told.bytes is None else tuple(told.bytes),
-        others=tuple([_one_odds(one) for one in told.top_logprobs or ()]),
-    )
-
-
-def _count(value: Number) -> int | None:
-    if value is None or not 0 <= value < _MOST_TOKENS or value != math.floor(value):
-        return None
-    return int(value)
-
-
-def _duration(value: Number) -> float | None:
-    if value is None or not 0 <= value <= _LONGEST_MS:
-        return None
-    return value

@@ -22,7 +22,7 @@ from typing import Final
 from arbiter.cost import Footprint
 from arbiter.engines.base import Availability, Engine, EngineContext, LoadSpec, Runner
 from arbiter.engines.endings import is_out_of_memory
-from arbiter.engines.openai_wire import MORE_ROOM
+from arbiter.engines.openai_refusal import MORE_ROOM
 from arbiter.engines.script import Script, read_script
 from arbiter.errors import (
     InstanceLost,
@@ -212,6 +212,8 @@ class ScriptedRunner:
                 f"{self.spec.context}.",
                 hint=MORE_ROOM,
                 param="messages" if isinstance(request.work, Chat) else "prompt",
+                tokens=prompt_tokens,
+                room=self.spec.context,
             )
         async with self._slots:
             self._refuse_when_over()
@@ -234,6 +236,8 @@ class ScriptedRunner:
                 f"{self.spec.context}.",
                 hint="Send shorter texts, or load the model with a larger context.",
                 param="input",
+                tokens=max(counts),
+                room=self.spec.context,
             )
         async with self._slots:
             self._refuse_when_over()

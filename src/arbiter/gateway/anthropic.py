@@ -9,6 +9,7 @@ from arbiter.gateway.anthropic_asked import ask_of, read_count, read_messages
 from arbiter.gateway.anthropic_error import anthropic_error, anthropic_failure
 from arbiter.gateway.exchange import Request, Writer, exchange
 from arbiter.gateway.extras import header_extras
+from arbiter.gateway.request_ids import REQUEST_ID
 from arbiter.gateway.rooms import Rooms
 
 
@@ -21,6 +22,7 @@ async def messages(request: Request, rooms: Rooms) -> None:
         streamed=partial(AnthropicFrames, model=asked.model),
         error=anthropic_error,
         broken=anthropic_failure,
+        id_header=REQUEST_ID,
     )
     await exchange(request, rooms, ask, writer)
 
@@ -28,4 +30,5 @@ async def messages(request: Request, rooms: Rooms) -> None:
 async def count_tokens(request: Request, rooms: Rooms) -> None:
     """Say how many tokens a prompt has for the model that is asked."""
     ask = ask_of(read_count(request.body), header_extras(request.head), request.caller)
-    await exchange(request, rooms, ask, Writer(whole=counted, error=anthropic_error))
+    writer = Writer(whole=counted, error=anthropic_error, id_header=REQUEST_ID)
+    await exchange(request, rooms, ask, writer)

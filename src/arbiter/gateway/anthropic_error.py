@@ -33,15 +33,27 @@ def anthropic_error(error: ArbiterError, decision: str | None = None) -> bytes:
     decision = error.decision or decision
     told = told_of(error)
     if isinstance(error, PromptTooLong):
-        told = f"prompt is too long: {told}"  # the words by which clients know to shorten it
+        told = f"{_too_long(error)}: {told}"
     return encoded(
         {
             "type": "error",
             "error": {"type": anthropic_type(error.status), "message": told},
-            "request_id": decision,
+            "request_id": decision or error.request,
             "arbiter": {"code": error.code, "ours": error.ours, "decision": decision},
         }
     )
+
+
+def _too_long(error: PromptTooLong) -> str:
+    """The words by which clients know to shorten a conversation, and by how much.
+
+    >>> _too_long(PromptTooLong(tokens=9_000, room=4_096))
+    'prompt is too long: 9000 tokens > 4096 maximum'
+    """
+    words = "prompt is too long"
+    if error.tokens is None or error.room is None or error.tokens <= error.room:
+        return words
+    return f"{words}: {error.tokens} tokens > {error.room} maximum"
 
 
 def anthropic_failure(error: ArbiterError, decision: str | None = None) -> bytes:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
+from msgspec import structs
 
 from arbiter.errors import InvalidField, Unsupported
 from arbiter.gateway.chat_answer import ChatFrames, whole_chat
+from arbiter.gateway.chat_answers import ManyChatFrames, whole_chats
 from arbiter.gateway.exchange import Request, Writer, exchange
 from arbiter.gateway.extras import header_extras
 from arbiter.gateway.media import read_picture_url, read_sound
 from arbiter.gateway.openai import (
-    Tokens,
+    TokensOrAll,
     WritingRequest,
     beginning_of,
     conversation_of,
@@ -25,6 +28,7 @@ from arbiter.gateway.openai import (
 )
 from arbiter.gateway.rooms import Rooms
 from arbiter.gateway.security import Caller
+from arbiter.gateway.several import MOST_ANSWERS, Several, again
 from arbiter.gateway.tools import (
     WireCall,
     WireChoice,
@@ -42,11 +46,12 @@ UNSUPPORTED: Mapping[str, tuple[object, ...]] = {
     "functions": (None, []),
     "modalities": (None, ["text"]),
     "moderation": (None,),
-    "n": (None, 1),
     "prediction": (None,),
-    "verbosity": (None, "medium"),
     "web_search_options": (None,),
 }
+
+_PARTLY = frozenset({"chat_template_kwargs"})
+_SWITCHES = frozenset({"enable_thinking", "thinking"})
 
 _Value = TypeVar("_Value")
 
@@ -95,12 +100,14 @@ class ChatRequest(WritingRequest, frozen=True, kw_only=True):
     """A chat completion request: the fields that mean something here."""
 
     messages: Annotated[list[WireMessage], msgspec.Meta(min_length=1, max_length=MAX_MESSAGES)]
-    max_completion_tokens: Tokens | None = None
+    n: Annotated[int, msgspec.Meta(ge=1, le=MOST_ANSWERS)] | None = None
+    max_completion_tokens: TokensOrAll | None = None
     tools: WireTools | None = None
     tool_choice: str | WireChoice | None = None
     parallel_tool_calls: bool | None = None
     response_format: WireFormat | None = None
     reasoning_effort: WireEffort | None = None
+    chat_template_kwargs: dict[str, object] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, msgspec.Meta(ge=0, le=MOST_OTHERS)] | None = None
 
@@ -116,6 +123,9 @@ async def chat_completions(request: Request, rooms: Rooms) -> None:
     """Answer a chat completion request."""
     chat = read_chat(request.body)
     ask = ask_of(chat, header_extras(request.head), request.caller)
+    if chat.n is not None and chat.n > 1:
+        await _several(request, rooms, chat, ask)
+        return
     created = int(rooms.clock.now().timestamp())
     writer = Writer(
         whole=partial(whole_chat, model=chat.model, created=created),
@@ -126,9 +136,23 @@ async def chat_completions(request: Request, rooms: Rooms) -> None:
     await exchange(request, rooms, ask, writer)
 
 
+async def _several(request: Request, rooms: Rooms, chat: ChatRequest, ask: Ask) -> None:
+    """Answer a request that wants more than one answer."""
+    created = int(rooms.clock.now().timestamp())
+    asks = [structs.replace(ask, sampling=again(ask.sampling, time)) for time in range(chat.n or 1)]
+    writer = Writer(
+        whole=partial(whole_chats, model=chat.model, created=created),
+        streamed=partial(
+            ManyChatFrames, model=chat.model, created=created, with_usage=chat.wants_usage
+        ),
+    )
+    all_ = Several(rooms.answer, asks, request.caller.allowance)
+    await exchange(request, replace(rooms, answer=all_), ask, writer)
+
+
 def read_chat(body: bytes) -> ChatRequest:
     """The request in a body. Raises `BadRequest` naming the field that cannot be served."""
-    return read_request(body, ChatRequest, UNSUPPORTED)
+    return read_request(body, ChatRequest, UNSUPPORTED, takes=_PARTLY)
 
 
 def ask_of(request: ChatRequest, headers: Mapping[str, str], caller: Caller) -> Ask:
@@ -137,17 +161,20 @@ def ask_of(request: ChatRequest, headers: Mapping[str, str], caller: Caller) -> 
     messages = _messages(request.messages)
     beginning = beginning_of(messages)
     tools = read_tools(request.tools, request.tool_choice, request.parallel_tool_calls)
+    switched = _switched(request.chat_template_kwargs)
     return Ask(
         target=target,
         work=Chat(
             messages=messages,
             tools=tools,
             shape=read_shape(request.response_format),
-            effort=effort_of(request.reasoning_effort),
+            effort=effort_of(request.reasoning_effort) or switched,
         ),
         sampling=read_sampling(
             request,
-            max_tokens=request.max_completion_tokens or request.max_tokens,
+            max_tokens=request.max_tokens
+            if request.max_completion_tokens is None
+            else request.max_completion_tokens,
             odds=request.odds,
         ),
         stream=bool(request.stream),
@@ -165,6 +192,23 @@ def ask_of(request: ChatRequest, headers: Mapping[str, str], caller: Caller) -> 
 def effort_of(wanted: WireEffort | None) -> Effort | None:
     """How much to think, in the house's words."""
     return "max" if wanted == "xhigh" else wanted
+
+
+def _switched(kwargs: Mapping[str, object] | None) -> Effort | None:
+    """Whether to think, as clients of vLLM and llama.cpp say it: by an argument of the template.
+
+    No other argument goes through: what one does is known to the template alone.
+    """
+    effort: Effort | None = None
+    for name, value in (kwargs or {}).items():
+        if name not in _SWITCHES or not isinstance(value, bool):
+            raise InvalidField(
+                f"{name!r:.60} may not be set by a request.",
+                hint="Of these only enable_thinking is taken: true or false.",
+                param="chat_template_kwargs",
+            )
+        effort = "some" if value else "none"
+    return effort
 
 
 def _messages(messages: Sequence[WireMessage]) -> tuple[Message, ...]:

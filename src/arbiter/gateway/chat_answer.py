@@ -26,11 +26,33 @@ _DONE = b"data: [DONE]\n\n"
 
 
 class ChatFrames:
-    """The chunks of one stream. Only the text differs between them, so only it is encoded."""
+    """The chunks of one stream. Only the text differs between them, so only it is encoded.
 
-    __slots__ = ("_bare", "_decision", "_head", "_indexes", "_tail", "_with_usage", "opening")
+    place: of the answer among several. first: the decision whose id such a stream has.
+    """
 
-    def __init__(self, decided: Decided, *, model: str, created: int, with_usage: bool) -> None:
+    __slots__ = (
+        "_bare",
+        "_begin",
+        "_decision",
+        "_head",
+        "_indexes",
+        "_tail",
+        "_with_usage",
+        "opening",
+    )
+
+    def __init__(
+        self,
+        decided: Decided,
+        *,
+        model: str,
+        created: int,
+        with_usage: bool,
+        place: int = 0,
+        first: Decided | None = None,
+    ) -> None:
+        of = first or decided
         self._decision = decided.decision
         self._with_usage = with_usage
         self._indexes: frozenset[int] = frozenset()
@@ -40,21 +62,25 @@ class ChatFrames:
             b'data: {"id":"chatcmpl-%s","object":"chat.completion.chunk","created":%d,'
             b'"model":%s,"system_fingerprint":"%s","choices":['
             % (
-                decided.decision.encode(),
+                of.decision.encode(),
                 created,
                 encoded_text(model),
-                short(decided.version).encode(),
+                short(of.version).encode(),
             )
         )
+        self._begin = self._head + b'{"index":%d,"delta":' % place
         self._tail = b'],"usage":null}\n\n' if with_usage else b"]}\n\n"
         self.opening = self._choice(b'{"role":"assistant","content":""}', b"null")
 
-    def _choice(self, delta: bytes, reason: bytes, odds: bytes = b"null") -> bytes:
-        return b'%s{"index":0,"delta":%s,"logprobs":%s,"finish_reason":%s}%s' % (
-            self._head,
+    def _choice(
+        self, delta: bytes, reason: bytes, odds: bytes = b"null", more: bytes = b""
+    ) -> bytes:
+        return b'%s%s,"logprobs":%s,"finish_reason":%s%s}%s' % (
+            self._begin,
             delta,
             odds,
             reason,
+            more,
             self._tail,
         )
 
@@ -95,16 +121,24 @@ class ChatFrames:
 
     def ending(self, finish: Finish) -> bytes:
         """The last chunks: why it ended, what it used when that was asked for, and ``[DONE]``."""
+        return self.closing(finish) + self.used(finish)
+
+    def closing(self, finish: Finish, more: bytes = b"") -> bytes:
+        """Why it ended. more: further fields of the last choice."""
         # clients read the arguments as JSON, which an empty text is not; but what was cut off had
         # some that nobody knows
         is_cut = finish.reason is FinishReason.LENGTH
         bare = () if is_cut else sorted(self._bare)
         none = [Called(index=index, arguments="{}") for index in bare]
         end = b"".join([self._called(one) for one in none])
-        end += self._choice(b"{}", b'"%s"' % _reason(finish, has_calls=bool(self._indexes)))
-        if self._with_usage:
-            end += self._head + b'],"usage":%s}\n\n' % encoded(usage_of(finish.usage))
-        return end + _DONE
+        reason = b'"%s"' % _reason(finish, has_calls=bool(self._indexes))
+        return end + self._choice(b"{}", reason, more=more)
+
+    def used(self, finish: Finish) -> bytes:
+        """What was used when that was asked for, and ``[DONE]``."""
+        if not self._with_usage:
+            return _DONE
+        return self._head + b'],"usage":%s}\n\n' % encoded(usage_of(finish.usage)) + _DONE
 
     def failing(self, error: ArbiterError) -> bytes:
         """The last event of a stream that breaks off; no ``[DONE]`` follows."""
@@ -133,25 +167,52 @@ def whole_chat(
     decided: Decided, chunks: Sequence[Chunk], finish: Finish, *, model: str, created: int
 ) -> bytes:
     """A whole answer."""
-    text, odds, thought = text_of(chunks), b"null", ""
-    calls: Sequence[ToolCall] = ()
-    if len(chunks) != 1 or not isinstance(chunks[0], Delta) or chunks[0].odds:
-        odds, thought, calls = odds_of(chunks), thought_of(chunks), calls_of(chunks)
+    choice = choice_of(decided, chunks, finish)
+    return response_of(decided, choice, finish, model=model, created=created)
+
+
+def response_of(
+    decided: Decided, choices: bytes, finish: Finish, *, model: str, created: int
+) -> bytes:
+    """What stands around the choices of a whole answer."""
     return (
         b'{"id":"chatcmpl-%s","object":"chat.completion","created":%d,"model":%s,'
-        b'"system_fingerprint":"%s","choices":[{"index":0,"message":{"role":"assistant",'
-        b'"content":%s,"refusal":null%s%s},"logprobs":%s,"finish_reason":"%s"}],"usage":%s}'
+        b'"system_fingerprint":"%s","choices":[%s],"usage":%s}'
         % (
             decided.decision.encode(),
             created,
             encoded_text(model),
             short(decided.version).encode(),
+            choices,
+            encoded(usage_of(finish.usage)),
+        )
+    )
+
+
+def choice_of(
+    decided: Decided,
+    chunks: Sequence[Chunk],
+    finish: Finish,
+    *,
+    place: int = 0,
+    more: bytes = b"",
+) -> bytes:
+    """One choice of a whole answer. more: further fields of it."""
+    text, odds, thought = text_of(chunks), b"null", ""
+    calls: Sequence[ToolCall] = ()
+    if len(chunks) != 1 or not isinstance(chunks[0], Delta) or chunks[0].odds:
+        odds, thought, calls = odds_of(chunks), thought_of(chunks), calls_of(chunks)
+    return (
+        b'{"index":%d,"message":{"role":"assistant","content":%s,"refusal":null%s%s},'
+        b'"logprobs":%s,"finish_reason":"%s"%s}'
+        % (
+            place,
             encoded_text(text) if text or not calls else b"null",
             b',"reasoning_content":%s' % encoded_text(thought) if thought else b"",
             b',"tool_calls":[%s]' % _calls(decided, calls, finish) if calls else b"",
             odds,
             _reason(finish, has_calls=bool(calls)),
-            encoded(usage_of(finish.usage)),
+            more,
         )
     )
 

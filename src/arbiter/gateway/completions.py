@@ -8,14 +8,20 @@ of the context, and so do we: an answer that breaks off after 16 tokens would be
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from itertools import accumulate
 from typing import Annotated
 
 import msgspec
 
-from arbiter.errors import ArbiterError, InvalidField, Unsupported
-from arbiter.gateway.chat_answer import odds_shown
+from arbiter.errors import InvalidField, Unsupported
+from arbiter.gateway.completions_answer import (
+    Form,
+    ManyTextFrames,
+    TextFrames,
+    whole_text,
+    whole_texts,
+)
 from arbiter.gateway.exchange import Request, Writer, exchange
 from arbiter.gateway.extras import header_extras
 from arbiter.gateway.openai import (
@@ -26,20 +32,14 @@ from arbiter.gateway.openai import (
     read_whom,
     talk_of,
 )
-from arbiter.gateway.rendering import encoded, encoded_text, error_body, usage_of
 from arbiter.gateway.rooms import Rooms
 from arbiter.gateway.security import Caller
-from arbiter.inference import Ask, Chunk, Completion, Decided, Delta, Finish
-from arbiter.refs import short
+from arbiter.gateway.several import MOST_ANSWERS, Several, again
+from arbiter.inference import Ask, Completion
 
-UNSUPPORTED: Mapping[str, tuple[object, ...]] = {
-    "best_of": (None, 1),
-    "echo": (None, False),
-    "n": (None, 1),
-}
+UNSUPPORTED: Mapping[str, tuple[object, ...]] = {"best_of": (None, 1)}
 
 MOST_OTHERS = 20
-_DONE = b"data: [DONE]\n\n"
 
 
 class CompletionRequest(WritingRequest, frozen=True, kw_only=True):
@@ -48,24 +48,32 @@ class CompletionRequest(WritingRequest, frozen=True, kw_only=True):
     prompt: str | list[object]
     suffix: str | None = None
     logprobs: Annotated[int, msgspec.Meta(ge=0, le=MOST_OTHERS)] | None = None
+    n: Annotated[int, msgspec.Meta(ge=1, le=MOST_ANSWERS)] | None = None
+    echo: bool | None = None
 
 
 async def completions(request: Request, rooms: Rooms) -> None:
     """Answer a completion request."""
     asked = read_completion(request.body)
-    ask = ask_of(asked, header_extras(request.head), request.caller)
-    created = int(rooms.clock.now().timestamp())
-    writer = Writer(
-        whole=partial(_whole, model=asked.model, created=created, others=asked.logprobs or 0),
-        streamed=partial(
-            TextFrames,
-            model=asked.model,
-            created=created,
-            with_usage=asked.wants_usage,
-            others=asked.logprobs or 0,
-        ),
+    asks = asks_of(asked, header_extras(request.head), request.caller)
+    form = Form(
+        model=asked.model,
+        created=int(rooms.clock.now().timestamp()),
+        with_usage=asked.wants_usage,
+        others=asked.logprobs or 0,
+        echoes=_echoes(asks) if asked.echo else (),
     )
-    await exchange(request, rooms, ask, writer)
+    if len(asks) == 1:
+        writer = Writer(
+            whole=partial(whole_text, form=form), streamed=partial(TextFrames, form=form)
+        )
+    else:
+        writer = Writer(
+            whole=partial(whole_texts, form=form), streamed=partial(ManyTextFrames, form=form)
+        )
+        all_ = Several(rooms.answer, asks, request.caller.allowance)
+        rooms = replace(rooms, answer=all_)
+    await exchange(request, rooms, asks[0], writer)
 
 
 def read_completion(body: bytes) -> CompletionRequest:
@@ -73,142 +81,62 @@ def read_completion(body: bytes) -> CompletionRequest:
     return read_request(body, CompletionRequest, UNSUPPORTED)
 
 
-def ask_of(request: CompletionRequest, headers: Mapping[str, str], caller: Caller) -> Ask:
-    """The request as the house understands it."""
+def asks_of(
+    request: CompletionRequest, headers: Mapping[str, str], caller: Caller
+) -> tuple[Ask, ...]:
+    """What is asked of the house: `n` answers to each prompt, in the order of the prompts."""
     target, task, extras = read_whom(request, headers)
-    prompt = _prompt(request.prompt)
-    return Ask(
-        target=target,
-        # clients send an empty suffix where they mean none
-        work=Completion(prompt=prompt, suffix=request.suffix or None),
-        sampling=read_sampling(request, max_tokens=request.max_tokens, odds=request.logprobs),
-        stream=bool(request.stream),
-        task=task,
-        limits=extras.limits,
-        helper=extras.helper,
-        conversation=conversation_of(request, extras, caller, (prompt,)),
-        talk=talk_of(request, extras, (prompt,)),
-        expected=extras.expected,
-        load_options=request.load_options,
-        caller=caller.id,
-    )
-
-
-def _prompt(prompt: str | list[object]) -> str:
-    if isinstance(prompt, str):
-        return prompt
-    if any(not isinstance(one, str) for one in prompt):
-        raise Unsupported("A prompt of token ids is not supported here, only text.", param="prompt")
-    if len(prompt) != 1:
-        if not prompt:
-            raise InvalidField("prompt is empty.", param="prompt")
-        raise Unsupported(
-            "Several prompts in one request are not supported here.",
-            hint="Send a request for each.",
+    prompts, times = _prompts(request.prompt), request.n or 1
+    if len(prompts) * times > MOST_ANSWERS:
+        raise InvalidField(
+            f"{len(prompts)} prompts, {times} times each, are more than {MOST_ANSWERS} answers.",
+            hint="Send several requests.",
             param="prompt",
         )
-    return str(prompt[0])
-
-
-class TextFrames:
-    """The chunks of one stream."""
-
-    __slots__ = ("_decision", "_head", "_letters", "_others", "_tail", "_with_usage", "opening")
-
-    def __init__(
-        self, decided: Decided, *, model: str, created: int, with_usage: bool, others: int = 0
-    ) -> None:
-        self._others = others
-        self._letters = 0
-        """How many came before, where somebody wants to know at which a token begins."""
-        self._decision = decided.decision
-        self._with_usage = with_usage
-        self._head = b"data: " + _head(model, created, decided)
-        self._tail = b'],"usage":null}\n\n' if with_usage else b"]}\n\n"
-        self.opening = b""
-
-    def piece(self, chunk: Chunk) -> bytes:
-        """A chunk of text."""
-        if not isinstance(chunk, Delta) or not chunk.text:
-            return b""
-        odds = b"null"
-        if chunk.odds:
-            odds = odds_of((chunk,), others=self._others, before=self._letters)
-        self._letters += len(chunk.text)
-        return self._head + _choice(chunk.text, b"null", odds) + self._tail
-
-    def ending(self, finish: Finish) -> bytes:
-        """The last chunks: why it ended, what it used when that was asked for, and ``[DONE]``."""
-        end = self._head + _choice("", b'"%s"' % finish.reason.value.encode()) + self._tail
-        if self._with_usage:
-            end += self._head + b'],"usage":%s}\n\n' % encoded(usage_of(finish.usage))
-        return end + _DONE
-
-    def failing(self, error: ArbiterError) -> bytes:
-        """The last event of a stream that breaks off; no ``[DONE]`` follows."""
-        return b"data: %s\n\n" % error_body(error, self._decision)
-
-
-def _whole(
-    decided: Decided,
-    chunks: Sequence[Chunk],
-    finish: Finish,
-    *,
-    model: str,
-    created: int,
-    others: int = 0,
-) -> bytes:
-    text = "".join([chunk.text for chunk in chunks if isinstance(chunk, Delta)])
-    return b'%s%s],"usage":%s}' % (
-        _head(model, created, decided),
-        _choice(text, b'"%s"' % finish.reason.value.encode(), odds_of(chunks, others=others)),
-        encoded(usage_of(finish.usage)),
-    )
-
-
-def _head(model: str, created: int, decided: Decided) -> bytes:
-    return (
-        b'{"id":"cmpl-%s","object":"text_completion","created":%d,"model":%s,'
-        b'"system_fingerprint":"%s","choices":['
-        % (
-            decided.decision.encode(),
-            created,
-            encoded_text(model),
-            short(decided.version).encode(),
+    if extras.expected is not None and len(prompts) > 1:
+        raise InvalidField(
+            "expected is the right answer to one prompt, and here are several.", param="expected"
         )
+    if request.echo and request.logprobs is not None:
+        raise Unsupported(
+            "echo with logprobs is not supported here: nothing tells how probable a prompt was.",
+            hint="Leave one of them out.",
+            param="echo",
+        )
+    sampling = read_sampling(request, max_tokens=request.max_tokens, odds=request.logprobs)
+    return tuple(
+        [
+            Ask(
+                target=target,
+                # clients send an empty suffix where they mean none
+                work=Completion(prompt=prompt, suffix=request.suffix or None),
+                sampling=again(sampling, time),
+                stream=bool(request.stream),
+                task=task,
+                limits=extras.limits,
+                helper=extras.helper,
+                conversation=conversation_of(request, extras, caller, (prompt,)),
+                talk=talk_of(request, extras, (prompt,)),
+                expected=extras.expected,
+                load_options=request.load_options,
+                caller=caller.id,
+            )
+            for prompt in prompts
+            for time in range(times)
+        ]
     )
 
 
-def _choice(text: str, reason: bytes, odds: bytes = b"null") -> bytes:
-    return b'{"text":%s,"index":0,"logprobs":%s,"finish_reason":%s}' % (
-        encoded_text(text),
-        odds,
-        reason,
-    )
+def _echoes(asks: Sequence[Ask]) -> tuple[str, ...]:
+    return tuple([ask.work.prompt for ask in asks if isinstance(ask.work, Completion)])
 
 
-def odds_of(chunks: Sequence[Chunk], *, others: int, before: int = 0) -> bytes:
-    """How probable tokens were, in four lists side by side; null where nobody told.
-
-    others: how many at each place beside the token itself, which is always among them. before: how
-    many letters came earlier.
-    """
-    found = [one for chunk in chunks if isinstance(chunk, Delta) for one in chunk.odds]
-    if not found:
-        return b"null"
-    tokens = [str(odds_shown(one)["token"]) for one in found]
-    lengths = [len(token) for token in tokens]
-    return encoded(
-        {
-            "tokens": tokens,
-            "token_logprobs": [odds_shown(one)["logprob"] for one in found],
-            "top_logprobs": [
-                {
-                    str(shown["token"]): shown["logprob"]
-                    for shown in map(odds_shown, (*one.others[:others], one))
-                }
-                for one in found
-            ],
-            "text_offset": [*accumulate(lengths[:-1], initial=before)],
-        }
-    )
+def _prompts(given: str | list[object]) -> tuple[str, ...]:
+    if isinstance(given, str):
+        return (given,)
+    if not given:
+        raise InvalidField("prompt is empty.", param="prompt")
+    texts = [one for one in given if isinstance(one, str)]
+    if len(texts) != len(given):
+        raise Unsupported("A prompt of token ids is not supported here, only text.", param="prompt")
+    return tuple(texts)

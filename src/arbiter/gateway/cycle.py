@@ -93,6 +93,6 @@ class Cycle(RequestResponseCycle):
             raise RuntimeError("the body is shorter than its Content-Length")
         self.response_complete = True
         self.message_event.set()
-        if not self.keep_alive:
-            self.transport.close()
+        if not (self.keep_alive or self.more_body):
+            self.transport.close()  # else the connection does, which takes what still comes
         self.on_response()

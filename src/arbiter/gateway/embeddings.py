@@ -70,7 +70,11 @@ def _inputs(given: str | list[object]) -> tuple[str, ...]:
     found = []
     for index, text in enumerate(given):
         if isinstance(text, int | list):
-            raise Unsupported("Token ids are not supported here, only texts.", param="input")
+            raise Unsupported(
+                "Token ids are not supported here, only texts.",
+                hint="LangChain sends texts with check_embedding_ctx_length=False.",
+                param="input",
+            )
         if not isinstance(text, str):
             raise InvalidField("This is no text.", param=f"input[{index}]")
         if not text:

@@ -21,6 +21,7 @@ from starlette.types import Receive, Send
 from arbiter.errors import ArbiterError, ShuttingDown, StreamCut
 from arbiter.gateway.hangup import Line, Watch
 from arbiter.gateway.rendering import ErrorBody, Header, error_body, known, send_error, send_json
+from arbiter.gateway.request_ids import X_REQUEST_ID, client_id
 from arbiter.gateway.rooms import Rooms
 from arbiter.gateway.security import Caller, Head
 from arbiter.gateway.waiting import Patiently
@@ -86,7 +87,8 @@ class Writer(msgspec.Struct, frozen=True, kw_only=True):
 
     error: how what went wrong is told before anything is out. stream: the headers of a stream.
     broken: the event of a stream in which nothing but comments has gone out; None: it has no
-    comments, so whoever waits for it is told nothing.
+    comments, so whoever waits for it is told nothing. id_header: in which its clients look for the
+    id of the request.
     """
 
     whole: Whole
@@ -94,12 +96,16 @@ class Writer(msgspec.Struct, frozen=True, kw_only=True):
     error: ErrorBody = error_body
     stream: tuple[Header, ...] = SSE
     broken: ErrorBody | None = broken_stream
+    id_header: bytes = X_REQUEST_ID
 
 
 async def exchange(request: Request, rooms: Rooms, ask: Ask, writer: Writer) -> None:
     """Have a request answered, and send the answer or what went wrong."""
     if rooms.reads_traces:
         ask = structs.replace(ask, trace=trace_of(request.head))
+    sent_as = client_id(request.head)
+    if sent_as is not None:
+        ask = structs.replace(ask, sent_as=sent_as)
     under_way = _Exchange(request, rooms, writer)
     allowance = request.caller.allowance
     try:
@@ -113,9 +119,11 @@ async def exchange(request: Request, rooms: Rooms, ask: Ask, writer: Writer) -> 
                     allowance.spend(under_way.tokens)
     except asyncio.CancelledError:
         # Not the client's doing, so the server's: it closes and gave up waiting for this one.
-        await under_way.fail(ShuttingDown())
+        closing = ShuttingDown()
+        await under_way.fail(closing, under_way.id_with(closing))
     except Exception as error:  # noqa: BLE001  # a client must get an answer; it is logged
-        await under_way.fail(known(error))
+        found = under_way.id_with(error)
+        await under_way.fail(known(error, request=found, sent_as=sent_as), found)
 
 
 def trace_of(head: Head) -> tuple[tuple[str, str], ...]:
@@ -192,7 +200,7 @@ class _Exchange:
         if streamed is not None:
             await self._send({"type": "http.response.body", "body": last})
         else:
-            headers = decision_headers(decided)
+            headers = decision_headers(decided, self._writer.id_header)
             tally = reply.tally()
             if tally:
                 headers.append((b"x-arbiter-receipt", tally.encode()))
@@ -212,7 +220,7 @@ class _Exchange:
         """Send everything but the end, which is returned."""
         send = self._send
         if not self.is_streaming:
-            await self._start(decision_headers(decided))
+            await self._start(decision_headers(decided, self._writer.id_header))
         self.frames = frames
         has_begun = False
         end = b""
@@ -243,6 +251,7 @@ class _Exchange:
         if not self.is_streaming:
             await self._start(
                 (
+                    (self._writer.id_header, awaited.decision.encode()),
                     (b"x-arbiter-decision", awaited.decision.encode()),
                     (b"x-arbiter-task", awaited.task.encode()),
                 )
@@ -259,7 +268,14 @@ class _Exchange:
         self.finish = finish
         return self._writer.whole(decided, parts, finish)
 
-    async def fail(self, error: ArbiterError) -> None:
+    def id_with(self, error: Exception) -> str:
+        """By which the request is found again: its decision, or else a name for the log."""
+        if self.decided is not None:
+            return self.decided.decision
+        decision = error.decision if isinstance(error, ArbiterError) else None
+        return decision or self._rooms.new_request()
+
+    async def fail(self, error: ArbiterError, request: str) -> None:
         """Say what went wrong, in whichever form is still possible."""
         if self.is_ending:
             return
@@ -273,18 +289,21 @@ class _Exchange:
             event = self._writer.broken(error, decision)
             await self._send({"type": "http.response.body", "body": event})
             return
-        headers = decision_headers(decided) if decided else ()
+        named = self._writer.id_header
+        headers = decision_headers(decided, named) if decided else [(named, request.encode())]
         body = self._writer.error
         await send_error(self._send, error, body=body, decision=decision, headers=headers)
 
 
-def decision_headers(decided: Decided) -> list[Header]:
+def decision_headers(decided: Decided, id_header: bytes) -> list[Header]:
     """What the house decided, for every reply."""
     reason = decided.reason[:_MAX_REASON]
     if not (reason.isascii() and reason.isprintable()):
         reason = reason.translate(_UNPRINTABLE)
+    decision = decided.decision.encode()
     headers = [
-        (b"x-arbiter-decision", decided.decision.encode()),
+        (id_header, decision),
+        (b"x-arbiter-decision", decision),
         (b"x-arbiter-task", decided.task.encode()),
         (b"x-arbiter-alias", decided.alias.encode()),
         (b"x-arbiter-version", decided.version.encode()),

@@ -95,6 +95,11 @@ class Allowance:
         finally:
             self._in_flight -= 1
 
+    def also(self) -> None:
+        """One more request of one that has begun, which nothing keeps out any more."""
+        if self._requests is not None:
+            self._requests.take(1)
+
     def spend(self, tokens: int) -> None:
         """Count the tokens of an answer."""
         if self._tokens is not None:

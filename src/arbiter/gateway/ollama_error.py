@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from arbiter.errors import ArbiterError, UnknownModel
+from arbiter.errors import ArbiterError, PromptTooLong, UnknownModel
 from arbiter.gateway.rendering import encoded, told_of
 
 
@@ -13,6 +13,8 @@ def ollama_error(
     told = told_of(error, to_admin=to_admin)
     if isinstance(error, UnknownModel):
         told = f"model not found: {told}"  # the words by which some clients know it
+    elif isinstance(error, PromptTooLong):
+        told = f"the input length exceeds the context length: {told}"  # an Ollama's own
     return encoded(
         {
             "error": told,

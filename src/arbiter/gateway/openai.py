@@ -33,9 +33,7 @@ so that nobody believes that they were heeded."""
 
 _STORED_NOTHING = "Nothing is stored here: send the earlier turns again."
 _INSTEAD: Mapping[str, str] = {
-    "n": "Send a request for each answer.",
-    "best_of": "Send a request for each answer.",
-    "echo": "The prompt is yours already: put it before the answer.",
+    "best_of": "Ask for n answers, and choose among them.",
     "functions": "Send them as tools.",
     "function_call": "Send it as tool_choice.",
     "web_search_options": "Offer a tool of your own that searches.",
@@ -58,6 +56,8 @@ Temperature = Annotated[float, msgspec.Meta(ge=0, le=2)]
 Penalty = Annotated[float, msgspec.Meta(ge=-2, le=2)]
 Factor = Annotated[float, msgspec.Meta(gt=0, le=2)]
 Tokens = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+TokensOrAll = Annotated[int, msgspec.Meta(ge=-1, le=2**31 - 1)]
+"""-1 is no bound to LM Studio and llama.cpp, and to clients that were made for them."""
 Seed = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 TopK = Annotated[int, msgspec.Meta(ge=-1, le=2**31 - 1)]
 Bias = Annotated[float, msgspec.Meta(ge=-100, le=100)]
@@ -90,7 +90,7 @@ class WritingRequest(AnyRequest, frozen=True, kw_only=True):
     temperature: Temperature | None = None
     top_p: Probability | None = None
     seed: Seed | None = None
-    max_tokens: Tokens | None = None
+    max_tokens: TokensOrAll | None = None
     stop: str | Stops | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
@@ -128,17 +128,22 @@ _Kind = TypeVar("_Kind", bound=msgspec.Struct)
 
 
 def read_request(
-    body: bytes, kind: type[_Kind], unsupported: Mapping[str, tuple[object, ...]]
+    body: bytes,
+    kind: type[_Kind],
+    unsupported: Mapping[str, tuple[object, ...]],
+    *,
+    takes: frozenset[str] = frozenset(),
 ) -> _Kind:
     """The request in a body. Raises `BadRequest` naming the field that cannot be served.
 
     unsupported: fields that would change the answer and that this door does not pass on yet, each
-    with the values that ask for nothing.
+    with the values that ask for nothing. takes: of those that are refused everywhere, the ones of
+    which this request understands a part.
     """
     value = parse_json(body)
     if not REFUSED.isdisjoint(value):
-        name = min(REFUSED & value.keys())
-        raise InvalidField(f"{name} may not be set by a request.", param=name)
+        for name in sorted((REFUSED & value.keys()) - takes):
+            raise InvalidField(f"{name} may not be set by a request.", param=name)
     for name in value.keys() & unsupported.keys():
         if value[name] not in unsupported[name]:
             hint = _INSTEAD.get(name)
@@ -210,6 +215,10 @@ def read_sampling(
 
     Raises `InvalidField`.
     """
+    if max_tokens is not None and max_tokens < 1:
+        if max_tokens == 0:
+            raise _no_tokens(request)
+        max_tokens = None
     stop = request.stop or ()
     stops = (stop,) if isinstance(stop, str) else tuple([text for text in stop if text])
     top_k = request.top_k
@@ -230,6 +239,12 @@ def read_sampling(
         bias=_bias(request) if request.logit_bias else (),
         odds=odds,
     )
+
+
+def _no_tokens(request: WritingRequest) -> InvalidField:
+    newer = "max_completion_tokens"
+    name = newer if getattr(request, newer, None) == 0 else "max_tokens"
+    return InvalidField(f"{name} is at least 1, or -1 for no bound.", param=name)
 
 
 def _bias(request: WritingRequest) -> tuple[tuple[int, float], ...]:

@@ -16,7 +16,7 @@ _MOST_HELD = 64 * 1024
 class Outlet(asyncio.Transport):
     """A transport that holds what is written until the loop has done what it has at hand."""
 
-    __slots__ = ("_held", "_loop", "_pieces", "_transport")
+    __slots__ = ("_has_ended", "_held", "_loop", "_pieces", "_transport")
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
@@ -24,6 +24,7 @@ class Outlet(asyncio.Transport):
         self._loop = loop
         self._pieces: list[bytes] = []
         self._held = 0
+        self._has_ended = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send this soon, in order."""
@@ -33,6 +34,13 @@ class Outlet(asyncio.Transport):
         self._held += len(data)
         if self._held > _MOST_HELD:
             self._let_out()
+
+    def end(self) -> None:
+        """Send what is held and say that nothing follows; what comes in is still taken."""
+        self._let_out()
+        self._has_ended = True
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
 
     def close(self) -> None:
         """Send what is held, then hang up."""
@@ -47,7 +55,7 @@ class Outlet(asyncio.Transport):
 
     def is_closing(self) -> bool:
         """Whether it is closed, or about to be."""
-        return self._transport.is_closing()
+        return self._has_ended or self._transport.is_closing()
 
     def _let_out(self) -> None:
         if self._pieces:

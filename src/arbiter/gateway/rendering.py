@@ -15,9 +15,16 @@ from typing import Protocol
 import msgspec
 from starlette.types import Send
 
-from arbiter.errors import ArbiterError, LoadFailed, MethodNotAllowed, NotProvided, Unexpected
+from arbiter.errors import (
+    ArbiterError,
+    LoadFailed,
+    MethodNotAllowed,
+    NotProvided,
+    PromptTooLong,
+    Unexpected,
+)
 from arbiter.inference import Usage
-from arbiter.logs import told
+from arbiter.logs import Value, told
 
 Header = tuple[bytes, bytes]
 
@@ -25,6 +32,7 @@ log = logging.getLogger("arbiter.gateway")
 
 _ENCODER = msgspec.json.Encoder()
 _JSON = (b"content-type", b"application/json")
+_KNOWN = "This model's maximum context length"
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
@@ -85,10 +93,14 @@ def error_body(
     error: ArbiterError, decision: str | None = None, *, to_admin: bool = False
 ) -> bytes:
     """An error in OpenAI's shape."""
+    told = told_of(error, to_admin=to_admin)
+    if isinstance(error, PromptTooLong) and error.room is not None and _KNOWN not in told:
+        # clients go by these words of OpenAI's as often as by the code
+        told = f"{_KNOWN} is {error.room} tokens. {told}"
     return encoded(
         {
             "error": {
-                "message": told_of(error, to_admin=to_admin),
+                "message": told,
                 "type": error_type(error.status),
                 "param": None if is_internal(error) and not to_admin else error.param,
                 "code": error.code,
@@ -98,26 +110,37 @@ def error_body(
     )
 
 
-def known(error: Exception) -> ArbiterError:
-    """The error itself when it was raised on purpose; else it is logged and hidden."""
+def known(
+    error: Exception, *, request: str | None = None, sent_as: str | None = None
+) -> ArbiterError:
+    """The error itself when it was raised on purpose; else it is logged and hidden.
+
+    request: by which it is found again; sent_as: what its sender calls it.
+    """
+    ids: dict[str, Value] = {"request_id": request, "client_request_id": sent_as}
     if isinstance(error, ArbiterError):
+        error.request = request
         if error.status >= 500:
             # while a model cannot be loaded every request says so; the pool has told it once
             is_told = isinstance(error, LoadFailed | NotProvided)
             level = logging.DEBUG if is_told else logging.WARNING
             # what an engine said may quote the prompt; it is in the record, for who runs the house
             words = error.sentence if error.ours else "the engine's words are in the record"
-            log.log(level, "a request failed: %s: %s", error.code, words, extra=_which(error))
+            log.log(
+                level,
+                "a request failed: %s: %s",
+                error.code,
+                words,
+                extra=told({"decision": error.decision, **ids}),
+            )
         elif error.decision is None:
             # one that was decided on has a line of its own
-            log.info("request refused", extra=told({"error": error.code, "status": error.status}))
+            log.info(
+                "request refused", extra=told({"error": error.code, "status": error.status, **ids})
+            )
         return error
-    log.error("a request failed unexpectedly", exc_info=error)
+    log.error("a request failed unexpectedly", exc_info=error, extra=told(ids))
     return Unexpected()
-
-
-def _which(error: ArbiterError) -> dict[str, object]:
-    return told({"decision": error.decision})
 
 
 class ErrorBody(Protocol):

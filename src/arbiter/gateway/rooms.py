@@ -108,6 +108,7 @@ class Rooms:
     healthy: what ``/healthz`` says; ``{"ok": False}`` in it turns the answer into a 503.
     ready: the same of ``/readyz``. watched: what ``/metrics`` shows.
     tell_after_s: how long whoever waits for a stream may hear nothing; 0: for ever.
+    new_request: an id for a request on which nothing is decided.
     reads_traces: whether a request may say which trace it belongs to.
     control: an application mounted at ``/control``; it finds its caller with
         `arbiter.gateway.security.caller_of`.
@@ -119,6 +120,7 @@ class Rooms:
     ready: Callable[[], Mapping[str, object]]
     watched: Callable[[], Watched]
     clock: Clock
+    new_request: Callable[[], str]
     shelf: Shelf
     tell_after_s: float = 0.0
     reads_traces: bool = False

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from arbiter.errors import MethodNotAllowed, UnknownModel, UnknownRoute
+from arbiter.errors import MethodNotAllowed, OriginNotAllowed, UnknownModel, UnknownRoute
 from arbiter.gateway import anthropic, ollama, ollama_models
 from arbiter.gateway.body import ClientGone, read_body
 from arbiter.gateway.chat import chat_completions
@@ -22,7 +22,9 @@ from arbiter.gateway.completions import completions
 from arbiter.gateway.dialects import errors_at
 from arbiter.gateway.embeddings import embeddings
 from arbiter.gateway.exchange import Request
-from arbiter.gateway.rendering import encoded, known, send_error, send_json
+from arbiter.gateway.origins import Sharing, listed, preflight_of, say_what_is_allowed
+from arbiter.gateway.rendering import Header, encoded, known, send_error, send_json
+from arbiter.gateway.request_ids import REQUEST_ID, X_REQUEST_ID, client_id, id_header_at
 from arbiter.gateway.responses import responses
 from arbiter.gateway.rooms import ModelCard, Rooms
 from arbiter.gateway.security import (
@@ -36,6 +38,7 @@ from arbiter.gateway.security import (
     check_host,
     check_origin,
     identify,
+    is_foreign,
     read_head,
 )
 
@@ -93,7 +96,7 @@ async def list_models(request: Request, rooms: Rooms) -> None:
     cards = [_shown(card) for card in rooms.models()]
     ends = {"first_id": cards[0]["id"], "last_id": cards[-1]["id"]} if cards else {}
     told = {"object": "list", "data": cards, "has_more": False, **ends}
-    await send_json(request.send, encoded(told))
+    await send_json(request.send, encoded(told), headers=_named(rooms))
 
 
 async def one_model(request: Request, rooms: Rooms) -> None:
@@ -101,9 +104,15 @@ async def one_model(request: Request, rooms: Rooms) -> None:
     name = request.path.removeprefix("/v1/models/")
     for card in rooms.models():
         if card.id == name:
-            await send_json(request.send, encoded(_shown(card)))
+            await send_json(request.send, encoded(_shown(card)), headers=_named(rooms))
             return
     raise UnknownModel(f"No model or alias is called {name!r:.130}.", param="model")
+
+
+def _named(rooms: Rooms) -> list[Header]:
+    """The id of an answer that the clients of OpenAI and of Anthropic both may read."""
+    name = rooms.new_request().encode()
+    return [(X_REQUEST_ID, name), (REQUEST_ID, name)]
 
 
 def _shown(card: ModelCard) -> dict[str, object]:
@@ -244,6 +253,13 @@ def _pattern(path: str) -> re.Pattern[str]:
     )
 
 
+_READING = frozenset({"GET", "HEAD"})
+_NEEDS_KEYS = (
+    "A listed page may ask and be answered. For what needs the scope admin the house must have "
+    "keys, and the page one of them: arbiter keys add NAME --scope admin."
+)
+
+
 class _Passage:
     """One request's way through the door."""
 
@@ -265,7 +281,11 @@ class _Passage:
         scope = self.scope
         head = self.head = read_head(scope)
         check_host(head, scope, policy)
-        check_origin(head, scope)
+        if policy.origins:
+            if await self._shared(table, policy):
+                return
+        else:
+            check_origin(head, scope)
         route = table.find(scope["path"], scope["method"])
         if route.access is not Access.PUBLIC:
             self.caller = identify(head, scope, policy)
@@ -280,6 +300,27 @@ class _Passage:
             )
         self.is_read = True
         await self._serve(route, rooms, body)
+
+    async def _shared(self, table: Table, policy: Policy) -> bool:
+        """Let pages of the listed origins in and no others; whether that answered it already."""
+        head, scope = self.head, self.scope
+        origin = listed(head, policy)
+        sharing = Sharing(self.send, origin)
+        self.send = sharing.send
+        check_origin(head, scope, is_listed=origin is not None)
+        if origin is None or not is_foreign(head, scope):
+            return False
+        asked = preflight_of(head, scope)
+        route = table.find(scope["path"], asked or scope["method"])
+        if Access.ADMIN in route.access and not policy.ring:
+            sharing.origin = None
+            if asked is not None or scope["method"] not in _READING:
+                raise OriginNotAllowed(hint=_NEEDS_KEYS)
+        if asked is None:
+            return False
+        check_body_head(head, scope, policy)
+        await say_what_is_allowed(sharing, head, asked)
+        return True
 
     async def _serve(self, route: Route, rooms: Rooms, body: bytes) -> None:
         if route.handler is None:
@@ -336,7 +377,12 @@ def door(rooms: Rooms, policy: Policy, routes: Sequence[Route] = ROUTES) -> ASGI
         except Exception as error:
             if passage.has_begun:
                 raise  # the server ends the connection, which is all that can be said now
-            body = errors_at(scope["path"])
-            await send_error(send, known(error), body=body, close=not passage.is_read)
+            path, request = scope["path"], rooms.new_request()
+            told = known(error, request=request, sent_as=client_id(passage.head))
+            headers = [(id_header_at(path), request.encode())]
+            body = errors_at(path)
+            await send_error(
+                passage.send, told, body=body, headers=headers, close=not passage.is_read
+            )
 
     return enter

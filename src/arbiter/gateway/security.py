@@ -126,9 +126,11 @@ class Policy:
 
     hosts: the names and literal addresses that a Host header may carry, in lower case, an IPv6
         address in brackets; the address that a connection arrived at is allowed as well.
+    origins: of pages that may use the house beside its own (`arbiter.gateway.origins`).
     """
 
     hosts: frozenset[str] = LOOPBACK_NAMES
+    origins: frozenset[bytes] = frozenset()
     ring: Ring = field(default_factory=Ring)
     is_loopback: bool = True
     max_body_bytes: int = 8 * 1024 * 1024
@@ -229,18 +231,28 @@ def _arrived_at(scope: Scope) -> str | None:
     return f"[{address}]" if ":" in address else address
 
 
-def check_origin(head: Head, scope: Scope) -> None:
-    """Refuse what another site's page wants to change.
+def check_origin(head: Head, scope: Scope, *, is_listed: bool = False) -> None:
+    """Refuse what another site's page wants to change, unless it is listed.
 
-    Reading needs no check: no reply ever allows another origin to see it.
+    Reading needs no check: no reply allows another origin to see it that is not listed.
     """
-    if scope["method"] in _SAFE or b"origin" not in head:
+    if scope["method"] in _SAFE or b"origin" not in head or is_listed:
         return
-    own = f"{scope.get('scheme', 'http')}://".encode() + head[b"host"].lower()
-    if b"origin" in head.doubled or head[b"origin"].lower() != own:
+    if is_foreign(head, scope):
+        said = head[b"origin"].decode("latin-1")
         raise OriginNotAllowed(
-            hint="A page of another address may not; the server that it comes from may."
+            f"Requests from the web origin {said!r:.120} are not allowed.",
+            hint="A page of another address may not; the server that it comes from may. The "
+            "setting door.allowed_origins lists pages that may.",
         )
+
+
+def is_foreign(head: Head, scope: Scope) -> bool:
+    """Whether a page of another address asks, and not one of the house's own."""
+    if b"origin" not in head:
+        return False
+    own = f"{scope.get('scheme', 'http')}://".encode() + head[b"host"].lower()
+    return b"origin" in head.doubled or head[b"origin"].lower() != own
 
 
 def identify(head: Head, scope: Scope, policy: Policy) -> Caller:

@@ -34,6 +34,9 @@ log = logging.getLogger("arbiter.gateway")
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 _UPGRADING = frozenset({b"upgrade", b"http2-settings"})
 _BACKLOG = 512
+_MOST_QUEUED = 8
+"""Requests of one connection that are read while another is answered. Who reads no further does not
+see who hangs up; who reads for ever fills the memory."""
 _LAST_WORDS_S = 1.0
 
 
@@ -59,6 +62,7 @@ class Patience:
     reader_s: for a client that does not take what was sent to it.
     idle_s: between two requests of one connection.
     drain_s: for requests that are still going on when the server closes.
+    rest_s: for the rest of a request that is answered already, before it hangs up.
     head_bytes: taken without getting any further in the request.
     """
 
@@ -66,6 +70,7 @@ class Patience:
     reader_s: float = 60.0
     idle_s: int = 75
     drain_s: float = 30.0
+    rest_s: float = 3.0
     head_bytes: int = 64 * 1024
 
 
@@ -102,6 +107,8 @@ class _Alarm:
 class _Protocol(HttpToolsProtocol):
     """uvicorn's protocol, with bounds on slow and endless clients."""
 
+    _outlet: Outlet
+
     def __init__(self, config: Config, state: ServerState, patience: Patience) -> None:
         super().__init__(config=config, server_state=state, app_state={})
         self._patience = patience
@@ -111,6 +118,7 @@ class _Protocol(HttpToolsProtocol):
         self._idle_since = 0.0
         self._running: Cycle | None = None
         self._unparsed = 0
+        self._is_deaf = False
         self._lost = asyncio.Event()
         self._line = Line()
 
@@ -120,7 +128,7 @@ class _Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
-        self.transport = Outlet(transport, self.loop)
+        self.transport = self._outlet = Outlet(transport, self.loop)
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -137,6 +145,8 @@ class _Protocol(HttpToolsProtocol):
         self._line.cut()
 
     def data_received(self, data: bytes) -> None:
+        if self._is_deaf:
+            return
         self._unparsed += len(data)
         try:
             self.parser.feed_data(data)
@@ -148,7 +158,7 @@ class _Protocol(HttpToolsProtocol):
         if not (self._head_alarm.is_set or self._is_busy()):
             self._await_head()
         if self._unparsed > self._patience.head_bytes:
-            self._refuse(b"431 Request Header Fields Too Large")
+            self._refuse(b"431 Request Header Fields Too Large", is_sending=True)
 
     def _go_on_as_it_is(self, rest: bytes) -> None:
         """Answer whoever asked for another protocol in this one, which RFC 9110, 7.8 allows.
@@ -228,8 +238,9 @@ class _Protocol(HttpToolsProtocol):
             self._running = cycle
             self._start_asgi_task(cycle, self.app)
         else:
-            self.flow.pause_reading()
             self.pipeline.appendleft((cycle, self.app))
+            if len(self.pipeline) >= _MOST_QUEUED:
+                self.flow.pause_reading()
 
     def on_body(self, body: bytes) -> None:
         self._unparsed = 0
@@ -239,7 +250,7 @@ class _Protocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return
         super().on_message_complete()
-        if not self.pipeline:
+        if len(self.pipeline) < _MOST_QUEUED:
             # uvicorn stops reading at a large body and does not begin again at its end: whoever
             # hangs up would not be noticed, and the engine would go on for nobody
             self.flow.resume_reading()
@@ -262,6 +273,9 @@ class _Protocol(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
+        if self._running is not None and not self._running.keep_alive:
+            self._let_it_finish()
+            return
         self.flow.resume_reading()
         if self.pipeline:
             cycle, app = self.pipeline.pop()
@@ -271,6 +285,18 @@ class _Protocol(HttpToolsProtocol):
         self._idle_since = self.loop.time()
         if not self._idle_alarm.is_set:
             self._idle_alarm.set(self.loop, self.timeout_keep_alive, self._look_if_idle)
+
+    def _let_it_finish(self) -> None:
+        """Hang up on a client that is still sending a request that is answered already.
+
+        To close at once would reset the connection, and most clients send all of their body before
+        they read: they would never see why it was refused (RFC 9112, 9.6). So nothing more is
+        said, and what still comes is left unread, until the client hangs up or time is over.
+        """
+        self._is_deaf = True
+        self._outlet.end()
+        self.flow.resume_reading()
+        self.loop.call_later(self._patience.rest_s, self.transport.close)
 
     def _look_if_idle(self) -> None:
         self._idle_alarm.call_off()
@@ -308,7 +334,7 @@ class _Protocol(HttpToolsProtocol):
     def _give_up_on_head(self) -> None:
         self._refuse(b"408 Request Timeout")
 
-    def _refuse(self, status: bytes) -> None:
+    def _refuse(self, status: bytes, *, is_sending: bool = False) -> None:
         if self.transport.is_closing():
             return
         if self._is_busy():
@@ -317,7 +343,10 @@ class _Protocol(HttpToolsProtocol):
         self.transport.write(
             b"HTTP/1.1 %s\r\ncontent-length: 0\r\nconnection: close\r\n\r\n" % status
         )
-        self.transport.close()
+        if is_sending:
+            self._let_it_finish()
+        else:
+            self.transport.close()
 
 
 class _Dated(ServerState):

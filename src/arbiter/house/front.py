@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from arbiter.gateway.control import control_app
+from arbiter.gateway.origins import read_origins
 from arbiter.gateway.rooms import Rooms
 from arbiter.gateway.routes import door
 from arbiter.gateway.security import LOCAL, Key, Ring, binding, hashed
@@ -35,6 +36,7 @@ async def listening(house: HouseRooms, *, only: Key | None = None) -> AsyncItera
     policy = replace(
         binding(settings.host, names=settings.allowed_hosts, ring=ring),
         max_body_bytes=int(settings.max_body_mb * 1024 * 1024),
+        origins=read_origins(settings.allowed_origins, has_keys=bool(ring)),
     )
     rooms = Rooms(
         answer=house.dispatch,
@@ -43,6 +45,7 @@ async def listening(house: HouseRooms, *, only: Key | None = None) -> AsyncItera
         ready=lambda: readiness(house),
         watched=lambda: watched_of(house),
         clock=house.clock,
+        new_request=house.dispatch.new_request,
         shelf=HouseShelf(
             registry=house.registry,
             pool=house.pool,

@@ -44,6 +44,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
         out of the record, because whoever runs it keeps its own.
     counts: only how many tokens the prompt has is wanted; always a rehearsal too.
     trace: headers by which its sender names the trace that it belongs to; only where they are read.
+    sent_as: what its sender calls the request, for the log and the trace.
     """
 
     target: Target
@@ -61,3 +62,4 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     helper: bool = False
     load_options: tuple[tuple[str, str], ...] = ()
     trace: tuple[tuple[str, str], ...] = ()
+    sent_as: str | None = None

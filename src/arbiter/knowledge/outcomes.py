@@ -197,6 +197,12 @@ class Outcomes:
 
     async def find(self, decision: str) -> Record:
         """Everything that is known of a decision. Raises `UnknownDecision`."""
+        if decision.startswith("req_"):
+            raise UnknownDecision(
+                "Nothing was decided on this request.",
+                hint="It was refused before that: the log has a line with its id (log.level).",
+                param="decision",
+            )
         if not is_id(decision):
             raise UnknownDecision(param="decision")
         record = self._recent.get(DecisionId(decision))

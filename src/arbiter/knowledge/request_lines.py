@@ -21,11 +21,16 @@ def tell(
     outcome: Outcome,
     *,
     caller: str,
+    sent_as: str | None = None,
     trace: Callable[[], Mapping[str, str]] | None = None,
 ) -> None:
-    """Log a request, if anybody wants to know. trace: what names its trace, if there is one."""
+    """Log a request, if anybody wants to know.
+
+    sent_as: what its sender calls it. trace: what names its trace, if there is one.
+    """
     if LOG.isEnabledFor(logging.INFO):
         values = values_of(decided, outcome, caller)
+        values["client_request_id"] = sent_as
         if trace is not None:
             values.update(trace())
         LOG.info("request %s", outcome.status.value, extra=told(values))

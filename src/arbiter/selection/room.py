@@ -101,7 +101,7 @@ def too_small(context: int | None, limits: Limits, known: tuple[float, float] | 
     source = " by its earlier prompts" if tokens.is_learned else ""
     more = f" and the answer may have {answer:,}" if answer else ""
     return (
-        f"the prompt has about {_about(tokens.about)} tokens "
+        f"the prompt has about {two_figures(tokens.about)} tokens "
         f"(estimated at {tokens.chars:.1f} characters each{source}){more}, "
         f"its context holds {context:,}"
     )
@@ -120,10 +120,10 @@ def has_room(context: int | None, chars: int, max_tokens: int | None) -> bool:
     return 2.0 * tokens_of(chars, None).about + (max_tokens or 0) <= context
 
 
-def _about(number: float) -> str:
+def two_figures(number: float) -> str:
     """Two figures: an estimate should not look like a count.
 
-    >>> _about(8_871.0), _about(7.0)
+    >>> two_figures(8_871.0), two_figures(7.0)
     ('8,900', '7')
     """
     digits = len(f"{number:.0f}")

@@ -237,6 +237,8 @@ def _asked(ask: Ask) -> Attributes:
     }
     if ask.rehearsal:
         found["arbiter.rehearsal"] = True
+    if ask.sent_as is not None:
+        found["arbiter.client_request_id"] = ask.sent_as
     if isinstance(ask.work, Embedding):
         if ask.work.dimensions is not None:
             found["gen_ai.embeddings.dimension.count"] = ask.work.dimensions
