@@ -72,10 +72,10 @@ def test_nobody_is_taken_at_less_than_its_mean_and_nobody_at_more_than_the_horiz
         assert arm.mean <= hope <= arm.mean + 0.4 * arm.horizon * arm.widened
 
 
-def test_the_more_scores_a_task_has_had_the_more_a_try_may_pay_for() -> None:
-    new, old = Arm(0.5, 0.1), Arm(0.5, 0.1, neglect=20.0, samples=4.0)
+def test_the_longer_an_arm_is_passed_over_the_more_a_try_may_pay_for() -> None:
+    new, old = Arm(0.5, 0.1), Arm(0.5, 0.1, neglect=20.0)
     assert new.horizon == HORIZON
-    assert old.horizon == HORIZON + GROWS * 100.0
+    assert old.horizon == HORIZON + GROWS * 20.0
     best = Arm(0.6, 0.03)
     assert hopes([best, old])[1] > hopes([best, new])[1]
 

@@ -2,9 +2,9 @@
 
 An arm is taken at its mean and at what a few scores of it may bring to the picks that are still to
 come at the task (`arbiter.stats.lookahead`). So what may yet turn out best is tried early, what
-cannot is not, and a try ends where it would change nothing. A task that has had many scores is
-taken to have many before it, and doubt grows with an arm's neglect, the scores that others had for
-each of its own: bad luck is never for ever.
+cannot is not, and a try ends where it would change nothing. Neglect, the scores that others had for
+each of an arm's own, lengthens what a try may pay for and, later, its doubt: bad luck is never for
+ever.
 
 Of arms that are close in that, none is sure: each is picked with the chance that it is the first
 when its belief counts `TEMPER` times (probability matching, Thompson 1933, on a sharpened belief;
@@ -33,11 +33,13 @@ How many will come nobody knows; from 30 to 100 it makes little difference (docs
 came so far would be none when it matters most, so these come first.
 """
 
-GROWS = 0.5
-"""How much longer the horizon is for each score that the task has had.
+GROWS = 2.0
+"""How much longer an arm's horizon is for each score that others had for each of its own.
 
-Whoever has lasted will last (Lindy's law). With it an arm that was unlucky is tried again where it
-still pays, and neglect alone need not see to it, which would try the hopeless ones again as well.
+A task where others were picked for so long is taken to go on for long (Lindy's law), so an arm that
+was unlucky is tried again where that pays. Doubt alone would have to grow so soon that hopeless
+ones are tried again too; a horizon that grows with the task would have an arm that fell tried for
+longer, which has had many scores and is not neglected (docs/why.md).
 """
 
 TEMPER = 200.0
@@ -104,9 +106,7 @@ class Arm:
         temper = TEMPER + TEMPER_EACH * min(self.samples, TEMPER_UPTO)
         sharpened = self.deviation * sqrt((1.0 + self.neglect / NEGLECT) / temper)
         widened = self.deviation * sqrt(1.0 + (self.neglect / PATIENCE) ** 2)
-        # neglect is what the task has had, for each of the arm's own and one
-        horizon = HORIZON + GROWS * self.neglect * (self.samples + 1.0)
-        object.__setattr__(self, "horizon", horizon)
+        object.__setattr__(self, "horizon", HORIZON + GROWS * self.neglect)
         object.__setattr__(self, "sharpened", max(1e-6, sharpened))
         object.__setattr__(self, "widened", max(1e-9, widened))
         object.__setattr__(self, "promise", self.mean + 2.0 * self.widened)
