@@ -33,6 +33,7 @@ class Connection(asyncio.Protocol):
         "_error",
         "_has_news",
         "_held",
+        "_loop",
         "_on_lost",
         "_parser",
         "_paused",
@@ -45,6 +46,7 @@ class Connection(asyncio.Protocol):
     )
 
     def __init__(self, on_lost: Callable[[Connection], None]) -> None:
+        self._loop = asyncio.get_running_loop()
         self._on_lost = on_lost
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
@@ -138,6 +140,10 @@ class Connection(asyncio.Protocol):
             if self.complete:
                 return b""
             await self._wait(waits, seconds)
+        return self.take()
+
+    def take(self) -> bytes:
+        """What has come of the body and was not taken yet."""
         data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces.clear()
         self._held = 0
@@ -166,7 +172,7 @@ class Connection(asyncio.Protocol):
     async def _wait(self, waits: Waits, seconds: float) -> None:
         if self._error is not None:
             raise self._error
-        self._waiter = asyncio.get_running_loop().create_future()
+        self._waiter = self._loop.create_future()
         try:
             await waits.wait(self._waiter, seconds)
         finally:
