@@ -11,6 +11,8 @@ from typing import Protocol, cast
 
 import httptools
 
+from arbiter.outbox import Outbox
+
 _HIGH_WATER = 64 * 1024
 """Unread bytes at which the worker is made to wait for whoever reads the answer."""
 
@@ -27,6 +29,7 @@ class Connection(asyncio.Protocol):
     """One connection and the response that is being read from it.
 
     One exchange at a time. Whoever waits says how long, and hands in what keeps that time.
+    outbox: what gathers the requests to one server.
     """
 
     __slots__ = (
@@ -35,9 +38,11 @@ class Connection(asyncio.Protocol):
         "_held",
         "_loop",
         "_on_lost",
+        "_outbox",
         "_parser",
         "_paused",
         "_pieces",
+        "_request",
         "_transport",
         "_waiter",
         "complete",
@@ -45,9 +50,11 @@ class Connection(asyncio.Protocol):
         "touched",
     )
 
-    def __init__(self, on_lost: Callable[[Connection], None]) -> None:
+    def __init__(self, on_lost: Callable[[Connection], None], outbox: Outbox) -> None:
         self._loop = asyncio.get_running_loop()
         self._on_lost = on_lost
+        self._outbox = outbox
+        self._request = b""
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -120,19 +127,17 @@ class Connection(asyncio.Protocol):
         self._has_news = True
 
     def send(self, request: bytes) -> None:
-        """Begin an exchange: it goes out once the loop has done what it has at hand.
-
-        Those that came together go out together then, and whoever serves them is woken once: a
-        program that is woken for each costs the one that wakes it as much as the write.
-        """
+        """Begin an exchange: it goes out with what else is written in this turn of the loop."""
         if self._transport is None or self._error is not None:
             raise ConnectionResetError("closed by the peer")
         self.status, self.touched, self.complete = 0, False, False
         self._pieces.clear()
         self._held = 0
-        self._loop.call_soon(self._let_out, request)
+        self._request = request
+        self._outbox.put(self._let_out)
 
-    def _let_out(self, request: bytes) -> None:
+    def _let_out(self) -> None:
+        request, self._request = self._request, b""
         # who hung up meanwhile, on either side, has been told, or is told by `connection_lost`
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(request)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from arbiter.engines.connection import Connection
+from arbiter.outbox import Outbox
 
 _MOST_BARREN: Final = 64 * 1024
 """Bytes in a row that bring nothing of a body: a head, what stands beside chunks, what follows."""
@@ -115,8 +116,8 @@ class Line(Connection):
         "media",
     )
 
-    def __init__(self, on_lost: Callable[[Connection], None]) -> None:
-        super().__init__(on_lost)
+    def __init__(self, on_lost: Callable[[Connection], None], outbox: Outbox) -> None:
+        super().__init__(on_lost, outbox)
         self.alarm = Alarm()
         self.idle_since = 0.0
         self._is_spoiled = False

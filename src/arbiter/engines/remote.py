@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 
 from arbiter.engines.connection import Connection
 from arbiter.engines.line import Line
+from arbiter.outbox import Outbox
 
 _MOST_BYTES: Final = 64 * 1024 * 1024
 _CONNECT_S: Final = 5.0
@@ -163,6 +164,7 @@ class Remote:
         self._where: _Where | None = None
         self._open: set[Connection] = set()
         self._idle: list[Line] = []
+        self._outbox: Outbox | None = None
         self._is_closed = False
 
     async def get(self, path: str, *, silence_s: float) -> Response:
@@ -232,7 +234,9 @@ class Remote:
 
     async def _connect(self, where: _Where, silence_s: float) -> Line:
         loop = asyncio.get_running_loop()
-        line = Line(self._forget)
+        if self._outbox is None:
+            self._outbox = Outbox(loop)
+        line = Line(self._forget, self._outbox)
         self._open.add(line)
         is_made = False
         try:
