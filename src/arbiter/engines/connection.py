@@ -6,7 +6,7 @@ This module knows nothing of models and of servers: it moves bytes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Protocol, cast
 
 import httptools
@@ -80,7 +80,7 @@ class Connection(asyncio.Protocol):
         # each holds the other, and a stream has a connection of its own: they would stay in memory,
         # buffers and all, until the collector comes
         del self._parser
-        self._transport = None
+        self._transport = self._waiter = None
 
     def data_received(self, data: bytes) -> None:
         """Called by the loop."""
@@ -107,9 +107,7 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         """Called by the parser."""
-        self._pieces.append(data)
-        self._held += len(data)
-        self._has_news = True
+        self._take_in(data)
 
     def on_message_complete(self) -> None:
         """Called by the parser."""
@@ -117,6 +115,11 @@ class Connection(asyncio.Protocol):
 
     # Only these are news, which wake whoever waits: bytes that bring neither a head nor a piece nor
     # an end would else begin the wait anew, for ever.
+
+    def _take_in(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self._held += len(data)
+        self._has_news = True
 
     def _begin(self, status: int) -> None:
         self.status = status
@@ -183,14 +186,12 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    async def _wait(self, waits: Waits, seconds: float) -> None:
+    def _wait(self, waits: Waits, seconds: float) -> Coroutine[object, object, None]:
+        """The wait for news. A future that is over wakes nobody, so that it may stay here."""
         if self._error is not None:
             raise self._error
         self._waiter = self._loop.create_future()
-        try:
-            await waits.wait(self._waiter, seconds)
-        finally:
-            self._waiter = None
+        return waits.wait(self._waiter, seconds)
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

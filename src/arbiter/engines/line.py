@@ -176,7 +176,7 @@ class Line(Connection):
         """Called by the parser."""
         if not self._is_spoiled:
             self._barren = 0
-            super().on_body(data)
+            self._take_in(data)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by the parser."""
