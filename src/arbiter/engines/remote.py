@@ -198,21 +198,23 @@ class Remote:
         if self._where is None:
             self._where = _where(self.url, self._key, keep=self._keep)
         request = self._where.request(method, path, body, CARRIED.get())
-        line = self._kept()
-        if line is not None:
+        kept = self._kept()
+        while True:
+            if kept is None and self._is_closed:
+                # what was cut by closing must not be sent again through a new connection
+                raise ConnectionAbortedError("closed here")
+            line = kept or await self._connect(self._where, silence_s)
             try:
-                await _exchange(line, request, silence_s)
-            except ConnectionError:
-                if line.touched:
+                line.send(request)
+                await line.receive_status(line.alarm, silence_s)
+            except BaseException as error:
+                # also when whoever asked has gone: the server must not compute for nobody
+                line.abort()
+                if kept is None or kept.touched or not isinstance(error, ConnectionError):
                     raise
+                kept = None
             else:
                 return Stream(self, line, silence_s)
-        if self._is_closed:
-            # what was cut by closing must not be sent again through a new connection
-            raise ConnectionAbortedError("closed here")
-        line = await self._connect(self._where, silence_s)
-        await _exchange(line, request, silence_s)
-        return Stream(self, line, silence_s)
 
     def end(self, line: Line) -> None:
         """Let go of a connection: to be used again if its answer has ended, else it is closed."""
@@ -323,16 +325,6 @@ def _lines(headers: Mapping[str, str]) -> str:
         for name, value in headers.items()
         if _NAME.fullmatch(name) and _VALUE.fullmatch(value)
     )
-
-
-async def _exchange(line: Line, request: bytes, silence_s: float) -> None:
-    try:
-        line.send(request)
-        await line.receive_status(line.alarm, silence_s)
-    except BaseException:
-        # also when whoever asked has gone: the server must not compute for nobody
-        line.abort()
-        raise
 
 
 async def _whole(stream: Stream, seconds: float) -> Response:

@@ -279,26 +279,27 @@ class _Passage:
                 whole=scope.pop("arbiter.whole", None),
             )
         self.is_read = True
-        await self._serve(route, rooms, body)
-
-    async def _serve(self, route: Route, rooms: Rooms, body: bytes) -> None:
         if route.handler is None:
-            if rooms.control is None:
-                raise UnknownRoute
-            inner = dict(self.scope, root_path="/control")
-            inner["arbiter.caller"] = self.caller
-            await rooms.control(inner, _replay(body, self.receive), self._sending)
+            await self._send_on(rooms, body)
             return
         request = Request(
             receive=self.receive,
             send=self.send,
-            head=self.head,
+            head=head,
             caller=self.caller,
-            path=self.scope["path"],
+            path=scope["path"],
             body=body,
-            line=self.scope.get("arbiter.line"),
+            line=scope.get("arbiter.line"),
         )
         await route.handler(request, rooms)
+
+    async def _send_on(self, rooms: Rooms, body: bytes) -> None:
+        """To the control application."""
+        if rooms.control is None:
+            raise UnknownRoute
+        inner = dict(self.scope, root_path="/control")
+        inner["arbiter.caller"] = self.caller
+        await rooms.control(inner, _replay(body, self.receive), self._sending)
 
     async def _sending(self, message: Message) -> None:
         self.has_begun = True
