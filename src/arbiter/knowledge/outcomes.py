@@ -47,7 +47,7 @@ RECENT = 1_024
 """And of those that have ended: what the file may not have yet.
 
 Not more of them, because each is written over the oldest, and that part of memory has grown cold:
-four times as many cost every request a thirtieth of its CPU time.
+four times as many cost every request up to a thirtieth of its CPU time.
 """
 
 
