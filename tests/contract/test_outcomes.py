@@ -13,7 +13,7 @@ from arbiter.cost import unknown
 from arbiter.errors import UnknownDecision
 from arbiter.inference import Decided, Timings, Usage
 from arbiter.knowledge.outcome import Feedback, Record, Status
-from arbiter.knowledge.outcomes import RECENT
+from arbiter.knowledge.outcomes import OPEN, RECENT
 from arbiter.refs import GENERAL
 from arbiter.storage.database import Statement
 
@@ -96,20 +96,34 @@ async def test_what_belongs_to_an_outcome_is_written_with_it(room: Room) -> None
 async def test_the_oldest_decisions_are_forgotten_by_memory_and_found_in_the_file(
     room: Room,
 ) -> None:
-    ended(room, plain(0))
-    for number in range(1, RECENT + 1):
-        room.outcomes.begin(plain(number), caller="local")
+    for number in range(RECENT + 1):
+        ended(room, plain(number))
+    assert len(room.outcomes._recent) == RECENT
     await room.database.settle()
     assert (await room.outcomes.find(decision(0))).outcome == outcome(plain(0))
-    room.outcomes.begin(plain(RECENT + 1), caller="local")
+
+
+async def test_a_request_is_known_for_as_long_as_it_runs_whatever_ends_meanwhile(
+    room: Room,
+) -> None:
+    room.outcomes.begin(plain(0), caller="local")
+    for number in range(1, RECENT + 2):
+        ended(room, plain(number))
+    assert (await room.outcomes.find(decision(0))).decided == plain(0)
+
+
+async def test_requests_that_never_end_do_not_grow_memory(room: Room) -> None:
+    for number in range(OPEN + 1):
+        room.outcomes.begin(plain(number), caller="local")
     with pytest.raises(UnknownDecision):
-        await room.outcomes.find(decision(1))
+        await room.outcomes.find(decision(0))
+    assert (await room.outcomes.find(decision(1))).decided == plain(1)
 
 
 async def test_requests_that_outlast_thousands_of_others_do_not_grow_memory(room: Room) -> None:
     # Each of them left one more decision in memory, for ever.
-    for number in range(RECENT + 20):
+    for number in range(OPEN + 20):
         room.outcomes.begin(plain(number), caller="local")
     for number in range(20):
         room.outcomes.end(plain(number), outcome(plain(number)), caller="local")
-    assert len(room.outcomes._recent) == RECENT
+    assert (len(room.outcomes._open), len(room.outcomes._recent)) == (OPEN, 20)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from arbiter.gateway.outlet import Outlet
+from arbiter.outbox import Outbox
 
 
 class Wire(asyncio.Transport):
@@ -35,7 +36,7 @@ class Wire(asyncio.Transport):
 
 def an_outlet() -> tuple[Outlet, Wire]:
     wire = Wire()
-    return Outlet(wire, asyncio.get_running_loop()), wire
+    return Outlet(wire, Outbox(asyncio.get_running_loop())), wire
 
 
 async def a_turn() -> None:

@@ -154,9 +154,9 @@ async def test_a_request_that_was_lost_with_a_kept_connection_is_sent_once_more(
 
 async def test_it_is_sent_on_a_fresh_one_however_many_stale_ones_there_are() -> None:
     async with served([OK, CLOSE], [OK, CLOSE], [OK, OK]) as server, asking(server.url) as remote:
-        async with (
-            remote.stream("GET", "/x", silence_s=5) as one,
-            remote.stream("GET", "/x", silence_s=5) as other,
+        with (
+            await remote.ask("GET", "/x", silence_s=5) as one,
+            await remote.ask("GET", "/x", silence_s=5) as other,
         ):
             assert [await one.receive_all(), await other.receive_all()] == [b"ok", b"ok"]
         assert await asked(remote) == b"ok"
@@ -224,7 +224,7 @@ async def test_what_follows_the_last_chunk_is_no_header_of_the_answer() -> None:
 
 async def test_an_answer_that_is_cut_here_has_not_ended() -> None:
     async with served([UNTIL_CLOSED]) as server, asking(server.url) as remote:
-        async with remote.stream("GET", "/x", silence_s=5) as stream:
+        with await remote.ask("GET", "/x", silence_s=5) as stream:
             assert await stream.receive() == b"all there is"
             await remote.close()
             with pytest.raises(ConnectionError):
@@ -348,20 +348,17 @@ async def test_silence_ends_by_the_clock(begins: bytes) -> None:
 
 async def test_an_ear_waits_no_longer_than_for_the_whole() -> None:
     says = CHUNKED + b"2\r\nok\r\n"
-    async with (
-        served([says]) as server,
-        asking(server.url) as remote,
-        remote.stream("GET", "/x", silence_s=60) as stream,
-    ):
-        ear = Ear(stream, first_s=60, next_s=60, whole_s=0.05)
-        assert await ear.receive(news=0, begun=False) == b"ok"
-        with pytest.raises(TimeoutError):
-            await ear.receive(news=0, begun=True)
+    async with served([says]) as server, asking(server.url) as remote:
+        with await remote.ask("GET", "/x", silence_s=60) as stream:
+            ear = Ear(stream, first_s=60, next_s=60, whole_s=0.05)
+            assert await ear.receive(news=0, begun=False) == b"ok"
+            with pytest.raises(TimeoutError):
+                await ear.receive(news=0, begun=True)
 
 
 async def test_an_answer_of_many_waits_is_not_cut_by_a_bound_on_each() -> None:
     async with served([CHUNKED + b"2\r\nok\r\n"]) as server, asking(server.url) as remote:
-        async with remote.stream("GET", "/x", silence_s=60) as stream:
+        with await remote.ask("GET", "/x", silence_s=60) as stream:
             assert await stream.receive() == b"ok"
             for _ in range(3):
                 with pytest.raises(TimeoutError):
@@ -371,7 +368,7 @@ async def test_an_answer_of_many_waits_is_not_cut_by_a_bound_on_each() -> None:
 
 async def test_leaving_before_the_end_hangs_up() -> None:
     async with served([CHUNKED + b"2\r\nok\r\n"]) as server, asking(server.url) as remote:
-        async with remote.stream("GET", "/x", silence_s=5) as stream:
+        with await remote.ask("GET", "/x", silence_s=5) as stream:
             assert await stream.receive() == b"ok"
         await server.hung_up.wait()
 
@@ -392,9 +389,11 @@ async def test_closing_cuts_what_goes_on_and_nothing_is_sent_again() -> None:
 async def test_a_body_larger_than_what_is_taken_is_refused() -> None:
     says = b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n" + bytes(300_000)
     async with served([says]) as server, asking(server.url) as remote:
-        async with remote.stream("GET", "/x", silence_s=5) as stream:
-            with pytest.raises(ValueError, match="more than 100000 bytes"):
-                await stream.receive_all(most=100_000)
+        with (
+            await remote.ask("GET", "/x", silence_s=5) as stream,
+            pytest.raises(ValueError, match="more than 100000 bytes"),
+        ):
+            await stream.receive_all(most=100_000)
         await server.hung_up.wait()
 
 

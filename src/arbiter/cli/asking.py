@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
-import aiohttp
 import typer
 
 from arbiter.cli.client import Client, Json, segment
 from arbiter.cli.options import AsJson, ConfigFile, DataDir, with_house
 from arbiter.cli.output import ERR, OUT, items, number, show_json, show_table, text
 from arbiter.errors import InvalidField, StreamCut
+
+if TYPE_CHECKING:
+    import aiohttp
 
 Task = Annotated[str | None, typer.Option("--task", help="The kind of work.", show_default=False)]
 Needs = Annotated[

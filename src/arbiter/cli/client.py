@@ -12,15 +12,18 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
-
-import aiohttp
 
 from arbiter.app import open_house
 from arbiter.config import Settings
 from arbiter.errors import ArbiterError, EngineError
 from arbiter.gateway.security import LOCAL, Key, hashed
 from arbiter.tracing.extra import is_installed
+
+if TYPE_CHECKING:
+    # 70 ms of a start, and `arbiter up` asks no house
+    import aiohttp
 
 Json = dict[str, object]
 
@@ -124,6 +127,8 @@ def _headers(note: Mapping[str, object]) -> dict[str, str]:
 @asynccontextmanager
 async def reach(settings: Settings) -> AsyncIterator[Client]:
     """The running house of this data directory, or the data directory itself."""
+    import aiohttp  # noqa: PLC0415  # as above
+
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         note = await _running(session, settings.data_dir)
@@ -150,12 +155,16 @@ async def reach(settings: Settings) -> AsyncIterator[Client]:
 
 async def door_of(data_dir: Path) -> str | None:
     """The address of the house of this data directory that runs; None: none does."""
+    import aiohttp  # noqa: PLC0415  # as above
+
     async with aiohttp.ClientSession() as session:
         note = await _running(session, data_dir)
         return None if note is None else str(note["url"])
 
 
 async def _running(session: aiohttp.ClientSession, data_dir: Path) -> Json | None:
+    import aiohttp  # noqa: PLC0415  # as above
+
     try:
         note: Json = json.loads((data_dir / "house.json").read_text(encoding="utf-8"))
         async with session.get(f"{note['url']}/healthz") as got:

@@ -9,8 +9,6 @@ import typer
 
 from arbiter.cli.options import AsJson, run
 from arbiter.cli.output import ERR, OUT, show_json
-from arbiter.demo.matrix import measure
-from arbiter.demo.story import tell
 
 app = typer.Typer(
     help="The whole main job on the models that ship, from nothing.", invoke_without_command=True
@@ -33,6 +31,7 @@ def demo(
     """Do the whole main job on the models that ship, from nothing, in about a minute."""
     if context.invoked_subcommand is not None:
         return
+    from arbiter.demo.story import tell  # noqa: PLC0415  # 20 ms of every start
 
     async def work() -> None:
         told = await tell(keep=keep, say=_say)
@@ -53,6 +52,7 @@ def matrix(
     as_json: AsJson = False,
 ) -> None:
     """What every model that ships gets right on held-out items, through the door."""
+    from arbiter.demo.matrix import measure  # noqa: PLC0415  # 20 ms of every start
 
     async def work() -> None:
         found = await measure(items=items, say=_say)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated
 
-import aiohttp
 import typer
 
 from arbiter.cli.client import Json, door_of, reach
@@ -13,8 +12,7 @@ from arbiter.cli.options import AsJson, ConfigFile, DataDir, run, settings_from
 from arbiter.cli.output import OUT, show_json
 from arbiter.clock import SystemClock
 from arbiter.config import Settings
-from arbiter.doctor.examination import examined
-from arbiter.doctor.findings import State
+from arbiter.doctor.finding import State
 from arbiter.errors import ArbiterError
 
 _COLOURS = {State.OK: "green", State.WARN: "yellow", State.FAIL: "red"}
@@ -32,6 +30,7 @@ def doctor(
 
     Ends with 1 when something has to be mended.
     """
+    from arbiter.doctor.examination import examined  # noqa: PLC0415  # 10 ms of a start
 
     async def work() -> None:
         settings = settings_from(data_dir, config)
@@ -60,6 +59,8 @@ def doctor(
 
 async def _instances(settings: Settings) -> Json | None:
     """What the running house tells of the models that it has loaded; None: it does not tell."""
+    import aiohttp  # noqa: PLC0415  # 70 ms of a start
+
     try:
         async with reach(settings) as client:
             return None if client.own else await client.call("GET", "/instances")

@@ -216,6 +216,7 @@ def settle_memory() -> None:
     A request leaves no cycles behind; walking every long-lived object again and again is then
     the larger part of what collecting costs.
     """
+    gc.unfreeze()
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)

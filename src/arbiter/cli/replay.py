@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from arbiter.cli.options import AsJson, fail, read_file
 from arbiter.cli.output import OUT, number, show_json, show_table
 from arbiter.errors import ArbiterError, InvalidField
-from arbiter.studies.hindsight import in_hindsight
-from arbiter.studies.house_log import house_log
-from arbiter.studies.log import Log, parse_log
-from arbiter.studies.pools import parse_pool
-from arbiter.studies.replay import Break, Plan, replay_break
-from arbiter.studies.replay import replay as replayed
+
+if TYPE_CHECKING:
+    # what is studied with is taken in by whoever does: 20 ms of every start
+    from arbiter.studies.log import Log
 
 
 def replay(
@@ -50,6 +48,11 @@ def replay(
 
     A table tells the selector's regret. A log tells what the strategy would have earned.
     """
+    from arbiter.studies.hindsight import in_hindsight  # noqa: PLC0415  # as above
+    from arbiter.studies.pools import parse_pool  # noqa: PLC0415
+    from arbiter.studies.replay import Break, Plan, replay_break  # noqa: PLC0415
+    from arbiter.studies.replay import replay as replayed  # noqa: PLC0415
+
     try:
         if log is not None and table is None:
             found = in_hindsight(_log(log), strategy)
@@ -80,6 +83,9 @@ def replay(
 
 
 def _log(path: Path) -> Log:
+    from arbiter.studies.house_log import house_log  # noqa: PLC0415  # as above
+    from arbiter.studies.log import parse_log  # noqa: PLC0415
+
     if path.expanduser().is_dir():
         return house_log(path.expanduser())
     return parse_log(read_file(path), source=path.name)

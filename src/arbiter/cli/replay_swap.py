@@ -10,9 +10,6 @@ import typer
 from arbiter.cli.options import AsJson, fail, read_file
 from arbiter.cli.output import ERR, OUT, number, show_json, show_table
 from arbiter.errors import ArbiterError
-from arbiter.studies.pairs import parse_pairs
-from arbiter.studies.pools import parse_pool
-from arbiter.studies.swaps import POLICIES, SwapPlan, replay_swaps
 
 
 def replay_swap(
@@ -59,6 +56,11 @@ def replay_swap(
     as_json: AsJson = False,
 ) -> None:
     """Replay a swap: what is lost after it by this learner, and by four fixed policies."""
+    # taken in by whoever studies: 20 ms of every start
+    from arbiter.studies.pairs import parse_pairs  # noqa: PLC0415
+    from arbiter.studies.pools import parse_pool  # noqa: PLC0415
+    from arbiter.studies.swaps import SwapPlan, replay_swaps  # noqa: PLC0415
+
     try:
         pool = None if others is None else parse_pool(read_file(others), source=others.name)
         told = parse_pairs(read_file(pairs), source=pairs.name, others=pool, old=old or ())
@@ -84,6 +86,8 @@ def _progress(done: int, total: int) -> None:
 
 
 def _show(found: dict[str, Any]) -> None:
+    from arbiter.studies.swaps import POLICIES  # noqa: PLC0415  # as above
+
     rows = [
         [
             kind,

@@ -9,7 +9,6 @@ import typer
 from arbiter.cli.options import AsJson, fail, seconds, share
 from arbiter.cli.output import OUT, number, show_json
 from arbiter.errors import ArbiterError, InvalidField
-from arbiter.studies.rollouts import Case, simulate
 
 
 def rollout_simulate(
@@ -62,6 +61,8 @@ def rollout_simulate(
     as_json: AsJson = False,
 ) -> None:
     """Simulate rollouts by the code that decides real ones, and tell how they end."""
+    from arbiter.studies.rollouts import Case, simulate  # noqa: PLC0415  # for whoever studies
+
     try:
         case = Case(
             p_old=p_old,

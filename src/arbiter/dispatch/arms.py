@@ -77,7 +77,7 @@ class Arms:
             self._controller.revision,
             self._registry.places.revision,
             self._behind.tasks.revision,
-            tuple(self._pool.ailing().items()),
+            self._pool.ailing(),
         )
         if self._contenders is None or self._contenders[0] != key:
             self._behind.selector.relate(

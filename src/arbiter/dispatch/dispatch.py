@@ -24,6 +24,7 @@ from arbiter.errors import (
     ArbiterError,
     CannotDo,
     ShuttingDown,
+    Unexpected,
 )
 from arbiter.inference import (
     Ask,
@@ -114,7 +115,14 @@ class Dispatch:
 
     async def reach(self, way: Journey) -> Served:
         """The answer, once its first chunk is there."""
-        served = way.served = await self._serving.reach(way)
+        try:
+            served = way.served = await self._serving.reach(way)
+        except ArbiterError:
+            raise
+        except Exception:
+            # a fault of ours is put on record as one, and not as a hang-up
+            way.failed = Unexpected()
+            raise
         if way.attempts and not way.ask.rehearsal:
             # feedback may come while the answer streams: it belongs to who answers
             self._outcomes.begin(way.decided, caller=way.ask.caller)

@@ -59,11 +59,11 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
     def is_last(self, version: Version) -> bool:
         """Whether nothing follows this version that could serve when it fails."""
-        return version.version in {self.spare, self._regular[-1].version}
-
-    @property
-    def _regular(self) -> tuple[Version, ...]:
-        return tuple(one for one in self.versions if one.version != self.spare)
+        spare = self.spare
+        if version.version == spare:
+            return True
+        regular = next(one for one in reversed(self.versions) if one.version != spare)
+        return version.version == regular.version
 
 
 def may_go_on(route: Route, number: int, following: int, error: ArbiterError) -> bool:

@@ -24,7 +24,6 @@ from arbiter.errors import (
     NotOffered,
     ServerGone,
     ShuttingDown,
-    Unexpected,
 )
 from arbiter.inference import (
     Ask,
@@ -66,16 +65,6 @@ class Serving:
         self._clock = behind.clock
 
     async def reach(self, way: Journey) -> Served:
-        """As `_serve`; a fault of ours is put on record as one, and not as a hang-up."""
-        try:
-            return await self._serve(way)
-        except ArbiterError:
-            raise
-        except Exception:
-            way.failed = Unexpected()
-            raise
-
-    async def _serve(self, way: Journey) -> Served:
         """The first version of the route that gives a first byte."""
         ask, versions = way.ask, way.route.versions
         number, first = 0, None

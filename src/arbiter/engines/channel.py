@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from arbiter.engines.connection import Connection
 from arbiter.engines.deadlines import Deadlines
+from arbiter.outbox import Outbox
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,7 @@ class Channel:
         self._heads: dict[tuple[str, str, bool], bytes] = {}
         self._open: set[Connection] = set()
         self._idle: list[Connection] = []
+        self._outbox: Outbox | None = None
         self._closed = False
 
     async def ask(
@@ -113,7 +115,9 @@ class Channel:
         return connection
 
     def _make(self) -> Connection:
-        connection = Connection(self._forget)
+        if self._outbox is None:
+            self._outbox = Outbox(asyncio.get_running_loop())
+        connection = Connection(self._forget, self._outbox)
         self._open.add(connection)
         return connection
 

@@ -6,10 +6,12 @@ This module knows nothing of models and of servers: it moves bytes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Protocol, cast
 
 import httptools
+
+from arbiter.outbox import Outbox
 
 _HIGH_WATER = 64 * 1024
 """Unread bytes at which the worker is made to wait for whoever reads the answer."""
@@ -27,16 +29,20 @@ class Connection(asyncio.Protocol):
     """One connection and the response that is being read from it.
 
     One exchange at a time. Whoever waits says how long, and hands in what keeps that time.
+    outbox: what gathers the requests to one server.
     """
 
     __slots__ = (
         "_error",
         "_has_news",
         "_held",
+        "_loop",
         "_on_lost",
+        "_outbox",
         "_parser",
         "_paused",
         "_pieces",
+        "_request",
         "_transport",
         "_waiter",
         "complete",
@@ -44,8 +50,11 @@ class Connection(asyncio.Protocol):
         "touched",
     )
 
-    def __init__(self, on_lost: Callable[[Connection], None]) -> None:
+    def __init__(self, on_lost: Callable[[Connection], None], outbox: Outbox) -> None:
+        self._loop = asyncio.get_running_loop()
         self._on_lost = on_lost
+        self._outbox = outbox
+        self._request = b""
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -71,7 +80,7 @@ class Connection(asyncio.Protocol):
         # each holds the other, and a stream has a connection of its own: they would stay in memory,
         # buffers and all, until the collector comes
         del self._parser
-        self._transport = None
+        self._transport = self._waiter = None
 
     def data_received(self, data: bytes) -> None:
         """Called by the loop."""
@@ -98,9 +107,7 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         """Called by the parser."""
-        self._pieces.append(data)
-        self._held += len(data)
-        self._has_news = True
+        self._take_in(data)
 
     def on_message_complete(self) -> None:
         """Called by the parser."""
@@ -108,6 +115,11 @@ class Connection(asyncio.Protocol):
 
     # Only these are news, which wake whoever waits: bytes that bring neither a head nor a piece nor
     # an end would else begin the wait anew, for ever.
+
+    def _take_in(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self._held += len(data)
+        self._has_news = True
 
     def _begin(self, status: int) -> None:
         self.status = status
@@ -118,13 +130,20 @@ class Connection(asyncio.Protocol):
         self._has_news = True
 
     def send(self, request: bytes) -> None:
-        """Begin an exchange."""
+        """Begin an exchange: it goes out with what else is written in this turn of the loop."""
         if self._transport is None or self._error is not None:
             raise ConnectionResetError("closed by the peer")
         self.status, self.touched, self.complete = 0, False, False
         self._pieces.clear()
         self._held = 0
-        self._transport.write(request)
+        self._request = request
+        self._outbox.put(self._let_out)
+
+    def _let_out(self) -> None:
+        request, self._request = self._request, b""
+        # who hung up meanwhile, on either side, has been told, or is told by `connection_lost`
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(request)
 
     async def receive_status(self, waits: Waits, seconds: float) -> int:
         """The status of the response. Raises `OSError` or `TimeoutError`."""
@@ -138,6 +157,10 @@ class Connection(asyncio.Protocol):
             if self.complete:
                 return b""
             await self._wait(waits, seconds)
+        return self.take()
+
+    def take(self) -> bytes:
+        """What has come of the body and was not taken yet."""
         data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces.clear()
         self._held = 0
@@ -163,14 +186,12 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    async def _wait(self, waits: Waits, seconds: float) -> None:
+    def _wait(self, waits: Waits, seconds: float) -> Coroutine[object, object, None]:
+        """The wait for news. A future that is over wakes nobody, so that it may stay here."""
         if self._error is not None:
             raise self._error
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await waits.wait(self._waiter, seconds)
-        finally:
-            self._waiter = None
+        self._waiter = self._loop.create_future()
+        return waits.wait(self._waiter, seconds)
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from arbiter.engines.connection import Connection
+from arbiter.outbox import Outbox
 
 _MOST_BARREN: Final = 64 * 1024
 """Bytes in a row that bring nothing of a body: a head, what stands beside chunks, what follows."""
@@ -57,10 +58,10 @@ class Alarm:
     looks when it rings whether anybody has waited too long.
     """
 
-    __slots__ = ("_deadline", "_future", "_loop", "_rings", "_timer")
+    __slots__ = ("_deadline", "_future", "_rings", "_timer", "loop")
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._rings = 0.0
         self._future: asyncio.Future[None] | None = None
@@ -68,7 +69,7 @@ class Alarm:
 
     async def wait(self, future: asyncio.Future[None], seconds: float) -> None:
         """Wait for a future. Raises `TimeoutError` when that takes longer than this."""
-        self._future, self._deadline = future, self._loop.time() + seconds
+        self._future, self._deadline = future, self.loop.time() + seconds
         if self._timer is None or self._rings > self._deadline:
             self.call_off()
             self._set()
@@ -85,7 +86,7 @@ class Alarm:
 
     def _set(self) -> None:
         self._rings = self._deadline
-        self._timer = self._loop.call_at(self._rings, self._ring)
+        self._timer = self.loop.call_at(self._rings, self._ring)
 
     def _ring(self) -> None:
         self._timer = None
@@ -112,10 +113,11 @@ class Line(Connection):
         "_told",
         "alarm",
         "idle_since",
+        "media",
     )
 
-    def __init__(self, on_lost: Callable[[Connection], None]) -> None:
-        super().__init__(on_lost)
+    def __init__(self, on_lost: Callable[[Connection], None], outbox: Outbox) -> None:
+        super().__init__(on_lost, outbox)
         self.alarm = Alarm()
         self.idle_since = 0.0
         self._is_spoiled = False
@@ -131,7 +133,7 @@ class Line(Connection):
     def _begin_head(self) -> None:
         self._told: list[tuple[bytes, bytes]] = []
         self._has_length = self._is_kept = False
-        self._encoding = b""
+        self._encoding = self.media = b""
 
     @property
     def headers(self) -> Headers:
@@ -141,7 +143,9 @@ class Line(Connection):
     @property
     def is_reusable(self) -> bool:
         """Whether another exchange may begin on it."""
-        return self._is_kept and not self._is_spoiled and super().is_reusable
+        # as of any connection, in its own words: asking the class above is what costs
+        is_idle = self.complete and self._error is None and not self._paused
+        return is_idle and self._is_kept and not self._is_spoiled
 
     def eof_received(self) -> None:
         """Called by the loop, when the peer has said all: what is cut by us has not ended."""
@@ -172,7 +176,7 @@ class Line(Connection):
         """Called by the parser."""
         if not self._is_spoiled:
             self._barren = 0
-            super().on_body(data)
+            self._take_in(data)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by the parser."""
@@ -182,6 +186,8 @@ class Line(Connection):
         known = name.lower()
         if known in {b"content-length", b"transfer-encoding"}:
             self._has_length = True
+        elif known == b"content-type":
+            self.media = self.media or value
         elif known == b"content-encoding":
             self._encoding = value
 

@@ -138,7 +138,7 @@ class OllamaEngine:
         remote, lines, is_done = self._remote(url), Lines(), False
         body = msgspec.json.encode({"model": model, "stream": True})
         try:
-            async with remote.stream(
+            with await remote.ask(
                 "POST", "/api/pull", body, silence_s=self._patience.pull_s
             ) as stream:
                 words = error_words(await stream.receive_all()) if stream.status != 200 else ""
@@ -168,9 +168,7 @@ class OllamaEngine:
     async def _change(self, url: str, method: str, path: str, body: bytes, *, what: str) -> None:
         remote = self._remote(url)
         try:
-            async with remote.stream(
-                method, path, body, silence_s=self._patience.change_s
-            ) as stream:
+            with await remote.ask(method, path, body, silence_s=self._patience.change_s) as stream:
                 answer = await stream.receive_all()
                 words = None if stream.status == 200 else error_words(answer)
         except (OSError, ValueError) as error:

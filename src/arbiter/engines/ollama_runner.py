@@ -196,7 +196,7 @@ class OllamaRunner:
             raise InstanceLost("This model was unloaded.")
         if self._lost.is_set():
             raise InstanceLost(self._last_words)
-        async with self._remote.stream("POST", path, body, silence_s=silence_s) as stream:
+        with await self._remote.ask("POST", path, body, silence_s=silence_s) as stream:
             if stream.status != 200:
                 async with asyncio.timeout(silence_s):
                     told = await stream.receive_all(most=LONGEST_ANSWER)

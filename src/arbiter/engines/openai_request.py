@@ -6,6 +6,7 @@ Every field is named here: nothing that a client wrote passes by accident.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -221,13 +222,19 @@ def _odds(wanted: int | None, *, is_chat: bool) -> bool | int | None:
 
 
 def _check(how: Sampling, dialect: Dialect) -> None:
-    for name in sorted(EVERY_EXTRA - dialect.extras):
+    for name in _unheeded(dialect.extras):
         if getattr(how, name) is not None:
             raise EngineRefused(
                 f"{dialect.name} is not known to heed {name}, so it is not sent there.",
                 hint=f"Leave {name} out, or ask a model of another server.",
                 param=name,
             )
+
+
+@lru_cache(maxsize=16)
+def _unheeded(extras: frozenset[str]) -> tuple[str, ...]:
+    """What a server that heeds these does not; every request asks, and there are few kinds."""
+    return tuple(sorted(EVERY_EXTRA - extras))
 
 
 def _thinking(chat: Chat, dialect: Dialect) -> tuple[str | None, dict[str, object] | None]:

@@ -8,8 +8,7 @@ server by its ways: `arbiter.engines.openai_dialects` says what may be sent to o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -67,6 +66,7 @@ class OpenAIServerRunner:
         self.place = place
         self._remote = remote
         self._kind = site.kind
+        self._dialect = dialect_of(site.kind)
         self._model = offer.model
         # another house may have a candidate under the name, which is another version
         pin = site.kind == ARBITER and offer.digest is not None
@@ -74,6 +74,7 @@ class OpenAIServerRunner:
         self._claims = offer.claims
         self._clock = clock
         self._patience = patience
+        self._loop = asyncio.get_running_loop()
         self._has_key = has_key
         self._cache_prompt = cache_prompt
         self._counts = True
@@ -93,41 +94,46 @@ class OpenAIServerRunner:
     async def generate(self, request: Generation) -> AsyncGenerator[Chunk, None]:
         """Answer, piece by piece. See `arbiter.engines.base.Runner`."""
         begun = False
-        async with self._at_work():
-            try:
-                async with self._posted(request) as (stream, until):
-                    if _is_streamed(stream, asked=request.stream):
-                        answer, ear, data = ServerStream(), self._ear(stream), b" "
-                        while data and not answer.is_over:
-                            data = await ear.receive(news=answer.events, begun=begun)
-                            # at the end, the ends of line and event that a server may leave out
-                            for piece in answer.pieces(data or b"\n\n"):
-                                begun = True
-                                yield piece
-                        finish = answer.finish()
-                    else:
-                        body = await stream.receive_all(most=LONGEST_ANSWER, until=until)
-                        whole, finish = parse_answer(body)
-                        for chunk in whole:
+        self._come()
+        try:
+            until = self._loop.time() + self._patience.whole_s
+            with await self._posted(request) as stream:
+                if _is_streamed(stream, asked=request.stream):
+                    answer, ear, data = ServerStream(), self._ear(stream), b" "
+                    while data and not answer.is_over:
+                        data = await ear.receive(news=answer.events, begun=begun)
+                        # at the end, the ends of line and event that a server may leave out
+                        for piece in answer.pieces(data or b"\n\n"):
                             begun = True
-                            yield chunk
-                yield finish
-            except (OSError, ValueError, ReportedError) as error:
-                raise await self._failed(error, begun=begun) from error
+                            yield piece
+                    finish = answer.finish()
+                else:
+                    body = await stream.receive_all(most=LONGEST_ANSWER, until=until)
+                    whole, finish = parse_answer(body)
+                    for chunk in whole:
+                        begun = True
+                        yield chunk
+            yield finish
+        except (OSError, ValueError, ReportedError) as error:
+            raise await self._failed(error, begun=begun) from error
+        finally:
+            self._leave()
 
     async def embed(self, request: Embedding) -> tuple[Vectors, Finish]:
         """See `arbiter.engines.base.Runner`."""
         body = encode_embedding(request, model=self._asked)
         limit = self._patience.whole_s
-        async with self._at_work():
-            try:
-                async with asyncio.timeout(limit):
-                    response = await self._remote.post(EMBEDDINGS, body, silence_s=limit)
-                if response.status != 200:
-                    raise await self._refusal(response, EMBEDDINGS)
-                vectors, finish = parse_vectors(response.body, wanted=len(request.inputs))
-            except (OSError, ValueError) as error:
-                raise await self._failed(error, begun=False) from error
+        self._come()
+        try:
+            async with asyncio.timeout(limit):
+                response = await self._remote.post(EMBEDDINGS, body, silence_s=limit)
+            if response.status != 200:
+                raise await self._refusal(response, EMBEDDINGS)
+            vectors, finish = parse_vectors(response.body, wanted=len(request.inputs))
+        except (OSError, ValueError) as error:
+            raise await self._failed(error, begun=False) from error
+        finally:
+            self._leave()
         unheeded = wrong_length(vectors, wanted=request.dimensions, kind=self._kind)
         if unheeded is not None:
             raise unheeded
@@ -160,41 +166,38 @@ class OpenAIServerRunner:
         self._unloaded = True
         await self._remote.close()
 
-    @asynccontextmanager
-    async def _at_work(self) -> AsyncIterator[None]:
-        """While something is asked. What was lost is closed by the last to leave."""
+    # Two calls around what is asked and no context made of a generator, which costs as much as
+    # what is asked.
+
+    def _come(self) -> None:
+        """Something is asked; `_leave` when it has ended."""
         if self._is_over():
             raise InstanceLost(f"The connection to {self._kind} was closed.")
         self._running += 1
-        try:
-            yield
-        finally:
-            self._running -= 1
-            if self._lost is not None and not self._running:
-                await self._remote.close()
 
-    @asynccontextmanager
-    async def _posted(self, request: Generation) -> AsyncIterator[tuple[Stream, float]]:
-        """The answer to a request, and until when the loop's clock is to see all of it.
+    def _leave(self) -> None:
+        """What was lost is closed by the last to leave."""
+        self._running -= 1
+        if self._lost is not None and not self._running:
+            self._remote.cut()
 
-        Raises what it was refused with.
-        """
+    async def _posted(self, request: Generation) -> Stream:
+        """The answer to a request, as it begins. Raises what it was refused with."""
         path = path_of(request.work)
         limit = self._patience.first_s if request.stream else self._patience.whole_s
-        until = asyncio.get_running_loop().time() + self._patience.whole_s
         while True:
             counted = self._counts
             body = encode_request(
                 request,
                 model=self._asked,
                 cache_prompt=self._cache_prompt,
-                dialect=dialect_of(self._kind),
+                dialect=self._dialect,
                 counted=counted,
             )
-            async with self._remote.stream("POST", path, body, silence_s=limit) as stream:
-                if stream.status == 200:
-                    yield stream, until
-                    return
+            stream = await self._remote.ask("POST", path, body, silence_s=limit)
+            if stream.status == 200:
+                return stream
+            with stream:
                 async with asyncio.timeout(limit):
                     told = await stream.receive_all(most=LONGEST_ANSWER)
                 response = Response(status=stream.status, headers=stream.headers, body=told)
@@ -274,5 +277,5 @@ class OpenAIServerRunner:
 
 def _is_streamed(stream: Stream, *, asked: bool) -> bool:
     """Whether events come: some servers answer whole, whatever they were asked, or name no type."""
-    kind = stream.headers.get("Content-Type", "").lower()
-    return "event-stream" in kind or (asked and "json" not in kind)
+    kind = stream.media.lower()
+    return b"event-stream" in kind or (asked and b"json" not in kind)

@@ -16,7 +16,6 @@ import os
 import re
 import ssl
 from collections.abc import Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from math import inf
@@ -26,6 +25,7 @@ from urllib.parse import urlsplit
 
 from arbiter.engines.connection import Connection
 from arbiter.engines.line import Line
+from arbiter.outbox import Outbox
 
 _MOST_BYTES: Final = 64 * 1024 * 1024
 _CONNECT_S: Final = 5.0
@@ -55,15 +55,41 @@ class Response:
 
 
 class Stream:
-    """An answer that is still coming. silence_s: the longest wait for more of it."""
+    """An answer that is still coming; leaving it before its end closes its connection.
 
-    __slots__ = ("_line", "_silence_s", "headers", "status")
+    silence_s: the longest wait for more of it.
+    """
 
-    def __init__(self, line: Line, silence_s: float) -> None:
+    __slots__ = ("_line", "_remote", "_silence_s", "status")
+
+    def __init__(self, remote: Remote, line: Line, silence_s: float) -> None:
+        self._remote = remote
         self._line = line
         self._silence_s = silence_s
         self.status = line.status
-        self.headers: Mapping[str, str] = line.headers
+
+    def __enter__(self) -> Stream:
+        """Itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Let go of the connection."""
+        self._remote.end(self._line)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Those of the answer."""
+        return self._line.headers
+
+    @property
+    def media(self) -> bytes:
+        """What the answer is said to be, as it was sent: nothing where it is not said."""
+        return self._line.media
 
     def receive(self, seconds: float = inf) -> Coroutine[object, object, bytes]:
         """What has come; nothing at the end. Raises `OSError` or `TimeoutError`.
@@ -77,6 +103,11 @@ class Stream:
 
         until: when not to wait any more, by the event loop's clock.
         """
+        if self._line.complete:
+            whole = self._line.take()  # nearly always: it came in with its head
+            if len(whole) > most:
+                raise ValueError(f"more than {most} bytes")
+            return whole
         found, size, loop = [], 0, asyncio.get_running_loop()
         while data := await self.receive(until - loop.time()):
             found.append(data)
@@ -133,33 +164,34 @@ class Remote:
         self._where: _Where | None = None
         self._open: set[Connection] = set()
         self._idle: list[Line] = []
+        self._outbox: Outbox | None = None
         self._is_closed = False
 
     async def get(self, path: str, *, silence_s: float) -> Response:
         """Ask for something. Raises `OSError`, `TimeoutError`, `ValueError`."""
-        async with self.stream("GET", path, silence_s=silence_s) as stream:
+        with await self.ask("GET", path, silence_s=silence_s) as stream:
             return await _whole(stream, silence_s)
 
     async def post(self, path: str, body: bytes, *, silence_s: float) -> Response:
         """Send something and wait for the whole answer. Raises as `get`."""
-        async with self.stream("POST", path, body, silence_s=silence_s) as stream:
+        with await self.ask("POST", path, body, silence_s=silence_s) as stream:
             return await _whole(stream, silence_s)
-
-    def stream(
-        self, method: str, path: str, body: bytes | None = None, *, silence_s: float
-    ) -> AbstractAsyncContextManager[Stream]:
-        """An answer from its first byte on; leaving before its end closes the connection."""
-        return _Streaming(self, (method, path, body), silence_s)
 
     async def close(self) -> None:
         """Close every connection. Idempotent."""
+        self.cut()
+
+    def cut(self) -> None:
+        """As `close`, for whoever cannot wait."""
         self._is_closed = True
         self._idle.clear()
         for connection in tuple(self._open):
             connection.abort()
 
-    async def begin(self, method: str, path: str, body: bytes | None, silence_s: float) -> Line:
-        """A connection on which an answer has begun; `end` it.
+    async def ask(
+        self, method: str, path: str, body: bytes | None = None, *, silence_s: float
+    ) -> Stream:
+        """An answer that has begun; leave its context when done with it.
 
         Raises `OSError`, `TimeoutError`, `ValueError`.
         """
@@ -167,38 +199,46 @@ class Remote:
             self._where = _where(self.url, self._key, keep=self._keep)
         request = self._where.request(method, path, body, CARRIED.get())
         kept = self._kept()
-        if kept is not None:
+        while True:
+            if kept is None and self._is_closed:
+                # what was cut by closing must not be sent again through a new connection
+                raise ConnectionAbortedError("closed here")
+            line = kept or await self._connect(self._where, silence_s)
             try:
-                return await _exchange(kept, request, silence_s)
-            except ConnectionError:
-                if kept.touched:
+                line.send(request)
+                await line.receive_status(line.alarm, silence_s)
+            except BaseException as error:
+                # also when whoever asked has gone: the server must not compute for nobody
+                line.abort()
+                if kept is None or kept.touched or not isinstance(error, ConnectionError):
                     raise
-        if self._is_closed:
-            # what was cut by closing must not be sent again through a new connection
-            raise ConnectionAbortedError("closed here")
-        return await _exchange(await self._connect(self._where, silence_s), request, silence_s)
+                kept = None
+            else:
+                return Stream(self, line, silence_s)
 
     def end(self, line: Line) -> None:
         """Let go of a connection: to be used again if its answer has ended, else it is closed."""
         fits = self._keep and not self._is_closed and len(self._idle) < _MOST_IDLE
         if fits and line.is_reusable:
-            line.idle_since = asyncio.get_running_loop().time()
+            line.idle_since = line.alarm.loop.time()
             self._idle.append(line)
         else:
             line.abort()  # which is how the server learns that nobody listens any more
 
     def _kept(self) -> Line | None:
-        oldest = asyncio.get_running_loop().time() - _LONGEST_IDLE_S
         while self._idle:
             line = self._idle.pop()
-            if line.is_reusable and line.idle_since >= oldest:
+            idle_s = line.alarm.loop.time() - line.idle_since
+            if line.is_reusable and idle_s <= _LONGEST_IDLE_S:
                 return line
             line.abort()
         return None
 
     async def _connect(self, where: _Where, silence_s: float) -> Line:
         loop = asyncio.get_running_loop()
-        line = Line(self._forget)
+        if self._outbox is None:
+            self._outbox = Outbox(loop)
+        line = Line(self._forget, self._outbox)
         self._open.add(line)
         is_made = False
         try:
@@ -222,35 +262,6 @@ class Remote:
     def _forget(self, connection: Connection) -> None:
         self._open.discard(connection)
         self._idle = [line for line in self._idle if line is not connection]
-
-
-class _Streaming:
-    """What `Remote.stream` gives: a class, because a generator costs as much as the exchange."""
-
-    __slots__ = ("_asked", "_line", "_remote", "_silence_s")
-
-    def __init__(
-        self, remote: Remote, asked: tuple[str, str, bytes | None], silence_s: float
-    ) -> None:
-        self._remote = remote
-        self._asked = asked
-        self._silence_s = silence_s
-        self._line: Line | None = None
-
-    async def __aenter__(self) -> Stream:
-        """The answer, once its head is there."""
-        self._line = await self._remote.begin(*self._asked, self._silence_s)
-        return Stream(self._line, self._silence_s)
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Let go of the connection."""
-        if self._line is not None:
-            self._remote.end(self._line)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,17 +325,6 @@ def _lines(headers: Mapping[str, str]) -> str:
         for name, value in headers.items()
         if _NAME.fullmatch(name) and _VALUE.fullmatch(value)
     )
-
-
-async def _exchange(line: Line, request: bytes, silence_s: float) -> Line:
-    try:
-        line.send(request)
-        await line.receive_status(line.alarm, silence_s)
-    except BaseException:
-        # also when whoever asked has gone: the server must not compute for nobody
-        line.abort()
-        raise
-    return line
 
 
 async def _whole(stream: Stream, seconds: float) -> Response:

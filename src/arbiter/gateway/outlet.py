@@ -9,19 +9,24 @@ from __future__ import annotations
 
 import asyncio
 
+from arbiter.outbox import Outbox
+
 _MOST_HELD = 64 * 1024
 """Bytes at which they go out at once: the transport is to know when a reader falls behind."""
 
 
 class Outlet(asyncio.Transport):
-    """A transport that holds what is written until the loop has done what it has at hand."""
+    """A transport that holds what is written until the loop has done what it has at hand.
 
-    __slots__ = ("_has_ended", "_held", "_loop", "_pieces", "_transport")
+    outbox: what gathers it with that of other connections.
+    """
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    __slots__ = ("_has_ended", "_held", "_outbox", "_pieces", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, outbox: Outbox) -> None:
         super().__init__()
         self._transport = transport
-        self._loop = loop
+        self._outbox = outbox
         self._pieces: list[bytes] = []
         self._held = 0
         self._has_ended = False
@@ -29,7 +34,7 @@ class Outlet(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send this soon, in order."""
         if not self._pieces:
-            self._loop.call_soon(self._let_out)
+            self._outbox.put(self._let_out)
         self._pieces.append(bytes(data))
         self._held += len(data)
         if self._held > _MOST_HELD:

@@ -299,7 +299,19 @@ class _Passage:
                 whole=scope.pop("arbiter.whole", None),
             )
         self.is_read = True
-        await self._serve(route, rooms, body)
+        if route.handler is None:
+            await self._send_on(rooms, body)
+            return
+        request = Request(
+            receive=self.receive,
+            send=self.send,
+            head=head,
+            caller=self.caller,
+            path=scope["path"],
+            body=body,
+            line=scope.get("arbiter.line"),
+        )
+        await route.handler(request, rooms)
 
     async def _shared(self, table: Table, policy: Policy) -> bool:
         """Let pages of the listed origins in and no others; whether that answered it already."""
@@ -322,24 +334,13 @@ class _Passage:
         await say_what_is_allowed(sharing, head, asked)
         return True
 
-    async def _serve(self, route: Route, rooms: Rooms, body: bytes) -> None:
-        if route.handler is None:
-            if rooms.control is None:
-                raise UnknownRoute
-            inner = dict(self.scope, root_path="/control")
-            inner["arbiter.caller"] = self.caller
-            await rooms.control(inner, _replay(body, self.receive), self._sending)
-            return
-        request = Request(
-            receive=self.receive,
-            send=self.send,
-            head=self.head,
-            caller=self.caller,
-            path=self.scope["path"],
-            body=body,
-            line=self.scope.get("arbiter.line"),
-        )
-        await route.handler(request, rooms)
+    async def _send_on(self, rooms: Rooms, body: bytes) -> None:
+        """To the control application."""
+        if rooms.control is None:
+            raise UnknownRoute
+        inner = dict(self.scope, root_path="/control")
+        inner["arbiter.caller"] = self.caller
+        await rooms.control(inner, _replay(body, self.receive), self._sending)
 
     async def _sending(self, message: Message) -> None:
         self.has_begun = True

@@ -28,6 +28,7 @@ from arbiter.errors import ConfigError
 from arbiter.gateway.cycle import Cycle
 from arbiter.gateway.hangup import Line
 from arbiter.gateway.outlet import Outlet
+from arbiter.outbox import Outbox
 
 log = logging.getLogger("arbiter.gateway")
 
@@ -109,9 +110,12 @@ class _Protocol(HttpToolsProtocol):
 
     _outlet: Outlet
 
-    def __init__(self, config: Config, state: ServerState, patience: Patience) -> None:
+    def __init__(
+        self, config: Config, state: ServerState, patience: Patience, outbox: Outbox
+    ) -> None:
         super().__init__(config=config, server_state=state, app_state={})
         self._patience = patience
+        self._outbox = outbox
         self._head_alarm = _Alarm()
         self._reader_alarm = _Alarm()
         self._idle_alarm = _Alarm()
@@ -128,7 +132,7 @@ class _Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
-        self.transport = self._outlet = Outlet(transport, self.loop)
+        self.transport = self._outlet = Outlet(transport, self._outbox)
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -391,8 +395,10 @@ async def serving(
     config.load()
     state = _Dated()
     listening = socket.socket(fileno=fd) if fd is not None else _bound(host, port)
-    server = await asyncio.get_running_loop().create_server(
-        lambda: _Protocol(config, state, patience), sock=listening, backlog=_BACKLOG
+    loop = asyncio.get_running_loop()
+    outbox = Outbox(loop)
+    server = await loop.create_server(
+        lambda: _Protocol(config, state, patience, outbox), sock=listening, backlog=_BACKLOG
     )
     try:
         at = listening.getsockname()

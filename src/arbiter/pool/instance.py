@@ -167,11 +167,14 @@ class Instance:
         """
         if bounded:
             self.turns.check(who)
-        await self.turns.take(who, bounded=bounded)
+        if not self.turns.take_free():
+            await self.turns.take(who, bounded=bounded)
         self.leases += 1
         asked = self._clock.monotonic()
         try:
-            runner = await self.ensure_ready(admit, patient=patient, roams=True)
+            runner = self._ready_runner() or await self.ensure_ready(
+                admit, patient=patient, roams=True
+            )
         except BaseException:
             self.leases -= 1
             self.turns.give()
@@ -221,8 +224,8 @@ class Instance:
 
         roams: raise `SentOn` where another instance of the version had better be asked.
         """
-        if self.state is State.READY and self.runner is not None and not self.file.is_due:
-            return self.runner
+        if (runner := self._ready_runner()) is not None:
+            return runner
         self._wanted += 1
         try:
             return await self._ready(admit, patient=patient, roams=roams)
@@ -231,6 +234,11 @@ class Instance:
             if not self._wanted and self._loading is not None and not self._is_admitted:
                 # everybody who wanted it hung up while it waited for memory: nobody has to leave
                 self._loading.cancel()
+
+    def _ready_runner(self) -> Runner | None:
+        """The runner, where nobody has to wait for it."""
+        is_ready = self.state is State.READY and not self.file.is_due
+        return self.runner if is_ready else None
 
     async def _ready(self, admit: Admit, *, patient: bool, roams: bool) -> Runner:
         while True:

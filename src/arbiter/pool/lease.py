@@ -159,9 +159,10 @@ class Leases:
 
     def begin(self, lease: Lease) -> None:
         """One more."""
+        if not self._leases:
+            self.ended.clear()
         self._leases.add(lease)
         self._held[lease.runner] = self._held.get(lease.runner, 0) + 1
-        self.ended.clear()
 
     def end(self, lease: Lease) -> None:
         """One less; the last one of a runner that was withdrawn takes it away."""

@@ -399,7 +399,8 @@ class Pool:
 
     def ailing(self) -> Mapping[VersionId, str]:
         """The versions of which every instance kept failing lately, each with why."""
-        return self._roster.ailing(self._doubts.ailing())
+        doubted = self._doubts.ailing()
+        return self._roster.ailing(doubted) if doubted else doubted
 
     def part_from(self, url: str, why: str) -> None:
         """A server is gone, or silent: whoever waits there for a first byte is asked elsewhere."""

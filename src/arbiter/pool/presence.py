@@ -42,8 +42,9 @@ class Presence:
     def come(self) -> None:
         """Somebody waits for an answer. `leave` follows, whatever happens."""
         self._count += 1
-        self._somebody.set()
-        self._nobody.clear()
+        if self._count == 1:
+            self._somebody.set()
+            self._nobody.clear()
 
     def leave(self) -> None:
         """They have it, or no longer want it."""

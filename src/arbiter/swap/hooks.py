@@ -95,8 +95,7 @@ class Hook:
 
     async def send(self, body: bytes, *, silence_s: float) -> tuple[int, bytes]:
         """Send it, and have status and body. Raises `OSError`, `TimeoutError`, `ValueError`."""
-        asked = self._remote.stream("POST", self._path, body, silence_s=silence_s)
-        async with asked as stream:
+        with await self._remote.ask("POST", self._path, body, silence_s=silence_s) as stream:
             return stream.status, await stream.receive_all(most=_MOST_BYTES)
 
     async def close(self) -> None:
