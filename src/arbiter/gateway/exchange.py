@@ -260,9 +260,11 @@ class _Exchange:
         await self._send({"type": "http.response.body", "body": line, "more_body": True})
 
     async def _whole(self, decided: Decided, chunks: AsyncIterator[Chunk]) -> bytes:
-        parts = [chunk async for chunk in chunks]
+        parts: list[Chunk] = []
+        async for chunk in chunks:
+            self.pieces += 1
+            parts.append(chunk)
         finish = parts.pop() if parts else None
-        self.pieces = len(parts)
         if not isinstance(finish, Finish):
             raise StreamCut
         self.finish = finish
@@ -270,9 +272,9 @@ class _Exchange:
 
     def id_with(self, error: Exception) -> str:
         """By which the request is found again: its decision, or else a name for the log."""
-        if self.decided is not None:
-            return self.decided.decision
         decision = error.decision if isinstance(error, ArbiterError) else None
+        if decision is None and self.decided is not None:
+            return self.decided.decision
         return decision or self._rooms.new_request()
 
     async def fail(self, error: ArbiterError, request: str) -> None:
@@ -280,6 +282,8 @@ class _Exchange:
         if self.is_ending:
             return
         decided = self.decided
+        if decided is not None and error.decision not in {None, decided.decision}:
+            decided = None  # of several answers one has begun well and another has failed
         decision = decided.decision if decided else None
         if self.frames is not None:
             event = self.frames.failing(error)

@@ -94,6 +94,9 @@ class _AllOfThem:
         self._allowance = allowance
         self._open: AbstractAsyncContextManager[Reply] | None = None
         self._first: Reply | None = None
+        self._uncounted = 0
+        """Tokens of the answers that have ended, beyond one for each piece: as many as nobody
+        counts when the response breaks off, for then its end does not tell them."""
 
     async def __aenter__(self) -> _AllOfThem:
         """Begin the first. Raises any `ArbiterError`."""
@@ -124,7 +127,9 @@ class _AllOfThem:
             assert reply is not None  # noqa: S101  # it was entered
             yield Begun(place=place, decided=reply.decided)
             end: Finish | None = None
+            pieces = 1  # its beginning
             async for chunk in reply.chunks():
+                pieces += 1
                 if isinstance(chunk, Finish):
                     end = chunk
                 elif isinstance(chunk, Delta):
@@ -135,7 +140,9 @@ class _AllOfThem:
             if end is None:
                 raise StreamCut
             usages.append(end.usage)
+            self._uncounted += max(0, _tokens(end.usage) - pieces)
             yield Ended(place=place, reason=end.reason)
+        self._uncounted = 0
         yield Finish(reason=FinishReason.STOP, usage=summed(usages))
 
     async def __aexit__(
@@ -145,6 +152,8 @@ class _AllOfThem:
         trace: TracebackType | None,
     ) -> bool | None:
         """Leave the one that is open, if one is."""
+        if self._allowance is not None:
+            self._allowance.spend(self._uncounted)
         last, self._open = self._open, None
         return None if last is None else await last.__aexit__(kind, error, trace)
 
@@ -230,6 +239,10 @@ def summed(usages: Iterable[Usage]) -> Usage:
         completion_tokens=_sum([one.completion_tokens for one in all_]),
         cached_tokens=_sum([one.cached_tokens for one in all_]),
     )
+
+
+def _tokens(usage: Usage) -> int:
+    return (usage.prompt_tokens or 0) + (usage.completion_tokens or 0)
 
 
 def _sum(counts: Sequence[int | None]) -> int | None:
