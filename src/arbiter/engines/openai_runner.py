@@ -97,7 +97,8 @@ class OpenAIServerRunner:
             try:
                 async with self._posted(request) as (stream, until):
                     if _is_streamed(stream, asked=request.stream):
-                        answer, ear, data = ServerStream(), self._ear(stream), b" "
+                        answer = ServerStream(odds=request.sampling.odds)
+                        ear, data = self._ear(stream), b" "
                         while data and not answer.is_over:
                             data = await ear.receive(news=answer.events, begun=begun)
                             # at the end, the ends of line and event that a server may leave out
@@ -107,7 +108,7 @@ class OpenAIServerRunner:
                         finish = answer.finish()
                     else:
                         body = await stream.receive_all(most=LONGEST_ANSWER, until=until)
-                        whole, finish = parse_answer(body)
+                        whole, finish = parse_answer(body, odds=request.sampling.odds)
                         for chunk in whole:
                             begun = True
                             yield chunk
