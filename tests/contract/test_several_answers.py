@@ -224,6 +224,35 @@ async def test_each_answer_counts_for_the_bounds_of_a_key() -> None:
     assert (first.status, again.status) == (200, 429)
 
 
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        (PATH, {"prompt": "ab"}),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "hi"}]}),
+    ],
+)
+async def test_a_key_of_few_requests_a_minute_gets_no_more_answers_by_asking_for_many_at_once(
+    path: str, asked: dict[str, object]
+) -> None:
+    clock, house = ManualClock(), ScriptedHouse()
+    allowance = Allowance(KeyLimits(per_minute=5), clock)
+    few = Key(id="few", digest=hashed("sk-few"), access=Access.USE, allowance=allowance)
+    async with at_the_door(house, Policy(ring=Ring((few,)))) as address:
+
+        async def answered(times: int) -> Answered:
+            sent = json.dumps({"model": "tiny", "n": times, **asked}).encode()
+            return await post(address, sent, ["x-api-key: sk-few"], path)
+
+        never = await answered(128)
+        assert (never.status, json.loads(never.body)["error"]["param"]) == (400, "n")
+        assert (await answered(3)).status == 200
+        later = await answered(3)
+        assert (later.status, later.headers["retry-after"]) == (429, "12")
+        assert len(house.asks) == 3
+        clock.jump(12)
+        assert (await answered(3)).status == 200
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_answers_that_have_ended_count_though_the_response_breaks_off(stream: bool) -> None:
     clock = ManualClock()

@@ -69,10 +69,13 @@ class Ended(Delta, frozen=True, kw_only=True):
 class Several:
     """Answers several requests as if they were one (`arbiter.inference.Answer`).
 
-    asks: the requests; what is asked of this is the first of them. allowance: counts each.
+    asks: the requests; what is asked of this is the first of them. allowance: counts each. Raises
+    `OverLimit` and `InvalidField` for more than it has now, or ever has.
     """
 
     def __init__(self, answer: Answer, asks: Sequence[Ask], allowance: Allowance | None) -> None:
+        if allowance is not None:
+            allowance.fits(len(asks))
         self._answer = answer
         self._asks = asks
         self._allowance = allowance
