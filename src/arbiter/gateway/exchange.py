@@ -24,6 +24,7 @@ from arbiter.gateway.rendering import ErrorBody, Header, error_body, known, send
 from arbiter.gateway.request_ids import X_REQUEST_ID, client_id
 from arbiter.gateway.rooms import Rooms
 from arbiter.gateway.security import Caller, Head
+from arbiter.gateway.several import Several
 from arbiter.gateway.waiting import Patiently
 from arbiter.inference import Ask, Awaited, Chunk, Decided, Finish, Reply
 
@@ -208,11 +209,16 @@ class _Exchange:
 
     def _answering(self, ask: Ask, *, is_told: bool) -> AbstractAsyncContextManager[Reply]:
         """The answer under way; is_told: its client hears meanwhile what it waits for."""
-        answering = self._rooms.answer.answer(ask)
-        after_s = self._rooms.tell_after_s
+        answer, after_s = self._rooms.answer, self._rooms.tell_after_s
         if not (is_told and after_s) or self._writer.broken is None:
-            return answering
-        return Patiently(answering, self._comment, after_s=after_s, clock=self._rooms.clock)
+            return answer.answer(ask)
+        if isinstance(answer, Several):
+            return answer.answer(ask, each=self._patiently)
+        return self._patiently(answer.answer(ask))
+
+    def _patiently(self, answering: AbstractAsyncContextManager[Reply]) -> Patiently:
+        rooms = self._rooms
+        return Patiently(answering, self._comment, after_s=rooms.tell_after_s, clock=rooms.clock)
 
     async def _stream(
         self, decided: Decided, frames: Frames, chunks: AsyncIterator[Chunk]

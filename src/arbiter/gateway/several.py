@@ -10,7 +10,7 @@ Pieces say which answer they belong to; the dialect's writer puts them into its 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import TracebackType
@@ -23,7 +23,6 @@ from arbiter.gateway.rendering import encoded
 from arbiter.inference import (
     Answer,
     Ask,
-    Awaited,
     Called,
     Chunk,
     Decided,
@@ -36,6 +35,8 @@ from arbiter.inference import (
     Thought,
     Usage,
 )
+
+OneAnswer = AbstractAsyncContextManager[Reply]
 
 MOST_ANSWERS = 128
 """Answers that one request may ask for."""
@@ -80,22 +81,35 @@ class Several:
         self._asks = asks
         self._allowance = allowance
 
-    def answer(self, ask: Ask) -> AbstractAsyncContextManager[Reply]:
-        """Enter when the first of the answers has begun. ask: the first, as the door sends it."""
+    def answer(
+        self, ask: Ask, *, each: Callable[[OneAnswer], OneAnswer] | None = None
+    ) -> OneAnswer:
+        """Enter when the first of the answers has begun.
+
+        ask: the first, as the door sends it. each: what is put around each of them, because any may
+        have to wait.
+        """
         rest = [
             structs.replace(one, trace=ask.trace, sent_as=ask.sent_as) for one in self._asks[1:]
         ]
-        return _AllOfThem(self._answer, (ask, *rest), self._allowance)
+        return _AllOfThem(self._answer, (ask, *rest), self._allowance, each)
 
 
 class _AllOfThem:
     """The answers under way, at most one of them open at a time."""
 
-    def __init__(self, answer: Answer, asks: Sequence[Ask], allowance: Allowance | None) -> None:
+    def __init__(
+        self,
+        answer: Answer,
+        asks: Sequence[Ask],
+        allowance: Allowance | None,
+        each: Callable[[OneAnswer], OneAnswer] | None,
+    ) -> None:
         self._answer = answer
         self._asks = asks
         self._allowance = allowance
-        self._open: AbstractAsyncContextManager[Reply] | None = None
+        self._each = each
+        self._open: OneAnswer | None = None
         self._first: Reply | None = None
         self._uncounted = 0
         """Tokens of the answers that have ended, beyond one for each piece: as many as nobody
@@ -111,12 +125,6 @@ class _AllOfThem:
         """Who gives the first answer; the others say it where they begin."""
         assert self._first is not None  # noqa: S101  # it was entered
         return self._first.decided
-
-    def awaited(self) -> Awaited | None:
-        """What the one that is open waits for."""
-        ask = getattr(self._open, "awaited", None)
-        awaited: Awaited | None = None if ask is None else ask()
-        return awaited
 
     def tally(self) -> str:
         """Each has a receipt of its own."""
@@ -166,7 +174,8 @@ class _AllOfThem:
         return await self._next(ask)
 
     async def _next(self, ask: Ask) -> Reply:
-        under_way = self._open = self._answer.answer(ask)
+        under_way = self._answer.answer(ask)
+        self._open = under_way = under_way if self._each is None else self._each(under_way)
         try:
             return await under_way.__aenter__()
         except BaseException:
