@@ -92,6 +92,10 @@ async def test_an_encoded_path_asks_for_the_same_key_as_the_plain_one() -> None:
         ("/v1/v1/messages", "/v1/messages"),
         ("/v1/api/chat", "/api/chat"),
         ("/api/chat/", "/api/chat"),
+        ("/anthropic/v1/messages", "/v1/messages"),
+        ("/openai/chat/completions", "/v1/chat/completions"),
+        ("/v1/engines/tiny/completions", "/v1/completions"),
+        ("/" * 9 + "v1/models", "/v1/models"),
     ],
 )
 async def test_an_address_made_from_the_wrong_one_of_the_house_names_the_right_one(

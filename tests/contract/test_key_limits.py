@@ -113,12 +113,13 @@ async def test_tokens_count_when_they_are_known(body: bytes) -> None:
         assert (await asked(address, body)).status == 200
 
 
-async def test_an_answer_that_breaks_off_counts_as_far_as_it_came() -> None:
+@pytest.mark.parametrize(("body", "status"), [(CHAT, 500), (STREAMED_CHAT, 200)])
+async def test_an_answer_that_breaks_off_counts_as_far_as_it_came(body: bytes, status: int) -> None:
     clock = ManualClock()
     house = ScriptedHouse(fails_at=2)
     async with at_the_door(house, bounded(clock, tokens_per_minute=2)) as address:
-        assert (await asked(address, STREAMED_CHAT)).status == 200
-        assert (await asked(address, STREAMED_CHAT)).status == 429
+        assert (await asked(address, body)).status == status
+        assert (await asked(address, body)).status == 429
 
 
 async def test_so_many_at_once_and_the_next_when_one_has_ended() -> None:

@@ -80,6 +80,8 @@ def said(text: str) -> str:
         ("/openapi.json", "Did you mean /control/v1/docs?"),
         ("/v1/audio/transcriptions", "What there is: /v1/chat/completions, "),
         ("/api/me", "What there is: /api/"),
+        ("/v1", "What there is: /v1/chat/completions, "),
+        ("/api/", "What there is: /api/"),
     ],
 )
 async def test_an_address_that_others_have_leads_to_what_there_is(path: str, told: str) -> None:

@@ -225,6 +225,14 @@ async def test_a_page_may_not_be_told_of_headers_that_mean_nothing_here() -> Non
     assert "access-control-allow-headers" not in none.headers
 
 
+async def test_what_ollamas_own_client_sets_in_a_browser_is_allowed() -> None:
+    # https://github.com/ollama/ollama-js src/utils.ts: fetchWithHeaders
+    wanted = "accept,content-type,user-agent"
+    async with at_the_door(ScriptedHouse(), OPEN) as address:
+        told = await asked_first(address, headers=wanted)
+    assert told.headers["access-control-allow-headers"] == "accept, content-type, user-agent"
+
+
 async def test_a_method_that_an_address_does_not_take_is_not_promised() -> None:
     async with at_the_door(ScriptedHouse(), OPEN) as address:
         assert (await asked_first(address, method="DELETE")).status == 405

@@ -16,6 +16,8 @@ class Wire(asyncio.Transport):
         self.done: list[bytes | str] = []
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self.is_closing():
+            raise RuntimeError("unable to perform operation on it; the handler is closed")  # uvloop
         self.done.append(bytes(data))
 
     def close(self) -> None:
@@ -89,6 +91,18 @@ async def test_aborting_sends_nothing_more() -> None:
     outlet.abort()
     await a_turn()
     assert wire.done == ["abort"]
+
+
+async def test_what_is_held_for_a_client_that_has_gone_is_dropped() -> None:
+    outlet, wire = an_outlet()
+    raised: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: raised.append(told))
+    outlet.write(b"for nobody")
+    wire.close()  # the other side did
+    await a_turn()
+    assert (wire.done, raised) == (["close"], [])
+    outlet.write(b"more for nobody")
+    outlet.close()
 
 
 async def test_an_end_comes_after_what_is_held_and_is_not_yet_a_close() -> None:

@@ -91,6 +91,21 @@ async def test_who_never_stops_sending_is_cut_off() -> None:
             await sending_on(writer)
 
 
+@pytest.mark.security("S-29")
+async def test_who_sends_more_than_anybody_has_to_say_is_cut_off_before_time_is_over() -> None:
+    async with (
+        asyncio.timeout(10),
+        at_the_door(
+            ScriptedHouse(), SMALL, Patience(rest_s=3_600.0, rest_bytes=1_000_000)
+        ) as address,
+    ):
+        _, writer = await asyncio.open_connection(address.host, address.port)
+        head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+        writer.write(head + b"Content-Length: 99999999999\r\n\r\n")
+        with pytest.raises(ConnectionError):
+            await sending_on(writer)
+
+
 async def test_headers_that_are_too_large_are_told_so_while_more_of_them_come() -> None:
     async with at_the_door(ScriptedHouse()) as address:
         reader, writer = await asyncio.open_connection(address.host, address.port)

@@ -33,7 +33,7 @@ from arbiter.refs import DecisionId
 PATH = "/v1/completions"
 
 
-def spoken(ask: Ask) -> Sequence[Chunk]:
+def spoken(ask: Ask, prompt_tokens: int = 1) -> Sequence[Chunk]:
     """The prompt in capitals, a letter a piece."""
     assert isinstance(ask.work, Completion)
     odds = ask.sampling.odds is not None
@@ -41,7 +41,7 @@ def spoken(ask: Ask) -> Sequence[Chunk]:
         Delta(text=one, odds=(Odds(token=one, logprob=-1.0),) if odds else ())
         for one in ask.work.prompt.upper()
     ]
-    usage = Usage(prompt_tokens=1, completion_tokens=len(letters))
+    usage = Usage(prompt_tokens=prompt_tokens, completion_tokens=len(letters))
     return (*letters, Finish(reason=FinishReason.LENGTH, usage=usage))
 
 
@@ -50,10 +50,12 @@ class Speaking(ScriptedHouse):
     """A house that answers each prompt, and notes who was open beside whom.
 
     fails_for: the prompt whose answer never begins. breaks_for: the one that breaks off.
+    prompt_tokens: what each prompt takes.
     """
 
     fails_for: str = ""
     breaks_for: str = ""
+    prompt_tokens: int = 1
     prompts: list[str] = field(default_factory=list)
     open_now: int = 0
     most_open: int = 0
@@ -62,11 +64,13 @@ class Speaking(ScriptedHouse):
     async def answer(self, ask: Ask) -> AsyncIterator[ScriptedReply]:
         assert isinstance(ask.work, Completion)
         self.prompts.append(ask.work.prompt)
-        self.script = spoken(ask)
+        self.script = spoken(ask, self.prompt_tokens)
         self.fails_at = 1 if ask.work.prompt == self.breaks_for else None
         self.failure = StreamCut()
         if ask.work.prompt == self.fails_for:
-            raise Busy
+            busy = Busy()
+            busy.decision = f"dec_{len(self.prompts)}"
+            raise busy
         self.decided = replace(DECIDED, decision=DecisionId(f"dec_{len(self.prompts)}"))
         self.open_now += 1
         self.most_open = max(self.most_open, self.open_now)
@@ -181,6 +185,10 @@ async def test_what_fails_before_it_begins_fails_the_whole_response() -> None:
     answered = await told(house)
     assert (answered.status, json.loads(answered.body)["error"]["code"]) == (429, "busy")
     assert (house.prompts, house.open_now) == (["ab", "cde"], 0)
+    # by the one that failed: the first is on record as a success
+    assert json.loads(answered.body)["arbiter"]["decision"] == "dec_2"
+    named = [answered.headers[name] for name in ("x-request-id", "x-arbiter-decision")]
+    assert named == ["dec_2", "dec_2"]
     streamed = await told(Speaking(fails_for="cde"), stream=True)
     assert streamed.status == 200
     assert '"code":"busy"' in streamed.text
@@ -214,6 +222,66 @@ async def test_each_answer_counts_for_the_bounds_of_a_key() -> None:
         first = await post(address, body(), ["x-api-key: sk-few"], PATH)
         again = await post(address, body(), ["x-api-key: sk-few"], PATH)
     assert (first.status, again.status) == (200, 429)
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        (PATH, {"prompt": "ab"}),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "hi"}]}),
+    ],
+)
+async def test_a_key_of_few_requests_a_minute_gets_no_more_answers_by_asking_for_many_at_once(
+    path: str, asked: dict[str, object]
+) -> None:
+    clock, house = ManualClock(), ScriptedHouse()
+    allowance = Allowance(KeyLimits(per_minute=5), clock)
+    few = Key(id="few", digest=hashed("sk-few"), access=Access.USE, allowance=allowance)
+    async with at_the_door(house, Policy(ring=Ring((few,)))) as address:
+
+        async def answered(times: int) -> Answered:
+            sent = json.dumps({"model": "tiny", "n": times, **asked}).encode()
+            return await post(address, sent, ["x-api-key: sk-few"], path)
+
+        never = await answered(128)
+        assert (never.status, json.loads(never.body)["error"]["param"]) == (400, "n")
+        assert (await answered(3)).status == 200
+        later = await answered(3)
+        assert (later.status, later.headers["retry-after"]) == (429, "12")
+        assert len(house.asks) == 3
+        clock.jump(12)
+        assert (await answered(3)).status == 200
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_answers_that_have_ended_count_though_the_response_breaks_off(stream: bool) -> None:
+    clock = ManualClock()
+    allowance = Allowance(KeyLimits(tokens_per_minute=60), clock)
+    few = Key(id="few", digest=hashed("sk-few"), access=Access.USE, allowance=allowance)
+    house = Speaking(fails_for="last", prompt_tokens=70)  # and 2 of the answer: 13 too many
+    asked = body(prompt=["ab", "last"], stream=stream)
+    async with at_the_door(house, Policy(ring=Ring((few,)))) as address:
+        await post(address, asked, ["x-api-key: sk-few"], PATH)
+        refused = await post(address, asked, ["x-api-key: sk-few"], PATH)
+    assert (refused.status, refused.headers["retry-after"]) == (429, "13")
+
+
+async def test_answers_that_have_all_ended_count_once() -> None:
+    allowance = Allowance(KeyLimits(tokens_per_minute=60), ManualClock())
+    few = Key(id="few", digest=hashed("sk-few"), access=Access.USE, allowance=allowance)
+    asked = body(prompt=["ab", "ab"])
+    async with at_the_door(Speaking(prompt_tokens=27), Policy(ring=Ring((few,)))) as address:
+        first = await post(address, asked, ["x-api-key: sk-few"], PATH)
+        second = await post(address, asked, ["x-api-key: sk-few"], PATH)
+        third = await post(address, asked, ["x-api-key: sk-few"], PATH)
+    assert [first.status, second.status, third.status] == [200, 200, 429]
+
+
+async def test_a_small_request_with_echo_does_not_become_an_endless_answer() -> None:
+    asked = {"prompt": "long " * 3_000, "n": 128, "echo": True}
+    refused = await told(Speaking(), **asked)
+    assert (refused.status, json.loads(refused.body)["error"]["param"]) == (400, "echo")
+    assert (await told(Speaking(), **{**asked, "n": 1})).status == 200
 
 
 async def test_what_the_sender_calls_the_request_goes_with_every_answer() -> None:

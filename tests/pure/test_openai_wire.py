@@ -8,6 +8,7 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from arbiter.engines.openai_dialects import dialect_of
 from arbiter.engines.openai_facts import LLAMA_SERVER, VLLM
@@ -398,6 +399,12 @@ def test_the_odds_of_tokens_come_with_their_text(told: object, read: tuple[Odds,
     assert StreamedAnswer().pieces(data) == [Delta(text="hi", odds=read)]
     body = {"choices": [{"message": {"content": "hi"}, "logprobs": told, "finish_reason": "stop"}]}
     assert parse_answer(json.dumps(body).encode())[0] == [Delta(text="hi", odds=read)]
+    alone = tuple([replace(one, others=()) for one in read])
+    assert StreamedAnswer(odds=0).pieces(data) == [Delta(text="hi", odds=alone)]
+    asked = parse_answer(json.dumps(body).encode(), odds=1)[0]
+    assert asked == [
+        Delta(text="hi", odds=tuple([replace(one, others=one.others[:1]) for one in read]))
+    ]
     text = {"choices": [{"text": "hi", "logprobs": told}]}
     data = b"data: " + json.dumps(text).encode() + b"\n\n"
     assert StreamedAnswer().pieces(data) == [Delta(text="hi", odds=read)]

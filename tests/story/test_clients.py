@@ -162,9 +162,10 @@ async def test_a_response_says_the_same_whole_and_streamed(client: openai.AsyncO
     assert again.output_text
 
 
+@pytest.mark.parametrize("others", [0, 3])
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_real_model_tells_how_probable_its_tokens_were(
-    client: openai.AsyncOpenAI, stream: bool
+    client: openai.AsyncOpenAI, stream: bool, others: int
 ) -> None:
     if stream:
         chunks = await client.chat.completions.create(
@@ -172,7 +173,7 @@ async def test_a_real_model_tells_how_probable_its_tokens_were(
             messages=ASKED,
             temperature=0,
             logprobs=True,
-            top_logprobs=3,
+            top_logprobs=others,
             stream=True,
         )
         told = [
@@ -183,13 +184,13 @@ async def test_a_real_model_tells_how_probable_its_tokens_were(
         ]
     else:
         whole = await client.chat.completions.create(
-            model="fast", messages=ASKED, temperature=0, logprobs=True, top_logprobs=3
+            model="fast", messages=ASKED, temperature=0, logprobs=True, top_logprobs=others
         )
         logprobs = whole.choices[0].logprobs
         told = list((logprobs.content if logprobs else None) or ())
     assert "positive" in "".join(one.token for one in told)
     assert all(one.logprob <= 0 for one in told)
-    assert {len(one.top_logprobs) for one in told} == {3}
+    assert {len(one.top_logprobs) for one in told} == {others}
 
 
 async def test_a_real_model_tells_how_probable_the_tokens_of_a_text_were(

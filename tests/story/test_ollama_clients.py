@@ -111,6 +111,27 @@ async def test_what_a_model_cannot_do_is_refused_clearly(client: ollama.AsyncCli
     assert unknown.value.status_code == 404
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_who_waited_for_a_load_is_told_how_long(
+    client: ollama.AsyncClient, house: House, stream: bool
+) -> None:
+    version = house.registry.resolve(ModelName("owl")).version
+    await house.pool.unload(version, reason="test")
+
+    async def figures() -> ollama.ChatResponse:
+        if not stream:
+            return await client.chat("owl", ASKED, options=COOL)
+        lines = await client.chat("owl", ASKED, options=COOL, stream=True)
+        return [line async for line in lines][-1]
+
+    first, second = await figures(), await figures()
+    assert first.load_duration is not None
+    assert first.total_duration is not None
+    assert 1_000_000 < first.load_duration < first.total_duration
+    assert first.load_duration > first.total_duration / 2
+    assert second.load_duration is None  # llama.cpp tells none, and nobody loaded anything
+
+
 async def test_models_are_listed_loaded_let_go_and_taken_off(
     client: ollama.AsyncClient, house: House
 ) -> None:

@@ -14,7 +14,7 @@ import openai
 import pytest
 from tests.story.stage import Stage, name, stage
 
-from arbiter.engines.scripted import Say, Scripted
+from arbiter.engines.scripted import Hold, Say, Scripted
 
 SOON_S = 0.02
 """Real time: a timer of the event loop is all that passes here."""
@@ -59,6 +59,31 @@ async def test_a_stream_that_waits_for_a_load_begins_with_comments_and_is_whole(
         pieces = [json.loads(line.removeprefix("data: ")) for line in events[:-1]]
         said = "".join(piece["choices"][0]["delta"].get("content") or "" for piece in pieces)
         assert said == "yes indeed"
+
+
+async def test_who_waits_for_a_later_one_of_several_answers_is_told_as_well(tmp_path: Path) -> None:
+    gate, more = asyncio.Event(), asyncio.Event()
+    gate.set()
+    engine = Scripted(reply=lambda _: [Say("yes"), Hold(more), Say(" indeed")], load_gate=gate)
+    async with stage(tmp_path / "data", engine=engine, door__tell_after_s=SOON_S) as play:
+        made = await play.house.admission.register(play.script("one", {"one": 1.0}), name("one"))
+        async with (
+            play.house.door() as address,
+            aiohttp.ClientSession() as session,
+            session.post(f"{address.url}/v1/chat/completions", json=_body() | {"n": 2}) as got,
+        ):
+            lines = [await got.content.readline() for _ in range(3)]
+            assert b"yes" in lines[2]
+            gate.clear()
+            unloading = asyncio.create_task(play.house.pool.unload(made.version, reason="test"))
+            more.set()
+            while not (line := await got.content.readline()).startswith(b":"):
+                assert b"[DONE]" not in line
+            assert line.startswith(b": loading for")
+            gate.set()
+            rest = (await got.content.read()).decode()
+            assert await unloading
+        assert rest.splitlines()[-2] == "data: [DONE]"
 
 
 async def test_the_official_client_never_sees_the_comments(tmp_path: Path) -> None:

@@ -15,7 +15,9 @@ def locked(data_dir: Path) -> Iterator[None]:
     """Hold the data directory. Raises `HouseLocked` when another house does."""
     try:
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = (data_dir / "lock").open("a", encoding="utf-8")
+        lock = data_dir / "lock"
+        lock.touch(mode=0o600)
+        handle = lock.open("a", encoding="utf-8")
     except OSError as error:
         raise StorageError(
             f"The data directory {data_dir} cannot be used: {error.strerror}.",

@@ -225,7 +225,7 @@ class LlamaCppRunner:
             if connection.status != 200:
                 raise await self._refusal(connection)
             if request.stream:
-                answer = StreamedAnswer()
+                answer = StreamedAnswer(odds=request.sampling.odds)
                 while not answer.is_broken and (
                     data := await connection.receive(self._deadlines, self._patience.next_token_s)
                 ):
@@ -235,7 +235,7 @@ class LlamaCppRunner:
                 finish = answer.finish()
             else:
                 body = await connection.receive_all(self._deadlines, self._patience.next_token_s)
-                whole, finish = parse_answer(body)
+                whole, finish = parse_answer(body, odds=request.sampling.odds)
                 keep = True
                 for piece in whole:
                     begun = True

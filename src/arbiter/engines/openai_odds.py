@@ -26,22 +26,23 @@ class _AllOdds(msgspec.Struct):
 _odds = msgspec.json.Decoder(_AllOdds | list[_OneOdds] | None).decode
 
 
-def read_odds(raw: msgspec.Raw) -> tuple[Odds, ...]:
+def read_odds(raw: msgspec.Raw, *, most: int | None = None) -> tuple[Odds, ...]:
     """What a server tells of its tokens; nothing where it cannot be understood.
 
-    OpenAI's servers put the list into an object, Ollama does not.
+    most: other tokens that are wanted at each place; None: all that it tells. llama.cpp tells
+    twenty where none were asked for. OpenAI's servers put the list into an object, Ollama does not.
     """
     try:
         told = _odds(raw) if raw else None
     except (msgspec.DecodeError, UnicodeDecodeError):
         return ()
     if isinstance(told, _AllOdds) and told.content is None:
-        return _side_by_side(told)
+        return _side_by_side(told, most)
     listed = told.content if isinstance(told, _AllOdds) else told
-    return tuple([_one_odds(one) for one in listed or ()])
+    return tuple([_one_odds(one, most) for one in listed or ()])
 
 
-def _side_by_side(told: _AllOdds) -> tuple[Odds, ...]:
+def _side_by_side(told: _AllOdds, most: int | None) -> tuple[Odds, ...]:
     """The first token of all has no probability where the prompt is told too: it is left out."""
     tokens, logprobs = told.tokens or (), told.token_logprobs or ()
     if len(tokens) != len(logprobs):
@@ -53,7 +54,9 @@ def _side_by_side(told: _AllOdds) -> tuple[Odds, ...]:
             Odds(
                 token=token,
                 logprob=logprob,
-                others=tuple([Odds(token=one, logprob=p) for one, p in (top or {}).items()]),
+                others=tuple(
+                    [Odds(token=one, logprob=p) for one, p in [*(top or {}).items()][:most]]
+                ),
             )
             for token, logprob, top in zip(tokens, logprobs, others, strict=True)
             if logprob is not None
@@ -61,10 +64,10 @@ def _side_by_side(told: _AllOdds) -> tuple[Odds, ...]:
     )
 
 
-def _one_odds(told: _OneOdds) -> Odds:
+def _one_odds(told: _OneOdds, most: int | None = None) -> Odds:
     return Odds(
         token=told.token,
         logprob=told.logprob,
         raw=None if told.bytes is None else tuple(told.bytes),
-        others=tuple([_one_odds(one) for one in told.top_logprobs or ()]),
+        others=tuple([_one_odds(one) for one in (told.top_logprobs or ())[:most]]),
     )

@@ -99,7 +99,8 @@ class OpenAIServerRunner:
             until = self._loop.time() + self._patience.whole_s
             with await self._posted(request) as stream:
                 if _is_streamed(stream, asked=request.stream):
-                    answer, ear, data = ServerStream(), self._ear(stream), b" "
+                    answer = ServerStream(odds=request.sampling.odds)
+                    ear, data = self._ear(stream), b" "
                     while data and not answer.is_over:
                         data = await ear.receive(news=answer.events, begun=begun)
                         # at the end, the ends of line and event that a server may leave out
@@ -109,7 +110,7 @@ class OpenAIServerRunner:
                     finish = answer.finish()
                 else:
                     body = await stream.receive_all(most=LONGEST_ANSWER, until=until)
-                    whole, finish = parse_answer(body)
+                    whole, finish = parse_answer(body, odds=request.sampling.odds)
                     for chunk in whole:
                         begun = True
                         yield chunk

@@ -39,8 +39,8 @@ class ServerStream(StreamedAnswer):
         "is_done",
     )
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, odds: int | None = None) -> None:
+        super().__init__(odds=odds)
         self._data: list[bytes] = []
         self._size = 0
         self._length = 0

@@ -118,11 +118,15 @@ _REASONS: Final = {
 
 
 class StreamedAnswer:
-    """Server-sent events as llama.cpp frames them, put together again however they were cut."""
+    """Server-sent events as llama.cpp frames them, put together again however they were cut.
+
+    odds: as in `Sampling`, what was asked for of other tokens; None: all that come are told.
+    """
 
     __slots__ = (
         "_calls",
         "_error",
+        "_most",
         "_odds",
         "_reason",
         "_rest",
@@ -131,7 +135,8 @@ class StreamedAnswer:
         "_usage",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, *, odds: int | None = None) -> None:
+        self._most = odds
         self._calls: list[Called] = []
         self._odds: tuple[Odds, ...] = ()
         self._thought = ""
@@ -211,7 +216,7 @@ class StreamedAnswer:
         if self._reason is not None and self._reason in _GIVEN_UP:
             self._error = ReportedError(f"it gave up ({self._reason})")
         if choice.logprobs:
-            self._odds += read_odds(choice.logprobs)
+            self._odds += read_odds(choice.logprobs, most=self._most)
         delta = choice.delta
         if delta is None:
             return choice.text or ""
@@ -222,10 +227,11 @@ class StreamedAnswer:
         return delta.content or ""
 
 
-def parse_answer(body: bytes) -> tuple[list[Piece], Finish]:
+def parse_answer(body: bytes, *, odds: int | None = None) -> tuple[list[Piece], Finish]:
     """An answer in one piece: what was thought, its text, its tool calls; and its end.
 
-    Raises `MalformedAnswer`, and `ReportedError` for an error that pretends to be an answer.
+    odds: as for `StreamedAnswer`. Raises `MalformedAnswer`, and `ReportedError` for an error that
+    pretends to be an answer.
     """
     event = _parse(body)
     choice = event.choices[0] if event.choices else _Choice()
@@ -238,7 +244,7 @@ def parse_answer(body: bytes) -> tuple[list[Piece], Finish]:
         raise ReportedError(f"it gave up ({choice.finish_reason})")
     found: list[Piece] = [Thought(text=message.thought)] if message.thought else []
     if message.content:
-        found.append(Delta(text=message.content, odds=read_odds(choice.logprobs)))
+        found.append(Delta(text=message.content, odds=read_odds(choice.logprobs, most=odds)))
     found += [_called(part, place) for place, part in enumerate(message.tool_calls or ())]
     return found, _finish(choice.finish_reason or "", event.usage, event.timings)
 

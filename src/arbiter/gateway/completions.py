@@ -41,6 +41,10 @@ UNSUPPORTED: Mapping[str, tuple[object, ...]] = {"best_of": (None, 1)}
 
 MOST_OTHERS = 20
 
+MOST_ECHOED = 1024 * 1024
+"""Letters of prompts that one response repeats, where it repeats each more than once: a small
+request is not to become an answer that fills the memory."""
+
 
 class CompletionRequest(WritingRequest, frozen=True, kw_only=True):
     """A completion request: the fields that mean something here."""
@@ -96,6 +100,12 @@ def asks_of(
     if extras.expected is not None and len(prompts) > 1:
         raise InvalidField(
             "expected is the right answer to one prompt, and here are several.", param="expected"
+        )
+    if request.echo and times > 1 and sum(map(len, prompts)) * times > MOST_ECHOED:
+        raise InvalidField(
+            f"These prompts, {times} times each, are more than {MOST_ECHOED:,} letters.",
+            hint="Leave echo out, and put your prompt before each text yourself.",
+            param="echo",
         )
     if request.echo and request.logprobs is not None:
         raise Unsupported(

@@ -24,6 +24,7 @@ from arbiter.gateway.rendering import ErrorBody, Header, error_body, known, send
 from arbiter.gateway.request_ids import X_REQUEST_ID, client_id
 from arbiter.gateway.rooms import Rooms
 from arbiter.gateway.security import Caller, Head
+from arbiter.gateway.several import Several
 from arbiter.gateway.waiting import Patiently
 from arbiter.inference import Ask, Awaited, Chunk, Decided, Finish, Reply
 
@@ -208,11 +209,16 @@ class _Exchange:
 
     def _answering(self, ask: Ask, *, is_told: bool) -> AbstractAsyncContextManager[Reply]:
         """The answer under way; is_told: its client hears meanwhile what it waits for."""
-        answering = self._rooms.answer.answer(ask)
-        after_s = self._rooms.tell_after_s
+        answer, after_s = self._rooms.answer, self._rooms.tell_after_s
         if not (is_told and after_s) or self._writer.broken is None:
-            return answering
-        return Patiently(answering, self._comment, after_s=after_s, clock=self._rooms.clock)
+            return answer.answer(ask)
+        if isinstance(answer, Several):
+            return answer.answer(ask, each=self._patiently)
+        return self._patiently(answer.answer(ask))
+
+    def _patiently(self, answering: AbstractAsyncContextManager[Reply]) -> Patiently:
+        rooms = self._rooms
+        return Patiently(answering, self._comment, after_s=rooms.tell_after_s, clock=rooms.clock)
 
     async def _stream(
         self, decided: Decided, frames: Frames, chunks: AsyncIterator[Chunk]
@@ -260,9 +266,11 @@ class _Exchange:
         await self._send({"type": "http.response.body", "body": line, "more_body": True})
 
     async def _whole(self, decided: Decided, chunks: AsyncIterator[Chunk]) -> bytes:
-        parts = [chunk async for chunk in chunks]
+        parts: list[Chunk] = []
+        async for chunk in chunks:
+            self.pieces += 1
+            parts.append(chunk)
         finish = parts.pop() if parts else None
-        self.pieces = len(parts)
         if not isinstance(finish, Finish):
             raise StreamCut
         self.finish = finish
@@ -270,9 +278,9 @@ class _Exchange:
 
     def id_with(self, error: Exception) -> str:
         """By which the request is found again: its decision, or else a name for the log."""
-        if self.decided is not None:
-            return self.decided.decision
         decision = error.decision if isinstance(error, ArbiterError) else None
+        if decision is None and self.decided is not None:
+            return self.decided.decision
         return decision or self._rooms.new_request()
 
     async def fail(self, error: ArbiterError, request: str) -> None:
@@ -280,6 +288,8 @@ class _Exchange:
         if self.is_ending:
             return
         decided = self.decided
+        if decided is not None and error.decision not in {None, decided.decision}:
+            decided = None  # of several answers one has begun well and another has failed
         decision = decided.decision if decided else None
         if self.frames is not None:
             event = self.frames.failing(error)

@@ -95,6 +95,25 @@ class Allowance:
         finally:
             self._in_flight -= 1
 
+    def fits(self, answers: int) -> None:
+        """Whether a request for so many answers may begin: each is a request here.
+
+        Raises `OverLimit`, and `InvalidField` for more than a minute ever has.
+        """
+        bucket = self._requests
+        if bucket is None:
+            return
+        if answers > bucket.per_minute:
+            raise InvalidField(
+                f"This key may ask for {bucket.per_minute} requests a minute, and each answer is "
+                f"one: not for {answers} at once.",
+                hint="Ask for fewer.",
+                param="n",
+            )
+        wait_s = bucket.wait_s(now=self._clock.monotonic(), least=answers)
+        if wait_s > 0:
+            raise _over(f"{bucket.per_minute} requests a minute", max(1, ceil(wait_s)))
+
     def also(self) -> None:
         """One more request of one that has begun, which nothing keeps out any more."""
         if self._requests is not None:

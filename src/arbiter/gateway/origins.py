@@ -31,10 +31,15 @@ _USUAL = {"http": ":80", "https": ":443"}
 _KEPT_S = 600
 """How long a browser may remember what it was told of an address."""
 
+# The last line means nothing here. But clients in browsers set them, Ollama's own among them, and
+# one header that is not allowed stops the request. Ollama allows the same three
+# (https://github.com/ollama/ollama-js src/utils.ts, https://github.com/ollama/ollama
+# server/routes.go).
 _HEADERS = frozenset(
     {b"authorization", b"content-type", b"idempotency-key", b"if-match", b"if-none-match"}
     | {b"last-event-id", b"traceparent", b"tracestate", b"x-api-key"}
     | {b"x-client-request-id", b"x-request-id"}
+    | {b"accept", b"user-agent", b"x-requested-with"}
 )
 _FAMILIES = (b"x-arbiter-", b"x-stainless-", b"anthropic-", b"openai-")
 _SHOWN = (
@@ -125,7 +130,7 @@ def preflight_of(head: Head, scope: Scope) -> str | None:
 
 
 async def say_what_is_allowed(sharing: Sharing, head: Head, method: str) -> None:
-    """Answer a browser that asks first: this method, and those of the headers that mean a thing."""
+    """Answer a browser that asks first: this method, and those of the headers that are known."""
     wanted = head.get(b"access-control-request-headers", b"").lower().split(b",")
     names = [name for one in wanted if _is_taken(name := one.strip())]
     headers = [

@@ -67,4 +67,5 @@ class Outlet(asyncio.Transport):
             held = b"".join(self._pieces)
             self._pieces.clear()
             self._held = 0
-            self._transport.write(held)
+            if not self._transport.is_closing():  # uvloop's raises when the client has gone
+                self._transport.write(held)

@@ -199,6 +199,9 @@ ROUTES = (
 _DOCS = frozenset({"/docs", "/redoc", "/openapi.json", "/swagger", "/v1/docs"})
 """Where other servers describe themselves."""
 
+_LONGEST = 6
+"""Parts of an address that are looked at for the one that was meant."""
+
 
 class Table:
     """Routes, found by path and method: literal paths at once, patterns in order."""
@@ -224,16 +227,29 @@ class Table:
         """What to do about an address that a client made from the wrong one of the house."""
         there = {known for known, _ in self._exact}
         path = path.rstrip("/")
-        for other in (path, f"/v1{path}", path.removeprefix("/v1")):
-            if other and other in there:
+        for other in _ends(path):
+            if other in there:
                 return (
                     f"Did you mean {other}? OpenAI's clients take the address of the house with "
                     "/v1 at its end, those of Ollama and Anthropic without."
                 )
         if path in _DOCS:
             return "Did you mean /control/v1/docs?"
-        beside = sorted(one for one in there if one.startswith(_first(path)) and "{" not in one)
+        beside = sorted(
+            one for one in there if one.startswith(_first(f"{path}/")) and "{" not in one
+        )
         return f"What there is: {', '.join(beside)}." if beside else None
+
+
+def _ends(path: str) -> list[str]:
+    """An address without what may have been put before it, and with the /v1 that may be missing.
+
+    >>> _ends("/v1/api/chat")
+    ['/v1/api/chat', '/v1/v1/api/chat', '/api/chat', '/v1/api/chat', '/chat', '/v1/chat']
+    """
+    parts = path.split("/")[-_LONGEST:]
+    ends = ["/" + "/".join(parts[at:]) for at in range(len(parts)) if parts[at]]
+    return [one for end in ends for one in (end, f"/v1{end}")]
 
 
 def _first(path: str) -> str:

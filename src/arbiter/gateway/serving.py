@@ -63,7 +63,7 @@ class Patience:
     reader_s: for a client that does not take what was sent to it.
     idle_s: between two requests of one connection.
     drain_s: for requests that are still going on when the server closes.
-    rest_s: for the rest of a request that is answered already, before it hangs up.
+    rest_s, rest_bytes: for the rest of a request that is answered already, before it hangs up.
     head_bytes: taken without getting any further in the request.
     """
 
@@ -72,6 +72,7 @@ class Patience:
     idle_s: int = 75
     drain_s: float = 30.0
     rest_s: float = 3.0
+    rest_bytes: int = 64 * 1024 * 1024
     head_bytes: int = 64 * 1024
 
 
@@ -123,6 +124,7 @@ class _Protocol(HttpToolsProtocol):
         self._running: Cycle | None = None
         self._unparsed = 0
         self._is_deaf = False
+        self._unread = 0
         self._lost = asyncio.Event()
         self._line = Line()
 
@@ -150,6 +152,9 @@ class _Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self._is_deaf:
+            self._unread += len(data)
+            if self._unread > self._patience.rest_bytes:
+                self.transport.abort()
             return
         self._unparsed += len(data)
         try:
@@ -295,7 +300,8 @@ class _Protocol(HttpToolsProtocol):
 
         To close at once would reset the connection, and most clients send all of their body before
         they read: they would never see why it was refused (RFC 9112, 9.6). So nothing more is
-        said, and what still comes is left unread, until the client hangs up or time is over.
+        said, and what still comes is left unread, until the client hangs up, time is over, or it is
+        more than anybody has to say.
         """
         self._is_deaf = True
         self._outlet.end()

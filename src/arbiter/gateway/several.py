@@ -10,7 +10,7 @@ Pieces say which answer they belong to; the dialect's writer puts them into its 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import TracebackType
@@ -23,7 +23,6 @@ from arbiter.gateway.rendering import encoded
 from arbiter.inference import (
     Answer,
     Ask,
-    Awaited,
     Called,
     Chunk,
     Decided,
@@ -36,6 +35,8 @@ from arbiter.inference import (
     Thought,
     Usage,
 )
+
+OneAnswer = AbstractAsyncContextManager[Reply]
 
 MOST_ANSWERS = 128
 """Answers that one request may ask for."""
@@ -69,31 +70,50 @@ class Ended(Delta, frozen=True, kw_only=True):
 class Several:
     """Answers several requests as if they were one (`arbiter.inference.Answer`).
 
-    asks: the requests; what is asked of this is the first of them. allowance: counts each.
+    asks: the requests; what is asked of this is the first of them. allowance: counts each. Raises
+    `OverLimit` and `InvalidField` for more than it has now, or ever has.
     """
 
     def __init__(self, answer: Answer, asks: Sequence[Ask], allowance: Allowance | None) -> None:
+        if allowance is not None:
+            allowance.fits(len(asks))
         self._answer = answer
         self._asks = asks
         self._allowance = allowance
 
-    def answer(self, ask: Ask) -> AbstractAsyncContextManager[Reply]:
-        """Enter when the first of the answers has begun. ask: the first, as the door sends it."""
+    def answer(
+        self, ask: Ask, *, each: Callable[[OneAnswer], OneAnswer] | None = None
+    ) -> OneAnswer:
+        """Enter when the first of the answers has begun.
+
+        ask: the first, as the door sends it. each: what is put around each of them, because any may
+        have to wait.
+        """
         rest = [
             structs.replace(one, trace=ask.trace, sent_as=ask.sent_as) for one in self._asks[1:]
         ]
-        return _AllOfThem(self._answer, (ask, *rest), self._allowance)
+        return _AllOfThem(self._answer, (ask, *rest), self._allowance, each)
 
 
 class _AllOfThem:
     """The answers under way, at most one of them open at a time."""
 
-    def __init__(self, answer: Answer, asks: Sequence[Ask], allowance: Allowance | None) -> None:
+    def __init__(
+        self,
+        answer: Answer,
+        asks: Sequence[Ask],
+        allowance: Allowance | None,
+        each: Callable[[OneAnswer], OneAnswer] | None,
+    ) -> None:
         self._answer = answer
         self._asks = asks
         self._allowance = allowance
-        self._open: AbstractAsyncContextManager[Reply] | None = None
+        self._each = each
+        self._open: OneAnswer | None = None
         self._first: Reply | None = None
+        self._uncounted = 0
+        """Tokens of the answers that have ended, beyond one for each piece: as many as nobody
+        counts when the response breaks off, for then its end does not tell them."""
 
     async def __aenter__(self) -> _AllOfThem:
         """Begin the first. Raises any `ArbiterError`."""
@@ -105,12 +125,6 @@ class _AllOfThem:
         """Who gives the first answer; the others say it where they begin."""
         assert self._first is not None  # noqa: S101  # it was entered
         return self._first.decided
-
-    def awaited(self) -> Awaited | None:
-        """What the one that is open waits for."""
-        ask = getattr(self._open, "awaited", None)
-        awaited: Awaited | None = None if ask is None else ask()
-        return awaited
 
     def tally(self) -> str:
         """Each has a receipt of its own."""
@@ -124,7 +138,9 @@ class _AllOfThem:
             assert reply is not None  # noqa: S101  # it was entered
             yield Begun(place=place, decided=reply.decided)
             end: Finish | None = None
+            pieces = 1  # its beginning
             async for chunk in reply.chunks():
+                pieces += 1
                 if isinstance(chunk, Finish):
                     end = chunk
                 elif isinstance(chunk, Delta):
@@ -135,7 +151,9 @@ class _AllOfThem:
             if end is None:
                 raise StreamCut
             usages.append(end.usage)
+            self._uncounted += max(0, _tokens(end.usage) - pieces)
             yield Ended(place=place, reason=end.reason)
+        self._uncounted = 0
         yield Finish(reason=FinishReason.STOP, usage=summed(usages))
 
     async def __aexit__(
@@ -145,6 +163,8 @@ class _AllOfThem:
         trace: TracebackType | None,
     ) -> bool | None:
         """Leave the one that is open, if one is."""
+        if self._allowance is not None:
+            self._allowance.spend(self._uncounted)
         last, self._open = self._open, None
         return None if last is None else await last.__aexit__(kind, error, trace)
 
@@ -154,7 +174,8 @@ class _AllOfThem:
         return await self._next(ask)
 
     async def _next(self, ask: Ask) -> Reply:
-        under_way = self._open = self._answer.answer(ask)
+        under_way = self._answer.answer(ask)
+        self._open = under_way = under_way if self._each is None else self._each(under_way)
         try:
             return await under_way.__aenter__()
         except BaseException:
@@ -230,6 +251,10 @@ def summed(usages: Iterable[Usage]) -> Usage:
         completion_tokens=_sum([one.completion_tokens for one in all_]),
         cached_tokens=_sum([one.cached_tokens for one in all_]),
     )
+
+
+def _tokens(usage: Usage) -> int:
+    return (usage.prompt_tokens or 0) + (usage.completion_tokens or 0)
 
 
 def _sum(counts: Sequence[int | None]) -> int | None:

@@ -14,7 +14,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Timings(msgspec.Struct, frozen=True, kw_only=True):
-    """The engine's own stopwatch, in milliseconds."""
+    """The engine's own stopwatch, in milliseconds. load_ms: with the house's load for an answer."""
 
     prefill_ms: float | None = None
     decode_ms: float | None = None

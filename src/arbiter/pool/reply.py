@@ -32,6 +32,9 @@ from arbiter.knowledge.tries import summed
 from arbiter.pool.breaker import Sign
 from arbiter.pool.instance import Lease
 
+_LEAST_LOAD_MS = 1.0
+"""Below it nobody loaded anything: it is what asking takes."""
+
 
 class Receipt(msgspec.Struct, kw_only=True):
     """What an answer turned out to cost; filled when its stream has ended."""
@@ -119,6 +122,7 @@ class Served:
             self._first = None
             if self._take(chunk):
                 self._rest = None
+                return self._with_load(chunk)
             return chunk
         if self._rest is None:
             raise StopAsyncIteration
@@ -132,8 +136,18 @@ class Served:
             if self.error is error:
                 raise
             raise self.error from error
-        self._take(chunk)
-        return chunk
+        return self._with_load(chunk) if self._take(chunk) else chunk
+
+    def _with_load(self, end: Chunk) -> Chunk:
+        """The end as its client is told it: with the load that the house did for this answer.
+
+        The engine's stopwatch runs from the request that reached it, which came after the load.
+        """
+        load_ms = self._lease.load_ms
+        if load_ms < _LEAST_LOAD_MS or not isinstance(end, Finish):
+            return end
+        load_ms += end.timings.load_ms or 0.0
+        return structs.replace(end, timings=structs.replace(end.timings, load_ms=load_ms))
 
     def _take(self, chunk: Chunk) -> bool:
         if isinstance(chunk, Delta):
