@@ -23,6 +23,7 @@ from tests.contract.door_support import (
 from arbiter.errors import StreamCut, UnknownModel
 from arbiter.inference import (
     Called,
+    Chat,
     Delta,
     Finish,
     FinishReason,
@@ -320,6 +321,26 @@ async def test_how_to_answer_reaches_the_house() -> None:
     assert (ask.task, ask.conversation) == ("triage", "u")
 
 
+async def test_tools_that_others_run_are_left_out_and_the_response_says_which_were_offered() -> (
+    None
+):
+    house = ScriptedHouse()
+    sent = [{"type": "web_search", "external_web_access": False}, CLOCK]
+    sent += [{"type": "namespace", "name": "files", "tools": [CLOCK]}]
+    async with at_the_door(house) as address:
+        answer = await post(address, body(tools=sent), path=PATH)
+        alone = await post(address, body(tools=[{"type": "web_search"}]), path=PATH)
+    assert [answer.status, alone.status] == [200, 200]
+    with_clock, without = (ask.work for ask in house.asks)
+    assert isinstance(with_clock, Chat)
+    assert isinstance(without, Chat)
+    assert with_clock.tools is not None
+    assert [one.name for one in with_clock.tools.offered] == ["clock"]
+    assert without.tools is None
+    assert json.loads(answer.body)["tools"] == [CLOCK]
+    assert json.loads(alone.body)["tools"] == []
+
+
 def said(*parts: object) -> dict[str, object]:
     return {"input": [{"role": "user", "content": list(parts)}]}
 
@@ -345,7 +366,11 @@ def said(*parts: object) -> dict[str, object]:
             said({"type": "input_image", "image_url": "http://x"}),
             "input[0].content[0].image_url",
         ),
-        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+        ({"tools": [{"type": "gadget"}]}, "tools[0].type"),
+        ({"tools": [{"type": "web_search"}, {"type": "gadget"}]}, "tools[1].type"),
+        ({"tools": [{"type": "web_search"}, CLOCK, CLOCK]}, "tools[2].name"),
+        ({"tools": [{"type": "web_search"}], "tool_choice": "required"}, "tool_choice"),
+        ({"tools": [CLOCK], "tool_choice": {"type": "web_search"}}, "tool_choice.type"),
         ({"tools": [{"type": "function"}]}, "tools[0]"),
         ({"tools": [CLOCK, CLOCK]}, "tools[1].name"),
         ({"tools": [CLOCK], "tool_choice": {"type": "function", "name": "x"}}, "tool_choice.name"),

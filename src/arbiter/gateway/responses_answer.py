@@ -15,7 +15,7 @@ import msgspec
 from arbiter.errors import ArbiterError, EngineError
 from arbiter.gateway.chat_answer import call_id, odds_shown
 from arbiter.gateway.rendering import encoded, error_type, is_internal, told_of
-from arbiter.gateway.responses_asked import ResponsesRequest
+from arbiter.gateway.responses_asked import ResponsesRequest, passed_on
 from arbiter.inference import (
     Called,
     Chunk,
@@ -285,7 +285,7 @@ def response(
         "temperature": asked.temperature,
         "text": {"format": {"type": "text"} if form is None else form},
         "tool_choice": asked.tool_choice or "auto",
-        "tools": asked.tools or [],
+        "tools": passed_on(asked),
         "top_p": asked.top_p,
         "truncation": "disabled",
         "usage": usage,

@@ -8,6 +8,7 @@ with ``store`` false.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Annotated, Final, Literal
@@ -45,6 +46,7 @@ from arbiter.gateway.tools import (
 from arbiter.inference import Ask, Chat, Media, Message, Role, Sampling, Shape, ToolCall, Tools
 
 MAX_ITEMS: Final = 8192
+_TOOL: Final = re.compile(r"tools\[(\d+)\]")
 _LOGPROBS: Final = "message.output_text.logprobs"
 _TEXTS: Final = frozenset({"input_text", "output_text", "text"})
 _REFUSED: Final[Mapping[str, tuple[object, ...]]] = {
@@ -55,6 +57,34 @@ _REFUSED: Final[Mapping[str, tuple[object, ...]]] = {
     "image": (None,),
     "moderation": (None,),
 }
+
+
+_NOT_OURS: Final = frozenset(
+    {
+        "apply_patch",
+        "code_interpreter",
+        "computer",
+        "computer_use_preview",
+        "custom",
+        "file_search",
+        "image_generation",
+        "local_shell",
+        "mcp",
+        "namespace",
+        "shell",
+        "tool_search",
+        "web_search",
+        "web_search_2025_08_26",
+        "web_search_preview",
+        "web_search_preview_2025_03_11",
+    }
+)
+"""Kinds of tools that OpenAI runs itself or that only its own models can call.
+
+Agents send them with every request, whatever the model (Codex `web_search` and `namespace`), and a
+model may do without. To refuse them kept such agents from llama.cpp's server, until it left them
+out (ggml-org/llama.cpp issue 20156). A kind that nobody knows is refused.
+"""
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -80,7 +110,7 @@ class Item(msgspec.Struct, frozen=True):
 
 
 class Offered(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A tool; only functions are passed on."""
+    """A tool; only functions are passed on, and `_NOT_OURS` left out."""
 
     type: str
     name: str | None = None
@@ -171,7 +201,13 @@ def ask_of(asked: ResponsesRequest, headers: Mapping[str, str], caller: Caller) 
     )
 
 
+def passed_on(asked: ResponsesRequest) -> list[Offered]:
+    """The tools that the model is offered: those that it is not are left out of them."""
+    return [one for one in asked.tools or () if one.type not in _NOT_OURS]
+
+
 def _tools(asked: ResponsesRequest) -> Tools | None:
+    kept = passed_on(asked)
     offered = [
         WireTool(
             type=one.type,
@@ -184,14 +220,22 @@ def _tools(asked: ResponsesRequest) -> Tools | None:
                 strict=one.strict,
             ),
         )
-        for one in asked.tools or ()
+        for one in kept
     ]
     try:
         return read_tools(offered, _choice(asked.tool_choice), asked.parallel_tool_calls)
     except InvalidField as error:
-        # here a function's fields stand beside its type, and not in an object of their own
-        error.param = None if error.param is None else error.param.replace(".function", "")
+        error.param = None if error.param is None else _as_sent(error.param, asked)
         raise
+
+
+def _as_sent(param: str, asked: ResponsesRequest) -> str:
+    """The field as the client has it: counted with all tools, fields beside a tool's type."""
+    places = [at for at, one in enumerate(asked.tools or ()) if one.type not in _NOT_OURS]
+    found = _TOOL.match(param)
+    if found is not None:
+        param = f"tools[{places[int(found[1])]}]{param[found.end() :]}"
+    return param.replace(".function", "")
 
 
 def _choice(choice: str | Choice | None) -> str | WireChoice | None:
