@@ -221,6 +221,10 @@ class Outcomes:
         if record is None:
             found = await self._database.read("get_decision", (decision,))
             if not found:
+                # it may have left memory before a slow disk had it
+                await self._database.settle()
+                found = await self._database.read("get_decision", (decision,))
+            if not found:
                 raise UnknownDecision(param="decision")
             outcomes = await self._database.read("get_outcome", (decision,))
             attempts = await self._database.read("list_attempts", (decision,))
