@@ -118,6 +118,19 @@ class Arm:
             return self.worth
         return worth_of(self.mean, self.deviation**2)
 
+    def is_near(self, old: Arm, part: float) -> bool:
+        """Whether what it is picked by moved by no more than this part of what it was unsure by.
+
+        Neglect alone may move it, with mean and deviation as they were.
+        """
+        return (
+            abs(self.mean - old.mean) <= part * old.sharpened
+            and abs(self.deviation - old.deviation) <= part * old.deviation
+            and abs(self.widened - old.widened) <= part * old.widened
+            and abs(self.sharpened - old.sharpened) <= part * old.sharpened
+            and abs(self.horizon - old.horizon) <= part * old.horizon
+        )
+
 
 def worth_of(mean: float, variance: float) -> float:
     """How many scores a belief about a share is worth, as a Beta belief would be.

@@ -50,8 +50,8 @@ AT_ONCE = 3
 SLIGHT = 0.03
 """A part of what an arm is unsure by; what moves by less is left until it moves by more.
 
-That holds for what is learned elsewhere and for what an answer took. A score of its own moves a
-contender at once, however little."""
+That holds for what is learned elsewhere, for neglect and for what an answer took. A score of its
+own moves a contender at once, however little."""
 
 
 class Plan:
@@ -169,9 +169,7 @@ class Plan:
         self._judged[place] = seen
         found = self._verdict(seen)
         if isinstance(before, Worth) and isinstance(found, Worth):
-            old, new = before.arm, found.arm
-            near = abs(new.mean - old.mean) <= SLIGHT * old.sharpened
-            near = near and abs(new.deviation - old.deviation) <= SLIGHT * old.deviation
+            near = found.arm.is_near(before.arm, SLIGHT)
             if near and not (its_own and _is_told_otherwise(before, found)):
                 return
         self._take(place, found)
