@@ -27,7 +27,13 @@ from arbiter.selection.contender import (
 )
 from arbiter.selection.energy import Scale, scale_of
 from arbiter.selection.filters import drop_reason
-from arbiter.selection.ruled import nobody_left, not_followed, ruled_out, ruled_reason
+from arbiter.selection.ruled import (
+    nobody_left,
+    not_followed,
+    ruled_out,
+    ruled_reason,
+    what_would_change_it,
+)
 from arbiter.selection.utility import Worth, explained, usual_latency, what_would_change, worth
 
 NOTICEABLE = 0.01
@@ -366,6 +372,7 @@ class Plan:
             dropped=choice.dropped,
             reason=ruled_reason(rule, self._task.name),
             probability=1.0,
+            would_change=what_would_change_it(rule),
             by_rule=True,
             rest=tuple([one for one in choice.rest if one != preferred.contender.version]),
         )
