@@ -224,7 +224,10 @@ class Carrier:
         await self._learning.load()
 
     async def count(self, *, task: str = "", version: str = "") -> Evidence:
-        """How much was measured, of a task and a version if they are named."""
+        """How much was measured, of a task and a version if they are named.
+
+        Raises `UnknownTask` for a task of which nothing was measured and that is not there either.
+        """
         scope = _scope(task, version)
         counts, sums = (
             await self._database.write(
@@ -233,13 +236,17 @@ class Carrier:
             )
         ).rows
         ((validations, feedback, carried_feedback, carried),) = counts
-        return Evidence(
+        found = Evidence(
             validations=shelf.whole(validations),
             requests=sum(shelf.whole(row[2]) for row in sums),
             feedback=shelf.whole(feedback),
             carried_requests=shelf.whole(carried),
             carried_feedback=shelf.whole(carried_feedback),
         )
+        if task and found.is_nothing:
+            # what was measured outlives its task; but a name that is mistyped is no empty task
+            self._tasks.get(TaskName(task))
+        return found
 
     async def forget(
         self, *, who: str, task: str = "", version: str = "", kept_in: str | None = None
