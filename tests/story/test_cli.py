@@ -141,6 +141,8 @@ def test_what_is_not_named_of_a_task_stays_as_it_was(furnished: Shell) -> None:
     assert (after["grader"], after["threshold"]) == (before["grader"], 0.5)
     assert (after["needs"], after["weights"]["quality"]) == (["chat"], 2.0)
     assert after["profiles"] == before["profiles"], "no case is run again"
+    told = furnished.ok("tasks", "add", "agree", "--grader", "contains")
+    assert "still count; to forget them: arbiter knowledge reset --task agree" in told
     assert furnished.ok("tasks", "add", "agree", "--anew") == "task agree: 0 cases\n"
     assert furnished.json("tasks", "show", "agree")["threshold"] is None
 

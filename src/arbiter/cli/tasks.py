@@ -110,6 +110,12 @@ def add(
         if kept:
             words = ", ".join(what.replace("_", " ") for what in kept)
             OUT.print(f"  as before: {words} (--anew keeps nothing)", markup=False)
+        if "grader" in given and before.get("grader") not in (None, given["grader"]):
+            OUT.print(
+                "  grades that requests got by the other grader still count; to forget them: "
+                f"arbiter knowledge reset --task {task}",
+                markup=False,
+            )
 
     with_house(data_dir, config, work)
 
