@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 
 from arbiter.refs import TaskName, VersionId
 from arbiter.selection.bandit import Table
-from arbiter.selection.chances import FLOOR, GROWS, HORIZON, MOST, Arm, chances, drawn, hopes
+from arbiter.selection.chances import (
+    FLOOR,
+    GROWS,
+    HORIZON,
+    KEPT,
+    KEPT_HALF,
+    MOST,
+    Arm,
+    chances,
+    drawn,
+    hopes,
+)
 
 arms = st.lists(
     st.builds(
@@ -50,6 +61,14 @@ def test_an_arm_that_is_surely_worse_gets_nothing() -> None:
 def test_a_newcomer_of_whom_much_is_hoped_leaves_most_traffic_with_the_proved_arm() -> None:
     vector = chances([Arm(0.6, 0.03, 0.0, 180.0), Arm(0.5, 0.2, 180.0, 0.0)])
     assert 0.7 < vector[0] < 0.8
+
+
+def test_what_the_best_arm_keeps_is_kept_however_little_it_is() -> None:
+    arms = [Arm(0.6, 0.05, samples=1.0), Arm(0.5, 0.3)]
+    assert hopes(arms)[1] > 0.9
+    best, other = chances(arms)
+    assert best == pytest.approx(FLOOR / 2 + (1 - FLOOR) * KEPT / (1 + KEPT_HALF))
+    assert other == pytest.approx(1.0 - best)
 
 
 def test_where_nothing_is_proved_the_most_hopeful_arm_is_tried() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from arbiter.refs import TaskName, VersionId
+from arbiter.selection.chances import drawn
 from arbiter.selection.conversations import HELD_S, MOST, Conversations
 
 SUMS, POEMS = TaskName("sums"), TaskName("poems")
@@ -30,6 +31,25 @@ def test_whoever_is_held_again_has_a_whole_hour_and_the_new_version() -> None:
     found = held.get("talk", SUMS, now=2 * HELD_S - 1.0)
     assert found is not None
     assert (found.version, found.probability) == (NEW, 0.75)
+
+
+def test_a_talk_that_goes_on_is_drawn_by_its_own_word_and_one_that_was_silent_by_another() -> None:
+    held, words = Conversations(), []
+    for now in (0.0, HELD_S, 3 * HELD_S - 1.0, 6 * HELD_S, 9 * HELD_S):
+        words.append(held.drawn_by("talk", SUMS, now=now))
+        held.hold("talk", SUMS, OLD, probability=0.5, now=now)
+    assert words == ["talk", "talk", "talk", "talk\0001", "talk\0002"]
+    assert held.drawn_by("talk", POEMS, now=0.0) == "talk"
+
+
+def test_what_is_asked_in_the_same_words_every_day_is_given_to_everybody_in_proportion() -> None:
+    held, found, days = Conversations(), [], 400
+    for day in range(days):
+        now = day * 24 * HELD_S
+        place = drawn(["old", "new"], [0.7, 0.3], held.drawn_by("news", SUMS, now=now))
+        held.hold("news", SUMS, (OLD, NEW)[place], probability=0.3, now=now)
+        found.append(place)
+    assert 0.25 * days < sum(found) < 0.35 * days
 
 
 def test_the_same_conversation_at_another_task_is_another_one() -> None:

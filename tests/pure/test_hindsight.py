@@ -205,3 +205,12 @@ def test_a_pick_without_a_chance_may_be_made_when_nothing_is_known_of_others() -
     (one,) = parsed(line(chances="-", probability=0.7, among=["ant", "bee"])).entries
     assert isinstance(one, Decision)
     assert one.may_pick(ModelName("bee"))
+
+
+def test_a_model_that_the_log_never_names_is_refused_with_those_that_it_names() -> None:
+    with pytest.raises(InvalidField, match=r"picked a model called owl\.") as found:
+        in_hindsight(drawn(60, {"ant": 0.5, "bee": 0.5}), "always:owl")
+    assert found.value.hint is not None
+    assert "ant, bee" in found.value.hint
+    with pytest.raises(TooLittleEvidence):
+        in_hindsight(Log(source="a house where nothing happened", entries=()), "always:owl")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import exp, pi, sqrt
+from math import exp, inf, nan, pi, sqrt
 
 import pytest
 from hypothesis import given
@@ -77,3 +77,24 @@ def test_nothing_is_gained_where_no_pick_is_left() -> None:
 def test_several_scores_may_be_worth_it_where_the_first_alone_would_change_nothing() -> None:
     moved = 0.1 / sqrt(1.0 + 24.0)
     assert 39.0 * expected_excess(0.12, moved) < foresight(0.12, 0.1, 24.0, 40.0)
+
+
+@pytest.mark.parametrize(("deviation", "worth"), [(0.0, 4.0), (0.2, inf), (0.0, inf)])
+@pytest.mark.parametrize("gap", [0.0, 0.1, inf])
+def test_nothing_is_gained_where_nothing_can_move(
+    gap: float, deviation: float, worth: float
+) -> None:
+    assert foresight(gap, deviation, worth, 40.0) == 0.0
+
+
+def test_a_belief_that_rests_on_nothing_is_moved_by_all_that_is_unsure_of_it() -> None:
+    assert foresight(0.0, 0.2, 0.0, 2.0) == pytest.approx(expected_excess(0.0, 0.2))
+
+
+@pytest.mark.parametrize("place", range(4))
+@pytest.mark.parametrize("wrong", [-0.1, nan])
+def test_what_is_below_nothing_or_no_number_is_refused(place: int, wrong: float) -> None:
+    told = [0.1, 0.2, 4.0, 40.0]
+    told[place] = wrong
+    with pytest.raises(ValueError, match="0 or more"):
+        foresight(*told)

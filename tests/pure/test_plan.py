@@ -96,6 +96,26 @@ def test_own_evidence_counts_at_once(count: int) -> None:
         assert found.get(last.name, 0.0) > 0.7 if score else last.name not in found
 
 
+@pytest.mark.parametrize("count", [FEW, MANY])
+def test_what_is_neglected_for_long_is_tried_again_though_nothing_was_learned_of_it(
+    count: int,
+) -> None:
+    table, among = Table(watchful=False), contenders(count)
+    for number, one in enumerate(among):
+        for _ in range(10 if number else 40):
+            table.update(SUMS.name, one.contender.version, {0: 0.6, 1: 0.5}.get(number, 0.2))
+    kept, first = Selector(table), among[0].contender
+    assert chances(pick(kept, among)) == {"m00": 1.0}
+    for _ in range(3_000):
+        table.update(SUMS.name, first.version, 0.6)
+        among[0] = Seen(contender=first, profile=NOTHING)
+        kept.refresh(SUMS.name, among)
+        pick(kept, among)
+    fresh = chances(pick(Selector(table), among))
+    assert fresh["m01"] > 0.2
+    assert chances(pick(kept, among)) == pytest.approx(fresh, abs=0.05)
+
+
 def timed(one: Contender, *milliseconds: float) -> Seen:
     """A contender whose answers took this long."""
     speeds = Speeds()

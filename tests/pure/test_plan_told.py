@@ -175,6 +175,16 @@ def test_a_rule_takes_its_version_surely_and_leaves_the_others_behind_it() -> No
     assert names(choice).count("m02") == 1
     assert choice.fallback.contender.version == "v00"
     assert "v02" not in choice.rest
+    assert choice.would_change is not None
+    assert choice.would_change.startswith("no answers would, as long as fast can serve")
+
+
+def test_of_whom_a_rule_takes_words_and_numbers_tell_the_same_chance() -> None:
+    rule = Preference(rule=Rule(task=SUMS.name, prefer=ModelName("fast")), version=VersionId("v02"))
+    told = looked(surely(4), contenders(4), rule).pick("talk").considered
+    assert [one.chance for one in told] == [1.0, 0.0, 0.0, 0.0]
+    assert "picked 100% of the time" in told[0].explanation
+    assert all("picked 0% of the time" in one.explanation for one in told[1:])
 
 
 def test_a_rule_whose_version_is_away_is_not_followed_and_says_so() -> None:

@@ -9,6 +9,7 @@ import pytest
 from arbiter.errors import InvalidField
 from arbiter.studies.pairs import KINDS, Pair, made, parse_pairs
 from arbiter.studies.pools import Pool, parse_pool
+from arbiter.studies.replay import summary
 from arbiter.studies.swaps import FIXED, POLICIES, SwapPlan, replay_swaps
 from arbiter.studies.world import World
 
@@ -179,10 +180,33 @@ def test_whoever_forgets_everything_loses_more_than_whoever_starts_with_a_succes
     assert lost["reset-slot"]["mean"] < lost["forget-all"]["mean"]
 
 
-def test_after_a_version_that_breaks_the_learner_loses_less_than_whoever_forgets_all() -> None:
-    lost = replayed(made_pair("broken-format"), requests=600, seeds=16, cases=8)
-    regret = lost["kinds"]["broken-format"]["regret"]
-    assert regret["learned"]["mean"] < regret["forget-all"]["mean"]
+def test_after_a_version_that_breaks_whoever_inherits_or_forgets_all_loses_more() -> None:
+    """A leader breaks everywhere, and two cases a task are all that warns of it.
+
+    With eight cases nobody loses anything by what is inherited: they say it all.
+    """
+    table = """task,n,ant,bee,cat
+sum,60,0.9,0.7,0.2
+code,30,0.9,0.8,0.4
+form,10,0.9,0.6,0.8
+list,20,0.8,0.5,0.7
+"""
+    broken = """kind,old,new,task,n,p_old,p_new
+broken,ant,owl,sum,60,0.9,0.27
+broken,ant,owl,code,30,0.9,0.27
+broken,ant,owl,form,10,0.9,0.27
+broken,ant,owl,list,20,0.8,0.24
+"""
+    pair = pairs(broken, parse_pool(table, source="pool.csv"))
+    runs = [
+        replayed(*pair, requests=600, seeds=1, first=seed, cases=2)["kinds"]["broken"]["regret"]
+        for seed in range(32)
+    ]
+    for policy in ("inherit-all", "cap-2", "forget-all"):
+        more = summary([run[policy]["mean"] - run["learned"]["mean"] for run in runs])
+        assert more["mean"] is not None
+        assert more["se"] is not None
+        assert more["mean"] > 3.0 * more["se"], policy
 
 
 def test_without_cases_and_without_feedback_what_is_inherited_is_all_that_is_known() -> None:

@@ -66,6 +66,11 @@ async def cases(play: Stage, version: VersionId) -> int:
     return len(await play.house.database.read("list_validations", (version, CHAT, grading)))
 
 
+async def left(play: Stage) -> list[int]:
+    """Cases that are to be run, of each version at each task."""
+    return [one.wish.left for one in (await play.house.calibrating.view()).entries]
+
+
 def held(gate: asyncio.Event) -> Reply:
     """Cases wait for the gate before their answer; live requests do not."""
 
@@ -229,6 +234,25 @@ async def test_a_restart_goes_on_with_what_is_left(tmp_path: Path) -> None:
         assert graded(play, new) == 5
         await until(play, "done")
         assert (graded(play, new), await cases(play, new)) == (12, 12)
+
+
+async def test_cases_that_were_forgotten_are_run_again_and_those_taken_in_are_not(
+    tmp_path: Path,
+) -> None:
+    async with idle(tmp_path / "data") as play:
+        await play.house.admission.add_task(task("chat", cases=10))
+        new = await registered(play, "new")
+        await until(play, "done")
+        kept = tmp_path / "kept.jsonl"
+        await play.house.carrier.export_to(kept)
+        await play.house.carrier.forget(who="operator")
+        assert (graded(play, new), await left(play)) == (0, [10])
+        await until(play, "done", 60.0)
+        assert (graded(play, new), await cases(play, new)) == (10, 10)
+        await play.house.carrier.forget(who="operator")
+        assert await left(play) == [10]
+        await play.house.carrier.take_in(kept, who="operator", prefer_theirs=False)
+        assert await left(play) == [0]
 
 
 async def test_the_bound_of_a_day_is_over_after_a_day(tmp_path: Path) -> None:

@@ -130,6 +130,28 @@ def test_a_finer_kind_of_a_task_takes_after_its_parent(furnished: Shell) -> None
         assert why in furnished.refused("tasks", "add", "agree.now", "--parent", wrong)
 
 
+def test_what_is_not_named_of_a_task_stays_as_it_was(furnished: Shell) -> None:
+    before = furnished.json("tasks", "show", "agree")
+    told = furnished.ok("tasks", "add", "agree", "--threshold", "0.5", "--needs", "chat")
+    assert told.endswith("  as before: cases, grader (--anew keeps nothing)\n")
+    told = furnished.ok("tasks", "add", "agree", "--weights", "quality=2")
+    assert "as before: needs, threshold, cases, grader" in told
+    after = furnished.json("tasks", "show", "agree")
+    assert after["case_list"] == before["case_list"] != []
+    assert (after["grader"], after["threshold"]) == (before["grader"], 0.5)
+    assert (after["needs"], after["weights"]["quality"]) == (["chat"], 2.0)
+    assert after["profiles"] == before["profiles"], "no case is run again"
+    told = furnished.ok("tasks", "add", "agree", "--grader", "contains")
+    assert "still count; to forget them: arbiter knowledge reset --task agree" in told
+    assert furnished.ok("tasks", "add", "agree", "--anew") == "task agree: 0 cases\n"
+    assert furnished.json("tasks", "show", "agree")["threshold"] is None
+
+
+def test_options_of_no_grader_are_refused(shell: Shell) -> None:
+    refused = shell.refused("tasks", "add", "new", "--grader-option", "tolerance=0.1")
+    assert "--grader-option belongs to a --grader" in refused
+
+
 def test_an_alias_moves_and_remembers_where_it_pointed(furnished: Shell) -> None:
     assert "nay" in furnished.ok("alias", "set", "fast", "nay")
     assert "yea" in furnished.ok("alias", "set", "fast", "yea")

@@ -92,6 +92,14 @@ def test_a_reset_of_one_version_can_do_without_a_file(shell: Shell) -> None:
 
 def test_a_reset_of_what_is_not_there_is_refused(shell: Shell) -> None:
     assert "No model or alias" in shell.refused("knowledge", "reset", "--version", "nay", "--yes")
+    refused = shell.refused("knowledge", "reset", "--task", "moood", "--yes")
+    assert "No task is called 'moood'. Known tasks: mood." in refused
+
+
+def test_what_was_learned_of_a_task_that_was_removed_can_still_be_forgotten(shell: Shell) -> None:
+    shell.ok("rules", "remove", "mood")
+    shell.ok("tasks", "remove", "mood")
+    assert shell.json("knowledge", "reset", "--task", "mood", "--yes")["forgotten"]
 
 
 def test_sources_are_shown_with_their_weight_and_counts(shell: Shell, other: Shell) -> None:

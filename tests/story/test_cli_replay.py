@@ -36,6 +36,16 @@ def test_a_version_is_broken_in_the_midst_of_a_replay(shell: Shell) -> None:
     assert shell.json(*words)["break"] == {"version": "ant", "to": 0.45, "at": 30}
 
 
+def test_what_says_how_a_version_breaks_is_refused_where_none_does(shell: Shell) -> None:
+    pool = file(shell, "pool.csv")
+    assert "--break names none" in shell.refused("replay", pool, *QUICK, "--to", "0.3")
+    assert "--break names none" in shell.refused("replay", pool, *QUICK, "--at", "30")
+    log = shell.folder / "log.jsonl"
+    log.write_text('{"task": "sum", "picked": "ant", "score": 1}\n', encoding="utf-8")
+    refused = shell.refused("replay", "--log", str(log), "--break", "ant")
+    assert "--break breaks a version of a table" in refused
+
+
 def test_a_swap_is_replayed_for_pairs_of_a_file_and_for_pairs_by_rule(shell: Shell) -> None:
     others = ("--others", file(shell, "pool.csv"))
     shown = shell.ok("replay-swap", file(shell, "pairs.csv"), *others, *QUICK)

@@ -208,6 +208,7 @@ async def test_what_is_forgotten_is_gone_and_can_be_had_back(play: Stage, tmp_pa
     await play.house.import_knowledge(file)
     # requests come back without their times: they are sums now, and not those of this minute
     assert untimed(cell(play)) == untimed(before)
+    assert timed(play) == cell(play).timed == 30, "its cases were run here"
     assert (await play.house.import_knowledge(file)).is_empty
 
 

@@ -118,15 +118,16 @@ def _tell(task: str, found: Json, *, dry_run: bool) -> None:
     if not taken:
         return
     count = len(taken) if isinstance(taken, list) else 0
+    cases, were = ("1 case", "was") if count == 1 else (f"{count} cases", "were")
     if dry_run:
-        OUT.print(f"{count} cases would be added to {task}; nothing was changed", markup=False)
+        OUT.print(f"{cases} would be added to {task}; nothing was changed", markup=False)
         return
-    OUT.print(f"{count} cases were added to {task}, which has {found['cases']} now", markup=False)
+    OUT.print(f"{cases} {were} added to {task}, which has {found['cases']} now", markup=False)
     OUT.print(
         f"  its digest changes with them: {found['before']} -> {found['after']}", markup=False
     )
-    cases, most = found["cases"], found["run_at_most"]
-    if isinstance(cases, int) and isinstance(most, int) and cases > most:
+    held, most = found["cases"], found["run_at_most"]
+    if isinstance(held, int) and isinstance(most, int) and held > most:
         OUT.print(
             f"  only the first {most} cases are run (rollout.calibration_cases)", markup=False
         )

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     # what is studied with is taken in by whoever does: 20 ms of every start
     from arbiter.studies.log import Log
 
+TO, AT = 0.45, 2500
+"""How far a version breaks unless it is said, and when."""
+
 
 def replay(
     table: Annotated[
@@ -29,7 +32,12 @@ def replay(
             show_default=False,
         ),
     ] = None,
-    requests: Annotated[int, typer.Option("--requests", help="Requests of a run.")] = 5000,
+    requests: Annotated[
+        int,
+        typer.Option(
+            "--requests", help="Requests of a run; one that breaks a version ends 1,000 after --at."
+        ),
+    ] = 5000,
     feedback: Annotated[float, typer.Option("--feedback", help="Share that is judged.")] = 0.2,
     calibration: Annotated[int, typer.Option("--calibration", help="Cases a cell, free.")] = 8,
     seeds: Annotated[int, typer.Option("--seeds", help="Runs.")] = 30,
@@ -40,8 +48,16 @@ def replay(
     broken: Annotated[
         str | None, typer.Option("--break", help="Break this version in the midst.")
     ] = None,
-    to: Annotated[float, typer.Option("--to", help="Its rate is this at most then.")] = 0.45,
-    at: Annotated[int, typer.Option("--at", help="From this request on.")] = 2500,
+    to: Annotated[
+        float | None,
+        typer.Option(
+            "--to", help="Its rate is this at most then: 0.45 unless told.", show_default=False
+        ),
+    ] = None,
+    at: Annotated[
+        int | None,
+        typer.Option("--at", help="From this request on: 2500 unless told.", show_default=False),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Replay the selector: on a pool whose rates are known, or on a log of real decisions.
@@ -54,6 +70,7 @@ def replay(
     from arbiter.studies.replay import replay as replayed  # noqa: PLC0415
 
     try:
+        breaks = _break(broken, to=to, at=at, is_of_table=table is not None)
         if log is not None and table is None:
             found = in_hindsight(_log(log), strategy)
         elif table is not None and log is None:
@@ -66,10 +83,7 @@ def replay(
                 seeds=seeds,
                 first=first,
             )
-            if broken is None:
-                found = replayed(pool, plan)
-            else:
-                found = replay_break(pool, plan, Break(version=broken, to=to, at=at))
+            found = replayed(pool, plan) if breaks is None else replay_break(pool, plan, breaks)
         else:
             raise InvalidField("Name a table, or a log with --log.", param="log")
     except ArbiterError as error:
@@ -80,6 +94,28 @@ def replay(
         _show_hindsight(found)
     else:
         _show(found)
+
+
+def _break(
+    version: str | None, *, to: float | None, at: int | None, is_of_table: bool
+) -> Break | None:
+    """What is to be broken. Raises `InvalidField` for options that would change nothing."""
+    if version is None:
+        given = next((name for name, value in (("to", to), ("at", at)) if value is not None), None)
+        if given is not None:
+            raise InvalidField(
+                f"--{given} says how a version breaks, and --break names none.",
+                hint="Name one: --break VERSION.",
+                param=given,
+            )
+        return None
+    if not is_of_table:
+        raise InvalidField(
+            "--break breaks a version of a table: of a log it is not known how good it was.",
+            hint="Name a table: arbiter replay TABLE.csv --break VERSION.",
+            param="break",
+        )
+    return Break(version=version, to=TO if to is None else to, at=AT if at is None else at)
 
 
 def _log(path: Path) -> Log:

@@ -12,7 +12,7 @@ import typer
 from arbiter.cli.client import Client, Json, segment
 from arbiter.cli.listing import show_list
 from arbiter.cli.options import AsJson, ConfigFile, DataDir, followed, read_file, with_house
-from arbiter.cli.output import OUT, number, show_json, show_table, spread, text
+from arbiter.cli.output import OUT, items, number, show_json, show_table, spread, text
 from arbiter.cli.prompts import harvest
 from arbiter.errors import InvalidField
 
@@ -63,33 +63,71 @@ def add(
     weights: Annotated[
         str | None, typer.Option("--weights", help="quality=0.7,energy=0.1,... for this task.")
     ] = None,
+    anew: Annotated[
+        bool,
+        typer.Option("--anew", help="Keep nothing of a task of this name, its cases neither."),
+    ] = False,
     data_dir: DataDir = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add a task, or replace the one of this name; its cases run on every model."""
+    """Add a task, or change the one of this name; its cases run on every model.
+
+    What is not named stays as it was.
+    """
 
     async def work(client: Client) -> None:
-        body: Json = {
+        if option and grader is None:
+            raise InvalidField("--grader-option belongs to a --grader.", hint="Name the grader.")
+        told: Json = {
             "parent": parent,
-            "needs": _split(needs),
+            "needs": None if needs is None else _split(needs),
             "threshold": threshold,
             "max_latency_ms": max_latency_ms,
             "max_memory_mb": max_memory_mb,
+            "cases": None if cases is None else read_file(cases),
+            "grader": None
+            if grader is None
+            else {"kind": grader, "options": dict(_option(one) for one in option or [])},
+            "weights": None
+            if weights is None
+            else dict(_option(part) for part in weights.split(",")),
         }
-        if cases is not None:
-            body["cases"] = read_file(cases)
-        if grader is not None:
-            body["grader"] = {"kind": grader, "options": dict(_option(one) for one in option or [])}
-        if weights is not None:
-            body["weights"] = dict(_option(part) for part in weights.split(","))
-        found = await followed(client, "PUT", f"/tasks/{segment(task)}", body, quiet=as_json)
+        given = {what: value for what, value in told.items() if value is not None}
+        before = {} if anew else await _as_it_is(client, task)
+        kept = {
+            what: before[what]
+            for what in told
+            if what not in given and before.get(what) not in (None, [], "")
+        }
+        found = await followed(
+            client, "PUT", f"/tasks/{segment(task)}", {**kept, **given}, quiet=as_json
+        )
         if as_json:
             show_json(found)
-        else:
-            OUT.print(f"task {task}: {found.get('cases')} cases", markup=False)
+            return
+        OUT.print(f"task {task}: {found.get('cases')} cases", markup=False)
+        if kept:
+            words = ", ".join(what.replace("_", " ") for what in kept)
+            OUT.print(f"  as before: {words} (--anew keeps nothing)", markup=False)
+        if "grader" in given and before.get("grader") not in (None, given["grader"]):
+            OUT.print(
+                "  grades that requests got by the other grader still count; to forget them: "
+                f"arbiter knowledge reset --task {task}",
+                markup=False,
+            )
 
     with_house(data_dir, config, work)
+
+
+async def _as_it_is(client: Client, task: str) -> Json:
+    """What stands of a task, as it is added; nothing where there is none of this name."""
+    listed = await client.listed("/tasks", "tasks")
+    if task not in {one["task"] for one in items(listed["tasks"])}:
+        return {}
+    found = await client.call("GET", f"/tasks/{segment(task)}")
+    cases = "\n".join(json.dumps(one, ensure_ascii=False) for one in items(found["case_list"]))
+    return {**found, "cases": cases}
 
 
 def _split(words: list[str] | None) -> list[str]:

@@ -84,10 +84,11 @@ class Choosing:
     def _automatic(self, ask: Ask, task: Task, limits: Limits) -> Route:
         now, talk = self._clock.monotonic(), ask.talk or ask.conversation
         held = None if ask.rehearsal else self._conversations.get(talk, task.name, now=now)
+        word = talk if ask.rehearsal else self._conversations.drawn_by(talk, task.name, now=now)
         limits = task.limits.narrowed(limits)
         try:
             choice = self._fitting(
-                task, limits, conversation=talk, held=None if held is None else held.version
+                task, limits, conversation=word, held=None if held is None else held.version
             )
         except NothingCapable as error:
             raise self._too_long(ask.work, task, limits) or error from None

@@ -30,6 +30,7 @@ from arbiter.knowledge.learning import Learning
 from arbiter.knowledge.merge import Here, Merge, merge
 from arbiter.knowledge.profiles import FEEDBACK, Profile
 from arbiter.knowledge.rules import Rules
+from arbiter.knowledge.speed import Timing
 from arbiter.knowledge.tasks import Task, Tasks, in_force
 from arbiter.ledger import Kind, Ledger, Note
 from arbiter.refs import TaskName, VersionId, new_id
@@ -208,8 +209,14 @@ class Carrier:
         # no await from here on: what others add meanwhile comes after the rows that were read
         self._profiles.take_feedback(*written.rows[len(statements) :][: len(FEEDBACK)])
         for line, added in zip(news.validations, written.rows, strict=False):
-            if added and line.grading == self._tasks.grading(TaskName(line.task)):
-                self._add(line.version, line.task, shelf.case(line, here.house))
+            if not added:
+                continue
+            version, task = VersionId(line.version), TaskName(line.task)
+            profile = shelf.case(line, here.house)
+            if line.grading == self._tasks.grading(task):
+                self._profiles.add(version, task, profile)
+            if profile.timed:  # it was run here, and is had back; how it is graded is no matter
+                self._profiles.speeds.add(version, task, Timing(latency_ms=profile.latency_ms))
         for sums in news.outcomes:
             self._add(sums.version, sums.task, shelf.carried(sums))
             before = here.outcomes.get(sums.identity)
@@ -224,7 +231,10 @@ class Carrier:
         await self._learning.load()
 
     async def count(self, *, task: str = "", version: str = "") -> Evidence:
-        """How much was measured, of a task and a version if they are named."""
+        """How much was measured, of a task and a version if they are named.
+
+        Raises `UnknownTask` for a task of which nothing was measured and that is not there either.
+        """
         scope = _scope(task, version)
         counts, sums = (
             await self._database.write(
@@ -233,13 +243,17 @@ class Carrier:
             )
         ).rows
         ((validations, feedback, carried_feedback, carried),) = counts
-        return Evidence(
+        found = Evidence(
             validations=shelf.whole(validations),
             requests=sum(shelf.whole(row[2]) for row in sums),
             feedback=shelf.whole(feedback),
             carried_requests=shelf.whole(carried),
             carried_feedback=shelf.whole(carried_feedback),
         )
+        if task and found.is_nothing:
+            # what was measured outlives its task; but a name that is mistyped is no empty task
+            self._tasks.get(TaskName(task))
+        return found
 
     async def forget(
         self, *, who: str, task: str = "", version: str = "", kept_in: str | None = None

@@ -11,8 +11,8 @@ when its belief counts `TEMPER` times (probability matching, Thompson 1933, on a
 Chapelle & Li, NeurIPS 2011). That number grows with the arm's own scores, because a belief that
 rests on its kin alone is the less to be relied on, and falls with neglect. The arm with the best
 mean keeps up to `KEPT` of the traffic, whatever is hoped of others. Arms whose chance is below
-`REACH` are out of reach and get nothing; those within it get at least ``FLOOR / K`` of K. The
-vector is worked out, never sampled: what is logged is what was drawn from.
+`REACH` are out of reach and get nothing, unless they keep it; those within it get at least
+``FLOOR / K`` of K. The vector is worked out, never sampled: what is logged is what was drawn from.
 """
 
 from __future__ import annotations
@@ -118,6 +118,19 @@ class Arm:
             return self.worth
         return worth_of(self.mean, self.deviation**2)
 
+    def is_near(self, old: Arm, part: float) -> bool:
+        """Whether what it is picked by moved by no more than this part of what it was unsure by.
+
+        Neglect alone may move it, with mean and deviation as they were.
+        """
+        return (
+            abs(self.mean - old.mean) <= part * old.sharpened
+            and abs(self.deviation - old.deviation) <= part * old.deviation
+            and abs(self.widened - old.widened) <= part * old.widened
+            and abs(self.sharpened - old.sharpened) <= part * old.sharpened
+            and abs(self.horizon - old.horizon) <= part * old.horizon
+        )
+
 
 def worth_of(mean: float, variance: float) -> float:
     """How many scores a belief about a share is worth, as a Beta belief would be.
@@ -170,9 +183,10 @@ def chances(arms: Sequence[Arm]) -> list[float]:
     if len(places) > MOST:
         places = sorted(nlargest(MOST, places, key=hoped.__getitem__))
     found = best_chances([hoped[k] for k in places], [arms[k].sharpened for k in places])
-    shares = _kept(dict(zip(places, found, strict=True)), arms)
+    owed = _owed(arms)
+    shares = _kept(dict(zip(places, found, strict=True)), owed)
     reach = min(REACH, max(shares.values()) / 2.0)
-    within = {k: p for k, p in shares.items() if p >= reach}
+    within = {k: p for k, p in shares.items() if p >= min(reach, owed.get(k, reach))}
     least = FLOOR / len(within)
     whole = sum(within.values())
     spare = 1.0 - FLOOR
@@ -182,18 +196,22 @@ def chances(arms: Sequence[Arm]) -> list[float]:
     return vector
 
 
-def _kept(shares: dict[int, float], arms: Sequence[Arm]) -> dict[int, float]:
-    """The shares after the arms of the best mean have got what is theirs in any case."""
-    means = [arm.mean for arm in arms]
-    top = max(means)
-    best = [k for k, mean in enumerate(means) if mean >= top]
-    theirs = sum(shares.get(k, 0.0) for k in best)
-    samples = max(arms[k].samples for k in best)
+def _owed(arms: Sequence[Arm]) -> dict[int, float]:
+    """The arms of the best mean, each with the share that it keeps in any case, if it keeps any."""
+    top = max([arm.mean for arm in arms])
+    best = [k for k, arm in enumerate(arms) if arm.mean >= top]
+    samples = max([arms[k].samples for k in best])
     least = KEPT * samples / (samples + KEPT_HALF)
+    return dict.fromkeys(best, least / len(best)) if least > 0.0 else {}
+
+
+def _kept(shares: dict[int, float], owed: dict[int, float]) -> dict[int, float]:
+    """The shares after the arms of the best mean have got what is theirs in any case."""
+    theirs, least = sum([shares.get(k, 0.0) for k in owed]), sum(owed.values())
     if theirs >= least:
         return shares
     kept = {k: p * (1.0 - least) / (1.0 - theirs) for k, p in shares.items()}
-    return kept | dict.fromkeys(best, least / len(best))
+    return kept | owed
 
 
 def drawn(names: Sequence[str], vector: Sequence[float], conversation: str) -> int:

@@ -165,12 +165,14 @@ class Choice:
                     name=one.contender.name,
                     version=one.contender.version,
                     score=one.score,
-                    explanation=one.explanation,
-                    chance=float(one is self.primary) if is_certain else one.probability,
+                    explanation=one.reasons.told(chance),
+                    chance=chance,
                     samples=one.samples,
                     quality=one.reasons.quality,
                 )
                 for one in self.scored
+                # what is told is the chance that it had: a rule's is not that of the evidence
+                for chance in (float(one is self.primary) if is_certain else one.probability,)
             ]
         )
 

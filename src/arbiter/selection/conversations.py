@@ -21,11 +21,15 @@ MOST = 20_000
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
-    """The version that a conversation was given to, with what probability, and until when."""
+    """The version that a conversation was given to, with what probability, and until when.
+
+    draws: how often it was drawn by another word.
+    """
 
     version: VersionId
     probability: float
     until: float
+    draws: int = 0
 
 
 class Conversations:
@@ -39,13 +43,36 @@ class Conversations:
         held = self._held.get((conversation, task))
         return None if held is None or held.until <= now else held
 
+    def drawn_by(self, conversation: str, task: TaskName, *, now: float) -> str:
+        """What the next draw of a conversation goes by: another word once it was silent for long.
+
+        By the same word it would be given to the same version for good: whoever asks the same five
+        things every day would never have the others tried. A talk that goes on keeps its word, and
+        so its version as long as the probabilities stay.
+        """
+        draws = self._next(conversation, task, now=now)
+        return f"{conversation}\0{draws}" if draws else conversation
+
+    def _next(self, conversation: str, task: TaskName, *, now: float) -> int:
+        held = self._held.get((conversation, task))
+        if held is None:
+            return 0
+        # had anything been asked since it ended, it would have been held again
+        was_silent = now - held.until >= HELD_S
+        return held.draws + 1 if was_silent else held.draws
+
     def hold(
         self, conversation: str, task: TaskName, version: VersionId, *, probability: float,
         now: float,
     ) -> None:  # fmt: skip
         """Hold it from now on; the oldest is let go when there are too many."""
         key = (conversation, task)
-        self._held[key] = Held(version=version, probability=probability, until=now + HELD_S)
+        self._held[key] = Held(
+            version=version,
+            probability=probability,
+            until=now + HELD_S,
+            draws=self._next(conversation, task, now=now),
+        )
         self._held.move_to_end(key)
         if len(self._held) > MOST:
             self._held.popitem(last=False)

@@ -27,7 +27,13 @@ from arbiter.selection.contender import (
 )
 from arbiter.selection.energy import Scale, scale_of
 from arbiter.selection.filters import drop_reason
-from arbiter.selection.ruled import nobody_left, not_followed, ruled_out, ruled_reason
+from arbiter.selection.ruled import (
+    nobody_left,
+    not_followed,
+    ruled_out,
+    ruled_reason,
+    what_would_change_it,
+)
 from arbiter.selection.utility import Worth, explained, usual_latency, what_would_change, worth
 
 NOTICEABLE = 0.01
@@ -50,8 +56,8 @@ AT_ONCE = 3
 SLIGHT = 0.03
 """A part of what an arm is unsure by; what moves by less is left until it moves by more.
 
-That holds for what is learned elsewhere and for what an answer took. A score of its own moves a
-contender at once, however little."""
+That holds for what is learned elsewhere, for neglect and for what an answer took. A score of its
+own moves a contender at once, however little."""
 
 
 class Plan:
@@ -169,9 +175,7 @@ class Plan:
         self._judged[place] = seen
         found = self._verdict(seen)
         if isinstance(before, Worth) and isinstance(found, Worth):
-            old, new = before.arm, found.arm
-            near = abs(new.mean - old.mean) <= SLIGHT * old.sharpened
-            near = near and abs(new.deviation - old.deviation) <= SLIGHT * old.deviation
+            near = found.arm.is_near(before.arm, SLIGHT)
             if near and not (its_own and _is_told_otherwise(before, found)):
                 return
         self._take(place, found)
@@ -368,6 +372,7 @@ class Plan:
             dropped=choice.dropped,
             reason=ruled_reason(rule, self._task.name),
             probability=1.0,
+            would_change=what_would_change_it(rule),
             by_rule=True,
             rest=tuple([one for one in choice.rest if one != preferred.contender.version]),
         )

@@ -83,6 +83,19 @@ def ruled_reason(rule: Rule, task: TaskName) -> str:
     return f"{_whose(rule, task)}: {what}{_why(rule)}"
 
 
+def what_would_change_it(rule: Rule) -> str:
+    """What would have another one picked, where a rule decided.
+
+    >>> from arbiter.refs import TaskName, ModelName
+    >>> what_would_change_it(Rule(task=TaskName("sums"), prefer=ModelName("fast")))
+    'no answers would, as long as fast can serve: the rule decides (arbiter rules remove sums)'
+    """
+    return (
+        f"no answers would, as long as {rule.takes} can serve: the rule decides "
+        f"(arbiter rules remove {rule.task})"
+    )
+
+
 def nobody_left(
     task: Task, dropped: Sequence[Dropped], preference: Preference | None
 ) -> NothingCapable | NothingThere:

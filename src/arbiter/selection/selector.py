@@ -29,7 +29,13 @@ from arbiter.selection.contender import (
 from arbiter.selection.energy import Scale, scale_of
 from arbiter.selection.filters import drop_reason
 from arbiter.selection.plan import Plan
-from arbiter.selection.ruled import nobody_left, not_followed, ruled_out, ruled_reason
+from arbiter.selection.ruled import (
+    nobody_left,
+    not_followed,
+    ruled_out,
+    ruled_reason,
+    what_would_change_it,
+)
 from arbiter.selection.scorers import static_mwh, static_score
 
 _Key = tuple[VersionId, TaskName, Limits]
@@ -115,10 +121,11 @@ class Selector:
             raise nobody_left(task, dropped, rule)
         scored.sort(key=_order)
         preferred = preferred_of(scored, rule)
-        alias, by_rule = scored[0].contender.name, False
+        alias, by_rule, change = scored[0].contender.name, False, None
         if preferred is not None and rule is not None and rule.rule is not None:
             reason = ruled_reason(rule.rule, task.name)
             alias, by_rule = rule.rule.takes or alias, True
+            change = what_would_change_it(rule.rule)
             scored.remove(preferred)
             scored.insert(0, preferred)
         else:
@@ -131,6 +138,7 @@ class Selector:
             dropped=tuple(dropped),
             reason=reason,
             probability=1.0,
+            would_change=change,
             by_rule=by_rule,
         )
 

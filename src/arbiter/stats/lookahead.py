@@ -29,11 +29,13 @@ _FAR = 5.0
 def expected_excess(gap: float, deviation: float) -> float:
     """How far a normal value is expected to lie above a bar; 0 where it lies below.
 
-    gap: from its mean up to the bar.
+    gap: from its mean up to the bar. deviation: 0 where the value is known.
 
     >>> round(expected_excess(0.0, 1.0), 6), round(expected_excess(1.0, 1.0), 6)
     (0.398942, 0.083315)
     """
+    if deviation <= 0.0:
+        return max(0.0, -gap)
     away = gap / deviation
     if away > _FAR:
         return 0.0
@@ -45,8 +47,9 @@ def foresight(gap: float, deviation: float, worth: float, horizon: float) -> flo
     """What trying an arm may bring per score, beyond what the score itself earns.
 
     gap: between its mean and the best of the others', never below 0. deviation: how unsure its mean
-    is, in the unit of the gap. worth: how many scores that belief is worth; so many more halve its
-    variance. horizon: picks in all that what is learned can pay for.
+    is, in the unit of the gap; 0: it is known. worth: how many scores that belief is worth; so many
+    more halve its variance; inf: no score moves it. horizon: picks in all that what is learned can
+    pay for.
 
     >>> round(foresight(0.1, 0.2, 4.0, 40.0), 3)
     0.231
@@ -54,7 +57,17 @@ def foresight(gap: float, deviation: float, worth: float, horizon: float) -> flo
     True
     >>> foresight(0.3, 0.02, 400.0, 40.0)
     0.0
+    >>> foresight(0.0, 0.0, 4.0, 40.0), foresight(0.0, 0.2, float("inf"), 40.0)
+    (0.0, 0.0)
+
+    Raises:
+        ValueError: one of them is below 0, or no number.
     """
+    if not (gap >= 0.0 and deviation >= 0.0 and worth >= 0.0 and horizon >= 0.0):
+        raise ValueError(
+            "gap, deviation, worth and horizon are 0 or more, "
+            f"not {gap}, {deviation}, {worth} and {horizon}"
+        )
     most = 0.0
     for count in AHEAD:
         if count < horizon:

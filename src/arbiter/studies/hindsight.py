@@ -157,9 +157,13 @@ def strategy_of(name: str) -> Strategy:
 def in_hindsight(log: Log, strategy: str) -> dict[str, object]:
     """What a strategy would have earned; the answer is plain JSON.
 
-    Raises `TooLittleEvidence` below an effective sample of `LEAST_EFFECTIVE`.
+    Raises `TooLittleEvidence` below an effective sample of `LEAST_EFFECTIVE`, and `InvalidField`
+    for a model that no decision of the log knows.
     """
-    steps, left_out = _steps(log, strategy_of(strategy))
+    how = strategy_of(strategy)
+    if isinstance(how, Always):
+        _check_known(log, how.name)
+    steps, left_out = _steps(log, how)
     weights = [step.weight for step in steps]
     effective = effective_sample(weights)
     if effective < LEAST_EFFECTIVE:
@@ -191,6 +195,18 @@ def in_hindsight(log: Log, strategy: str) -> dict[str, object]:
             mean_of([would - was for would, was in zip(robust, rewards, strict=True)])
         ),
     }
+
+
+def _check_known(log: Log, name: ModelName) -> None:
+    """Refuse a model that the log never names, as a mistyped one."""
+    known = {one for entry in log.entries if isinstance(entry, Decision) for one in entry.among}
+    if known and name not in known:
+        raise InvalidField(
+            f"No decision of {log.source} could have picked a model called {name}.",
+            hint=f"They could have picked {', '.join(sorted(known))}. A model that has several "
+            "names stands there under one of them.",
+            param="strategy",
+        )
 
 
 def _steps(log: Log, strategy: Strategy) -> tuple[Sequence[Step], Counter[str]]:

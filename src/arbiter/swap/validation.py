@@ -92,8 +92,12 @@ class Validator:
         self._capabilities = capabilities
         self._cases_per_task = cases_per_task
         self._presence = presence
-        self._tallies: dict[tuple[VersionId, TaskName], tuple[Task, int, Tally]] = {}
-        """What was read, for which task; a case that is kept makes its cell unread."""
+        self._tallies: dict[tuple[VersionId, TaskName], tuple[Task, int, int, Tally]] = {}
+        """What was read, for which task, how many cases and in which reading of the record.
+
+        A case that is kept makes its cell unread. Results that were forgotten or taken in make all
+        of them unread: the record is read again then.
+        """
 
     def can_take(self, version: VersionId) -> bool:
         """Whether cases, which are chats, can be put to a version."""
@@ -131,14 +135,15 @@ class Validator:
 
     async def tally(self, version: VersionId, task: Task, *, most: int) -> Tally:
         """How far a version has come with the first so many cases of a task, from what is kept."""
+        reading = self._learning.reading
         read = self._tallies.get((version, task.name))
-        if read is not None and read[0] is task and read[1] == most:
-            return read[2]
+        if read is not None and read[0] is task and read[1:3] == (most, reading):
+            return read[3]
         known = await self.known(version, task.name, _graded_by(task).digest)
         wanted = task.cases[:most]
         left = tuple(case for case in wanted if case.digest not in known)
         tally = Tally(done=len(wanted) - len(left), left=left)
-        self._tallies[version, task.name] = (task, most, tally)
+        self._tallies[version, task.name] = (task, most, reading, tally)
         return tally
 
     async def known(
