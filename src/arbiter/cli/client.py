@@ -66,9 +66,17 @@ class Client:
                 _checked(got.status, data)
             return data
 
-    async def lines(self, method: str, path: str, body: Json) -> AsyncIterator[Json]:
-        """The lines of an answer that comes with its progress."""
-        async with self.session.request(method, f"{self.url}/control/v1{path}", json=body) as got:
+    async def lines(
+        self, method: str, path: str, body: Json, *, still: str | None = None
+    ) -> AsyncIterator[Json]:
+        """The lines of an answer that comes with its progress.
+
+        still: what is changed only if it is as it was when it had this etag.
+        """
+        headers = {} if still is None else {"If-Match": still}
+        async with self.session.request(
+            method, f"{self.url}/control/v1{path}", json=body, headers=headers
+        ) as got:
             if got.status >= 400:
                 _checked(got.status, await got.read())
             async for line in got.content:

@@ -159,10 +159,15 @@ def with_house(
     run(reached)
 
 
-async def followed(client: Client, method: str, path: str, body: Json, *, quiet: bool) -> Json:
-    """The result of something that takes long, its progress shown on stderr meanwhile."""
+async def followed(
+    client: Client, method: str, path: str, body: Json, *, quiet: bool, still: str | None = None
+) -> Json:
+    """The result of something that takes long, its progress shown on stderr meanwhile.
+
+    still: as in `Client.lines`.
+    """
     result: Json = {}
-    async for told in client.lines(method, path, body):
+    async for told in client.lines(method, path, body, still=still):
         progress, found = told.get("progress"), told.get("result")
         if isinstance(found, dict):
             result = found

@@ -14,6 +14,7 @@ from arbiter.errors import ArbiterError, InvalidField
 if TYPE_CHECKING:
     # what is studied with is taken in by whoever does: 20 ms of every start
     from arbiter.studies.log import Log
+    from arbiter.studies.replay import Break
 
 TO, AT = 0.45, 2500
 """How far a version breaks unless it is said, and when."""
@@ -66,7 +67,7 @@ def replay(
     """
     from arbiter.studies.hindsight import in_hindsight  # noqa: PLC0415  # as above
     from arbiter.studies.pools import parse_pool  # noqa: PLC0415
-    from arbiter.studies.replay import Break, Plan, replay_break  # noqa: PLC0415
+    from arbiter.studies.replay import Plan, replay_break  # noqa: PLC0415
     from arbiter.studies.replay import replay as replayed  # noqa: PLC0415
 
     try:
@@ -115,6 +116,8 @@ def _break(
             hint="Name a table: arbiter replay TABLE.csv --break VERSION.",
             param="break",
         )
+    from arbiter.studies.replay import Break  # noqa: PLC0415  # as above
+
     return Break(version=version, to=TO if to is None else to, at=AT if at is None else at)
 
 

@@ -101,7 +101,13 @@ def add(
             if what not in given and before.get(what) not in (None, [], "")
         }
         found = await followed(
-            client, "PUT", f"/tasks/{segment(task)}", {**kept, **given}, quiet=as_json
+            client,
+            "PUT",
+            f"/tasks/{segment(task)}",
+            {**kept, **given},
+            quiet=as_json,
+            # what is kept was read: whoever changed it meanwhile is not written over
+            still=text(before["etag"]) if before else None,
         )
         if as_json:
             show_json(found)
