@@ -106,7 +106,7 @@ def test_what_is_neglected_for_long_is_tried_again_though_nothing_was_learned_of
             table.update(SUMS.name, one.contender.version, {0: 0.6, 1: 0.5}.get(number, 0.2))
     kept, first = Selector(table), among[0].contender
     assert chances(pick(kept, among)) == {"m00": 1.0}
-    for _ in range(3_000):
+    for _ in range(5_000):
         table.update(SUMS.name, first.version, 0.6)
         among[0] = Seen(contender=first, profile=NOTHING)
         kept.refresh(SUMS.name, among)
@@ -159,7 +159,7 @@ def test_one_more_answer_like_the_others_is_not_looked_at_and_a_failure_is() -> 
 def test_a_score_moves_a_contender_however_little() -> None:
     table, among = learned(3), contenders(3)
     selector = Selector(table)
-    for _ in range(3_000):
+    for _ in range(5_000):
         table.update(SUMS.name, among[0].contender.version, 1.0)
     first = pick(selector, among)
     table.update(SUMS.name, among[0].contender.version, 1.0)
