@@ -12,10 +12,12 @@ def main() -> None:
     takes a seventh of a start: what they leave is looked through once, when the house is open.
     """
     gc.disable()
-    from arbiter.cli.main import main as run  # noqa: PLC0415  # not before that
+    try:
+        from arbiter.cli.main import main as run  # noqa: PLC0415  # not before that
 
-    gc.freeze()
-    gc.enable()
+        gc.freeze()
+    finally:
+        gc.enable()
     run()
 
 
