@@ -5,36 +5,16 @@ from __future__ import annotations
 from random import Random
 
 import pytest
+from tests.pure.contending import HOUSE, contenders
 
 from arbiter.inference import Limits
-from arbiter.knowledge.profiles import NOTHING
-from arbiter.knowledge.tasks import Task, Weights
-from arbiter.refs import ModelName, TaskName, VersionId
+from arbiter.knowledge.tasks import Task
+from arbiter.refs import TaskName, VersionId
 from arbiter.selection.bandit import Table
-from arbiter.selection.contender import Contender, Seen, Situation
 from arbiter.selection.selector import Selector
 
 TASKS = [Task(name=TaskName(f"task-{number}")) for number in range(8)]
 CASES, JUDGED, TALKS = 8, 600, 60
-HOUSE = Situation(
-    budget_bytes=None, weights=Weights(quality=1.0, latency=0.0, memory=0.0, reliability=0.0)
-)
-
-
-def contenders(count: int) -> list[Seen]:
-    return [
-        Seen(
-            contender=Contender(
-                name=ModelName(f"m{number}"),
-                version=VersionId(f"v{number}"),
-                capabilities=frozenset({"chat"}),
-                context=None,
-                memory_bytes=None,
-            ),
-            profile=NOTHING,
-        )
-        for number in range(count)
-    ]
 
 
 class House:
@@ -55,7 +35,7 @@ class House:
     def told(self, task: int, version: int, rate: float, *, times: int = 1) -> None:
         for _ in range(times):
             score = float(self.dice.random() < rate)
-            self.table.update(TASKS[task].name, VersionId(f"v{version}"), score)
+            self.table.update(TASKS[task].name, VersionId(f"v{version:02}"), score)
 
     def picked(self, task: int, talk: str, *, among: int = 5) -> int:
         choice = Selector(self.table).pick(

@@ -6,39 +6,21 @@ from collections.abc import Sequence
 from random import Random
 
 import pytest
+from tests.pure.contending import HOUSE, contenders
 
 from arbiter.inference import Limits
 from arbiter.knowledge.profiles import NOTHING, Profile
 from arbiter.knowledge.speed import Timing
 from arbiter.knowledge.speeds import Speeds
 from arbiter.knowledge.tasks import Task, Weights
-from arbiter.refs import ModelName, TaskName, VersionId
+from arbiter.refs import TaskName, VersionId
 from arbiter.selection.bandit import Table
 from arbiter.selection.contender import Choice, Contender, Seen, Situation
 from arbiter.selection.plan import FEW
 from arbiter.selection.selector import Selector
 
 SUMS, TALES = Task(name=TaskName("sums")), Task(name=TaskName("tales"))
-HOUSE = Situation(
-    budget_bytes=None, weights=Weights(quality=1.0, latency=0.0, memory=0.0, reliability=0.0)
-)
 MANY = 2 * FEW
-
-
-def contenders(count: int) -> list[Seen]:
-    return [
-        Seen(
-            contender=Contender(
-                name=ModelName(f"m{number:02}"),
-                version=VersionId(f"v{number:02}"),
-                capabilities=frozenset({"chat"}),
-                context=None,
-                memory_bytes=None,
-            ),
-            profile=NOTHING,
-        )
-        for number in range(count)
-    ]
 
 
 def pick(by: Selector, among: Sequence[Seen], conversation: str | None = None) -> Choice:

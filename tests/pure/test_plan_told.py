@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 from msgspec import structs
-from tests.pure.test_plan import HOUSE, SUMS, contenders, learned, pick
+from tests.pure.contending import HOUSE, contenders
+from tests.pure.test_plan import SUMS, learned, pick
 
 from arbiter.errors import NothingCapable
 from arbiter.inference import Limits
